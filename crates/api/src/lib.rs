@@ -1,0 +1,1 @@
+//! api: written from the blueprint.

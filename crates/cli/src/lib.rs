@@ -1,0 +1,1 @@
+//! cli: written from the blueprint.

@@ -1,0 +1,1 @@
+//! client: written from the blueprint.

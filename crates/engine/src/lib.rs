@@ -1,0 +1,1 @@
+//! engine: written from the blueprint.

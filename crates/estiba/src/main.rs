@@ -1,0 +1,2 @@
+//! `estiba`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! model: written from the blueprint.

@@ -1,0 +1,1 @@
+//! net: written from the blueprint.

@@ -1,0 +1,1 @@
+//! runtime: written from the blueprint.

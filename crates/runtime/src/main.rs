@@ -1,0 +1,2 @@
+//! `estiba-runtime`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! store: written from the blueprint.

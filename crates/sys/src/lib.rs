@@ -1,0 +1,1 @@
+//! sys: written from the blueprint.

@@ -1,0 +1,1 @@
+//! wire: written from the blueprint.
