@@ -1,0 +1,128 @@
+//! What a container was resolved to: no defaults left open, no text left to parse.
+//! [`resolve`] is the one place where a [`Draft`], the image's configuration and the host's facts
+//! meet; it is pure, so it is tested by data.
+
+use crate::digest::Digest;
+use crate::mount::Mount;
+use crate::network::{EndpointDraft, NetworkMode, PortBinding};
+use crate::resources::Resources;
+use crate::restart::RestartPolicy;
+use crate::signal::Signal;
+use std::collections::BTreeMap;
+
+/// A container, decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerSpec {
+    /// The image it runs.
+    pub image: Digest,
+    /// Program and arguments; never empty.
+    pub command: Vec<String>,
+    /// How many leading words of `command` came from the entrypoint.
+    pub entrypoint_len: usize,
+    /// Environment, `NAME=value`, PATH and HOSTNAME included.
+    pub env: Vec<String>,
+    /// Absolute directory.
+    pub workdir: String,
+    /// `user[:group]` as it will be looked up inside the root; empty for root.
+    pub user: String,
+    /// Supplementary groups.
+    pub group_add: Vec<String>,
+    /// Host name.
+    pub hostname: String,
+    /// NIS domain name.
+    pub domainname: String,
+    /// Image's labels and the container's.
+    pub labels: BTreeMap<String, String>,
+    /// Pseudo terminal.
+    pub tty: bool,
+    /// Standard input stays open.
+    pub open_stdin: bool,
+    /// Standard input closes with the first client.
+    pub stdin_once: bool,
+    /// Signal to stop with.
+    pub stop_signal: Signal,
+    /// Seconds to wait after it; -1 for ever.
+    pub stop_timeout: i64,
+    /// Mounts in order of their targets' depth.
+    pub mounts: Vec<Mount>,
+    /// Limits.
+    pub resources: Resources,
+    /// Restart policy.
+    pub restart: RestartPolicy,
+    /// Remove when it exits.
+    pub auto_remove: bool,
+    /// Network to start on.
+    pub network: NetworkMode,
+    /// Endpoints by network name or id.
+    pub endpoints: BTreeMap<String, EndpointDraft>,
+    /// Ports to publish.
+    pub ports: Vec<PortBinding>,
+    /// Isolation.
+    pub isolation: Isolation,
+    /// Read-only root.
+    pub readonly_rootfs: bool,
+    /// /dev/shm, bytes.
+    pub shm_size_bytes: i64,
+    /// Kernel parameters.
+    pub sysctls: BTreeMap<String, String>,
+    /// Small init as pid 1.
+    pub init: bool,
+    /// OCI runtime; empty for our own.
+    pub runtime: String,
+    /// Where output goes.
+    pub log: LogSpec,
+}
+
+/// How a container is kept apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Isolation {
+    /// All capabilities and devices.
+    pub privileged: bool,
+    /// Capability names kept, without `CAP_`.
+    pub capabilities: Vec<String>,
+    /// no_new_privs.
+    pub no_new_privileges: bool,
+    /// First host id of its own range of [`ID_RANGE`] ids; `None` for the host's user namespace.
+    pub own_ids: bool,
+    /// System-call filter.
+    pub seccomp: crate::draft::SeccompDraft,
+    /// The profile whose defaults apply.
+    pub profile: crate::draft::SecurityProfile,
+    /// AppArmor profile, if any.
+    pub apparmor: String,
+    /// SELinux labels.
+    pub labels: Vec<String>,
+    /// Paths masked.
+    pub masked_paths: Vec<String>,
+    /// Paths read-only.
+    pub readonly_paths: Vec<String>,
+    /// IPC namespace.
+    pub ipc: crate::draft::SharedNamespace,
+    /// Pid namespace.
+    pub pid: crate::draft::SharedNamespace,
+    /// UTS namespace.
+    pub uts: crate::draft::SharedNamespace,
+    /// cgroup namespace.
+    pub cgroupns: crate::draft::SharedNamespace,
+    /// OOM killer preference.
+    pub oom_score_adj: i32,
+}
+
+/// How many ids a container's own user namespace maps.
+pub const ID_RANGE: u32 = 65_536;
+
+/// Where output goes, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogSpec {
+    /// Nowhere.
+    None,
+    /// Docker's json-file format.
+    JsonFile {
+        /// Bytes before a file is rotated.
+        max_size_bytes: u64,
+        /// Files kept.
+        max_files: u32,
+        /// Attributes written on each line (`labels`, `env`, `tag` options).
+        attributes: BTreeMap<String, String>,
+    },
+}
