@@ -1,0 +1,77 @@
+//! What the daemon's configuration decides about networks. Values only; never reads a file.
+
+use model::network::Cidr;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Daemon-wide choices, named after `dockerd`'s flags where those exist.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the default bridge's interface (`--bridge`); Docker's is `docker0`.
+    pub bridge: String,
+    /// Address and subnet of the default bridge (`--bip`); `None` takes the first free pool.
+    pub bridge_address: Option<Cidr>,
+    /// Subnet part the default bridge hands out (`--fixed-cidr`).
+    pub fixed_range: Option<Cidr>,
+    /// Where subnets come from when none is asked for (`--default-address-pool`).
+    pub pools: Vec<AddressPool>,
+    /// Lay firewall rules (`--iptables`). Off: no isolation, no publishing, no masquerade.
+    pub firewall: bool,
+    /// Turn IPv4 forwarding on when it is off (`--ip-forward`).
+    pub ip_forward: bool,
+    /// Where we turned forwarding on, still refuse to route what is not ours (the inverse of
+    /// `--ip-forward-no-drop`).
+    pub drop_foreign: bool,
+    /// Masquerade what leaves bridges (`--ip-masq`).
+    pub masquerade: bool,
+    /// Containers of the default bridge reach each other (`--icc`).
+    pub icc: bool,
+    /// Host address for ports published without one (`--ip`).
+    pub host_binding: IpAddr,
+    /// MTU of bridges and container interfaces, bytes (`--mtu`).
+    pub mtu: u32,
+    /// Let containers reach 169.254.0.0/16, where clouds keep instance credentials (law F7).
+    pub link_local_egress: bool,
+    /// Own the rules where the kernel can (6.9): nobody else's flush removes them. Off only to
+    /// test the way of older kernels.
+    pub own_rules: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bridge: "docker0".to_owned(),
+            bridge_address: None,
+            fixed_range: None,
+            pools: AddressPool::docker_defaults(),
+            firewall: true,
+            ip_forward: true,
+            drop_foreign: true,
+            masquerade: true,
+            icc: true,
+            host_binding: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            mtu: 1500,
+            link_local_egress: false,
+            own_rules: true,
+        }
+    }
+}
+
+/// A block that is cut into subnets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressPool {
+    /// The whole block.
+    pub base: Cidr,
+    /// Prefix length of each subnet cut from it.
+    pub size: u8,
+}
+
+impl AddressPool {
+    /// Docker's own: 172.17.0.0/16 … 172.31.0.0/16, then 192.168.0.0/16 in blocks of /20.
+    pub fn docker_defaults() -> Vec<Self> {
+        let block = |a, b, prefix| Cidr { addr: IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), prefix };
+        let mut pools: Vec<Self> =
+            (17..=31).map(|b| Self { base: block(172, b, 16), size: 16 }).collect();
+        pools.push(Self { base: block(192, 168, 16), size: 20 });
+        pools
+    }
+}
