@@ -1,1 +1,28 @@
-//! runtime: written from the blueprint.
+//! The OCI runtime and the per-container monitor.
+//!
+//! A [`launch::Launch`] says everything about one container. From it a pure planner computes the
+//! whole way to the container's first process as data ([`plan::InitPlan`]); the parent prepares
+//! mounts and maps, and the child made by `clone3` only loops over the steps.
+//!
+//! ```text
+//!  Launch ──plan──▶ InitPlan ──container::create──▶ Created ──start──▶ Running ──exec──▶ Execed
+//!                                   │ abort                              │
+//!                                   ▼                                    ▼
+//!                                 (gone)                          exit, seen by pidfd
+//! ```
+//!
+//! This crate never knows images, networks' drivers, the Engine API or the daemon: it is given
+//! directories, a specification and file descriptors.
+
+pub mod caps;
+pub mod cgroup;
+pub mod container;
+pub mod error;
+pub mod exec;
+mod init;
+pub mod launch;
+pub mod monitor;
+pub mod plan;
+pub mod rootfs;
+pub mod seccomp;
+pub mod user;
