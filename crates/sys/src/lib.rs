@@ -1,1 +1,2 @@
 //! sys: written from the blueprint.
+pub mod spawn;
