@@ -3,3 +3,4 @@
 
 pub mod distribution;
 pub mod image;
+pub mod runtime;
