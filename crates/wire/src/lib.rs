@@ -1,5 +1,7 @@
-//! The outside's JSON as types: what Docker's Engine API and the Open Container Initiative's
-//! documents look like on the wire. This crate is pure, knows no other crate of ours, and decides
-//! nothing.
+//! The outside's JSON, as types: what other programs send and expect, byte for byte.
+//!
+//! `wire` knows nobody and does nothing: no IO, no clocks, no randomness, no product nouns. What
+//! a document *means* is decided by `model`; `api` and `client` convert.
 
+pub mod docker;
 pub mod oci;

@@ -1,0 +1,277 @@
+//! Images: list, inspect, history, delete, prune, commit. Never reads a manifest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::container::{ContainerConfig, HealthConfig};
+use super::{Empty, StringMap, Strings, is_zero, json};
+
+/// An element of `GET /images/json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageSummary {
+    /// Containers that use it; -1 when not counted.
+    pub containers: i64,
+    /// Unix seconds.
+    pub created: i64,
+    /// With algorithm.
+    pub id: String,
+    /// Labels of its configuration.
+    pub labels: StringMap,
+    /// Id of the image it was committed from, or empty.
+    pub parent_id: String,
+    /// `name@digest`.
+    pub repo_digests: Vec<String>,
+    /// `name:tag`.
+    pub repo_tags: Vec<String>,
+    /// Bytes shared with other images; -1 when not computed.
+    pub shared_size: i64,
+    /// Bytes.
+    pub size: i64,
+    /// The same as `size`, for clients below 1.44.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub virtual_size: Option<i64>,
+    /// Manifest or index.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub descriptor: Option<Descriptor>,
+}
+
+/// The answer to `GET /images/{name}/json`. `C` is the configuration: [`ImageConfig`], and
+/// [`ContainerConfig`] with all its zero values for clients below 1.50.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageInspect<C: Default + PartialEq = ImageConfig> {
+    /// With algorithm.
+    pub id: String,
+    /// `name:tag`.
+    pub repo_tags: Vec<String>,
+    /// `name@digest`.
+    pub repo_digests: Vec<String>,
+    /// Id of the image it was committed from, or empty.
+    pub parent: String,
+    /// Comment of its commit or import.
+    pub comment: String,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub created: Option<String>,
+    /// Version of the engine that made it.
+    pub docker_version: String,
+    /// Its author.
+    pub author: String,
+    /// Its configuration.
+    pub config: Option<C>,
+    /// `amd64`, `arm64`, …
+    pub architecture: String,
+    /// `v8`, …
+    #[serde(skip_serializing_if = "is_zero")]
+    pub variant: String,
+    /// `linux`.
+    pub os: String,
+    /// Windows only.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub os_version: String,
+    /// Bytes.
+    pub size: i64,
+    /// The same as `size`, for clients below 1.44.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub virtual_size: Option<i64>,
+    /// Snapshot details.
+    pub graph_driver: DriverData,
+    /// Layers.
+    #[serde(rename = "RootFS")]
+    pub root_fs: RootFs,
+    /// What the engine knows beside the image.
+    pub metadata: ImageMetadata,
+    /// Manifest or index.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub descriptor: Option<Descriptor>,
+}
+
+/// An image's configuration, as inspect shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageConfig {
+    /// `user[:group]`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub user: String,
+    /// By `port/protocol`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub exposed_ports: BTreeMap<String, Empty>,
+    /// `NAME=value`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub env: Vec<String>,
+    /// Program.
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "json::strings_or_one")]
+    pub entrypoint: Strings,
+    /// Arguments.
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "json::strings_or_one")]
+    pub cmd: Strings,
+    /// By target.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub volumes: BTreeMap<String, Empty>,
+    /// Working directory.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub working_dir: String,
+    /// Labels.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub labels: BTreeMap<String, String>,
+    /// Signal that stops the container.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stop_signal: String,
+    /// Windows only.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub args_escaped: bool,
+    /// Health check.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub healthcheck: Option<HealthConfig>,
+    /// Triggers.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub on_build: Vec<String>,
+    /// Shell of the shell forms.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub shell: Vec<String>,
+}
+
+impl From<ImageConfig> for ContainerConfig {
+    /// The same content in the shape that inspect had before API 1.50.
+    fn from(config: ImageConfig) -> Self {
+        Self {
+            user: config.user,
+            exposed_ports: config.exposed_ports,
+            env: Some(config.env).filter(|env| !env.is_empty()),
+            cmd: config.cmd,
+            healthcheck: config.healthcheck,
+            args_escaped: config.args_escaped,
+            volumes: Some(config.volumes).filter(|volumes| !volumes.is_empty()),
+            working_dir: config.working_dir,
+            entrypoint: config.entrypoint,
+            on_build: Some(config.on_build).filter(|triggers| !triggers.is_empty()),
+            labels: Some(config.labels).filter(|labels| !labels.is_empty()),
+            stop_signal: config.stop_signal,
+            shell: Some(config.shell).filter(|shell| !shell.is_empty()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Layers of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RootFs {
+    /// `layers`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Digests of the uncompressed layers, lowest first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub layers: Vec<String>,
+}
+
+/// What the engine knows beside the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageMetadata {
+    /// RFC 3339; year 1 if never.
+    pub last_tag_time: String,
+}
+
+/// Snapshot details.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DriverData {
+    /// As the driver likes.
+    pub data: StringMap,
+    /// Driver name.
+    pub name: String,
+}
+
+/// An OCI content descriptor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Descriptor {
+    /// Media type.
+    pub media_type: String,
+    /// With algorithm.
+    pub digest: String,
+    /// Bytes.
+    pub size: i64,
+    /// Other sources.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub urls: Vec<String>,
+    /// Annotations.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub annotations: BTreeMap<String, String>,
+    /// What it runs on.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub platform: Option<Platform>,
+    /// For artefacts.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub artifact_type: String,
+}
+
+/// What an image runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Platform {
+    /// `amd64`, …
+    pub architecture: String,
+    /// `linux`.
+    pub os: String,
+    /// Windows only.
+    #[serde(rename = "os.version", skip_serializing_if = "is_zero")]
+    pub os_version: String,
+    /// Windows only.
+    #[serde(rename = "os.features", skip_serializing_if = "is_zero")]
+    pub os_features: Vec<String>,
+    /// `v7`, …
+    #[serde(skip_serializing_if = "is_zero")]
+    pub variant: String,
+}
+
+/// An element of `GET /images/{name}/history`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HistoryItem {
+    /// Comment.
+    pub comment: String,
+    /// Unix seconds.
+    pub created: i64,
+    /// Command that made the layer.
+    pub created_by: String,
+    /// Image id, or `<missing>`.
+    pub id: String,
+    /// Bytes.
+    pub size: i64,
+    /// `name:tag`.
+    pub tags: Strings,
+}
+
+/// An element of the answers to delete and prune; one of the two is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageDeleteItem {
+    /// Reference that was removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub untagged: String,
+    /// Image or layer that was removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub deleted: String,
+}
+
+/// The answer to prune.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImagesPruneReport {
+    /// What went.
+    pub images_deleted: Option<Vec<ImageDeleteItem>>,
+    /// Bytes.
+    pub space_reclaimed: u64,
+}
+
+/// `{"Id": …}`: the answer to commit and to exec create.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IdResponse {
+    /// The id of what was made.
+    pub id: String,
+}
