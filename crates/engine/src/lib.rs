@@ -7,26 +7,33 @@
 //! This crate never knows the Engine API's JSON, HTTP or the command line. It writes its intent
 //! before it acts, so a daemon that was killed finishes or undoes at its next start.
 
+mod clock;
 mod containers;
 mod error;
 mod events;
 mod execs;
 mod images;
 mod networks;
+mod node;
 mod options;
+mod stats;
 mod streams;
 mod system;
 mod volumes;
 
-pub use containers::Containers;
+pub use containers::{
+    Containers, Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle,
+};
 pub use error::EngineError;
 pub use events::{EventBus, EventStream};
 pub use execs::Execs;
 pub use images::Images;
+pub use net::{InterfaceStats, Options as NetOptions};
 pub use networks::Networks;
 pub use options::Options;
+pub use stats::{BlkioEntry, BlkioStats, CpuStats, MemoryStats, Stats};
 pub use streams::*;
-pub use system::{System, SystemView};
+pub use system::{DiskUsage, System, SystemView};
 pub use volumes::Volumes;
 
 /// The result of every engine call.
@@ -49,4 +56,14 @@ pub struct Engine {
     pub events: EventBus,
     /// The host and the daemon itself.
     pub system: System,
+}
+
+impl Engine {
+    /// Opens the node: store, networks, and every container that is recorded or still runs.
+    pub async fn open(_options: Options) -> Result<Self> {
+        Err(EngineError::Unsupported("not yet"))
+    }
+
+    /// The daemon ends: containers go on, or are stopped when live restore is off.
+    pub async fn shutdown(&self) {}
 }

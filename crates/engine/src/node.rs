@@ -1,0 +1,4 @@
+//! What the handles share.
+
+/// The node's parts.
+pub(crate) struct Node {}

@@ -1,0 +1,123 @@
+//! What the daemon's configuration decides, as values. This module never reads a file: the
+//! composition root turns `daemon.json` and flags into [`Options`].
+
+use model::draft::SecurityProfile;
+use model::resources::Ulimit;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Everything the engine is told when it opens.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where everything that lasts is kept (`--data-root`).
+    pub data_root: PathBuf,
+    /// Where what lives no longer than the host's uptime is kept (`--exec-root`); must be on a
+    /// memory filesystem.
+    pub exec_root: PathBuf,
+    /// Parent of all containers' cgroups (`--cgroup-parent`).
+    pub cgroup_parent: String,
+    /// Log driver of containers that ask for none (`--log-driver`).
+    pub log_driver: String,
+    /// Its options (`--log-opt`): `max-size`, `max-file`, …
+    pub log_options: BTreeMap<String, String>,
+    /// Which security defaults apply to containers that ask for none.
+    pub security_profile: SecurityProfile,
+    /// Containers cannot gain privileges unless they ask to (`--no-new-privileges`).
+    pub no_new_privileges: bool,
+    /// Containers get a user namespace and a range of ids of their own.
+    pub userns: bool,
+    /// First host id of the pool of ranges.
+    pub id_pool_base: u32,
+    /// How many ranges of [`model::spec::ID_RANGE`] ids the pool has.
+    pub id_pool_ranges: u32,
+    /// Networks.
+    pub net: net::Options,
+    /// Resource limits of containers that do not set them (`--default-ulimit`).
+    pub default_ulimits: Vec<Ulimit>,
+    /// Largest number of tasks of containers that do not say; 0 for none.
+    pub default_pids_limit: i64,
+    /// Size of /dev/shm of containers that do not say, bytes (`--default-shm-size`).
+    pub default_shm_size_bytes: i64,
+    /// Seconds between stop signal and SIGKILL of containers that do not say.
+    pub default_stop_timeout: i64,
+    /// Name servers of containers that do not say (`--dns`).
+    pub dns: Vec<IpAddr>,
+    /// Search domains (`--dns-search`).
+    pub dns_search: Vec<String>,
+    /// resolv.conf options (`--dns-opt`).
+    pub dns_options: Vec<String>,
+    /// Address that `host-gateway` stands for; `None` for the default bridge's (`--host-gateway-ip`).
+    pub host_gateway: Option<IpAddr>,
+    /// Run a small init as pid 1 (`--init`).
+    pub init: bool,
+    /// OCI runtimes by name, beside our own.
+    pub runtimes: BTreeMap<String, PathBuf>,
+    /// The runtime of containers that name none; empty for our own.
+    pub default_runtime: String,
+    /// The daemon's labels.
+    pub labels: Vec<String>,
+    /// The program `estiba-runtime`; sealed into memory when the engine opens.
+    pub runtime_exe: PathBuf,
+    /// Containers go on when the daemon ends (`--live-restore`; on by default).
+    pub live_restore: bool,
+    /// Seconds that containers get to stop when the daemon ends without live restore.
+    pub shutdown_timeout: i64,
+    /// This program's version.
+    pub version: String,
+    /// The commit it was built from.
+    pub git_commit: String,
+    /// When it was built, RFC 3339.
+    pub build_time: String,
+    /// Registries shown by `info` as reachable without TLS.
+    pub insecure_registries: Vec<String>,
+    /// Registry mirrors.
+    pub registry_mirrors: Vec<String>,
+    /// Proxy settings shown by `info`: HTTP, HTTPS, exceptions.
+    pub proxies: (String, String, String),
+    /// Verbose logging.
+    pub debug: bool,
+    /// Experimental features.
+    pub experimental: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            data_root: "/var/lib/estiba".into(),
+            exec_root: "/run/estiba".into(),
+            cgroup_parent: "/estiba".into(),
+            log_driver: "json-file".into(),
+            log_options: BTreeMap::new(),
+            security_profile: SecurityProfile::Estiba,
+            no_new_privileges: false,
+            userns: true,
+            id_pool_base: 1 << 28,
+            id_pool_ranges: 4096,
+            net: net::Options::default(),
+            default_ulimits: Vec::new(),
+            default_pids_limit: 4096,
+            default_shm_size_bytes: 64 << 20,
+            default_stop_timeout: 10,
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
+            host_gateway: None,
+            init: false,
+            runtimes: BTreeMap::new(),
+            default_runtime: String::new(),
+            labels: Vec::new(),
+            runtime_exe: "/usr/libexec/estiba/estiba-runtime".into(),
+            live_restore: true,
+            shutdown_timeout: 15,
+            version: env!("CARGO_PKG_VERSION").into(),
+            git_commit: String::new(),
+            build_time: String::new(),
+            insecure_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
+            proxies: Default::default(),
+            debug: false,
+            experimental: false,
+        }
+    }
+}
