@@ -1,0 +1,29 @@
+#!/bin/sh
+# Installs what building and testing need on Debian 12 and later; does nothing when all is there.
+#   scripts/deps.sh build | test | vm
+# Rust itself comes from rustup (https://rustup.rs) and is only checked for.
+set -eu
+build="gcc make"
+run="iproute2 nftables busybox-static mmdebstrap ca-certificates curl util-linux procps"
+case "${1:-build}" in
+build) want="$build $run" ;;
+test) want="$build $run python3 python3-venv strace runc libseccomp2" ;;
+vm) want="qemu-system-x86 cpio zstd" ;;
+*) echo "usage: scripts/deps.sh build|test|vm" >&2; exit 2 ;;
+esac
+missing=""
+for package in $want; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+  echo "installing:$missing"
+  if [ "$(id -u)" != 0 ]; then echo "run as root, or install these yourself" >&2; exit 1; fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  # shellcheck disable=SC2086
+  apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+if ! command -v cargo >/dev/null 2>&1; then
+  echo "cargo is missing: install Rust 1.95 or later with rustup, https://rustup.rs" >&2
+  exit 1
+fi
