@@ -5,6 +5,7 @@
 
 use super::frame::{self, FrameError, Outbox, Receiver};
 use super::protocol::{Message, MessageFrame, Request, SOCKET_NAME};
+use crate::launch::Launch;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Serialize;
@@ -155,14 +156,11 @@ pub enum Received {
 ///
 /// # Errors
 /// [`ClientError::Spawn`] when no process can be made.
-pub fn spawn(
-    runtime_exe: BorrowedFd,
-    launch: &impl Serialize,
-) -> Result<(Connection, i32), ClientError> {
+pub fn spawn(runtime_exe: BorrowedFd, launch: &Launch) -> Result<(Connection, i32), ClientError> {
     spawn_inner(runtime_exe, launch).map_err(ClientError::Spawn)
 }
 
-fn spawn_inner(runtime_exe: BorrowedFd, launch: &impl Serialize) -> io::Result<(Connection, i32)> {
+fn spawn_inner(runtime_exe: BorrowedFd, launch: &Launch) -> io::Result<(Connection, i32)> {
     let (ours, theirs) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,

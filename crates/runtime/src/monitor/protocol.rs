@@ -13,6 +13,7 @@
 //! decode to `Unknown`. Meaning never changes under an existing name.
 
 use serde::{Deserialize, Serialize};
+use wire::oci::runtime::Process;
 
 /// The protocol's version, told in [`Reply::Hello`]. It grows when a request is added.
 pub const VERSION: u32 = 1;
@@ -34,9 +35,6 @@ pub const SOCKET_NAME: &str = "monitor.sock";
 
 /// Name of the file in the state directory that holds the container's [`Exit`], as JSON.
 pub const EXIT_NAME: &str = "exit.json";
-
-/// The process to start in the container, as the OCI runtime specification writes it.
-pub type ProcessSpec = serde_json::Value;
 
 /// A request and the id that its reply will repeat. Ids start at 1.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -151,7 +149,7 @@ pub struct Exec {
     /// The id of this exec, unique among the living execs of the container.
     pub exec_id: String,
     /// What to run. `terminal` decides between a pty and pipes.
-    pub process: ProcessSpec,
+    pub process: Process,
     /// `user[:group]` by name or number, resolved in the container's own files; it replaces the
     /// ids of `process.user`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,14 @@
 //! A line longer than [`MAX_LINE_BYTES`] becomes several entries, of which only the last ends in
 //! a line feed.
 
+mod entry;
+mod escape;
+mod time;
+mod writer;
+
+pub use entry::Entry;
+pub(super) use writer::LogWriter;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
