@@ -1,0 +1,173 @@
+//! Calls about images.
+
+use bytes::Bytes;
+use wire::docker::container::ContainerConfig;
+use wire::docker::image::{
+    HistoryItem, IdResponse, ImageDeleteItem, ImageSummary, ImagesPruneReport,
+};
+use wire::docker::registry::{AuthConfig, AuthResponse, SearchResult};
+
+use crate::request::segment;
+use crate::{Body, Client, Response, Result};
+
+fn path(name: &str, rest: &str) -> String {
+    format!("/images/{}{rest}", segment(name))
+}
+
+/// Every function fails when the connection does, or with the engine's refusal.
+#[allow(clippy::missing_errors_doc)]
+impl Client {
+    /// Lists images.
+    pub async fn image_list(
+        &self,
+        all: bool,
+        filters: &[(String, String)],
+    ) -> Result<Vec<ImageSummary>> {
+        self.get("/images/json").filters(filters).flag("all", all).fetch().await
+    }
+
+    /// Everything about an image, as the engine wrote it.
+    pub async fn image_inspect_raw(&self, name: &str, platform: Option<&str>) -> Result<Bytes> {
+        let mut request = self.get(path(name, "/json"));
+        if let Some(platform) = platform {
+            request = request.query("platform", platform);
+        }
+        request.send().await?.bytes().await
+    }
+
+    /// How an image was made, newest step first.
+    pub async fn image_history(&self, name: &str) -> Result<Vec<HistoryItem>> {
+        self.get(path(name, "/history")).fetch().await
+    }
+
+    /// Gives an image one more name.
+    pub async fn image_tag(&self, name: &str, repository: &str, tag: &str) -> Result<()> {
+        self.post(path(name, "/tag")).query("repo", repository).query("tag", tag).run().await
+    }
+
+    /// Removes a name of an image, and the image with its last name.
+    pub async fn image_remove(
+        &self,
+        name: &str,
+        force: bool,
+        no_prune: bool,
+    ) -> Result<Vec<ImageDeleteItem>> {
+        let request = self.delete(path(name, "")).flag("force", force);
+        request.flag("noprune", no_prune).fetch().await
+    }
+
+    /// Fetches an image from a registry; the answer is a stream of progress lines.
+    pub async fn image_pull(
+        &self,
+        repository: &str,
+        tag: &str,
+        platform: &str,
+        auth: &str,
+    ) -> Result<Response<'_>> {
+        let mut request = self.post("/images/create").query("fromImage", repository);
+        request = request.query("tag", tag);
+        if !platform.is_empty() {
+            request = request.query("platform", platform);
+        }
+        request.header("X-Registry-Auth", auth).send().await
+    }
+
+    /// Makes an image of a tar archive: the body, or what is at a URL.
+    pub async fn image_import(
+        &self,
+        query: &[(&str, &str)],
+        archive: Body,
+    ) -> Result<Response<'_>> {
+        let mut request = self.post("/images/create");
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        request.body("text/plain", archive).send().await
+    }
+
+    /// Sends an image to a registry; the answer is a stream of progress lines.
+    pub async fn image_push(
+        &self,
+        repository: &str,
+        tag: &str,
+        platform: Option<&str>,
+        auth: &str,
+    ) -> Result<Response<'_>> {
+        let mut request = self.post(path(repository, "/push"));
+        if !tag.is_empty() {
+            request = request.query("tag", tag);
+        }
+        if let Some(platform) = platform {
+            request = request.query("platform", platform);
+        }
+        request.header("X-Registry-Auth", auth).send().await
+    }
+
+    /// Images with all their layers, as one tar archive.
+    pub async fn image_save(
+        &self,
+        names: &[String],
+        platform: Option<&str>,
+    ) -> Result<Response<'_>> {
+        let mut request = self.get("/images/get");
+        for name in names {
+            request = request.query("names", name);
+        }
+        if let Some(platform) = platform {
+            request = request.query("platform", platform);
+        }
+        request.send().await
+    }
+
+    /// Takes in images from a tar archive; the answer is a stream of progress lines.
+    pub async fn image_load(
+        &self,
+        quiet: bool,
+        platform: Option<&str>,
+        archive: Body,
+    ) -> Result<Response<'_>> {
+        let mut request = self.post("/images/load").query("quiet", if quiet { "1" } else { "0" });
+        if let Some(platform) = platform {
+            request = request.query("platform", platform);
+        }
+        request.body("application/x-tar", archive).send().await
+    }
+
+    /// Makes an image of a container.
+    pub async fn image_commit(
+        &self,
+        query: &[(&str, &str)],
+        config: Option<&ContainerConfig>,
+    ) -> Result<String> {
+        let mut request = self.post("/commit");
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        let created: IdResponse = request.json(&config)?.fetch().await?;
+        Ok(created.id)
+    }
+
+    /// Removes images that nothing uses.
+    pub async fn image_prune(&self, filters: &[(String, String)]) -> Result<ImagesPruneReport> {
+        self.post("/images/prune").filters(filters).fetch().await
+    }
+
+    /// Searches a registry.
+    pub async fn image_search(
+        &self,
+        term: &str,
+        limit: i64,
+        filters: &[(String, String)],
+    ) -> Result<Vec<SearchResult>> {
+        let mut request = self.get("/images/search").query("term", term).filters(filters);
+        if limit > 0 {
+            request = request.query("limit", limit.to_string());
+        }
+        request.fetch().await
+    }
+
+    /// Asks the engine to check credentials with their registry.
+    pub async fn registry_login(&self, auth: &AuthConfig) -> Result<AuthResponse> {
+        self.post("/auth").json(auth)?.fetch().await
+    }
+}
