@@ -1,2 +1,27 @@
-//! sys: written from the blueprint.
+//! The kernel's doors: the only crate with `unsafe`.
+//!
+//! What rustix offers is used from rustix; here is what it does not have, and the few shapes that
+//! make a wrong use hard: processes by descriptor, roots that names cannot leave, namespaces
+//! entered and left in pairs. Nothing here decides anything or knows what a container is.
+//!
+//! Functions that return `rustix::io::Result` do not allocate and may be called in the child of a
+//! fork; those that return [`SysError`] say all arguments and may not.
+
+pub mod clone;
+pub mod cred;
+mod error;
+pub mod memfd;
+pub mod mount;
+pub mod netns;
+pub mod process;
+pub mod resident;
+pub mod root;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
 pub mod spawn;
+pub mod tty;
+
+pub use error::SysError;
+pub use process::{Ended, Pidfd};
+pub use root::Root;

@@ -1,0 +1,93 @@
+//! Anonymous files that nobody can change any more: programs are executed from them.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+use std::ffi::CStr;
+
+/// Everything about the file is fixed.
+const SEALS: SealFlags =
+    SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
+
+/// A sealed, executable memfd with the contents of `source`, from its beginning.
+///
+/// # Errors
+/// As memfd_create(2), sendfile(2) and fcntl(2).
+pub fn sealed_copy(name: &CStr, source: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let memfd = create(name)?;
+    let mut offset = 0;
+    loop {
+        match rustix::fs::sendfile(&memfd, source, Some(&mut offset), 1 << 30) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    seal(memfd)
+}
+
+/// A sealed, executable memfd with the given contents.
+///
+/// # Errors
+/// As memfd_create(2), write(2) and fcntl(2).
+pub fn sealed_bytes(name: &CStr, mut bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let memfd = create(name)?;
+    while !bytes.is_empty() {
+        match rustix::io::write(&memfd, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    seal(memfd)
+}
+
+/// The running program, if it is executed from a sealed memfd.
+///
+/// # Errors
+/// As open(2) on `/proc/self/exe`.
+pub fn own_sealed_program() -> rustix::io::Result<Option<OwnedFd>> {
+    let exe = own_program()?;
+    match rustix::fs::fcntl_get_seals(&exe) {
+        Ok(seals) if seals.contains(SEALS) => Ok(Some(exe)),
+        // EINVAL: not a file that can have seals.
+        Ok(_) | Err(Errno::INVAL) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The running program as a sealed memfd: itself, or a copy.
+///
+/// # Errors
+/// As open(2) on `/proc/self/exe` and [`sealed_copy`].
+pub fn sealed_own_program(name: &CStr) -> rustix::io::Result<OwnedFd> {
+    match own_sealed_program()? {
+        Some(exe) => Ok(exe),
+        None => sealed_copy(name, own_program()?.as_fd()),
+    }
+}
+
+fn own_program() -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn create(name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels from 6.3 want to be told whether a memfd may be executed; older ones refuse to
+    // know the flag.
+    match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
+        result => result,
+    }
+}
+
+fn seal(memfd: OwnedFd) -> rustix::io::Result<OwnedFd> {
+    // F_SEAL_EXEC (fixing the execute bits) is from Linux 6.3; without it the file cannot be
+    // changed either.
+    let exec = SealFlags::from_bits_retain(0x20);
+    match rustix::fs::fcntl_add_seals(&memfd, SEALS | exec) {
+        Err(Errno::INVAL) => rustix::fs::fcntl_add_seals(&memfd, SEALS)?,
+        result => result?,
+    }
+    Ok(memfd)
+}

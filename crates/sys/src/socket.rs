@@ -1,0 +1,76 @@
+//! Passing descriptors over Unix sockets, unix(7) `SCM_RIGHTS`.
+
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+
+/// Most descriptors in one message, `SCM_MAX_FD`.
+pub const MAX_FDS: usize = 253;
+
+const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(MAX_FDS));
+
+/// A connected pair of sockets that keeps messages apart, both close-on-exec.
+///
+/// # Errors
+/// As socketpair(2).
+pub fn message_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Sends `bytes` (at least one) with `fds` (at most [`MAX_FDS`]); returns how many bytes went.
+/// A closed peer is an error, never a signal. Does not allocate.
+///
+/// # Errors
+/// As sendmsg(2); `EMSGSIZE` for too many descriptors.
+pub fn send_with_fds(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> rustix::io::Result<usize> {
+    let mut space = [MaybeUninit::<u8>::uninit(); CONTROL_BYTES];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::MSGSIZE);
+    }
+    let data = [IoSlice::new(bytes)];
+    loop {
+        match rustix::net::sendmsg(socket, &data, &mut control, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Receives into `bytes` and gives every descriptor that came along, close-on-exec, to `take`.
+/// Zero bytes mean the end. Does not allocate.
+///
+/// # Errors
+/// As recvmsg(2).
+pub fn recv_with_fds(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    mut take: impl FnMut(OwnedFd),
+) -> rustix::io::Result<usize> {
+    let mut space = [MaybeUninit::<u8>::uninit(); CONTROL_BYTES];
+    loop {
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut data = [IoSliceMut::new(bytes)];
+        match rustix::net::recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(message) => {
+                for part in control.drain() {
+                    if let RecvAncillaryMessage::ScmRights(fds) = part {
+                        fds.for_each(&mut take);
+                    }
+                }
+                return Ok(message.bytes);
+            }
+        }
+    }
+}
