@@ -36,6 +36,14 @@ pub use streams::*;
 pub use system::{DiskUsage, System, SystemView};
 pub use volumes::Volumes;
 
+/// The values that configuration is made of, for the composition root.
+pub mod settings {
+    pub use model::draft::SecurityProfile;
+    pub use model::network::Cidr;
+    pub use model::resources::Ulimit;
+    pub use net::AddressPool;
+}
+
 /// The result of every engine call.
 pub type Result<T> = std::result::Result<T, EngineError>;
 
