@@ -1,14 +1,15 @@
 //! What a container was resolved to: no defaults left open, no text left to parse.
-//! [`resolve`] is the one place where a [`Draft`], the image's configuration and the host's facts
-//! meet; it is pure, so it is tested by data.
+//! [`crate::resolve::resolve`] is the one place where a [`crate::Draft`], the image's
+//! configuration and the host's facts meet.
 
 use crate::digest::Digest;
 use crate::mount::Mount;
-use crate::network::{EndpointDraft, NetworkMode, PortBinding};
+use crate::network::{EndpointDraft, NetworkMode, PortBinding, PortSpec};
 use crate::resources::Resources;
 use crate::restart::RestartPolicy;
 use crate::signal::Signal;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// A container, decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,10 @@ pub struct ContainerSpec {
     pub endpoints: BTreeMap<String, EndpointDraft>,
     /// Ports to publish.
     pub ports: Vec<PortBinding>,
+    /// Ports documented as exposed, the image's included.
+    pub exposed_ports: Vec<PortSpec>,
+    /// Name resolution.
+    pub dns: DnsSpec,
     /// Isolation.
     pub isolation: Isolation,
     /// Read-only root.
@@ -71,6 +76,42 @@ pub struct ContainerSpec {
     pub runtime: String,
     /// Where output goes.
     pub log: LogSpec,
+    /// Health check, if there is one.
+    pub health: Option<HealthSpec>,
+    /// Parent of the container's cgroup.
+    pub cgroup_parent: String,
+    /// Initial terminal size, rows and columns.
+    pub console_size: Option<(u16, u16)>,
+}
+
+/// How names are resolved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DnsSpec {
+    /// Servers; empty for the host's.
+    pub servers: Vec<IpAddr>,
+    /// Search domains; empty for the host's.
+    pub search: Vec<String>,
+    /// resolv.conf options.
+    pub options: Vec<String>,
+    /// Lines of /etc/hosts: name and address; the address `host-gateway` stands for the host.
+    pub extra_hosts: Vec<(String, String)>,
+}
+
+/// A health check, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthSpec {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Between checks, ns.
+    pub interval_ns: u64,
+    /// Longest run of one check, ns.
+    pub timeout_ns: u64,
+    /// During which failures do not count, ns.
+    pub start_period_ns: u64,
+    /// Between checks during the start period, ns.
+    pub start_interval_ns: u64,
+    /// Consecutive failures that make it unhealthy.
+    pub retries: u32,
 }
 
 /// How a container is kept apart.
@@ -82,7 +123,7 @@ pub struct Isolation {
     pub capabilities: Vec<String>,
     /// no_new_privs.
     pub no_new_privileges: bool,
-    /// First host id of its own range of [`ID_RANGE`] ids; `None` for the host's user namespace.
+    /// A user namespace with a range of [`ID_RANGE`] ids of its own, instead of the host's.
     pub own_ids: bool,
     /// System-call filter.
     pub seccomp: crate::draft::SeccompDraft,

@@ -1,0 +1,166 @@
+//! How a container is kept apart: capabilities, filters, masked paths, whose namespaces.
+
+use super::{Ask, CapabilityFacts};
+use crate::draft::{SeccompDraft, SecurityProfile, SharedNamespace, UsernsMode};
+use crate::error::Denied;
+use crate::network::NetworkMode;
+use crate::spec::Isolation;
+
+/// Paths that a container sees empty; Docker's list.
+pub const MASKED_PATHS: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// Paths that a container cannot write; Docker's list.
+pub const READONLY_PATHS: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+pub(super) fn resolve(ask: &Ask<'_>) -> Result<Isolation, Denied> {
+    let host = &ask.draft.host;
+    let security = &host.security;
+    let profile = security.profile.unwrap_or(ask.defaults.profile);
+    let privileged = host.privileged;
+    let unmasked = privileged || security.unmasked;
+    let paths = |asked: &Option<Vec<String>>, default: &[&str]| match asked {
+        _ if unmasked => Vec::new(),
+        Some(paths) => paths.clone(),
+        None => default.iter().map(|path| (*path).to_owned()).collect(),
+    };
+    let default_nnp =
+        ask.defaults.no_new_privileges || (profile == SecurityProfile::Estiba && !privileged);
+    let seccomp = match &security.seccomp {
+        SeccompDraft::Default if privileged => SeccompDraft::Unconfined,
+        asked => asked.clone(),
+    };
+    check_sharing(&host.ipc, &host.pid, &host.uts)?;
+    Ok(Isolation {
+        privileged,
+        capabilities: capabilities(ask, profile)?,
+        no_new_privileges: security.no_new_privileges.unwrap_or(default_nnp),
+        own_ids: own_ids(ask),
+        seccomp,
+        profile,
+        apparmor: apparmor(ask)?,
+        labels: if privileged { vec!["disable".into()] } else { security.labels.clone() },
+        masked_paths: paths(&host.masked_paths, &MASKED_PATHS),
+        readonly_paths: paths(&host.readonly_paths, &READONLY_PATHS),
+        ipc: host.ipc.clone(),
+        pid: host.pid.clone(),
+        uts: host.uts.clone(),
+        cgroupns: host.cgroupns.clone().unwrap_or(if privileged {
+            SharedNamespace::Host
+        } else {
+            SharedNamespace::Private
+        }),
+        oom_score_adj: oom_score_adj(host.oom_score_adj)?,
+    })
+}
+
+/// A user namespace of its own, unless something that was asked for only works with the host's.
+fn own_ids(ask: &Ask<'_>) -> bool {
+    let host = &ask.draft.host;
+    let shares_host = host.network == NetworkMode::Host
+        || host.pid == SharedNamespace::Host
+        || host.ipc == SharedNamespace::Host;
+    ask.defaults.userns && host.userns == UsernsMode::Auto && !host.privileged && !shares_host
+}
+
+fn check_sharing(
+    ipc: &SharedNamespace,
+    pid: &SharedNamespace,
+    uts: &SharedNamespace,
+) -> Result<(), Denied> {
+    use SharedNamespace as N;
+    match (ipc, pid, uts) {
+        (N::Container(other), _, _) | (_, N::Container(other), _) if other.is_empty() => {
+            Err(Denied::invalid("namespace mode container: requires a container name or id"))
+        }
+        (_, N::Shareable | N::Absent, _) => Err(Denied::invalid("invalid PID mode")),
+        (_, _, N::Shareable | N::Absent | N::Container(_)) => {
+            Err(Denied::invalid("invalid UTS mode"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn oom_score_adj(adj: i32) -> Result<i32, Denied> {
+    if (-1000..=1000).contains(&adj) {
+        return Ok(adj);
+    }
+    Err(Denied::invalid(format!("Invalid value {adj}, range for oom score adj is [-1000, 1000]")))
+}
+
+fn apparmor(ask: &Ask<'_>) -> Result<String, Denied> {
+    let asked = ask.draft.host.security.apparmor.as_str();
+    match asked {
+        "unconfined" => Ok(String::new()),
+        "" => Ok(String::new()),
+        _ if !ask.facts.apparmor => {
+            Err(Denied::invalid(format!("AppArmor profile {asked:?}: AppArmor is not enabled")))
+        }
+        _ => Ok(asked.to_owned()),
+    }
+}
+
+/// `ALL` added is everything but what is dropped; otherwise `ALL` dropped is exactly what is
+/// added; otherwise the profile's, less the dropped, plus the added.
+fn capabilities(ask: &Ask<'_>, profile: SecurityProfile) -> Result<Vec<String>, Denied> {
+    let host = &ask.draft.host;
+    let facts = &ask.facts.capabilities;
+    if host.privileged {
+        return Ok(facts.available.clone());
+    }
+    let add = named(&host.cap_add, facts, "CapAdd")?;
+    let drop = named(&host.cap_drop, facts, "CapDrop")?;
+    let missing = add.names.iter().find(|name| !facts.available.contains(name));
+    if let Some(name) = missing {
+        return Err(Denied::invalid(format!(
+            "invalid CapAdd: capability not supported by your kernel or not available in the \
+             current environment: \"CAP_{name}\""
+        )));
+    }
+    let base = match profile {
+        SecurityProfile::Estiba => &facts.estiba,
+        SecurityProfile::Docker => &facts.docker,
+    };
+    let keep = |name: &String| match (add.all, drop.all) {
+        (true, _) => !drop.names.contains(name),
+        (false, true) => add.names.contains(name),
+        (false, false) => {
+            add.names.contains(name) || base.contains(name) && !drop.names.contains(name)
+        }
+    };
+    Ok(facts.available.iter().filter(|name| keep(name)).cloned().collect())
+}
+
+struct Named {
+    all: bool,
+    names: Vec<String>,
+}
+
+fn named(asked: &[String], facts: &CapabilityFacts, what: &str) -> Result<Named, Denied> {
+    let mut out = Named { all: false, names: Vec::new() };
+    for text in asked {
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        if name == "ALL" {
+            out.all = true;
+        } else if facts.known.iter().any(|known| known == name) {
+            out.names.push(name.to_owned());
+        } else {
+            return Err(Denied::invalid(format!("invalid {what}: unknown capability: {text:?}")));
+        }
+    }
+    Ok(out)
+}
