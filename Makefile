@@ -1,0 +1,60 @@
+# What a newcomer types. Everything else is in scripts/ and xtask/.
+SHELL := /bin/sh
+TARGET := x86_64-unknown-linux-gnu
+RELEASE := target/$(TARGET)/release
+IMAGES := target/images
+
+.PHONY: help build demo test images bench lint unit blackbox vm clean install
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+build: ## both programs, statically linked, in target/release
+	@scripts/deps.sh build
+	cargo build --release --locked -p estiba -p runtime
+	@mkdir -p target/release
+	@ln -f $(RELEASE)/estiba $(RELEASE)/estiba-runtime target/release/
+	@ls -l target/release/estiba target/release/estiba-runtime
+
+images: ## root filesystem archives from Debian packages
+	@scripts/images.sh $(IMAGES)
+
+demo: build images ## installs, builds, and does the main job before your eyes
+	@scripts/demo.sh target/release $(IMAGES)
+
+test: ## everything that has to pass before a change lands
+	@scripts/deps.sh test
+	@scripts/deps.sh vm
+	$(MAKE) --no-print-directory lint unit blackbox vm
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo xtask tidy
+
+unit: ## unit tests and tests against this kernel
+	@scripts/deps.sh test
+	@scripts/images.sh $(IMAGES) busybox
+	cargo build --locked -p estiba -p runtime
+	cargo test --locked --workspace --exclude blackbox
+
+blackbox: ## the product through its real binaries
+	@scripts/deps.sh test
+	@scripts/images.sh $(IMAGES)
+	cargo build --locked -p estiba -p runtime
+	cargo test --locked -p blackbox
+
+vm: build ## a core subset on Debian's kernel with cgroup v2, in a virtual machine
+	@scripts/deps.sh vm
+	@scripts/images.sh $(IMAGES) busybox
+	@scripts/vm-test.sh target/release $(IMAGES) target/vm
+
+bench: build images ## ratios against the kernel's floor, in one run
+	@scripts/bench.sh target/release $(IMAGES)
+
+install: build ## into /usr/local
+	install -D -m 0755 target/release/estiba /usr/local/bin/estiba
+	install -D -m 0755 target/release/estiba-runtime /usr/local/libexec/estiba/estiba-runtime
+
+clean:
+	cargo clean
