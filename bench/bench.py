@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Ratios against the kernel's floor, in one run. Run through scripts/bench.sh (`make bench`).
+
+The floor is floor.c: what the kernel alone charges for the same isolation, with no program around it. Floor and
+product are measured in interleaved rounds; only their ratio means anything, the milliseconds are this machine's.
+Everything runs in network and mount namespaces of its own, with a data root and control groups of its own.
+"""
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BIN, IMAGES = (os.path.abspath(p) for p in sys.argv[1:3])
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+COUNT = int(os.environ.get("COUNT", "20"))
+LAB = tempfile.mkdtemp(prefix="estiba-bench-")
+GROUP = os.path.basename(LAB)
+ESTIBA = f"{BIN}/estiba"
+ENV = {"PATH": os.environ["PATH"], "HOME": LAB, "DOCKER_HOST": f"unix://{LAB}/estiba.sock"}
+rows = []
+
+
+def sh(*words, check=True, **more):
+    done = subprocess.run(words, env=ENV, capture_output=True, text=True, **more)
+    if check and done.returncode:
+        sys.exit(f"{' '.join(words)}: status {done.returncode}\n{done.stderr}")
+    return done.stdout.strip()
+
+
+def timed(words, count):
+    """Wall times of whole processes, in ms."""
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        status = subprocess.call(words, env=ENV, stdout=subprocess.DEVNULL)
+        times.append((time.perf_counter() - start) * 1e3)
+        if status:
+            sys.exit(f"{' '.join(words)}: status {status}")
+    return times
+
+
+def pss_mb(pid):
+    for line in open(f"/proc/{pid}/smaps_rollup"):
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def row(what, value, unit, floor=None, goal=""):
+    ratio = f"{value / floor:.2f} ×" if floor else ""
+    base = f"{floor:.2f}" if floor else ""
+    rows.append(f"| {what} | {value:.2f} {unit} | {base} | {ratio} | {goal} |")
+    print(rows[-1], flush=True)
+
+
+def build_floor():
+    sh("gcc", "-O2", "-w", "-static", "-o", f"{LAB}/floor", f"{HERE}/floor.c", "-lseccomp")
+    names = re.findall(r"#define __NR_(\w+)", open("/usr/include/x86_64-linux-gnu/asm/unistd_64.h").read())
+    open(f"{LAB}/allow", "w").write("\n".join(names[:300]))
+    os.makedirs(f"{LAB}/floor-work")
+    root = f"{LAB}/root"
+    os.makedirs(root)
+    sh("tar", "-C", root, "-xf", f"{IMAGES}/busybox.tar")
+    for name in ("proc", "sys", "dev/pts", "dev/shm", "dev/mqueue"):
+        os.makedirs(f"{root}/{name}", exist_ok=True)
+    sh("ip", "link", "add", "floorbr", "type", "bridge")
+    sh("ip", "addr", "add", "10.200.0.1/16", "dev", "floorbr")
+    sh("ip", "link", "set", "floorbr", "up")
+
+
+def floor_ms(mode, count, parallel=1):
+    out = sh(f"{LAB}/floor", "-r", f"{LAB}/root", "-w", f"{LAB}/floor-work", "-n", str(count), "-P", str(parallel),
+             "-t", mode, "-s", f"{LAB}/allow", "-c", GROUP + "-floor", "/bin/busybox", "true")
+    return json.loads(out)
+
+
+def start_daemon():
+    log = open(f"{LAB}/daemon.log", "a")
+    daemon = subprocess.Popen(
+        [ESTIBA, "daemon", "--data-root", f"{LAB}/data", "--exec-root", f"{LAB}/run", "--pidfile", f"{LAB}/pid",
+         "--config-file", f"{LAB}/daemon.json", "-H", f"unix://{LAB}/estiba.sock", "--cgroup-parent", f"/{GROUP}"],
+        env=ENV, stdout=log, stderr=log)
+    for _ in range(200):
+        if daemon.poll() is not None:
+            sys.exit(open(f"{LAB}/daemon.log").read())
+        if subprocess.call([ESTIBA, "version"], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
+            return daemon
+        time.sleep(0.05)
+    sys.exit("the daemon does not answer")
+
+
+def measure(daemon):
+    median = statistics.median
+    run = {"bridge": [], "none": []}
+    floor = {"bridge": [], "none": []}
+    execs, enters, starts, plain = [], [], [], []
+    sh(ESTIBA, "run", "-d", "--name", "idle", "busybox", "sleep", "100000")
+    pid = sh(ESTIBA, "inspect", "-f", "{{.State.Pid}}", "idle")
+    timed([ESTIBA, "run", "--rm", "busybox", "true"], 3)
+    for _ in range(ROUNDS):
+        for net, mode in (("bridge", "ifoscnv"), ("none", "ifoscn")):
+            floor[net].append(floor_ms(mode, COUNT)["median_ms"])
+            run[net] += timed([ESTIBA, "run", "--rm", "--network", net, "busybox", "true"], COUNT)
+        enters += timed(["nsenter", "-t", pid, "-m", "-n", "-p", "-i", "-u", "/bin/busybox", "true"], COUNT)
+        execs += timed([ESTIBA, "exec", "idle", "true"], COUNT)
+        plain += timed(["/bin/true"], COUNT)
+        starts += timed([ESTIBA, "--version"], COUNT)
+    for net in run:
+        goal = "3 now, 1.5 the goal; Docker 48"
+        row(f"`run --rm busybox true`, {net}", median(run[net]), "ms", median(floor[net]), goal)
+    row("`exec true` (floor: nsenter)", median(execs), "ms", median(enters), "3 now, 2 the goal; Docker 36")
+    row("command line start (floor: /bin/true)", median(starts), "ms", median(plain), "under 5 ms")
+    many = f"for i in $(seq {COUNT}); do {ESTIBA} run --rm busybox true & [ $((i % 16)) != 0 ] || wait; done; wait"
+    start = time.perf_counter()
+    sh("bash", "-c", many)
+    rate = COUNT / (time.perf_counter() - start)
+    row("16 at once, containers per second", rate, "/s", floor_ms("ifoscnv", 160, 16)["per_s"], "floor is higher")
+    sh(ESTIBA, "rm", "-f", "idle")
+    memory(daemon)
+
+
+def memory(daemon):
+    time.sleep(3)
+    row("idle daemon, PSS", pss_mb(daemon.pid), "MB", goal="under 15 (Docker 91)")
+    for number in range(20):
+        sh(ESTIBA, "run", "-d", "--name", f"m{number}", "busybox", "sleep", "100000")
+    time.sleep(3)
+    monitors = [p for p in glob.glob("/proc/[0-9]*") if is_monitor(p)]
+    total = sum(pss_mb(os.path.basename(p)) for p in monitors)
+    row("per running container, PSS", total / 20, "MB", goal="under 0.5 (Docker 2.8)")
+    row("daemon with 20 containers, PSS", pss_mb(daemon.pid), "MB")
+    for number in range(80):
+        sh(ESTIBA, "create", "--name", f"n{number}", "busybox", "true")
+    row("`ps -a`, 100 containers", statistics.median(timed([ESTIBA, "ps", "-a"], COUNT)), "ms", goal="Docker 33")
+    names = [f"m{n}" for n in range(20)] + [f"n{n}" for n in range(80)]
+    start = time.perf_counter()
+    sh(ESTIBA, "rm", "-f", *names)
+    row("`rm -f` of 100, 20 running", (time.perf_counter() - start) * 1e3, "ms", goal="Docker 4300 (50 running)")
+
+
+def is_monitor(path):
+    """A monitor of this run's daemon (other daemons may run on the machine)."""
+    try:
+        words = open(f"{path}/cmdline").read().split("\0")
+        return "monitor" in words and os.readlink(f"{path}/ns/net") == os.readlink("/proc/self/ns/net")
+    except OSError:
+        return False
+
+
+def logs():
+    size = 200
+    line = "x" * 99
+    script = f"yes {line} | head -n {size * 10000}"
+    plain = []
+    for _ in range(3):
+        start = time.perf_counter()
+        sh("bash", "-c", f"chroot {LAB}/root /bin/sh -c '{script}' | cat > {LAB}/plain")
+        plain.append((time.perf_counter() - start) * 1e3)
+    os.unlink(f"{LAB}/plain")
+    start = time.perf_counter()
+    sh(ESTIBA, "run", "--name", "talk", "-d", "--log-opt", "max-size=1g", "busybox", "sh", "-c", script)
+    sh(ESTIBA, "wait", "talk")
+    wrote = (time.perf_counter() - start) * 1e3
+    start = time.perf_counter()
+    subprocess.run([ESTIBA, "logs", "talk"], env=ENV, stdout=open(os.devnull, "w"), check=True)
+    read = (time.perf_counter() - start) * 1e3
+    sh(ESTIBA, "rm", "talk")
+    row(f"write {size} MB of log lines", wrote, "ms", statistics.median(plain), "Docker 37")
+    row(f"read them with `logs`", read, "ms", statistics.median(plain), "Docker 39")
+
+
+def main():
+    daemon = None
+    try:
+        build_floor()
+        daemon = start_daemon()
+        sh(ESTIBA, "import", f"{IMAGES}/busybox.tar", "busybox:latest")
+        print("| what | estiba | floor | ratio | for comparison |\n|---|---|---|---|---|", flush=True)
+        measure(daemon)
+        logs()
+    finally:
+        if daemon:
+            ids = sh(ESTIBA, "ps", "-aq", check=False).split()
+            if ids:
+                sh(ESTIBA, "rm", "-f", *ids, check=False)
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait()
+        for group in (GROUP, GROUP + "-floor"):
+            for path in glob.glob(f"/sys/fs/cgroup/*/{group}") + glob.glob(f"/sys/fs/cgroup/{group}"):
+                try:
+                    os.rmdir(path)
+                except OSError as error:
+                    print(f"left: {path}: {error}", file=sys.stderr)
+        shutil.rmtree(LAB, ignore_errors=True)
+
+
+main()
