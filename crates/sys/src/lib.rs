@@ -7,6 +7,7 @@
 //! Functions that return `rustix::io::Result` do not allocate and may be called in the child of a
 //! fork; those that return [`SysError`] say all arguments and may not.
 
+pub mod bpf;
 pub mod clone;
 pub mod cred;
 mod error;

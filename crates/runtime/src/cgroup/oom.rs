@@ -1,0 +1,96 @@
+//! Noticing that the kernel killed for lack of memory.
+//!
+//! Source: `cgroup-v1/memory.rst` §9-10 (`cgroup.event_control`), `cgroup-v2.rst`
+//! (`memory.events`), inotify(7).
+
+use rustix::event::EventfdFlags;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::inotify;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::error::CgroupError;
+use super::file::Dir;
+use super::hierarchy::MEMORY;
+use super::{Cgroup, Home};
+
+/// A descriptor that becomes readable when the cgroup runs out of memory, and once more when it is
+/// removed. It says that something happened: [`Cgroup::oom_kills`] says what.
+#[derive(Debug)]
+pub struct OomWatch {
+    fd: OwnedFd,
+    /// v1: the kernel signals for as long as the watched file is open.
+    _watched: Option<OwnedFd>,
+}
+
+impl OomWatch {
+    /// Takes what was signalled, so that the descriptor is not readable until the next event.
+    /// Never blocks.
+    pub fn drain(&self) {
+        let mut events = [0u8; 4096];
+        while rustix::io::read(&self.fd, &mut events).is_ok_and(|count| count > 8) {}
+    }
+}
+
+impl AsFd for OomWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Cgroup {
+    /// How many processes of the cgroup and of those below it were killed for lack of memory.
+    /// Zero where no memory controller is: nothing can be known there.
+    pub fn oom_kills(&self) -> Result<u64, CgroupError> {
+        match self.home(MEMORY) {
+            None => Ok(0),
+            Some(Home::V2(dir)) => field_of(dir, "memory.events"),
+            // v1 counts each cgroup alone.
+            Some(Home::V1(dir)) => dir
+                .subtree()?
+                .iter()
+                .try_fold(0u64, |sum, dir| Ok(sum + field_of(dir, "memory.oom_control")?)),
+        }
+    }
+
+    /// A watch on out-of-memory events; `None` where no memory controller is.
+    ///
+    /// # Errors
+    /// [`CgroupError::Watch`].
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>, CgroupError> {
+        let (dir, file) = match self.home(MEMORY) {
+            None => return Ok(None),
+            Some(Home::V1(dir)) => (dir, "memory.oom_control"),
+            Some(Home::V2(dir)) => (dir, "memory.events"),
+        };
+        let watch = match file {
+            "memory.events" => watch_by_inotify(dir, file),
+            _ => watch_by_eventfd(dir, file),
+        };
+        let failed =
+            |errno: Errno| CgroupError::Watch { path: dir.path().join(file), source: errno.into() };
+        watch.map(Some).map_err(failed)
+    }
+}
+
+/// `oom_kill <count>`; absent before Linux 4.13.
+fn field_of(dir: &Dir, file: &str) -> Result<u64, CgroupError> {
+    let content = dir.read_if_there(file)?.unwrap_or_default();
+    let count = content.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    Ok(count.unwrap_or(0))
+}
+
+fn watch_by_eventfd(dir: &Dir, file: &str) -> Result<OomWatch, Errno> {
+    let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let watched = rustix::fs::open(dir.path().join(file), flags, Mode::empty())?;
+    let registration = format!("{} {}", fd.as_raw_fd(), watched.as_raw_fd());
+    dir.write_raw("cgroup.event_control", &registration)?;
+    Ok(OomWatch { fd, _watched: Some(watched) })
+}
+
+fn watch_by_inotify(dir: &Dir, file: &str) -> Result<OomWatch, Errno> {
+    let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    inotify::add_watch(&fd, dir.path().join(file), inotify::WatchFlags::MODIFY)?;
+    Ok(OomWatch { fd, _watched: None })
+}
