@@ -2,7 +2,6 @@
 //! This module knows nothing of what such a process is for.
 
 use rustix::fd::{FromRawFd, OwnedFd};
-use rustix::io::Errno;
 use std::io;
 
 /// Ignores the given signals. Children inherit that across exec until somebody resets it.
@@ -55,23 +54,6 @@ pub fn trim_memory() {
     unsafe { libc::malloc_trim(0) };
 }
 
-/// Sends any signal, the real-time ones included, to the process of a pidfd.
-///
-/// # Errors
-/// What pidfd_send_signal(2) reports: `ESRCH` once the process is reaped.
-pub fn send_signal(pidfd: impl rustix::fd::AsFd, signal: i32) -> rustix::io::Result<()> {
-    use rustix::fd::AsRawFd;
-    let fd = pidfd.as_fd().as_raw_fd();
-    // SAFETY: the descriptor is open for the call, the siginfo pointer is null as allowed.
-    let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<u8>(), 0_u32)
-    };
-    if result == 0 {
-        return Ok(());
-    }
-    Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,18 +66,5 @@ mod tests {
     #[test]
     fn kill_cannot_be_ignored() {
         assert!(ignore_signals(&[libc::SIGKILL]).is_err());
-    }
-
-    #[test]
-    fn signals_reach_the_process_of_a_pidfd() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = rustix::process::Pid::from_child(&child);
-        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
-        assert_eq!(send_signal(&pidfd, 999), Err(Errno::INVAL));
-        send_signal(&pidfd, libc::SIGRTMIN() + 3).unwrap();
-        let status = child.wait().unwrap();
-        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-        assert_eq!(signal, Some(libc::SIGRTMIN() + 3));
-        assert_eq!(send_signal(&pidfd, 0), Err(Errno::SRCH));
     }
 }

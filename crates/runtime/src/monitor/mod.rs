@@ -10,15 +10,30 @@
 //!  client ──its own fd───▶ └─────────┘ ──▶ <id>-json.log, exit.json
 //! ```
 
+mod attached;
 pub mod client;
+mod control;
+mod detach;
+mod ending;
 mod frame;
 pub mod log;
+mod process;
 pub mod protocol;
+mod queue;
+mod requests;
+mod run;
+mod sandbox;
+mod server;
+mod stdio;
 
 pub use frame::FrameError;
+pub use run::run;
 
 /// Where a monitor finds its first control connection.
 const CONTROL_FD: i32 = 3;
 
 /// Where a monitor finds its launch order: the JSON of [`crate::launch::Launch`].
 const LAUNCH_FD: i32 = 4;
+
+#[cfg(test)]
+mod tests;

@@ -223,6 +223,9 @@ pub struct State {
     pub execs: Vec<ExecState>,
     /// The container's cgroup, as the cgroup code names it.
     pub cgroup: String,
+    /// How many log entries could not be written.
+    #[serde(default)]
+    pub log_lost_entries: u64,
 }
 
 /// How many finished execs a monitor remembers.

@@ -1,0 +1,140 @@
+//! The monitor's beginning: from two inherited descriptors to a created container and a loop.
+
+use super::control::{Control, Listener};
+use super::log::LogWriter;
+use super::process::Process;
+use super::protocol::{LAUNCH, ProcessId, Reply};
+use super::sandbox::{Container, Sandbox};
+use super::server::{Monitor, Parts};
+use super::stdio::{self, Ends, Wanted};
+use super::{CONTROL_FD, LAUNCH_FD};
+use crate::container::create;
+use crate::error::LaunchError;
+use crate::launch::Launch;
+use rustix::fs::{Mode, OFlags};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use sys::Pidfd;
+
+/// Largest launch order in bytes.
+const MAX_LAUNCH_BYTES: u64 = 16 << 20;
+
+/// What must not end a monitor: it lives as long as its container.
+const IGNORED_SIGNALS: [rustix::process::Signal; 5] = {
+    use rustix::process::Signal;
+    [
+        Signal::HUP,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::TERM,
+        Signal::PIPE,
+    ]
+};
+
+/// `estiba-runtime monitor`: started by [`super::client::spawn`] with a control connection and a
+/// launch order as descriptors 3 and 4. Returns after the container has ended, or could not be
+/// created; both are told on the connection.
+pub fn run() -> ExitCode {
+    let Ok(control) = sys::resident::inherited_fd(CONTROL_FD) else {
+        return ExitCode::FAILURE;
+    };
+    let mut control = Control::new(control);
+    match launch(&mut control) {
+        Ok(parts) => {
+            Monitor::new(parts, control).run();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let reply = Reply::Failed {
+                exit_code: error.exit_code(),
+                message: error.message(),
+            };
+            control.reply(LAUNCH, reply, &[]);
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
+        }
+    }
+}
+
+/// Creates the container and tells so.
+fn launch(control: &mut Control) -> Result<Parts<Container>, LaunchError> {
+    settle_in()?;
+    let launch = read_launch()?;
+    let state_dir = rustix::fs::open(
+        &launch.state_dir,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|errno| {
+        LaunchError::at(
+            format!("open state directory {}", launch.state_dir.display()),
+            errno,
+        )
+    })?;
+    let log = LogWriter::open(&launch.log).map_err(|error| LaunchError::io("open log", &error))?;
+    let listener = state_dir.as_fd().try_clone_to_owned().map(Listener::bind);
+    let listener = listener
+        .map_err(|error| LaunchError::io("open state directory again", &error))?
+        .map_err(|errno| LaunchError::at("bind the monitor's socket", errno))?;
+    let (sandbox, init, warnings) = create_container(&launch).inspect_err(|_| listener.unlink())?;
+    let reply = Reply::Created {
+        pid: init.pid,
+        cgroup: sandbox.cgroup_path(),
+        warnings,
+    };
+    control.reply(LAUNCH, reply, &[init.pidfd.as_fd()]);
+    Ok(Parts {
+        id: launch.id,
+        state_dir,
+        sandbox,
+        listener,
+        init,
+        log,
+    })
+}
+
+/// Makes this process fit to stay.
+fn settle_in() -> Result<(), LaunchError> {
+    let at = |step: &'static str| move |errno| LaunchError::at(step, errno);
+    sys::resident::ignore_signals(&IGNORED_SIGNALS.map(rustix::process::Signal::as_raw))
+        .map_err(|error| LaunchError::io("ignore signals", &error))?;
+    // A session of its own, unless the one who started us has given us one.
+    let _ = rustix::process::setsid();
+    // The program may come from a memfd, whose name says nothing in a process list.
+    let _ = rustix::thread::set_name(c"estiba-monitor");
+    rustix::process::chdir(c"/").map_err(at("change to /"))?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    sys::resident::own_mount_namespace().map_err(at("enter a mount namespace"))
+}
+
+fn read_launch() -> Result<Launch, LaunchError> {
+    let order = sys::resident::inherited_fd(LAUNCH_FD)
+        .map_err(|error| LaunchError::io("take the launch order", &error))?;
+    let mut text = Vec::new();
+    std::fs::File::from(order)
+        .take(MAX_LAUNCH_BYTES)
+        .read_to_end(&mut text)
+        .map_err(|error| LaunchError::io("read the launch order", &error))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| LaunchError::invalid(format!("decode the launch order: {error}")))
+}
+
+fn create_container(launch: &Launch) -> Result<(Container, Process, Vec<String>), LaunchError> {
+    let stdio_failed = |error: std::io::Error| LaunchError::io("make standard streams", &error);
+    let process = launch.spec.process.as_ref();
+    let process =
+        process.ok_or_else(|| LaunchError::invalid("create container: no process is given"))?;
+    let wanted = Wanted::new(process, launch.stdin_open);
+    let (stdio, ends) = stdio::open(wanted).map_err(stdio_failed)?;
+    let mut created = create(launch, stdio)?;
+    let ends = match created.console.take() {
+        Some(console) => Ends::of_terminal(console, wanted.stdin).map_err(stdio_failed)?,
+        None => ends,
+    };
+    let pidfd = created.pidfd.try_clone().map_err(stdio_failed)?;
+    let warnings = std::mem::take(&mut created.warnings);
+    let mut init = Process::new(ProcessId::Init, 0, created.pid, Pidfd::from(pidfd), ends);
+    init.terminal = wanted.terminal.is_some();
+    init.stdin_once = launch.stdin_once;
+    Ok((Container::Created(created), init, warnings))
+}

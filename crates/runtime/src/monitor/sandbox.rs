@@ -1,0 +1,112 @@
+//! What the monitor needs of a container, and the real one. Tests drive the monitor with plain
+//! processes instead.
+
+use crate::cgroup::Cgroup;
+use crate::container::{Created, Running, Stdio};
+use crate::error::LaunchError;
+use crate::exec::{ExecOptions, Execed};
+use wire::oci::runtime::Process;
+
+/// A created container.
+pub(super) trait Sandbox {
+    /// Lets init run its program. After an error there is no init any more.
+    fn start(&mut self) -> Result<(), LaunchError>;
+
+    /// Starts another process.
+    fn exec(
+        &mut self,
+        process: &Process,
+        user: Option<&str>,
+        stdio: Stdio,
+    ) -> Result<Execed, LaunchError>;
+
+    /// Process ids of everything in the container.
+    fn processes(&self) -> Vec<i32>;
+
+    /// The cgroup's name.
+    fn cgroup_path(&self) -> String;
+
+    /// Whether the kernel has killed a process of the container for want of memory.
+    fn oom_killed(&self) -> bool;
+
+    /// Removes what the kernel keeps of the container after its last process.
+    fn remove(&mut self);
+}
+
+/// A real container.
+#[derive(Debug)]
+pub(super) enum Container {
+    /// Its init waits.
+    Created(Created),
+    /// Its program was started.
+    Running(Running),
+    /// Its start has failed.
+    Gone,
+}
+
+impl Container {
+    fn cgroup(&self) -> Option<&Cgroup> {
+        match self {
+            Self::Created(created) => Some(&created.cgroup),
+            Self::Running(running) => Some(&running.cgroup),
+            Self::Gone => None,
+        }
+    }
+}
+
+impl Sandbox for Container {
+    fn start(&mut self) -> Result<(), LaunchError> {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Created(created) => {
+                *self = Self::Running(created.start()?);
+                Ok(())
+            }
+            other => {
+                *self = other;
+                Err(LaunchError::runtime(
+                    "start container: it is not in the created phase",
+                ))
+            }
+        }
+    }
+
+    fn exec(
+        &mut self,
+        process: &Process,
+        user: Option<&str>,
+        stdio: Stdio,
+    ) -> Result<Execed, LaunchError> {
+        let Self::Running(running) = self else {
+            return Err(LaunchError::runtime("exec in container: it is not running"));
+        };
+        let options = ExecOptions {
+            user: user.map(str::to_owned),
+        };
+        crate::exec::exec(running, process, stdio, &options)
+    }
+
+    fn processes(&self) -> Vec<i32> {
+        self.cgroup()
+            .and_then(|cgroup| cgroup.processes().ok())
+            .unwrap_or_default()
+    }
+
+    fn cgroup_path(&self) -> String {
+        self.cgroup()
+            .map(|cgroup| cgroup.path().to_owned())
+            .unwrap_or_default()
+    }
+
+    fn oom_killed(&self) -> bool {
+        false
+    }
+
+    fn remove(&mut self) {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Created(created) => created.abort(),
+            // What cannot be removed now is found by its name and removed by the next daemon.
+            Self::Running(running) => drop(running.cgroup.delete()),
+            Self::Gone => {}
+        }
+    }
+}
