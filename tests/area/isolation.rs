@@ -1,0 +1,197 @@
+//! What a container may not do, by default and on every path that starts a process.
+
+use lab::{Lab, Output};
+
+/// The lines of /proc/PID/status that say what a process may do.
+fn posture(output: &Output) -> Vec<String> {
+    let keys = ["Cap", "NoNewPrivs", "Seccomp"];
+    let lines = output.ok().lines().filter(|l| keys.iter().any(|key| l.starts_with(key)));
+    lines.map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn run_and_exec_have_the_same_tight_posture() {
+    let lab = Lab::new();
+    lab.estiba(&["run", "-d", "--name", "x", "busybox", "sleep", "1000"]).ok();
+    let run = posture(&lab.estiba(&["run", "--rm", "busybox", "cat", "/proc/self/status"]));
+    let exec = posture(&lab.estiba(&["exec", "x", "cat", "/proc/self/status"]));
+    let init = posture(&lab.estiba(&["exec", "x", "cat", "/proc/1/status"]));
+    assert_eq!(run, exec);
+    assert_eq!(run, init);
+    // CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID NET_BIND_SERVICE SYS_CHROOT
+    let nine = "00000000000404fb";
+    assert_eq!(
+        run,
+        [
+            "CapInh: 0000000000000000".to_owned(),
+            format!("CapPrm: {nine}"),
+            format!("CapEff: {nine}"),
+            format!("CapBnd: {nine}"),
+            "CapAmb: 0000000000000000".to_owned(),
+            "NoNewPrivs: 1".to_owned(),
+            "Seccomp: 2".to_owned(),
+            "Seccomp_filters: 1".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn other_users_have_no_capabilities() {
+    let lab = Lab::new();
+    lab.estiba(&["run", "-d", "--name", "x", "busybox", "sleep", "1000"]).ok();
+    for words in [
+        &["run", "--rm", "-u", "33", "busybox", "cat", "/proc/self/status"][..],
+        &["exec", "-u", "www-data", "x", "cat", "/proc/self/status"],
+    ] {
+        let status = lab.estiba(words);
+        assert!(status.ok().contains("CapEff:\t0000000000000000"), "{status:?}");
+    }
+    let groups = lab.estiba(&["run", "--rm", "-u", "www-data", "busybox", "id"]);
+    assert_eq!(groups.ok(), "uid=33(www-data) gid=33(www-data) groups=33(www-data),100(users)");
+}
+
+#[test]
+fn root_inside_is_nobody_outside_and_files_keep_their_owner() {
+    let lab = Lab::new();
+    let map = lab.estiba(&["run", "--rm", "busybox", "cat", "/proc/self/uid_map"]);
+    let fields: Vec<u64> = map.ok().split_whitespace().map(|f| f.parse().unwrap()).collect();
+    assert!(fields[0] == 0 && fields[1] >= 65_536 && fields[2] == 65_536, "{fields:?}");
+    let second = lab.estiba(&["run", "-d", "--name", "other", "busybox", "sleep", "1000"]);
+    second.ok();
+    let other = lab.estiba(&["exec", "other", "cat", "/proc/self/uid_map"]);
+    lab.estiba(&["run", "-d", "--name", "third", "busybox", "sleep", "1000"]).ok();
+    let third = lab.estiba(&["exec", "third", "cat", "/proc/self/uid_map"]);
+    assert_ne!(other.ok(), third.ok(), "two containers share a range");
+
+    let shared = lab.dir().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    std::os::unix::fs::chown(&shared, Some(1000), Some(1000)).unwrap();
+    let bind = format!("{}:/shared", shared.display());
+    lab.estiba(&["run", "--rm", "-u", "1000", "-v", &bind, "busybox", "touch", "/shared/mine"])
+        .ok();
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(std::fs::metadata(shared.join("mine")).unwrap().uid(), 1000);
+}
+
+#[test]
+fn descriptors_and_working_directory() {
+    let lab = Lab::new();
+    // ls itself opens the directory: 0 1 2 and that one.
+    let fds = lab.estiba(&["run", "--rm", "busybox", "sh", "-c", "ls /proc/self/fd | wc -l"]);
+    assert_eq!(fds.ok().trim(), "4");
+    lab.estiba(&["run", "-d", "--name", "x", "busybox", "sleep", "1000"]).ok();
+    let fds = lab.estiba(&["exec", "x", "sh", "-c", "ls /proc/self/fd | wc -l"]);
+    assert_eq!(fds.ok().trim(), "4");
+    for fd in 0..12 {
+        let dir = format!("/proc/self/fd/{fd}");
+        let seen = lab.estiba(&[
+            "run",
+            "--rm",
+            "-w",
+            &dir,
+            "busybox",
+            "ls",
+            "-d",
+            "../../../etc/debian_version",
+        ]);
+        assert_ne!(seen.status, 0, "working directory {dir} leads to the host: {seen:?}");
+    }
+}
+
+#[test]
+fn kernel_paths_are_masked_or_read_only() {
+    let lab = Lab::new();
+    let script = "
+        for f in /proc/kcore /proc/keys /proc/timer_list /proc/sched_debug /proc/interrupts; do
+            [ ! -e $f ] || [ ! -s $f ] && ! head -c1 $f 2>/dev/null | grep -q . || echo readable $f; done
+        for f in /proc/sys/kernel/panic /proc/sysrq-trigger /proc/irq/default_smp_affinity; do
+            [ ! -e $f ] || ! (echo 1 > $f) 2>/dev/null || echo writable $f; done
+        for d in /proc/acpi /proc/scsi /sys/firmware; do
+            [ ! -d $d ] || [ -z \"$(ls $d)\" ] || echo visible $d; done
+        (mkdir /sys/fs/cgroup/x 2>/dev/null || mkdir /sys/fs/cgroup/memory/x 2>/dev/null) && echo cgroup
+        touch /sys/x 2>/dev/null && echo sys
+        exit 0";
+    assert_eq!(lab.estiba(&["run", "--rm", "busybox", "sh", "-c", script]).ok(), "");
+}
+
+#[test]
+fn dangerous_calls_are_refused() {
+    let lab = Lab::new();
+    for words in [
+        &["mount", "-t", "tmpfs", "x", "/mnt"][..],
+        &["mknod", "/tmp/sda", "b", "8", "0"],
+        &["unshare", "-m", "true"],
+        &["unshare", "-r", "true"],
+        &["hostname", "other"],
+        &["chroot", "/proc/1/root/proc/1/root", "nothing"],
+        &["ping", "-c1", "-W1", "127.0.0.1"],
+        &["insmod", "/x.ko"],
+    ] {
+        let tried = lab.estiba(&[&["run", "--rm", "busybox"], words].concat());
+        assert_ne!(tried.status, 0, "{words:?} worked");
+    }
+}
+
+#[test]
+fn options_widen_and_narrow() {
+    let lab = Lab::new();
+    let caps = |options: &[&str]| {
+        let words = [&["run", "--rm"], options, &["busybox", "cat", "/proc/self/status"]].concat();
+        let output = lab.estiba(&words);
+        let line = output.ok().lines().find(|l| l.starts_with("CapEff")).unwrap().to_owned();
+        u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
+    };
+    assert_eq!(caps(&["--cap-drop", "ALL"]), 0);
+    assert_eq!(caps(&["--cap-drop", "ALL", "--cap-add", "CHOWN"]), 1);
+    assert_eq!(caps(&["--security-opt", "profile=docker"]), 0xa804_25fb);
+    assert_ne!(caps(&["--cap-add", "NET_ADMIN"]) & (1 << 12), 0);
+    assert!(caps(&["--privileged"]).count_ones() >= 38);
+    let loose = ["run", "--rm", "--security-opt", "seccomp=unconfined", "busybox"];
+    let status = lab.estiba(&[&loose[..], &["cat", "/proc/self/status"]].concat());
+    assert!(status.ok().contains("Seccomp:\t0"), "{status:?}");
+    lab.estiba(&["run", "--rm", "--privileged", "busybox", "mount", "-t", "tmpfs", "x", "/mnt"])
+        .ok();
+    lab.estiba(&["run", "--rm", "--cap-add", "NO_SUCH", "busybox"]).fails(125, "NO_SUCH");
+    let readonly = lab.estiba(&["run", "--rm", "--read-only", "busybox", "touch", "/x"]);
+    assert!(readonly.stderr.contains("Read-only file system"), "{readonly:?}");
+    let tmpfs = ["run", "--rm", "--read-only", "--tmpfs", "/work:size=1m", "busybox"];
+    lab.estiba(&[&tmpfs[..], &["touch", "/work/x"]].concat()).ok();
+}
+
+#[test]
+fn limits_hold() {
+    let lab = Lab::new();
+    let fork = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done 2>&1; exit 0";
+    let words = ["run", "--rm", "--pids-limit", "8", "busybox", "sh", "-c", fork];
+    let bomb = lab.estiba(&words);
+    assert!(format!("{bomb:?}").contains("can't fork"), "{bomb:?}");
+    let eat = "x=a; while :; do x=$x$x; done";
+    lab.estiba(&[
+        "run",
+        "--name",
+        "oom",
+        "-m",
+        "16m",
+        "--memory-swap",
+        "16m",
+        "busybox",
+        "sh",
+        "-c",
+        eat,
+    ]);
+    let state = lab.estiba(&["inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", "oom"]);
+    assert_eq!(state.ok(), "true 137");
+    let limit = lab.estiba(&[
+        "run",
+        "--rm",
+        "--ulimit",
+        "nofile=64:128",
+        "busybox",
+        "sh",
+        "-c",
+        "ulimit -Sn; ulimit -Hn",
+    ]);
+    assert_eq!(limit.ok(), "64\n128");
+    lab.estiba(&["run", "--rm", "-m", "1m", "busybox"])
+        .fails(125, "Minimum memory limit allowed is 6MB");
+}

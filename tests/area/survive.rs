@@ -1,0 +1,121 @@
+//! The daemon is not the containers' parent: what goes on, and what is found again, when it is
+//! killed at any moment.
+
+use lab::{Lab, eventually};
+
+#[test]
+fn containers_and_logs_go_on_while_the_daemon_is_dead() {
+    let mut lab = Lab::new();
+    let count = "i=0; while [ $i -lt 3000 ]; do echo line-$i; i=$((i+1)); done; sleep 0.5; exit 5";
+    lab.estiba(&[
+        "run",
+        "-d",
+        "--name",
+        "w",
+        "busybox",
+        "sh",
+        "-c",
+        &format!("sleep 0.2; {count}"),
+    ])
+    .ok();
+    lab.estiba(&["run", "-d", "--name", "s", "busybox", "sleep", "1000"]).ok();
+    let pid = lab.estiba(&["inspect", "-f", "{{.State.Pid}}", "s"]).ok().to_owned();
+    lab.kill_daemon();
+    eventually("it wrote and ended without a daemon", || {
+        let logs = glob(&lab.data_root().join("containers"));
+        logs.iter()
+            .any(|log| std::fs::read_to_string(log).unwrap_or_default().contains("line-2999"))
+    });
+    std::thread::sleep(std::time::Duration::from_millis(900));
+    lab.start_daemon();
+    let logs = lab.estiba(&["logs", "w"]).ok().to_owned();
+    let want: Vec<String> = (0..3000).map(|n| format!("line-{n}")).collect();
+    assert!(logs.lines().eq(want.iter().map(String::as_str)), "a line was lost or doubled");
+    let state = lab.estiba(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "w"]);
+    assert_eq!(state.ok(), "exited 5");
+    assert_eq!(lab.estiba(&["inspect", "-f", "{{.State.Pid}}", "s"]).ok(), pid);
+    assert_eq!(lab.estiba(&["exec", "s", "echo", "still here"]).ok(), "still here");
+    lab.estiba(&["stop", "-t", "0", "s"]).ok();
+}
+
+fn glob(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let inside = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let files = inside.flat_map(|c| std::fs::read_dir(c.path()).into_iter().flatten().flatten());
+    files.map(|f| f.path()).filter(|p| p.to_string_lossy().ends_with("-json.log")).collect()
+}
+
+#[test]
+fn an_attached_client_does_not_notice() {
+    let mut lab = Lab::new();
+    let talk = "for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.1; done";
+    let client = lab.session(&["run", "--name", "a", "busybox", "sh", "-c", talk]);
+    eventually("it talks", || client.so_far().contains('3'));
+    lab.kill_daemon();
+    eventually("it goes on talking", || client.so_far().contains("10"));
+    lab.start_daemon();
+    drop(client);
+    assert_eq!(lab.estiba(&["wait", "a"]).ok(), "0");
+}
+
+#[test]
+fn published_ports_and_restart_policies_survive() {
+    let mut lab = Lab::new();
+    let serve = ["run", "-d", "--name", "web", "-p", "18081:80", "busybox"];
+    let httpd = ["sh", "-c", "echo page > /index.html; exec httpd -f -p 80 -h /"];
+    lab.estiba(&[&serve[..], &httpd].concat()).ok();
+    let page = || lab_page(&lab);
+    eventually("it serves", || page() == "page");
+    lab.estiba(&["run", "-d", "--name", "r", "--restart", "always", "busybox", "sleep", "0.6"])
+        .ok();
+    lab.kill_daemon();
+    assert_eq!(lab_page(&lab), "page", "served without a daemon");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    lab.start_daemon();
+    assert_eq!(lab_page(&lab), "page");
+    eventually("the policy is applied", || {
+        lab.estiba(&["inspect", "-f", "{{.State.Running}}", "r"]).stdout.trim() == "true"
+    });
+    assert_eq!(lab.estiba(&["port", "web"]).ok(), "80/tcp -> 0.0.0.0:18081\n80/tcp -> [::]:18081");
+    lab.estiba(&["rm", "-f", "web"]).ok();
+    assert_ne!(lab_page(&lab), "page");
+}
+
+fn lab_page(lab: &Lab) -> String {
+    let wget = ["busybox", "wget", "-q", "-T", "2", "-O", "-", "http://127.0.0.1:18081/index.html"];
+    lab.in_network(&wget).stdout.trim().to_owned()
+}
+
+#[test]
+fn killed_in_the_middle_of_many_operations_it_finishes_or_undoes() {
+    let mut lab = Lab::new();
+    for round in 0..4u64 {
+        let names: Vec<String> = (0..6).map(|n| format!("k{round}-{n}")).collect();
+        let started: Vec<_> = names
+            .iter()
+            .map(|name| lab.session(&["run", "-d", "--name", name, "busybox", "sleep", "1000"]))
+            .collect();
+        std::thread::sleep(std::time::Duration::from_millis(15 + 30 * round));
+        lab.kill_daemon();
+        drop(started.into_iter().map(lab::Session::finish).collect::<Vec<_>>());
+        lab.start_daemon();
+        let format = "{{.Names}} {{.State}}";
+        let all = lab.estiba(&["ps", "-a", "--format", format]).ok().to_owned();
+        for line in all.lines() {
+            let (name, state) = line.split_once(' ').unwrap();
+            assert!(["running", "created", "exited"].contains(&state), "{line}");
+            if state == "running" {
+                assert_eq!(lab.estiba(&["exec", name, "echo", "ok"]).ok(), "ok");
+            }
+        }
+        let ids = lab.estiba(&["ps", "-aq"]).ok().to_owned();
+        let ids: Vec<&str> = ids.split_whitespace().collect();
+        if !ids.is_empty() {
+            lab.estiba(&[&["rm", "-f"], &*ids].concat()).ok();
+        }
+        assert_eq!(lab.estiba(&["ps", "-aq"]).ok(), "");
+    }
+    let links = lab.in_network(&["ip", "-o", "link"]);
+    assert!(!links.ok().contains("veth"), "left: {links:?}");
+    let snapshots = std::fs::read_dir(lab.data_root().join("snapshots")).into_iter().flatten();
+    assert_eq!(snapshots.count(), 0, "snapshots were left");
+}
