@@ -1,0 +1,128 @@
+//! Networks as a user sees them: ports, names, isolation, none and host.
+
+use lab::{Lab, eventually};
+
+/// Fetches a page from inside the daemon's network.
+fn page(lab: &Lab, address: &str) -> String {
+    let url = format!("http://{address}/index.html");
+    let wget = ["busybox", "wget", "-q", "-T", "2", "-O", "-", url.as_str()];
+    lab.in_network(&wget).stdout.trim().to_owned()
+}
+
+fn serve(lab: &Lab, name: &str, options: &[&str]) {
+    let httpd = ["sh", "-c", "echo page > /index.html; exec httpd -f -p 80 -h /"];
+    let words = [&["run", "-d", "--name", name], options, &["busybox"], &httpd].concat();
+    lab.estiba(&words).ok();
+}
+
+#[test]
+fn ports_are_published_and_released() {
+    let lab = Lab::new();
+    serve(&lab, "web", &["-p", "18080:80", "-p", "80"]);
+    eventually("it serves", || page(&lab, "127.0.0.1:18080") == "page");
+    let all = lab.estiba(&["port", "web", "80"]).ok().to_owned();
+    let ephemeral = all.lines().map(|l| l.rsplit(':').next().unwrap()).find(|p| *p != "18080");
+    assert_eq!(page(&lab, &format!("127.0.0.1:{}", ephemeral.unwrap())), "page");
+    let listed = lab.estiba(&["ps", "--format", "{{.Ports}}"]);
+    assert!(listed.ok().contains("0.0.0.0:18080->80/tcp"), "{listed:?}");
+    lab.estiba(&["run", "--name", "twice", "-p", "18080:80", "busybox", "true"])
+        .fails(125, "port is already allocated");
+    let ip =
+        lab.estiba(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web"]).ok().to_owned();
+    assert_eq!(page(&lab, &format!("{ip}:80")), "page");
+    lab.estiba(&["rm", "-f", "web"]).ok();
+    lab.estiba(&["rm", "-f", "twice"]);
+    serve(&lab, "next", &["-p", "127.0.0.1:18080:80"]);
+    eventually("the port is free again", || page(&lab, "127.0.0.1:18080") == "page");
+}
+
+#[test]
+fn containers_find_each_other_by_name_on_their_network() {
+    let lab = Lab::new();
+    let id = lab.estiba(&["network", "create", "--subnet", "10.77.0.0/24", "app"]).ok().to_owned();
+    assert_eq!(id.len(), 64);
+    serve(&lab, "db", &["--network", "app", "--network-alias", "database", "--ip", "10.77.0.10"]);
+    let fetch = |name: &str, network: &str| {
+        let url = format!("http://{name}/index.html");
+        let words =
+            ["run", "--rm", "--network", network, "busybox", "wget", "-q", "-T", "3", "-O", "-"];
+        lab.estiba(&[&words[..], &[&url]].concat())
+    };
+    eventually("by name", || fetch("db", "app").stdout.trim() == "page");
+    for name in ["database", "10.77.0.10"] {
+        assert_eq!(fetch(name, "app").ok(), "page", "{name}");
+    }
+    assert_ne!(fetch("db", "bridge").status, 0, "names do not leak to other networks");
+    assert_ne!(fetch("10.77.0.10", "bridge").status, 0, "networks are apart");
+    let lookup = lab.estiba(&["run", "--rm", "--network", "app", "busybox", "nslookup", "db"]);
+    assert!(
+        lookup.stdout.contains("127.0.0.11") && lookup.stdout.contains("10.77.0.10"),
+        "{lookup:?}"
+    );
+
+    lab.estiba(&["run", "-d", "--name", "late", "busybox", "sleep", "1000"]).ok();
+    lab.estiba(&["network", "connect", "app", "late"]).ok();
+    let exec = ["exec", "late", "wget", "-q", "-T", "3", "-O", "-", "http://db/index.html"];
+    assert_eq!(lab.estiba(&exec).ok(), "page");
+    lab.estiba(&["network", "disconnect", "app", "late"]).ok();
+    assert_ne!(lab.estiba(&exec).status, 0);
+    lab.estiba(&["network", "rm", "app"]).fails(1, "has active endpoints");
+    lab.estiba(&["rm", "-f", "db", "late"]).ok();
+    lab.estiba(&["network", "rm", "app"]).ok();
+    lab.estiba(&["network", "inspect", "app"]).fails(1, "app not found");
+}
+
+#[test]
+fn none_host_and_a_neighbours_network() {
+    let lab = Lab::new();
+    let links =
+        lab.estiba(&["run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net"]);
+    assert_eq!(links.ok(), "lo");
+    let host = lab.estiba(&["run", "--rm", "--network", "host", "busybox", "ls", "/sys/class/net"]);
+    assert!(host.ok().contains("docker0"), "{host:?}");
+    serve(&lab, "one", &[]);
+    let words = ["run", "--rm", "--network", "container:one", "busybox", "wget", "-q", "-O", "-"];
+    let mut seen = String::new();
+    eventually("through a shared loopback", || {
+        seen = lab.estiba(&[&words[..], &["http://127.0.0.1/index.html"]].concat()).stdout;
+        seen.trim() == "page"
+    });
+    lab.estiba(&["run", "--rm", "--network", "container:nobody", "busybox"])
+        .fails(125, "No such container: nobody");
+    lab.estiba(&["run", "--rm", "--network", "nowhere", "busybox"])
+        .fails(125, "network nowhere not found");
+}
+
+#[test]
+fn internal_networks_have_no_way_out() {
+    let lab = Lab::new();
+    lab.estiba(&["network", "create", "--internal", "in"]).ok();
+    let routes = lab.estiba(&["run", "--rm", "--network", "in", "busybox", "ip", "route"]);
+    assert!(!routes.ok().contains("default"), "{routes:?}");
+}
+
+#[test]
+fn the_files_under_etc() {
+    let lab = Lab::new();
+    let words = [
+        "run",
+        "--rm",
+        "--name",
+        "named",
+        "--hostname",
+        "box",
+        "--add-host",
+        "extra:1.2.3.4",
+        "--dns",
+        "9.9.9.9",
+        "busybox",
+        "sh",
+        "-c",
+        "hostname; cat /etc/hostname /etc/resolv.conf /etc/hosts",
+    ];
+    let seen = lab.estiba(&words);
+    let text = seen.ok();
+    assert!(text.starts_with("box\nbox\n"), "{text}");
+    assert!(text.contains("nameserver 9.9.9.9") && text.contains("1.2.3.4\textra"), "{text}");
+    assert!(text.lines().any(|l| l.ends_with("\tbox")), "{text}");
+}
