@@ -1,0 +1,83 @@
+#!/bin/sh
+# The core subset, inside the virtual machine: the same product on Debian's kernel with cgroup v2 alone, where
+# idmapped layers, clone into a cgroup, cgroup.kill and device programs take other ways than on cgroup v1.
+export DOCKER_HOST=unix:///run/estiba.sock PATH=/payload:$PATH
+passed=0
+failed=0
+ok() { # name, command…
+  name=$1
+  shift
+  if out=$("$@" 2>&1); then passed=$((passed + 1)); echo "ok $name"; else
+    failed=$((failed + 1))
+    echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3)"
+  fi
+}
+is() { # name, wanted, command…
+  name=$1
+  want=$2
+  shift 2
+  out=$("$@" 2>&1)
+  if [ "$out" = "$want" ]; then passed=$((passed + 1)); echo "ok $name"; else
+    failed=$((failed + 1))
+    echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3), wanted $want"
+  fi
+}
+start() {
+  estiba daemon --data-root /var/lib/estiba --exec-root /run/estiba --pidfile /run/estiba.pid -H $DOCKER_HOST \
+    >>/run/daemon.log 2>&1 &
+  daemon=$!
+  for _ in $(seq 200); do estiba version >/dev/null 2>&1 && return; usleep 100000; done
+  echo "the daemon does not answer"
+  cat /run/daemon.log
+}
+for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct; do modprobe $module; done
+start
+ok import estiba import /payload/busybox.tar busybox:latest
+is run hello estiba run --rm --network none busybox echo hello
+is bridge hello estiba run --rm busybox echo hello
+is exit-code 42 sh -c 'estiba run --rm busybox sh -c "exit 42"; echo $?'
+is own-user-namespace 65536 estiba run --rm busybox awk '{print $3}' /proc/self/uid_map
+ok not-root-outside sh -c '[ $(estiba run --rm busybox awk "{print \$2}" /proc/self/uid_map) -gt 65535 ]'
+is writes-to-its-root x estiba run --rm busybox sh -c 'echo x > /etc/passwd; cat /etc/passwd'
+ok background estiba run -d --name c -m 32m --cpus 0.5 --pids-limit 50 busybox sleep 1000
+is memory-limit $((32 << 20)) estiba exec c cat /sys/fs/cgroup/memory.max
+is pids-limit 50 estiba exec c cat /sys/fs/cgroup/pids.max
+is cpu-limit '50000 100000' estiba exec c cat /sys/fs/cgroup/cpu.max
+is own-cgroup 0::/ estiba exec c cat /proc/1/cgroup
+is exec-same-cgroup 0::/ estiba exec c cat /proc/self/cgroup
+is exec-posture 'Seccomp: 2' estiba exec c sh -c "grep Seccomp: /proc/self/status | tr '\t' ' '"
+ok stats sh -c 'estiba stats --no-stream --format "{{.MemUsage}}" c | grep -q 32MiB'
+is no-devices refused estiba run --rm busybox sh -c 'mknod /tmp/x b 254 0 2>/dev/null && head -c1 /tmp/x || echo refused'
+is own-devices 1 estiba run --rm busybox sh -c 'head -c 1 /dev/urandom | wc -c'
+is denied-device refused estiba run --rm --cap-add MKNOD --userns host busybox \
+  sh -c 'mknod /tmp/x b 254 0 && head -c1 /tmp/x 2>/dev/null | grep -q . || echo refused'
+ok pause estiba pause c
+is paused true estiba inspect -f '{{.State.Paused}}' c
+ok unpause estiba unpause c
+ok out-of-memory sh -c 'estiba run --name oom -m 16m --memory-swap 16m busybox sh -c "x=a; while :; do x=\$x\$x; done"; true'
+is oom-seen 'true 137' estiba inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' oom
+ok publish estiba run -d --name web -p 8080:80 busybox sh -c 'echo page > /index.html; exec httpd -f -p 80 -h /'
+usleep 500000
+is published page wget -q -T 5 -O - http://127.0.0.1:8080/index.html
+ok network estiba network create n
+ok named estiba run -d --name db --network n busybox sh -c 'echo db > /index.html; exec httpd -f -p 80 -h /'
+usleep 500000
+is by-name db estiba run --rm --network n busybox wget -q -T 5 -O - http://db/index.html
+pid=$(estiba inspect -f '{{.State.Pid}}' c)
+kill -9 $daemon
+wait $daemon 2>/dev/null
+is served-without-daemon page wget -q -T 5 -O - http://127.0.0.1:8080/index.html
+start
+is found-again "$pid" estiba inspect -f '{{.State.Pid}}' c
+is exec-after-restore again estiba exec c echo again
+mkdir -p /tmp/bind && chown 1000 /tmp/bind
+ok bind estiba run --rm -u 1000 -v /tmp/bind:/b busybox touch /b/f
+is bind-owner 1000 stat -c %u /tmp/bind/f
+ok stop estiba stop -t 0 c
+ok remove estiba rm -f c oom web db
+is nothing-left '' estiba ps -aq
+is no-veth-left 0 sh -c 'ip -o link | grep -c veth'
+is no-cgroup-left 0 sh -c 'ls -d /sys/fs/cgroup/estiba/*/ 2>/dev/null | wc -l'
+[ $failed = 0 ] || cat /run/daemon.log
+echo "vm: $passed passed, $failed failed"
+[ $failed = 0 ]
