@@ -61,6 +61,18 @@ impl<S: Sandbox> Monitor<S> {
         }
     }
 
+    /// The kernel says something about the container's memory; it may be that the cgroup is gone.
+    pub(super) fn notice_oom(&mut self) {
+        if let Some(watch) = &self.oom_watch {
+            watch.drain();
+        }
+        let kills = self.sandbox.oom_kills();
+        if kills > self.oom_kills {
+            self.oom_kills = kills;
+            self.tell(&Event::Oom);
+        }
+    }
+
     /// Init is gone without having run its program.
     pub(super) fn init_never_ran(&mut self, exit_code: i32) {
         let init = &mut self.processes[0];
@@ -74,7 +86,7 @@ impl<S: Sandbox> Monitor<S> {
         self.phase = Phase::Exited;
         // The kernel kills the rest of a pid namespace with its init; in a shared one it is ours
         // to do.
-        self.signal_all(rustix::process::Signal::KILL.as_raw());
+        self.sandbox.kill();
         if let Some(deadline) = self.processes[0].deadline() {
             for exec in &mut self.processes[1..] {
                 exec.drain_by(deadline);
@@ -152,7 +164,9 @@ impl<S: Sandbox> Monitor<S> {
         for client in &mut self.clients {
             client.finish(now);
         }
-        let oom_killed = self.sandbox.oom_killed();
+        let oom_killed = self.sandbox.oom_kills() > 0;
+        // The watch would only tell of the cgroup's removal.
+        self.oom_watch = None;
         let started_at_ns = self.started_at_ns;
         let init = &mut self.processes[0];
         init.settle();

@@ -219,7 +219,10 @@ impl<S: Sandbox> Monitor<S> {
     /// Sends a signal to everything in the container. A process id is only trusted while the
     /// process that has it is known to be in the container: it is listed again after its pidfd
     /// was opened.
-    pub(super) fn signal_all(&self, signal: i32) {
+    fn signal_all(&self, signal: i32) {
+        if signal == rustix::process::Signal::KILL.as_raw() {
+            return self.sandbox.kill();
+        }
         let pidfds: Vec<_> = self
             .sandbox
             .processes()

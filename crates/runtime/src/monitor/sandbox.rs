@@ -1,7 +1,7 @@
 //! What the monitor needs of a container, and the real one. Tests drive the monitor with plain
 //! processes instead.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, OomWatch};
 use crate::container::{Created, Running, Stdio};
 use crate::error::LaunchError;
 use crate::exec::{ExecOptions, Execed};
@@ -26,8 +26,14 @@ pub(super) trait Sandbox {
     /// The cgroup's name.
     fn cgroup_path(&self) -> String;
 
-    /// Whether the kernel has killed a process of the container for want of memory.
-    fn oom_killed(&self) -> bool;
+    /// Kills everything in the container, also what it forks meanwhile.
+    fn kill(&self);
+
+    /// Tells of the kernel's kills for want of memory; `None` where it cannot.
+    fn watch_oom(&self) -> Option<OomWatch>;
+
+    /// How many processes of the container the kernel has killed for want of memory.
+    fn oom_kills(&self) -> u64;
 
     /// Removes what the kernel keeps of the container after its last process.
     fn remove(&mut self);
@@ -97,8 +103,22 @@ impl Sandbox for Container {
             .unwrap_or_default()
     }
 
-    fn oom_killed(&self) -> bool {
-        false
+    fn kill(&self) {
+        // What is not there any more cannot be killed; nothing else can go wrong for root.
+        let _ = self
+            .cgroup()
+            .map(|cgroup| cgroup.kill_all(rustix::process::Signal::KILL));
+    }
+
+    fn watch_oom(&self) -> Option<OomWatch> {
+        // Without the watch the exit still tells.
+        self.cgroup()?.watch_oom().ok().flatten()
+    }
+
+    fn oom_kills(&self) -> u64 {
+        self.cgroup()
+            .and_then(|cgroup| cgroup.oom_kills().ok())
+            .unwrap_or(0)
     }
 
     fn remove(&mut self) {

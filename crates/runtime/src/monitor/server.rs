@@ -11,6 +11,7 @@ use super::log::{LogWriter, Stream};
 use super::process::{Output, Process};
 use super::protocol::{Event, ExecState, Phase};
 use super::sandbox::Sandbox;
+use crate::cgroup::OomWatch;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -42,6 +43,9 @@ pub(super) struct Monitor<S> {
     pub(super) last_serial: u64,
     pub(super) clients: Vec<Attached>,
     pub(super) log: LogWriter,
+    pub(super) oom_watch: Option<OomWatch>,
+    /// How many of the kernel's kills have been told.
+    pub(super) oom_kills: u64,
     pub(super) ending: Ending,
     buffer: Vec<u8>,
     /// Requests were left for the next turn.
@@ -52,6 +56,7 @@ pub(super) struct Monitor<S> {
 #[derive(Debug, Clone, Copy)]
 enum Source {
     Listener,
+    Memory,
     Connection(usize),
     Client(usize),
     Exit(usize),
@@ -74,6 +79,8 @@ impl<S: Sandbox> Monitor<S> {
         Self {
             id: parts.id,
             state_dir: parts.state_dir,
+            oom_watch: parts.sandbox.watch_oom(),
+            oom_kills: 0,
             sandbox: parts.sandbox,
             phase: Phase::Created,
             started_at_ns: None,
@@ -148,6 +155,9 @@ impl<S: Sandbox> Monitor<S> {
         {
             add(Source::Listener, listener.as_fd(), PollFlags::IN);
         }
+        if let Some(watch) = &self.oom_watch {
+            add(Source::Memory, watch.as_fd(), PollFlags::IN);
+        }
         for (index, connection) in self.connections.iter().enumerate() {
             add(
                 Source::Connection(index),
@@ -189,6 +199,7 @@ impl<S: Sandbox> Monitor<S> {
                 let accepted = self.listener.as_ref().and_then(Listener::accept);
                 self.connections.extend(accepted);
             }
+            Source::Memory => self.notice_oom(),
             Source::Connection(index) => self.serve(index, flags),
             Source::Exit(index) => self.reap(index),
             Source::Stdin(index) => self.processes[index].flush_input(),

@@ -13,10 +13,16 @@
 
 mod entry;
 mod escape;
+mod files;
+mod follow;
+mod read;
+mod tail;
 mod time;
 mod writer;
 
 pub use entry::Entry;
+pub use follow::Stop;
+pub use read::{ReadOptions, Reader, read};
 pub(super) use writer::LogWriter;
 
 use serde::{Deserialize, Serialize};

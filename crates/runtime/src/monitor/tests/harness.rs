@@ -289,8 +289,14 @@ impl Sandbox for Plain {
         "/c".into()
     }
 
-    fn oom_killed(&self) -> bool {
-        false
+    fn kill(&self) {}
+
+    fn watch_oom(&self) -> Option<crate::cgroup::OomWatch> {
+        None
+    }
+
+    fn oom_kills(&self) -> u64 {
+        0
     }
 
     fn remove(&mut self) {}

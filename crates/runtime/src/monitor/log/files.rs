@@ -1,0 +1,89 @@
+//! Which files a log has, and in which order, while its writer renames them. It reads none.
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Most files that are looked for; far above any sensible `max_file`.
+const MAX_FILES: u32 = 1000;
+
+/// How often a look that a rotation has disturbed is repeated.
+const LOOKS: usize = 50;
+
+/// All files that there are, oldest first.
+pub(super) fn open_all(path: &Path) -> io::Result<VecDeque<OwnedFd>> {
+    undisturbed(path, |path| {
+        let mut files = VecDeque::new();
+        for index in 0..MAX_FILES {
+            match open(path, index)? {
+                Some(file) => files.push_front(file),
+                // Between two renames the newest name is missing for a moment.
+                None if index == 0 => {}
+                None => break,
+            }
+        }
+        Ok(files)
+    })
+}
+
+/// The file that comes after `current`; `None` while that is the newest. If it is not there any
+/// more, or there was none, the oldest comes next.
+pub(super) fn after(path: &Path, current: Option<&OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    let ours = current.map(identity).transpose()?;
+    undisturbed(path, |path| {
+        let mut newer = None;
+        for index in 0..MAX_FILES {
+            match open(path, index)? {
+                Some(file) if Some(identity(&file)?) == ours => break,
+                Some(file) => newer = Some(file),
+                None if index == 0 => {}
+                None => break,
+            }
+        }
+        Ok(newer)
+    })
+}
+
+/// Size of a file in bytes.
+pub(super) fn size(file: BorrowedFd) -> io::Result<u64> {
+    Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
+}
+
+/// Repeats `look` until the newest file was the same before and after: then nothing was renamed
+/// meanwhile.
+fn undisturbed<T>(path: &Path, look: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..LOOKS {
+        let before = open(path, 0)?;
+        let found = look(path)?;
+        let now = open(path, 0)?;
+        if before.as_ref().map(identity).transpose()? == now.as_ref().map(identity).transpose()? {
+            return Ok(found);
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "the log is rotated all the time",
+    ))
+}
+
+fn open(path: &Path, index: u32) -> io::Result<Option<OwnedFd>> {
+    let mut name = path.as_os_str().to_owned();
+    if index > 0 {
+        name.push(format!(".{index}"));
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    match rustix::fs::open(Path::new(&name), flags, Mode::empty()) {
+        Ok(file) => Ok(Some(file)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Device and inode; not reused while we have the file open.
+fn identity(file: &OwnedFd) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}

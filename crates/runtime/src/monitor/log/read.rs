@@ -1,0 +1,477 @@
+//! Reads a container's log across its files: the last entries, a span of time, and on as the
+//! monitor writes. Blocking; to be used on a thread of its own.
+//!
+//! ```text
+//!   <path>.2   <path>.1   <path>              all opened at the beginning, oldest first, so that
+//!   [.......]──[.......]──[.......] ─follow─▶  rotation takes none of them from under us
+//! ```
+//! A file that is put aside while it is followed is read to its end; the file after it is found by
+//! where the one in hand has gone.
+
+use super::entry::{self, Entry};
+use super::follow::{Follow, Stop};
+use super::{files, tail};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// How much is read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A line of a file beyond this is no entry, and is skipped.
+const MAX_ENTRY_BYTES: usize = 1 << 20;
+
+/// What of a log is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Only the last so many entries of those that are there at the beginning. As with Docker,
+    /// they are counted before the times are looked at.
+    pub tail: Option<usize>,
+    /// Only entries of this time or later; nanoseconds since 1970.
+    pub since_ns: Option<i64>,
+    /// Ends before the first entry later than this, and at this time when following.
+    pub until_ns: Option<i64>,
+    /// Goes on with what is written, until told to [`Stop`].
+    pub follow: bool,
+}
+
+/// An iterator over a log's entries, oldest first. Lines that are no entries are skipped.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    options: ReadOptions,
+    /// Files still to be read after the one in hand.
+    later: VecDeque<OwnedFd>,
+    current: Option<OwnedFd>,
+    /// Where in the current file reading goes on.
+    offset: u64,
+    /// Where the newest file is taken to end.
+    end: u64,
+    buffer: Vec<u8>,
+    /// What of `buffer` has been handed out.
+    consumed: usize,
+    /// The line in `buffer` is too long and is dropped up to its end.
+    skipping: bool,
+    follow: Option<Follow>,
+    done: bool,
+}
+
+/// Opens the log whose newest file is `path`. One that does not exist is empty. `stop` ends the
+/// reading when the container has exited (or nobody listens any more): what is in the files by
+/// then still comes.
+///
+/// # Errors
+/// When a file cannot be opened or searched.
+pub fn read(path: &Path, options: ReadOptions, stop: Option<Stop>) -> io::Result<Reader> {
+    // Watching begins before the files are opened: nothing falls between.
+    let follow = if options.follow {
+        Some(Follow::new(path, stop)?)
+    } else {
+        None
+    };
+    let mut files = files::open_all(path)?;
+    // A writer that is faster than we are must not keep us here for ever.
+    let end = match files.back() {
+        Some(newest) if !options.follow => files::size(newest.as_fd())?,
+        _ => u64::MAX,
+    };
+    let mut offset = 0;
+    if let Some(count) = options.tail {
+        let (skip, at) = tail::position(&files, count)?;
+        files.drain(..skip);
+        offset = at;
+    }
+    let current = files.pop_front();
+    let done = options.tail == Some(0) && !options.follow;
+    Ok(Reader {
+        path: path.into(),
+        options,
+        later: files,
+        current,
+        offset,
+        end,
+        buffer: Vec::new(),
+        consumed: 0,
+        skipping: false,
+        follow,
+        done,
+    })
+}
+
+impl Iterator for Reader {
+    type Item = io::Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.done {
+            while let Some(line) = self.line() {
+                let Some(entry) = entry::parse(&self.buffer[line]) else {
+                    continue;
+                };
+                if self
+                    .options
+                    .since_ns
+                    .is_some_and(|since| entry.time_ns < since)
+                {
+                    continue;
+                }
+                if self
+                    .options
+                    .until_ns
+                    .is_some_and(|until| entry.time_ns > until)
+                {
+                    self.done = true;
+                    return None;
+                }
+                return Some(Ok(entry));
+            }
+            match self.advance() {
+                Ok(true) => {}
+                Ok(false) => self.done = true,
+                Err(error) => {
+                    self.done = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Reader {
+    /// The next complete line in the buffer, without its line feed.
+    fn line(&mut self) -> Option<std::ops::Range<usize>> {
+        loop {
+            let start = self.consumed;
+            let end = start + super::escape::find_line_feed(&self.buffer[start..])?;
+            self.consumed = end + 1;
+            if !std::mem::take(&mut self.skipping) {
+                return Some(start..end);
+            }
+        }
+    }
+
+    /// Gets more into the buffer: from this file, from the next one, or by waiting. False when
+    /// there is no more.
+    fn advance(&mut self) -> io::Result<bool> {
+        if self.fill()? {
+            return Ok(true);
+        }
+        if let Some(next) = self.later.pop_front() {
+            self.turn_to(next);
+            return Ok(true);
+        }
+        let Some(follow) = &mut self.follow else {
+            return Ok(false);
+        };
+        // What is seen here happened before the next look at the file, or wakes the next wait.
+        let stopped = follow.is_stopped();
+        if let Some(next) = files::after(&self.path, self.current.as_ref())? {
+            // The last words of the old file may have been written since it was at its end.
+            if !self.fill()? {
+                self.turn_to(next);
+            }
+            return Ok(true);
+        }
+        if self.fill()? {
+            return Ok(true);
+        }
+        match &mut self.follow {
+            Some(follow) if !stopped => follow.wait(self.options.until_ns),
+            _ => Ok(false),
+        }
+    }
+
+    /// Reads on in the current file; false at its end.
+    fn fill(&mut self) -> io::Result<bool> {
+        let Some(file) = &self.current else {
+            return Ok(false);
+        };
+        self.buffer.drain(..self.consumed);
+        self.consumed = 0;
+        if self.buffer.len() > MAX_ENTRY_BYTES {
+            self.buffer.clear();
+            self.skipping = true;
+        }
+        let end = if self.later.is_empty() {
+            self.end
+        } else {
+            u64::MAX
+        };
+        let left = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(READ_BYTES);
+        let old = self.buffer.len();
+        self.buffer.resize(old + left.min(READ_BYTES), 0);
+        let read = loop {
+            match rustix::io::pread(file, &mut self.buffer[old..], self.offset) {
+                Err(Errno::INTR) => {}
+                result => break result,
+            }
+        };
+        self.buffer.truncate(old + *read.as_ref().unwrap_or(&0));
+        let length = read?;
+        self.offset += length as u64;
+        if length == 0 {
+            self.rewind_if_cut()?;
+        }
+        Ok(length > 0)
+    }
+
+    /// Somebody may have emptied the file from outside.
+    fn rewind_if_cut(&mut self) -> io::Result<()> {
+        if let Some(file) = &self.current
+            && files::size(file.as_fd())? < self.offset
+        {
+            self.offset = 0;
+            self.buffer.clear();
+            self.skipping = false;
+        }
+        Ok(())
+    }
+
+    fn turn_to(&mut self, file: OwnedFd) {
+        self.current = Some(file);
+        self.offset = 0;
+        // Half an entry at a file's end stays half.
+        self.buffer.clear();
+        self.consumed = 0;
+        self.skipping = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{JsonFile, LogConfig, LogWriter, Stream};
+    use super::*;
+    use std::time::Duration;
+
+    struct Log {
+        directory: tempfile::TempDir,
+        writer: LogWriter,
+    }
+
+    impl Log {
+        fn new(max_size: u64, max_file: u32) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("log");
+            let max_size = Some(max_size);
+            let config = JsonFile {
+                path,
+                max_size,
+                max_file,
+                attrs: Default::default(),
+            };
+            let writer = LogWriter::open(&LogConfig::JsonFile(config)).unwrap();
+            Self { directory, writer }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.directory.path().join("log")
+        }
+
+        /// Writes one line for each number, at that second.
+        fn write(&mut self, numbers: std::ops::Range<i64>) {
+            for number in numbers {
+                let line = format!("{number}\n");
+                self.writer
+                    .write(Stream::Stdout, line.as_bytes(), number * 1_000_000_000);
+            }
+        }
+
+        fn read(&self, options: ReadOptions) -> Vec<i64> {
+            numbers(read(&self.path(), options, None).unwrap())
+        }
+    }
+
+    fn numbers(reader: Reader) -> Vec<i64> {
+        reader.map(|entry| number(&entry.unwrap())).collect()
+    }
+
+    fn number(entry: &Entry) -> i64 {
+        let number = std::str::from_utf8(&entry.line)
+            .unwrap()
+            .trim_end()
+            .parse()
+            .unwrap();
+        assert_eq!(entry.time_ns, number * 1_000_000_000);
+        number
+    }
+
+    fn range(numbers: std::ops::Range<i64>) -> Vec<i64> {
+        numbers.collect()
+    }
+
+    #[test]
+    fn everything_across_files_oldest_first() {
+        let mut log = Log::new(500, 4);
+        assert_eq!(log.read(ReadOptions::default()), range(0..0));
+        log.write(0..20);
+        assert!(log.directory.path().join("log.2").exists());
+        assert_eq!(log.read(ReadOptions::default()), range(0..20));
+    }
+
+    #[test]
+    fn tails_of_every_length() {
+        for total in [0, 1, 7, 20] {
+            let mut log = Log::new(500, 10);
+            log.write(0..total);
+            for count in 0..22 {
+                let tail = usize::try_from(count).unwrap();
+                let options = ReadOptions {
+                    tail: Some(tail),
+                    ..ReadOptions::default()
+                };
+                assert_eq!(log.read(options), range((total - count).max(0)..total));
+            }
+        }
+    }
+
+    #[test]
+    fn tails_over_many_blocks() {
+        let mut log = Log::new(u64::MAX, 1);
+        log.write(0..20_000);
+        for count in [1, 999, 1000, 15_000, 20_000, 20_001] {
+            let tail = usize::try_from(count).unwrap();
+            let options = ReadOptions {
+                tail: Some(tail),
+                ..ReadOptions::default()
+            };
+            assert_eq!(log.read(options), range((20_000 - count).max(0)..20_000));
+        }
+    }
+
+    #[test]
+    fn times_bound_what_the_tail_leaves() {
+        let mut log = Log::new(500, 10);
+        log.write(0..20);
+        let options = |tail, since: Option<i64>, until: Option<i64>| ReadOptions {
+            tail,
+            since_ns: since.map(|s| s * 1_000_000_000),
+            until_ns: until.map(|s| s * 1_000_000_000),
+            follow: false,
+        };
+        assert_eq!(log.read(options(None, Some(5), None)), range(5..20));
+        assert_eq!(log.read(options(None, None, Some(5))), range(0..6));
+        assert_eq!(log.read(options(None, Some(3), Some(5))), range(3..6));
+        assert_eq!(
+            log.read(options(Some(10), Some(5), Some(12))),
+            range(10..13)
+        );
+        assert_eq!(log.read(options(Some(2), None, Some(5))), range(0..0));
+    }
+
+    #[test]
+    fn what_is_no_entry_is_skipped() {
+        let mut log = Log::new(u64::MAX, 1);
+        log.write(0..2);
+        let path = log.path();
+        let append = |bytes: &[u8]| {
+            let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+            std::io::Write::write_all(&mut file, bytes).unwrap();
+        };
+        append(b"garbage\n\n{\"log\":\"half\n");
+        append(&vec![b'x'; 3 * MAX_ENTRY_BYTES]);
+        append(b"\n");
+        log.writer.write(Stream::Stdout, b"2\n", 2_000_000_000);
+        append(br#"{"log":"not yet whole"#);
+        assert_eq!(log.read(ReadOptions::default()), range(0..3));
+    }
+
+    #[test]
+    fn a_follower_loses_nothing_to_rotation() {
+        for max_file in [1, 2, 5] {
+            // Small enough to rotate some hundred times, large enough for a reader to keep up.
+            let mut log = Log::new(100_000, max_file);
+            log.write(0..100);
+            let stop = Stop::new().unwrap();
+            let options = ReadOptions {
+                follow: true,
+                ..ReadOptions::default()
+            };
+            let reader = read(&log.path(), options, Some(stop.clone())).unwrap();
+            let seen = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(0));
+            let progress = seen.clone();
+            let thread = std::thread::spawn(move || {
+                let mut expected = 0;
+                for entry in reader {
+                    assert_eq!(number(&entry.unwrap()), expected);
+                    expected += 1;
+                    progress.store(expected, std::sync::atomic::Ordering::SeqCst);
+                }
+                expected
+            });
+            for start in (100..60_000).step_by(100) {
+                log.write(start..start + 100);
+                // Within one file of the writer: with `max_file` 1 there is no other.
+                while start - seen.load(std::sync::atomic::Ordering::SeqCst) > 500 {
+                    assert!(!thread.is_finished(), "the reader has failed");
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+            }
+            stop.stop();
+            assert_eq!(thread.join().unwrap(), 60_000, "max_file {max_file}");
+        }
+    }
+
+    #[test]
+    fn a_follower_of_nothing_sees_the_beginning() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let stop = Stop::new().unwrap();
+        let options = ReadOptions {
+            follow: true,
+            tail: Some(0),
+            ..ReadOptions::default()
+        };
+        let mut reader = read(&path, options, Some(stop.clone())).unwrap();
+        let config = JsonFile {
+            path,
+            max_size: None,
+            max_file: 1,
+            attrs: Default::default(),
+        };
+        let mut writer = LogWriter::open(&LogConfig::JsonFile(config)).unwrap();
+        writer.write(Stream::Stderr, b"0\n", 0);
+        assert_eq!(number(&reader.next().unwrap().unwrap()), 0);
+        stop.stop();
+        assert!(reader.next().is_none());
+    }
+
+    #[test]
+    fn a_follower_sees_an_emptied_file_from_its_beginning() {
+        let mut log = Log::new(u64::MAX, 1);
+        log.write(0..10);
+        let stop = Stop::new().unwrap();
+        let options = ReadOptions {
+            follow: true,
+            ..ReadOptions::default()
+        };
+        let mut reader = read(&log.path(), options, Some(stop.clone())).unwrap();
+        for expected in 0..10 {
+            assert_eq!(number(&reader.next().unwrap().unwrap()), expected);
+        }
+        std::fs::File::options()
+            .write(true)
+            .open(log.path())
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        log.write(10..12);
+        stop.stop();
+        assert_eq!(numbers(reader), [10, 11]);
+    }
+
+    #[test]
+    fn following_ends_at_its_time() {
+        let mut log = Log::new(u64::MAX, 1);
+        log.write(0..3);
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let until = (now.tv_sec + 1) * 1_000_000_000;
+        let options = ReadOptions {
+            follow: true,
+            until_ns: Some(until),
+            ..ReadOptions::default()
+        };
+        assert_eq!(log.read(options), range(0..3));
+    }
+}
