@@ -9,6 +9,9 @@ pub enum Error {
     /// Refused by a rule of the model (bad CIDR, unknown driver, …).
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// A system call failed.
+    #[error(transparent)]
+    Sys(#[from] sys::SysError),
     /// The kernel refused a netlink request.
     #[error("{act}: {errno}{}", extack.as_deref().map(|e| format!(" ({e})")).unwrap_or_default())]
     Kernel {
@@ -88,7 +91,7 @@ pub enum Error {
 }
 
 /// Shorthand of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Names the act whose system call failed.
@@ -121,7 +124,9 @@ impl HasKind for Error {
             }
             // Docker answers 500 for ports that are taken, and clients match on its text.
             Self::PortAllocated(_) | Self::PortInUse { .. } => ErrorKind::Internal,
-            Self::Kernel { .. } | Self::Io { .. } | Self::Malformed { .. } => ErrorKind::Internal,
+            Self::Sys(_) | Self::Kernel { .. } | Self::Io { .. } | Self::Malformed { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use model::network::Cidr;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 /// Daemon-wide choices, named after `dockerd`'s flags where those exist.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Options {
     pub mtu: u32,
     /// Let containers reach 169.254.0.0/16, where clouds keep instance credentials (law F7).
     pub link_local_egress: bool,
+    /// Where the host's resolvers are named.
+    pub resolv_conf: PathBuf,
     /// Own the rules where the kernel can (6.9): nobody else's flush removes them. Off only to
     /// test the way of older kernels.
     pub own_rules: bool,
@@ -51,6 +54,7 @@ impl Default for Options {
             host_binding: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             mtu: 1500,
             link_local_egress: false,
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
             own_rules: true,
         }
     }

@@ -1,63 +1,98 @@
-//! The public face: one [`Net`] per daemon.
+//! The public face: one [`Net`] per daemon, and what it remembers.
 
-use crate::error::{Error, Result};
+use crate::apply;
+use crate::bridge::BridgeOptions;
+use crate::dns::Dns;
+use crate::error::Result;
+use crate::ipam::Ipam;
+use crate::netlink::{self, Socket};
+use crate::netns::within;
+use crate::nft::{Firewall, Policy, Watch};
 use crate::options::Options;
+use crate::plan::{ENDPOINT_ALIAS, NETWORK_ALIAS};
+use crate::ports::Ports;
 use crate::stats::InterfaceStats;
-use model::network::{Endpoint, EndpointDraft, NetworkDraft, NetworkSpec, PortBinding};
-use model::{ContainerId, NetworkId, Timestamp};
-use std::net::IpAddr;
+use crate::sysctl::{self, Sysctl};
+use model::error::Denied;
+use model::network::NetworkSpec;
+use model::{ContainerId, NetworkId};
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The node's networks. Cheap to share (`Arc`); every method takes `&self`, is synchronous and
-/// takes about a millisecond, except [`Net::detach`] and [`Net::delete_network`], which wait for
-/// the kernel's grace periods (tens of milliseconds): call those off the critical path.
+/// The node's networks. Share it by `Arc`; every method takes `&self`, is synchronous and takes
+/// about a millisecond, except [`Net::detach`] and [`Net::delete_network`], which wait for the
+/// kernel's grace periods (tens of milliseconds): call those off the critical path.
 #[derive(Debug)]
 pub struct Net {
     options: Options,
+    state: Mutex<State>,
+    pub(crate) dns: Dns,
+    /// Dropped before the firewall that it watches.
+    _watch: Option<Watch>,
+    firewall: Option<Arc<Firewall>>,
 }
 
-/// A request to join a container to a network.
-#[derive(Clone, Copy, Debug)]
-pub struct Attach<'a> {
-    /// The network; made or restored before.
-    pub network: &'a NetworkId,
-    /// The container.
-    pub container: &'a ContainerId,
-    /// Its name, answered by DNS.
-    pub container_name: &'a str,
-    /// Its network namespace (`/proc/PID/ns/net` or a bound file).
-    pub netns: BorrowedFd<'a>,
-    /// What was asked.
-    pub draft: &'a EndpointDraft,
-    /// N of `ethN` in the container.
-    pub index: u32,
-    /// The default route goes through this network (replacing another's).
-    pub default_route: bool,
+/// What is known of networks, endpoints, addresses and ports.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) networks: BTreeMap<NetworkId, Network>,
+    /// By endpoint id.
+    pub(crate) endpoints: BTreeMap<String, Known>,
+    pub(crate) ipam: Ipam,
+    pub(crate) ports: Ports,
 }
 
-/// How a container's resolver answers.
-#[derive(Clone, Debug, Default)]
-pub struct DnsSettings {
-    /// Servers that unknown names are forwarded to (`--dns`); empty: the host's, followed when
-    /// the host's resolv.conf changes.
-    pub servers: Vec<IpAddr>,
+/// A network and its options, read once.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    pub(crate) spec: NetworkSpec,
+    pub(crate) options: BridgeOptions,
 }
 
-/// What a restarted daemon knows of one endpoint of a running container.
-#[derive(Debug)]
-pub struct Adopt<'a> {
-    /// As returned by [`Net::attach`].
-    pub endpoint: &'a Endpoint,
-    /// As returned by [`Net::publish`].
-    pub ports: &'a [PortBinding],
+/// What is remembered of an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) network: NetworkId,
+    pub(crate) container: ContainerId,
+}
+
+impl State {
+    /// Refuses an interface name that another network has.
+    pub(crate) fn check_bridge_free(&self, bridge: &str, id: &NetworkId) -> Result<(), Denied> {
+        let taken = |n: &&Network| n.spec.bridge.as_deref() == Some(bridge) && n.spec.id != *id;
+        match self.networks.values().find(taken) {
+            None => Ok(()),
+            Some(other) => Err(Denied::conflict(format!(
+                "bridge name {bridge} is already used by network {}",
+                other.spec.name
+            ))),
+        }
+    }
 }
 
 impl Net {
-    /// Lays the base rules and forwarding in the network namespace of the calling thread.
-    /// Removes nothing that runs: follow with [`Net::create_network`] for each recorded network,
-    /// [`Net::adopt`] for each recorded endpoint, then [`Net::sweep`].
+    /// Lays the base rules and turns forwarding on, in the network namespace of the calling
+    /// thread. Removes nothing that runs: follow with [`Net::create_network`] for each recorded
+    /// network, [`Net::adopt`] for each endpoint of a running container, then [`Net::sweep`].
     pub fn open(options: Options) -> Result<Self> {
-        Ok(Self { options })
+        let forwarding = sysctl::read("ipv4/ip_forward").as_deref() == Some("1");
+        let turn_on = options.ip_forward && !forwarding;
+        let policy = Policy {
+            drop_foreign: turn_on && options.drop_foreign,
+            link_local_egress: options.link_local_egress,
+        };
+        let firewall = match options.firewall {
+            true => Some(Arc::new(Firewall::open(policy, options.own_rules)?)),
+            false => None,
+        };
+        // After the rules: the host is never a router without them.
+        if turn_on {
+            Sysctl::new("ipv4/ip_forward", "1").apply()?;
+        }
+        let watch = firewall.as_ref().map(Watch::start).transpose()?;
+        let dns = Dns::new(options.resolv_conf.clone());
+        Ok(Self { options, state: Mutex::default(), dns, _watch: watch, firewall })
     }
 
     /// The options in force.
@@ -65,101 +100,57 @@ impl Net {
         &self.options
     }
 
-    /// What the predefined networks `bridge`, `host` and `none` look like as drafts.
-    pub fn predefined(&self) -> [NetworkDraft; 3] {
-        Default::default()
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is a single insertion or removal: a panic leaves it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Chooses and reserves the pools and the interface name of a network, without touching the
-    /// kernel. Record the answer, then call [`Net::create_network`]; or give the reservation back
-    /// with [`Net::delete_network`].
-    pub fn resolve(
-        &self,
-        _draft: &NetworkDraft,
-        id: NetworkId,
-        _created: Timestamp,
-    ) -> Result<NetworkSpec> {
-        Err(Error::NoSuchNetwork(id.to_string()))
+    pub(crate) fn firewall(&self) -> Option<&Firewall> {
+        self.firewall.as_deref()
     }
 
-    /// Makes the network real: bridge, gateway address, rules. Idempotent, so also the way to
-    /// restore a network at daemon start.
-    pub fn create_network(&self, spec: &NetworkSpec) -> Result<()> {
-        Err(Error::NoSuchNetwork(spec.id.to_string()))
-    }
-
-    /// Removes bridge, rules and reservation. Refused while endpoints exist; fine when the
-    /// network is already gone.
-    pub fn delete_network(&self, _id: &NetworkId) -> Result<()> {
-        Ok(())
-    }
-
-    /// Joins a container's namespace to a network. Undone completely on failure.
-    pub fn attach(&self, ask: &Attach<'_>) -> Result<Endpoint> {
-        Err(Error::NoSuchNetwork(ask.network.to_string()))
-    }
-
-    /// Removes link, lease, names and published ports of an endpoint. Idempotent; works when the
-    /// container's namespace is already gone.
-    pub fn detach(&self, _endpoint: &Endpoint) -> Result<()> {
-        Ok(())
-    }
-
-    /// Makes `endpoint` the container's way out (after its former default network was
-    /// disconnected).
-    pub fn route_through(&self, _endpoint: &Endpoint, _netns: BorrowedFd<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    /// Publishes ports of an endpoint: all or none. Returns the bindings in force, one host port
-    /// each (`host_ports` = `Some((p, p))`, `host_ip` = `Some`).
-    pub fn publish(&self, _endpoint: &Endpoint, _ask: &[PortBinding]) -> Result<Vec<PortBinding>> {
-        Ok(Vec::new())
-    }
-
-    /// Takes back every port of an endpoint. Idempotent.
-    pub fn unpublish(&self, _endpoint: &Endpoint) -> Result<()> {
-        Ok(())
-    }
-
-    /// Replaces the names that DNS answers for an endpoint (after a container rename).
-    pub fn rename(&self, _endpoint: &mut Endpoint, _container_name: &str) -> Result<()> {
-        Ok(())
-    }
-
-    /// Opens 127.0.0.11:53 inside the container's namespace and answers there for the networks
-    /// that the container is on. Must be called within a tokio runtime. Idempotent per container.
-    pub fn serve_dns(
-        &self,
-        _container: &ContainerId,
-        _netns: BorrowedFd<'_>,
-        _settings: &DnsSettings,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    /// Stops the container's resolver.
-    pub fn stop_dns(&self, _container: &ContainerId) {}
-
-    /// Takes a running container's endpoint over after a daemon restart: lease, names, ports.
-    pub fn adopt(&self, _endpoint: &Adopt<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    /// Removes links of ours that nothing adopted or created since [`Net::open`]; returns their
-    /// names. Call once, after adopting.
+    /// Ends a restart: replaces the former daemon's rules by the present ones in one transaction,
+    /// and removes links of ours that nothing adopted or created since [`Net::open`]. Returns
+    /// their names. Call once, after adopting, before any container starts.
     pub fn sweep(&self) -> Result<Vec<String>> {
-        Ok(Vec::new())
+        if let Some(firewall) = &self.firewall {
+            firewall.lay()?;
+        }
+        let mut socket = Socket::open(netlink::Family::Route, 0)?;
+        let links = netlink::dump_links(&mut socket)?;
+        let mut removed = Vec::new();
+        for link in links {
+            let state = self.lock();
+            let leaked = match (
+                link.alias.strip_prefix(ENDPOINT_ALIAS),
+                link.alias.strip_prefix(NETWORK_ALIAS),
+            ) {
+                (Some(endpoint), _) => !state.endpoints.contains_key(endpoint),
+                (_, Some(id)) => !state.networks.keys().any(|known| known.to_string() == id),
+                (None, None) => false,
+            };
+            drop(state);
+            if leaked {
+                apply::delete_link(&mut socket, &link.name)?;
+                removed.push(link.name);
+            }
+        }
+        Ok(removed)
     }
 
     /// Compares the kernel's rules with ours and lays them again if somebody changed them.
-    /// Returns whether it had to.
+    /// Returns whether it had to. A watching thread does so by itself whenever somebody touches
+    /// our table, and at least every two seconds if anybody changes any rule.
     pub fn reconcile(&self) -> Result<bool> {
-        Ok(false)
+        self.firewall().map_or(Ok(false), Firewall::reconcile)
     }
 
     /// Counters of every interface but loopback in a namespace.
-    pub fn interface_stats(&self, _netns: BorrowedFd<'_>) -> Result<Vec<InterfaceStats>> {
-        Ok(Vec::new())
+    pub fn interface_stats(&self, netns: BorrowedFd<'_>) -> Result<Vec<InterfaceStats>> {
+        let links = within(netns, || {
+            let mut socket = Socket::open(netlink::Family::Route, 0)?;
+            netlink::dump_links(&mut socket)
+        })?;
+        Ok(links.into_iter().filter(|l| l.name != "lo").map(|l| l.stats).collect())
     }
 }

@@ -1,0 +1,125 @@
+//! Carries plans out: as few netlink messages as possible, in order, undone on failure. Decides
+//! nothing.
+
+use crate::error::Result;
+use crate::netlink::{self, Batch, BridgePort, Socket, Veth};
+use crate::plan::NetOp;
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
+
+/// Executes acts through a socket of the namespace they are for.
+#[derive(Debug)]
+pub(crate) struct Executor<'a> {
+    socket: &'a mut Socket,
+    netns: Option<BorrowedFd<'a>>,
+    indices: BTreeMap<String, u32>,
+    /// Links this executor asked the kernel to create.
+    created: Vec<String>,
+}
+
+impl<'a> Executor<'a> {
+    /// An executor; `netns` is where the far ends of pairs go.
+    pub(crate) fn new(socket: &'a mut Socket, netns: Option<BorrowedFd<'a>>) -> Self {
+        Self { socket, netns, indices: BTreeMap::new(), created: Vec::new() }
+    }
+
+    /// Does everything, or nothing.
+    pub(crate) fn apply(&mut self, ops: &[NetOp]) -> Result<()> {
+        let mut batch = Batch::new();
+        let mut outcome = Ok(());
+        for op in ops {
+            outcome = self.step(op, &mut batch);
+            if outcome.is_err() {
+                break;
+            }
+        }
+        let outcome = outcome.and_then(|()| self.flush(&mut batch));
+        if outcome.is_err() {
+            self.undo();
+        }
+        outcome
+    }
+
+    /// Deletes what was created, latest first; everything else goes with it.
+    pub(crate) fn undo(&mut self) {
+        for link in std::mem::take(&mut self.created).into_iter().rev() {
+            if let Err(error) = delete_link(self.socket, &link) {
+                tracing::warn!(%error, link, "cannot remove a link after a failure");
+            }
+        }
+    }
+
+    fn step(&mut self, op: &NetOp, batch: &mut Batch) -> Result<()> {
+        match op {
+            NetOp::Bridge { name, mac, mtu } => {
+                self.flush(batch)?;
+                netlink::add_bridge(batch, name, *mac, *mtu);
+                self.create(name, batch)?;
+            }
+            NetOp::Veth { host, peer, mac, mtu } => {
+                self.flush(batch)?;
+                if let Some(netns) = self.netns {
+                    netlink::add_veth(batch, &Veth { host, peer, netns, mac: *mac, mtu: *mtu });
+                    self.create(host, batch)?;
+                }
+            }
+            NetOp::Alias { link, alias } => netlink::set_alias(batch, link, alias),
+            NetOp::Set(sysctl) => {
+                self.flush(batch)?;
+                sysctl.apply()?;
+            }
+            NetOp::Address { link, cidr } => {
+                let index = self.index(link, batch)?;
+                netlink::add_address(batch, index, *cidr);
+            }
+            NetOp::Up { link } => netlink::set_up(batch, link),
+            NetOp::Port { link, bridge, hairpin, isolated, alias } => {
+                let bridge = self.index(bridge, batch)?;
+                let port = BridgePort { link, bridge, hairpin: *hairpin, isolated: *isolated };
+                netlink::enslave(batch, &port, alias);
+            }
+            NetOp::DefaultRoute { link, gateway } => {
+                let index = self.index(link, batch)?;
+                netlink::add_default_route(batch, index, *gateway);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a creation alone: a link that exists already is not ours to undo.
+    fn create(&mut self, link: &str, batch: &mut Batch) -> Result<()> {
+        self.flush(batch)?;
+        self.created.push(link.to_owned());
+        Ok(())
+    }
+
+    fn flush(&mut self, batch: &mut Batch) -> Result<()> {
+        self.socket.transact(std::mem::take(batch))
+    }
+
+    fn index(&mut self, link: &str, batch: &mut Batch) -> Result<u32> {
+        if let Some(index) = self.indices.get(link) {
+            return Ok(*index);
+        }
+        self.flush(batch)?;
+        let found = netlink::link_by_name(self.socket, link)?;
+        let index = found.map(|l| l.index).ok_or_else(|| crate::error::Error::Kernel {
+            act: format!("find link {link}"),
+            errno: Errno::NODEV,
+            extack: None,
+        })?;
+        self.indices.insert(link.to_owned(), index);
+        Ok(index)
+    }
+}
+
+/// Deletes a link; fine when it is gone.
+pub(crate) fn delete_link(socket: &mut Socket, name: &str) -> Result<()> {
+    let mut batch = Batch::new();
+    netlink::delete_link(&mut batch, name);
+    match socket.transact(batch) {
+        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,146 @@
+//! The bridge driver's view of a network: its options read once, with Docker's names and
+//! defaults. Pure.
+
+use crate::nft::Zone;
+use crate::options::Options;
+use model::error::Denied;
+use model::network::NetworkSpec;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Name of the interface.
+pub(crate) const NAME: &str = "com.docker.network.bridge.name";
+/// Containers reach each other.
+pub(crate) const ICC: &str = "com.docker.network.bridge.enable_icc";
+/// What leaves gets the host's address.
+pub(crate) const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+/// Host address for ports published without one.
+pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
+/// Marks the predefined network `bridge`.
+pub(crate) const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
+/// MTU of the bridge and its interfaces.
+pub(crate) const MTU: &str = "com.docker.network.driver.mtu";
+const GATEWAY_MODE: &str = "com.docker.network.bridge.gateway_mode_ipv";
+/// The longest interface name, in bytes (`IFNAMSIZ` less its NUL).
+const INTERFACE_MAX: usize = 15;
+
+/// A bridge network's options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BridgeOptions {
+    /// The predefined network: no DNS, no static addresses.
+    pub is_default: bool,
+    /// Containers reach each other.
+    pub icc: bool,
+    /// What leaves gets the host's address.
+    pub masquerade: bool,
+    /// Bytes.
+    pub mtu: u32,
+    /// Host address for ports published without one.
+    pub host_binding: IpAddr,
+}
+
+impl BridgeOptions {
+    /// Reads a network's options over the daemon's.
+    pub(crate) fn read(
+        options: &BTreeMap<String, String>,
+        daemon: &Options,
+    ) -> Result<Self, Denied> {
+        for (name, value) in options {
+            if name.starts_with(GATEWAY_MODE) && value != "nat" {
+                let message = format!("gateway mode {value:?} ({name}) is not supported");
+                return Err(Denied::unsupported(message));
+            }
+        }
+        Ok(Self {
+            is_default: flag(options, DEFAULT_BRIDGE, false)?,
+            icc: flag(options, ICC, true)?,
+            masquerade: flag(options, MASQUERADE, true)?,
+            mtu: parse(options, MTU, daemon.mtu)?,
+            host_binding: parse(options, HOST_BINDING, daemon.host_binding)?,
+        })
+    }
+
+    /// What the firewall has to know of a network.
+    pub(crate) fn zone(&self, spec: &NetworkSpec) -> Option<Zone> {
+        Some(Zone {
+            bridge: spec.bridge.clone()?,
+            internal: spec.internal,
+            masquerade: self.masquerade,
+            icc: self.icc,
+        })
+    }
+}
+
+fn parse<T: std::str::FromStr>(
+    options: &BTreeMap<String, String>,
+    name: &str,
+    default: T,
+) -> Result<T, Denied> {
+    match options.get(name).map(String::as_str) {
+        None | Some("") => Ok(default),
+        Some(value) => value
+            .parse()
+            .map_err(|_| Denied::invalid(format!("invalid value {value:?} for option {name}"))),
+    }
+}
+
+/// Go's `strconv.ParseBool`, which Docker reads options with.
+fn flag(options: &BTreeMap<String, String>, name: &str, default: bool) -> Result<bool, Denied> {
+    match options.get(name).map(String::as_str) {
+        None | Some("") => Ok(default),
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        Some(value) => Err(Denied::invalid(format!("invalid value {value:?} for option {name}"))),
+    }
+}
+
+/// Refuses what cannot be an interface name (`dev_valid_name` in the kernel).
+pub(crate) fn check_interface_name(name: &str) -> Result<(), Denied> {
+    let fine = !name.is_empty()
+        && name.len() <= INTERFACE_MAX
+        && name != "."
+        && name != ".."
+        && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':' && b != b'%');
+    fine.then_some(()).ok_or_else(|| Denied::invalid(format!("invalid interface name {name:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<BridgeOptions, Denied> {
+        let options = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        BridgeOptions::read(&options, &Options::default())
+    }
+
+    #[test]
+    fn options_have_dockers_names_and_defaults() {
+        let plain = read(&[]).unwrap();
+        assert!(plain.icc && plain.masquerade && !plain.is_default);
+        assert_eq!((plain.mtu, plain.host_binding.to_string().as_str()), (1500, "0.0.0.0"));
+        let set = read(&[(ICC, "false"), (MTU, "9000"), (HOST_BINDING, "127.0.0.1")]).unwrap();
+        assert!(!set.icc);
+        assert_eq!((set.mtu, set.host_binding.to_string().as_str()), (9000, "127.0.0.1"));
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for (name, value) in
+            [(ICC, "maybe"), (MTU, "-1"), (MTU, "big"), (HOST_BINDING, "localhost")]
+        {
+            let message = read(&[(name, value)]).unwrap_err().message;
+            assert!(message.contains(name) && message.contains(value), "{message}");
+        }
+        assert!(read(&[("com.docker.network.bridge.gateway_mode_ipv4", "routed")]).is_err());
+    }
+
+    #[test]
+    fn interface_names_are_the_kernels() {
+        for good in ["docker0", "br-0123456789ab", "a.b", "x"] {
+            assert!(check_interface_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "sixteen-bytes-xx", "a b", "a\n", "a:1", "é", "br%d"] {
+            assert!(check_interface_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Networks: how a draft becomes a specification, and a specification real.
+
+use crate::apply::{self, Executor};
+use crate::bridge::{self, BridgeOptions, check_interface_name};
+use crate::error::{Error, Result};
+use crate::ipam::default_gateway;
+use crate::netlink::{self, Link, Socket};
+use crate::plan::{self, BridgeFacts, NETWORK_ALIAS};
+use crate::service::{Net, Network};
+use model::error::Denied;
+use model::network::{Cidr, DriverKind, NetworkDraft, NetworkSpec, Pool, PoolDraft};
+use model::{NetworkId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+impl Net {
+    /// What the predefined networks `bridge`, `host` and `none` look like as drafts.
+    pub fn predefined(&self) -> [NetworkDraft; 3] {
+        let options = self.options();
+        let pool = PoolDraft {
+            subnet: options.bridge_address.map(Cidr::network),
+            range: options.fixed_range,
+            gateway: options.bridge_address.map(|cidr| cidr.addr),
+            reserved: BTreeMap::new(),
+        };
+        let option = |name: &str, value: String| (name.to_owned(), value);
+        let driver_options = BTreeMap::from([
+            option(bridge::NAME, options.bridge.clone()),
+            option(bridge::DEFAULT_BRIDGE, true.to_string()),
+            option(bridge::ICC, options.icc.to_string()),
+            option(bridge::MASQUERADE, options.masquerade.to_string()),
+            option(bridge::HOST_BINDING, options.host_binding.to_string()),
+            option(bridge::MTU, options.mtu.to_string()),
+        ]);
+        let draft = |name: &str, driver: &str| NetworkDraft {
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+            ..NetworkDraft::default()
+        };
+        let bridge = NetworkDraft {
+            pools: vec![pool],
+            options: driver_options,
+            ..draft("bridge", "bridge")
+        };
+        [bridge, draft("host", "host"), draft("none", "null")]
+    }
+
+    /// Chooses and reserves the pools and the interface name of a network, without touching the
+    /// kernel. Record the answer, then call [`Net::create_network`]; or give the reservation back
+    /// with [`Net::delete_network`].
+    pub fn resolve(
+        &self,
+        draft: &NetworkDraft,
+        id: NetworkId,
+        created: Timestamp,
+    ) -> Result<NetworkSpec> {
+        let driver = driver(&draft.driver)?;
+        if !matches!(draft.ipam_driver.as_str(), "" | "default") {
+            let message =
+                format!("address management driver {:?} is not supported", draft.ipam_driver);
+            return Err(Denied::unsupported(message).into());
+        }
+        let enable_ipv6 = draft.enable_ipv6.unwrap_or(false);
+        let mut spec = NetworkSpec {
+            id,
+            name: draft.name.clone(),
+            created,
+            driver,
+            internal: draft.internal,
+            attachable: draft.attachable,
+            enable_ipv6,
+            pools: Vec::new(),
+            options: draft.options.clone(),
+            ipam_options: draft.ipam_options.clone(),
+            labels: draft.labels.clone(),
+            bridge: None,
+        };
+        if spec.driver == DriverKind::Bridge {
+            BridgeOptions::read(&draft.options, self.options())?;
+            let name = draft.options.get(bridge::NAME).filter(|name| !name.is_empty());
+            let name = name.cloned().unwrap_or_else(|| format!("br-{}", id.short()));
+            check_interface_name(&name)?;
+            self.lock().check_bridge_free(&name, &id)?;
+            spec.pools = self.choose_pools(draft, id, &name)?;
+            spec.bridge = Some(name);
+        }
+        self.lock().ipam.reserve(id, &spec.pools)?;
+        Ok(spec)
+    }
+
+    /// The pools asked for, completed; chosen where nothing was asked.
+    fn choose_pools(&self, draft: &NetworkDraft, id: NetworkId, name: &str) -> Result<Vec<Pool>> {
+        let mut pools = Vec::new();
+        for asked in &draft.pools {
+            if let Some(subnet) = asked.subnet {
+                pools.push(complete(asked, checked_subnet(subnet)?)?);
+            }
+        }
+        let free = draft.pools.iter().find(|p| p.subnet.is_none()).cloned().unwrap_or_default();
+        let has = |pools: &[Pool], v4| pools.iter().any(|p| p.subnet.addr.is_ipv4() == v4);
+        if draft.enable_ipv4.unwrap_or(true) && !has(&pools, true) {
+            let host = self.host_blocks(name)?;
+            // An administrator's bridge keeps the subnet that it has.
+            let subnet = match host.on_bridge {
+                Some(cidr) => cidr.network(),
+                None => self.lock().ipam.choose(&self.options().pools, &host.others)?,
+            };
+            let gateway = free.gateway.or(host.on_bridge.map(|cidr| cidr.addr));
+            pools.insert(0, complete(&PoolDraft { gateway, ..free }, subnet)?);
+        }
+        if draft.enable_ipv6.unwrap_or(false) && !has(&pools, false) {
+            pools.push(complete(&PoolDraft::default(), local_subnet(&id))?);
+        }
+        Ok(pools)
+    }
+
+    /// The blocks the host reaches, by addresses and routes, apart from those of the bridge
+    /// `name` itself and of our other bridges (which the reservations know).
+    fn host_blocks(&self, name: &str) -> Result<HostBlocks> {
+        let mut socket = Socket::open(netlink::Family::Route, 0)?;
+        let links = netlink::dump_links(&mut socket)?;
+        let ours: BTreeSet<u32> =
+            links.iter().filter(|l| l.alias.starts_with(NETWORK_ALIAS)).map(|l| l.index).collect();
+        let foreign_bridge = |l: &&Link| l.name == name && !ours.contains(&l.index);
+        let own = links.iter().find(foreign_bridge).map(|l| l.index);
+        let addresses = netlink::dump_addresses(&mut socket)?;
+        let routes = netlink::dump_routes(&mut socket)?;
+        let on_bridge = addresses.iter().find(|a| Some(a.index) == own && a.cidr.addr.is_ipv4());
+        let others = addresses.iter().chain(&routes);
+        let others = others.filter(|a| !ours.contains(&a.index) && Some(a.index) != own);
+        Ok(HostBlocks {
+            on_bridge: on_bridge.map(|a| a.cidr),
+            others: others.map(|a| a.cidr.network()).collect(),
+        })
+    }
+
+    /// Makes the network real: bridge, gateway address, rules. Idempotent, so also the way to
+    /// restore a network at daemon start.
+    pub fn create_network(&self, spec: &NetworkSpec) -> Result<()> {
+        let options = BridgeOptions::read(&spec.options, self.options())?;
+        {
+            let mut state = self.lock();
+            if let Some(bridge) = &spec.bridge {
+                state.check_bridge_free(bridge, &spec.id)?;
+            }
+            state.ipam.reserve(spec.id, &spec.pools)?;
+            let network = Network { spec: spec.clone(), options: options.clone() };
+            state.networks.insert(spec.id, network);
+        }
+        let made = self.make_bridge(spec, &options);
+        if made.is_err() {
+            let mut state = self.lock();
+            state.networks.remove(&spec.id);
+            state.ipam.release_network(&spec.id);
+        }
+        made
+    }
+
+    fn make_bridge(&self, spec: &NetworkSpec, options: &BridgeOptions) -> Result<()> {
+        let Some(name) = &spec.bridge else { return Ok(()) };
+        let mut socket = Socket::open(netlink::Family::Route, 0)?;
+        let facts = bridge_facts(&mut socket, spec, name)?;
+        // Rules first, link second: nothing passes before it may (law F1).
+        let elements = options.zone(spec).map(|zone| zone.elements()).unwrap_or_default();
+        if let Some(firewall) = self.firewall() {
+            firewall.change(elements.clone(), &[])?;
+        }
+        let plan = plan::bridge(spec, options, &facts);
+        let made = Executor::new(&mut socket, None).apply(&plan.host);
+        if let (Err(_), Some(firewall)) = (&made, self.firewall()) {
+            firewall.change(Vec::new(), &elements)?;
+        }
+        made
+    }
+
+    /// Removes bridge, rules and reservation. Refused while endpoints exist; fine when the
+    /// network is already gone.
+    pub fn delete_network(&self, id: &NetworkId) -> Result<()> {
+        let network = {
+            let mut state = self.lock();
+            if let Some(network) = state.networks.get(id)
+                && state.endpoints.values().any(|e| e.network == *id)
+            {
+                return Err(Error::InUse { name: network.spec.name.clone() });
+            }
+            state.networks.remove(id)
+        };
+        let removed = network.map_or(Ok(()), |network| self.remove_bridge(&network));
+        self.lock().ipam.release_network(id);
+        removed
+    }
+
+    fn remove_bridge(&self, network: &Network) -> Result<()> {
+        let Some(name) = &network.spec.bridge else { return Ok(()) };
+        let mut socket = Socket::open(netlink::Family::Route, 0)?;
+        let link = netlink::link_by_name(&mut socket, name)?;
+        if link.is_some_and(|link| link.alias == plan::network_alias(&network.spec.id)) {
+            apply::delete_link(&mut socket, name)?;
+        }
+        let (Some(firewall), Some(zone)) = (self.firewall(), network.options.zone(&network.spec))
+        else {
+            return Ok(());
+        };
+        firewall.change(Vec::new(), &zone.elements())
+    }
+}
+
+/// What the host's own networks occupy.
+struct HostBlocks {
+    /// The IPv4 address of an administrator's bridge of the name asked for.
+    on_bridge: Option<Cidr>,
+    /// Everything else.
+    others: Vec<Cidr>,
+}
+
+fn driver(name: &str) -> Result<DriverKind, Denied> {
+    match name {
+        "" | "bridge" => Ok(DriverKind::Bridge),
+        "host" => Ok(DriverKind::Host),
+        "null" => Ok(DriverKind::Null),
+        "macvlan" | "ipvlan" | "overlay" => {
+            Err(Denied::unsupported(format!("network driver {name} is not supported yet")))
+        }
+        _ => Err(Denied::not_found(format!("could not find plugin {name}: no such driver"))),
+    }
+}
+
+/// Refuses what nobody can mean.
+fn checked_subnet(subnet: Cidr) -> Result<Cidr, Denied> {
+    let network = subnet.network();
+    if network != subnet {
+        return Err(Denied::invalid(format!("invalid subnet {subnet}: it should be {network}")));
+    }
+    let smallest = if subnet.addr.is_ipv4() { 8 } else { 16 };
+    if subnet.prefix < smallest {
+        return Err(Denied::invalid(format!("invalid subnet {subnet}: it is too large")));
+    }
+    Ok(network)
+}
+
+/// A pool with its gateway, checked to be consistent.
+fn complete(asked: &PoolDraft, subnet: Cidr) -> Result<Pool, Denied> {
+    let mut pool =
+        Pool { subnet, range: asked.range, gateway: None, reserved: asked.reserved.clone() };
+    if let Some(range) = pool.range {
+        if !subnet.contains(range.addr) || range.prefix < subnet.prefix {
+            let message = format!("invalid ip-range {range}: it is not within subnet {subnet}");
+            return Err(Denied::invalid(message));
+        }
+    }
+    let named = pool.reserved.values().chain(&asked.gateway);
+    for addr in named {
+        if !subnet.contains(*addr) {
+            let message = format!("no configured subnet contains address {addr}");
+            return Err(Denied::invalid(message));
+        }
+    }
+    pool.gateway = match asked.gateway {
+        Some(addr) => Some(addr),
+        None => default_gateway(&pool),
+    };
+    Ok(pool)
+}
+
+/// A unique local /64 for a network that asked for IPv6 without saying which (RFC 4193): its 40
+/// random bits are the network id's.
+fn local_subnet(id: &NetworkId) -> Cidr {
+    let [a, b, c, d, e, f, g, ..] = *id.as_bytes();
+    let groups = [[0xfd, a], [b, c], [d, e], [f, g]].map(u16::from_be_bytes);
+    let [one, two, three, four] = groups;
+    Cidr { addr: IpAddr::V6(Ipv6Addr::new(one, two, three, four, 0, 0, 0, 0)), prefix: 64 }
+}
+
+fn bridge_facts(socket: &mut Socket, spec: &NetworkSpec, name: &str) -> Result<BridgeFacts> {
+    let Some(link) = netlink::link_by_name(socket, name)? else {
+        return Ok(BridgeFacts::default());
+    };
+    if link.kind != "bridge" {
+        let message = format!("interface {name} exists and is not a bridge");
+        return Err(Denied::conflict(message).into());
+    }
+    let former = link.alias.strip_prefix(NETWORK_ALIAS);
+    if former.is_some_and(|id| id != spec.id.to_string()) {
+        // Left behind by a network that no record names: its addresses may be others.
+        apply::delete_link(socket, name)?;
+        return Ok(BridgeFacts::default());
+    }
+    let addresses = netlink::dump_addresses(socket)?;
+    let addresses = addresses.into_iter().filter(|a| a.index == link.index).map(|a| a.cidr);
+    Ok(BridgeFacts { exists: true, ours: former.is_some(), addresses: addresses.collect() })
+}

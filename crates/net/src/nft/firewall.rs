@@ -1,0 +1,228 @@
+//! The firewall as an object: what should be, what is, and one transaction between the two.
+
+use super::conntrack;
+use super::dump;
+use super::encode::{GETGEN, TABLE_OWNER, TABLE_PERSIST, Transaction, fixed, kind};
+use super::rules::{FOREIGN, Policy, chains};
+use super::sets::{Element, Family, Publication, Set};
+use crate::error::{Error, Result};
+use crate::netlink::{self, Batch, Socket, field};
+use rustix::io::Errno;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The table of each family, and the elements they should hold.
+#[derive(Debug)]
+pub(crate) struct Firewall {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    socket: Socket,
+    families: Vec<Family>,
+    policy: Policy,
+    /// Flags our tables are made with.
+    flags: u32,
+    /// Whether the kernel's tables are ours yet; before that, changes are only collected, so that
+    /// the rules of a former daemon stay in force until everything is restored.
+    laid: bool,
+    wanted: BTreeSet<Element>,
+    /// As last laid, by family.
+    fingerprints: Vec<Option<u64>>,
+    /// The ruleset's generation after our last transaction.
+    generation: Option<u32>,
+}
+
+impl Firewall {
+    /// Takes charge of the tables. Where a former daemon left one, it stays as it is until
+    /// [`Firewall::lay`]; otherwise the base rules are laid now. `own` asks the kernel to refuse
+    /// changes by others.
+    pub(crate) fn open(mut policy: Policy, own: bool) -> Result<Self> {
+        let mut socket = Socket::open(netlink::Family::Netfilter, 0)?;
+        let v6 = Path::new("/proc/sys/net/ipv6").exists();
+        let families: Vec<Family> =
+            Family::ALL.into_iter().filter(|f| *f == Family::V4 || v6).collect();
+        let restored = dump::has_table(&mut socket, Family::V4)?;
+        if restored {
+            policy.drop_foreign |= dump::has_chain(&mut socket, Family::V4, FOREIGN)?;
+        }
+        let mut inner = Inner {
+            socket,
+            fingerprints: vec![None; families.len()],
+            families,
+            policy,
+            flags: if own { TABLE_OWNER | TABLE_PERSIST } else { 0 },
+            laid: false,
+            wanted: BTreeSet::new(),
+            generation: None,
+        };
+        if !restored {
+            inner.lay()?;
+        }
+        Ok(Self { inner: Mutex::new(inner) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // The inner state is only replaced after the kernel agreed: a panic leaves it whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The netlink port of our changes.
+    pub(crate) fn port(&self) -> u32 {
+        self.lock().socket.port()
+    }
+
+    /// Replaces whatever the kernel has by what should be, in one transaction.
+    pub(crate) fn lay(&self) -> Result<()> {
+        self.lock().lay()
+    }
+
+    /// Adds and removes elements in one transaction; adding what is there and removing what is
+    /// not changes nothing.
+    pub(crate) fn change(&self, add: Vec<Element>, remove: &[Element]) -> Result<()> {
+        self.lock().change(add, remove)
+    }
+
+    /// Lays the rules again if they are not as they should be. Returns whether that was so.
+    pub(crate) fn reconcile(&self) -> Result<bool> {
+        let mut inner = self.lock();
+        if !inner.laid || inner.intact()? {
+            return Ok(false);
+        }
+        inner.lay()?;
+        Ok(true)
+    }
+
+    /// Whether anybody changed any rule of the host since our last transaction.
+    pub(crate) fn generation_moved(&self) -> bool {
+        let mut inner = self.lock();
+        inner.laid && inner.read_generation() != inner.generation
+    }
+
+    /// Forgets flows that were not, or no longer are, translated as published: UDP has no
+    /// connections that would end by themselves.
+    pub(crate) fn forget_flows(&self, ports: &[Publication]) -> Result<()> {
+        conntrack::forget(ports)
+    }
+}
+
+impl Inner {
+    fn change(&mut self, add: Vec<Element>, remove: &[Element]) -> Result<()> {
+        let known = |e: &Element| self.families.contains(&e.family);
+        let mut add: Vec<Element> =
+            add.into_iter().filter(|e| known(e) && !self.wanted.contains(e)).collect();
+        let mut remove: Vec<Element> =
+            remove.iter().filter(|e| self.wanted.contains(e)).cloned().collect();
+        add.sort();
+        remove.sort();
+        if add.is_empty() && remove.is_empty() {
+            return Ok(());
+        }
+        self.replace(&remove, &add);
+        if !self.laid {
+            return Ok(());
+        }
+        let mut transaction = Transaction::new(self.flags);
+        transaction.remove(&remove);
+        transaction.add(&add);
+        if self.socket.exchange(&transaction.finish()).is_ok() {
+            self.generation = self.read_generation();
+            return Ok(());
+        }
+        // Somebody has been at our table: put all of it right at once, or nothing.
+        let laid = self.lay();
+        if laid.is_err() {
+            self.replace(&add, &remove);
+        }
+        laid
+    }
+
+    fn replace(&mut self, out: &[Element], in_place: &[Element]) {
+        for element in out {
+            self.wanted.remove(element);
+        }
+        self.wanted.extend(in_place.iter().cloned());
+    }
+
+    fn lay(&mut self) -> Result<()> {
+        match self.try_lay() {
+            Err(error) if self.flags != 0 && lacks_persistence(&error) => {
+                self.flags = 0;
+                self.try_lay()
+            }
+            other => other,
+        }
+    }
+
+    fn try_lay(&mut self) -> Result<()> {
+        let mut transaction = Transaction::new(self.flags);
+        for family in self.families.clone() {
+            if dump::has_table(&mut self.socket, family)? {
+                transaction.delete_table(family);
+            }
+            transaction.table(family, &chains(family, self.policy));
+        }
+        let elements: Vec<Element> = self.wanted.iter().cloned().collect();
+        transaction.add(&elements);
+        let batch = transaction.finish();
+        self.socket.exchange(&batch).map_err(|refused| Error::Kernel {
+            act: batch.act(refused.seq).to_owned(),
+            errno: refused.errno,
+            extack: (refused.errno == Errno::PERM)
+                .then(|| "another daemon owns table estiba".to_owned()),
+        })?;
+        self.laid = true;
+        self.generation = self.read_generation();
+        for (slot, family) in self.families.clone().into_iter().enumerate() {
+            self.fingerprints[slot] = dump::fingerprint(&mut self.socket, family)?;
+        }
+        Ok(())
+    }
+
+    fn intact(&mut self) -> Result<bool> {
+        self.generation = self.read_generation();
+        for (slot, family) in self.families.clone().into_iter().enumerate() {
+            let found = dump::fingerprint(&mut self.socket, family)?;
+            if found.is_none() || found != self.fingerprints[slot] {
+                return Ok(false);
+            }
+            for set in Set::ALL {
+                let found: BTreeSet<Element> = match dump::elements(&mut self.socket, family, set) {
+                    Ok(elements) => elements.into_iter().collect(),
+                    Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(false),
+                    Err(error) => return Err(error),
+                };
+                let ours = |e: &&Element| (e.family, e.set) == (family, set);
+                if !found.iter().eq(self.wanted.iter().filter(ours)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_generation(&mut self) -> Option<u32> {
+        let mut batch = Batch::new();
+        batch.message("read the rules' generation", kind(GETGEN), 0, &fixed(0), |_| {});
+        let mut generation = None;
+        let read = self.socket.query(batch, |answer| {
+            let value = field(answer.fields(4), 1).and_then(|v| <[u8; 4]>::try_from(v).ok());
+            generation = value.map(u32::from_be_bytes);
+        });
+        read.ok().and(generation)
+    }
+}
+
+/// Kernels before 6.9 refuse `NFT_TABLE_F_PERSIST`, and without it an owned table would die with
+/// the daemon.
+fn lacks_persistence(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::OPNOTSUPP | Errno::INVAL))
+}
+
+/// Whether a port of this host address can be published by rules: IPv6's loopback cannot.
+pub(crate) fn can_translate(host: IpAddr) -> bool {
+    !matches!(host, IpAddr::V6(v6) if v6.is_loopback())
+}

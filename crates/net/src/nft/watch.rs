@@ -1,0 +1,90 @@
+//! Watches for others who change our rules and puts them right at once (law F1).
+
+use super::{Firewall, TABLE};
+use crate::error::{Error, Result};
+use crate::netlink::{self, Socket, field, text};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+/// Bit of `NFNLGRP_NFTABLES` in a multicast mask.
+const GROUP_NFTABLES: u32 = 1 << (7 - 1);
+/// How long a lost notification may go unnoticed.
+const PERIOD: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
+/// The watching thread; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    stop: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Watches on behalf of `firewall`, in the calling thread's network namespace.
+    pub(crate) fn start(firewall: &Arc<Firewall>) -> Result<Self> {
+        let act = "start watching the firewall";
+        let socket = Socket::open(netlink::Family::Netfilter, GROUP_NFTABLES)?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| Error::io(act)(e.into()))?;
+        let stop = Arc::new(stop);
+        let (port, weak, wake) = (firewall.port(), Arc::downgrade(firewall), Arc::clone(&stop));
+        let thread = std::thread::Builder::new()
+            .name("net-watch".to_owned())
+            .stack_size(128 * 1024)
+            .spawn(move || run(socket, port, &weak, &wake))
+            .map_err(Error::io(act))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // An eventfd takes eight bytes; it fails only when full, and then it wakes as well.
+        let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(mut socket: Socket, ours: u32, firewall: &Weak<Firewall>, stop: &OwnedFd) {
+    loop {
+        let mut fds = [PollFd::new(&socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+        let woken = poll(&mut fds, Some(&PERIOD));
+        if !fds[1].revents().is_empty() {
+            return;
+        }
+        let Some(firewall) = firewall.upgrade() else { return };
+        let touched = match woken {
+            Ok(0) => firewall.generation_moved(),
+            Ok(_) => foreign_hand(&mut socket, ours),
+            Err(Errno::INTR) => false,
+            Err(_) => return,
+        };
+        if touched {
+            report(firewall.reconcile());
+        }
+    }
+}
+
+/// Whether a waiting notification tells of a change to our table by somebody else.
+fn foreign_hand(socket: &mut Socket, ours: u32) -> bool {
+    let mut touched = false;
+    let read = socket.receive(|message| {
+        // The table is attribute 1 of every nftables object.
+        touched |= message.port != ours
+            && field(message.fields(4), 1).is_some_and(|table| text(table) == TABLE);
+        true
+    });
+    // Notifications were lost: look.
+    touched || read == Err(Errno::NOBUFS)
+}
+
+fn report(outcome: Result<bool>) {
+    match outcome {
+        Ok(false) => {}
+        Ok(true) => tracing::warn!("somebody changed our firewall rules; they are laid again"),
+        Err(error) => tracing::error!(%error, "cannot repair the firewall rules"),
+    }
+}

@@ -1,0 +1,184 @@
+//! What has to be done to make networks and endpoints real, as data. Pure: the executor is
+//! `apply.rs`, the rules are `nft`'s.
+//!
+//! ```text
+//!            host                                    │  container
+//!  ┌───────────────────────┐   veth pair, made whole │ ┌──────────────────────┐
+//!  │ bridge docker0 .0.1   ├── vethXXXXXXX ══════════╪═╡ eth0  address, route │
+//!  └───────────────────────┘   port of the bridge    │ └──────────────────────┘
+//! ```
+
+use crate::bridge::BridgeOptions;
+use crate::sysctl::Sysctl;
+use model::NetworkId;
+use model::network::{Cidr, Endpoint, NetworkSpec};
+use std::net::IpAddr;
+
+/// One act on the links of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NetOp {
+    /// Create a bridge. Undone by deleting it.
+    Bridge { name: String, mac: [u8; 6], mtu: u32 },
+    /// Mark a link as ours.
+    Alias { link: String, alias: String },
+    /// Change a kernel setting of the namespace.
+    Set(Sysctl),
+    /// Give a link an address.
+    Address { link: String, cidr: Cidr },
+    /// Set a link up.
+    Up { link: String },
+    /// Create a pair with one end in the container. Undone by deleting it.
+    Veth { host: String, peer: String, mac: [u8; 6], mtu: u32 },
+    /// Plug a link into a bridge and set it up.
+    Port { link: String, bridge: String, hairpin: bool, isolated: bool, alias: String },
+    /// Send what goes elsewhere this way.
+    DefaultRoute { link: String, gateway: IpAddr },
+}
+
+/// What has to be done on each side, host first. Undone in reverse.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NetworkPlan {
+    /// In the daemon's namespace.
+    pub host: Vec<NetOp>,
+    /// In the container's.
+    pub inside: Vec<NetOp>,
+}
+
+/// What the plan of a bridge depends on besides its specification.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BridgeFacts {
+    /// The interface exists, ours or made by the administrator.
+    pub exists: bool,
+    /// It is ours: made by us, removed by us.
+    pub ours: bool,
+    /// Its addresses.
+    pub addresses: Vec<Cidr>,
+}
+
+/// Prefix of the alias of our bridges; the network's id follows.
+pub(crate) const NETWORK_ALIAS: &str = "estiba network ";
+/// Prefix of the alias of our links to containers; the endpoint's id follows.
+pub(crate) const ENDPOINT_ALIAS: &str = "estiba endpoint ";
+
+/// The alias that marks a network's bridge.
+pub(crate) fn network_alias(id: &NetworkId) -> String {
+    format!("{NETWORK_ALIAS}{id}")
+}
+
+/// The plan that makes a bridge network real, given what is there already.
+pub(crate) fn bridge(
+    spec: &NetworkSpec,
+    options: &BridgeOptions,
+    facts: &BridgeFacts,
+) -> NetworkPlan {
+    let Some(name) = spec.bridge.clone() else { return NetworkPlan::default() };
+    let mut host = Vec::new();
+    if !facts.exists {
+        host.push(NetOp::Bridge {
+            name: name.clone(),
+            mac: bridge_mac(&spec.id),
+            mtu: options.mtu,
+        });
+    }
+    if !facts.exists || facts.ours {
+        host.push(NetOp::Alias { link: name.clone(), alias: network_alias(&spec.id) });
+    }
+    let v6_off = if spec.enable_ipv6 { "0" } else { "1" };
+    host.push(NetOp::Set(Sysctl::optional(format!("ipv6/conf/{name}/disable_ipv6"), v6_off)));
+    if spec.enable_ipv6 {
+        host.push(NetOp::Set(Sysctl::new(format!("ipv6/conf/{name}/accept_ra"), "0")));
+        host.push(NetOp::Set(Sysctl::new("ipv6/conf/all/forwarding", "1")));
+    }
+    if !spec.internal {
+        // Lets 127.0.0.1:port reach a container; `nft::rules` keeps others out.
+        host.push(NetOp::Set(Sysctl::new(format!("ipv4/conf/{name}/route_localnet"), "1")));
+    }
+    for pool in &spec.pools {
+        let Some(addr) = pool.gateway else { continue };
+        let cidr = Cidr { addr, prefix: pool.subnet.prefix };
+        if !facts.addresses.contains(&cidr) {
+            host.push(NetOp::Address { link: name.clone(), cidr });
+        }
+    }
+    host.push(NetOp::Up { link: name });
+    NetworkPlan { host, inside: Vec::new() }
+}
+
+/// What the plan of an endpoint depends on besides itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndpointFacts<'a> {
+    /// Its network.
+    pub spec: &'a NetworkSpec,
+    /// The network's options.
+    pub options: &'a BridgeOptions,
+    /// br_netfilter translates bridged frames: they may have to leave as they came.
+    pub bridged_translation: bool,
+    /// The default route goes through this endpoint.
+    pub default_route: bool,
+}
+
+/// The plan that joins a container to a bridge network.
+pub(crate) fn endpoint(endpoint: &Endpoint, facts: EndpointFacts<'_>) -> NetworkPlan {
+    let (Some(host), Some(peer), Some(bridge), Some(mac)) = (
+        endpoint.host_interface.clone(),
+        endpoint.interface.clone(),
+        facts.spec.bridge.clone(),
+        endpoint.mac,
+    ) else {
+        return NetworkPlan::default();
+    };
+    let veth = NetOp::Veth { host: host.clone(), peer: peer.clone(), mac, mtu: facts.options.mtu };
+    let port = NetOp::Port {
+        link: host,
+        bridge,
+        hairpin: facts.bridged_translation,
+        isolated: !facts.options.icc,
+        alias: format!("{ENDPOINT_ALIAS}{}", endpoint.id),
+    };
+    let mut inside = vec![NetOp::Up { link: "lo".to_owned() }];
+    for cidr in [endpoint.ipv4, endpoint.ipv6].into_iter().flatten() {
+        inside.push(NetOp::Address { link: peer.clone(), cidr });
+    }
+    inside.push(NetOp::Up { link: peer });
+    if facts.default_route {
+        inside.extend(routes(endpoint));
+    }
+    NetworkPlan { host: vec![veth, port], inside }
+}
+
+/// The default routes through an endpoint.
+pub(crate) fn routes(endpoint: &Endpoint) -> Vec<NetOp> {
+    let gateways = [endpoint.gateway.map(IpAddr::V4), endpoint.gateway6.map(IpAddr::V6)];
+    let link = endpoint.interface.clone().unwrap_or_default();
+    let route = |gateway| NetOp::DefaultRoute { link: link.clone(), gateway };
+    gateways.into_iter().flatten().map(route).collect()
+}
+
+/// Settings a container's namespace needs before an interface of this endpoint appears in it:
+/// IPv6 is off unless asked for, and never configured by what others announce (law F4).
+pub(crate) fn inside_settings(ipv6: bool) -> Vec<Sysctl> {
+    let off = if ipv6 { "0" } else { "1" };
+    vec![
+        Sysctl::optional("ipv6/conf/default/disable_ipv6", off),
+        Sysctl::optional("ipv6/conf/default/accept_ra", "0"),
+    ]
+}
+
+/// A hardware address for a bridge: locally administered, fixed by the network's id.
+fn bridge_mac(id: &NetworkId) -> [u8; 6] {
+    let [a, b, c, d, ..] = *id.as_bytes();
+    [0x02, 0x42, a, b, c, d]
+}
+
+/// A container's hardware address, as Docker's: fixed by its address, so that neighbours' caches
+/// stay right when the address is given again.
+pub(crate) fn endpoint_mac(addr: IpAddr) -> [u8; 6] {
+    let [a, b, c, d] = match addr {
+        IpAddr::V4(v4) => v4.octets(),
+        IpAddr::V6(v6) => {
+            let [.., a, b, c, d] = v6.octets();
+            [a, b, c, d]
+        }
+    };
+    [0x02, 0x42, a, b, c, d]
+}
