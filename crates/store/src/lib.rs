@@ -1,1 +1,39 @@
-//! store: written from the blueprint.
+//! What a node keeps: blobs, layers, images, snapshots (writable layers of containers), volumes and
+//! the engine's records. The API is synchronous: the engine calls it on blocking threads.
+//!
+//! ```text
+//! <root>/                       0700
+//!   blobs/sha256/<hex>          content by digest: image configurations, manifests
+//!   layers/<diff-id-hex>/       fs/ (overlayfs form, ids 0-based), recipe, meta.json
+//!   snapshots/<container-id>/   upper/, work/, meta.json
+//!   volumes/<name>/             _data/, meta.json
+//!   tmp/                        whatever is being taken in; emptied at open
+//!   estiba.redb, estiba.journal the image index and the engine's records
+//! ```
+//!
+//! A layer is unpacked below `tmp` and renamed into place when its digest is known, so that a crash
+//! leaves only garbage in `tmp`. Layers are kept by diff id, not by chain id: in overlayfs form
+//! (whiteouts as devices 0/0) a layer does not depend on what lies below it, so equal layers are
+//! kept once and all layers of an image can be unpacked at the same time.
+//!
+//! Every name that an image, an archive or a client controls is resolved from a directory's file
+//! descriptor with `openat2` (see [`tree`]). This crate never runs a program from an image, never
+//! mounts anything that others can see, and knows nothing of containers but their ids.
+
+pub mod archive;
+mod blob;
+mod compress;
+mod error;
+mod gc;
+pub mod image;
+pub mod layer;
+pub mod record;
+pub mod snapshot;
+mod store;
+pub mod tar;
+mod tree;
+pub mod volume;
+
+pub use error::{Error, Result};
+pub use gc::{DiskUsage, Reclaimed};
+pub use store::{Lease, Options, Store};

@@ -1,0 +1,172 @@
+//! Plain bytes out of a stream that may be compressed, recognised by its first bytes, with a limit
+//! on what it may blow up to. Decompression happens in this process: no program is run. This module
+//! knows nothing of archives.
+
+use crate::error::{Error, Result};
+use crate::tar::limits::{MAX_RATIO, RATIO_GRACE_BYTES};
+use flate2::read::MultiGzDecoder;
+use std::cell::Cell;
+use std::io::{self, BufRead, BufReader, Read};
+use std::rc::Rc;
+
+const INPUT_BUFFER: usize = 64 << 10;
+/// The largest zstd window accepted, as a power of two: what `zstd -d` accepts by default.
+const MAX_ZSTD_WINDOW_LOG: u32 = 27;
+
+/// A stream of plain bytes, whatever the compression of the source. Bytes behind the compressed
+/// data that are no further member are an error.
+pub(crate) fn plain<'a>(source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+    let taken = Rc::new(Cell::new(0));
+    let counted = Counted { source, taken: Rc::clone(&taken) };
+    let mut input = BufReader::with_capacity(INPUT_BUFFER, counted);
+    let head = peek(&mut input)?;
+    let decoded: Box<dyn Read + 'a> = match head.as_slice() {
+        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(input)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            let fail = |error| Error::io("start zstd decompression", error);
+            let mut decoder = zstd::Decoder::with_buffer(input).map_err(fail)?;
+            decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(fail)?;
+            Box::new(Zstd(decoder))
+        }
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return Err(unsupported("xz")),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => return Err(unsupported("bzip2")),
+        _ => return Ok(Box::new(input)),
+    };
+    Ok(Box::new(Bounded { source: decoded, given: 0, taken }))
+}
+
+fn unsupported(name: &str) -> Error {
+    model::Denied::unsupported(format!("{name} compression is not supported: use gzip or zstd"))
+        .into()
+}
+
+/// The first bytes, without consuming them. A source may give them in pieces smaller than a magic
+/// number only at its end or when it is a slow pipe, so the buffer is asked as long as it grows.
+fn peek<R: Read>(input: &mut BufReader<Counted<R>>) -> Result<Vec<u8>> {
+    loop {
+        match input.fill_buf() {
+            Ok(bytes) => return Ok(bytes[..bytes.len().min(6)].to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("read archive", error)),
+        }
+    }
+}
+
+/// Counts what is taken from the source, and fills whole buffers so that a magic number is never
+/// split by a slow pipe.
+struct Counted<R> {
+    source: R,
+    taken: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = self.source.read(buffer)?;
+        while filled > 0 && self.taken.get() == 0 && filled < buffer.len().min(6) {
+            match self.source.read(&mut buffer[filled..])? {
+                0 => break,
+                more => filled += more,
+            }
+        }
+        self.taken.set(self.taken.get() + filled as u64);
+        Ok(filled)
+    }
+}
+
+/// zstd reports damaged input as `Other`: it is the input's fault.
+struct Zstd<R>(R);
+
+impl<R: Read> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Other if error.get_ref().is_none_or(|inner| !inner.is::<Error>()) => {
+                io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+            }
+            _ => error,
+        })
+    }
+}
+
+/// Refuses streams that grow out of all proportion.
+struct Bounded<'a> {
+    source: Box<dyn Read + 'a>,
+    given: u64,
+    taken: Rc<Cell<u64>>,
+}
+
+impl Read for Bounded<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let have = self.source.read(buffer)?;
+        self.given += have as u64;
+        if self.given > RATIO_GRACE_BYTES.saturating_add(self.taken.get() * MAX_RATIO) {
+            let limit = format!("archive decompresses to more than {MAX_RATIO} times its size");
+            return Err(Error::bad(limit).into_io());
+        }
+        Ok(have)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(data).unwrap();
+        out.finish().unwrap()
+    }
+
+    fn read(data: &[u8]) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        plain(data)?.read_to_end(&mut out).map_err(|e| Error::io("read", e))?;
+        Ok(out)
+    }
+
+    #[test]
+    fn every_compression_gives_the_same_bytes() {
+        let data = b"some bytes ".repeat(1000);
+        assert_eq!(read(&data).unwrap(), data);
+        assert_eq!(read(&gzip(&data)).unwrap(), data);
+        assert_eq!(read(&[gzip(&data), gzip(b"x")].concat()).unwrap(), [&data[..], b"x"].concat());
+        assert_eq!(read(&zstd::encode_all(&data[..], 1).unwrap()).unwrap(), data);
+        assert_eq!(read(b"").unwrap(), b"");
+    }
+
+    #[test]
+    fn damaged_streams_are_errors() {
+        let whole = gzip(&b"some bytes ".repeat(1000));
+        assert!(read(&whole[..whole.len() - 1]).is_err());
+        let mut flipped = whole.clone();
+        let at = whole.len() - 6;
+        flipped[at] ^= 0xff;
+        assert!(read(&flipped).is_err());
+        let whole = zstd::encode_all(&b"some bytes ".repeat(1000)[..], 1).unwrap();
+        assert!(read(&whole[..whole.len() - 1]).is_err());
+        assert!(read(b"\xfd7zXZ\0....").is_err());
+        assert!(read(b"BZh9....").is_err());
+    }
+
+    #[test]
+    fn a_bomb_is_stopped() {
+        let mut bomb = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        let zeros = vec![0u8; 1 << 20];
+        for _ in 0..600 {
+            bomb.write_all(&zeros).unwrap();
+        }
+        let bomb = bomb.finish().unwrap();
+        assert!(bomb.len() < 200 << 10);
+        let mut total = 0u64;
+        let mut source = plain(&bomb[..]).unwrap();
+        let mut buffer = vec![0u8; 1 << 20];
+        let error = loop {
+            match source.read(&mut buffer) {
+                Ok(0) => panic!("bomb went off: {total}"),
+                Ok(have) => total += have as u64,
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("times its size"), "{error}");
+        assert!(total < 512 << 20);
+    }
+}

@@ -1,0 +1,467 @@
+//! `load`: images out of an archive, docker-archive (with `manifest.json`) or OCI layout, in one
+//! pass over the stream. Layers are unpacked as they come; documents are kept until the end, when
+//! they say what belongs together. What no document names is left to collection.
+//!
+//! ```text
+//! stream -> entries -> looks like JSON? -> documents (bounded)
+//!                   -> looks like tar, gzip, zstd? -> layer -> path => diff id
+//! end    -> manifest.json | index.json -> images -> names
+//! ```
+
+use super::make::host_architecture;
+use super::{ImageRef, Images};
+use crate::blob::{MAX_DOCUMENT_BYTES, digest};
+use crate::compress;
+use crate::error::{Act, Error, Result};
+use crate::layer::Layer;
+use crate::store::Lease;
+use crate::tar::name::TreePath;
+use crate::tar::reader::{Discard, End, TarReader};
+use crate::tar::{Entry, Kind};
+use model::{Digest, ImageId};
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::io::{self, BufReader, Read};
+use wire::oci::image::{
+    ArchiveManifest, Descriptor, ImageConfig, Index, Manifest, annotation, media,
+};
+
+/// Documents of one archive, all together.
+const MAX_DOCUMENTS_BYTES: u64 = 64 << 20;
+/// The largest manifest or index.
+const MAX_MANIFEST_BYTES: usize = 4 << 20;
+/// Indexes within indexes.
+const MAX_INDEX_DEPTH: usize = 4;
+/// Links from one name of the archive to another.
+const MAX_ALIASES: usize = 10_000;
+/// Bytes between two reports of progress.
+const PROGRESS_BYTES: u64 = 512 << 10;
+
+/// An image that was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedImage {
+    /// Its id.
+    pub id: ImageId,
+    /// The names it got.
+    pub refs: Vec<ImageRef>,
+    /// The names it took from other images, and which had them.
+    pub moved: Vec<(ImageRef, ImageId)>,
+}
+
+/// How far a layer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// The layer, by its digest where the archive has it, else by its path.
+    pub layer: String,
+    /// Bytes read.
+    pub done: u64,
+    /// Bytes in the archive.
+    pub total: u64,
+}
+
+impl Images {
+    /// Loads all images of an archive; the archive and its layers may be gzip or zstd. On failure
+    /// no image is added and no name moves.
+    pub fn load(
+        &self,
+        reader: &mut dyn Read,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Vec<LoadedImage>> {
+        let lease = self.store.lease();
+        let mut archive = Archive::new(self, &lease);
+        let source = BufReader::with_capacity(256 << 10, compress::plain(reader)?);
+        let mut tar = TarReader::new(source, Discard, End::Marked);
+        while let Some(entry) = tar.next()? {
+            archive.entry(&entry, &mut tar, progress)?;
+        }
+        let found = if let Some(list) = archive.document::<Vec<ArchiveManifest>>("manifest.json")? {
+            list.iter().map(|image| archive.docker_image(image)).collect::<Result<Vec<_>>>()?
+        } else if let Some(index) = archive.document::<Index>("index.json")? {
+            archive.oci_images(&index, 0)?
+        } else {
+            return Err(Error::bad("archive holds neither manifest.json nor index.json"));
+        };
+        self.add(&lease, found)
+    }
+
+    fn add(&self, lease: &Lease, found: Vec<Found>) -> Result<Vec<LoadedImage>> {
+        let mut loaded: Vec<LoadedImage> = Vec::new();
+        for image in found {
+            let id = self.put(lease, &image.config, None)?;
+            let mut moved = Vec::new();
+            for name in &image.names {
+                if let Some(lost) = self.set_name(id, name)? {
+                    moved.push((name.clone(), lost));
+                }
+            }
+            match loaded.iter_mut().find(|known| known.id == id) {
+                Some(known) => {
+                    known.refs.extend(image.names);
+                    known.moved.extend(moved);
+                }
+                None => loaded.push(LoadedImage { id, refs: image.names, moved }),
+            }
+        }
+        Ok(loaded)
+    }
+}
+
+/// An image found in an archive, verified, its layers present.
+struct Found {
+    config: Vec<u8>,
+    names: Vec<ImageRef>,
+}
+
+/// What the pass over the stream collects.
+struct Archive<'a> {
+    images: &'a Images,
+    lease: &'a Lease,
+    documents: HashMap<String, Vec<u8>>,
+    document_bytes: u64,
+    layers: HashMap<String, Blob>,
+    /// Links, resolved to paths in the archive.
+    aliases: HashMap<String, String>,
+}
+
+/// A layer in the archive.
+struct Blob {
+    diff_id: Digest,
+    /// Digest and length of the bytes as they are in the archive; the digest is not known of
+    /// layers that were here before.
+    digest: Option<Digest>,
+    size: u64,
+}
+
+impl<'a> Archive<'a> {
+    fn new(images: &'a Images, lease: &'a Lease) -> Self {
+        let (documents, layers, aliases) = Default::default();
+        Self { images, lease, documents, document_bytes: 0, layers, aliases }
+    }
+
+    fn entry<R: Read>(
+        &mut self,
+        entry: &Entry,
+        tar: &mut TarReader<R, Discard>,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<()> {
+        let path = TreePath::parse(&entry.name)?;
+        match entry.kind {
+            Kind::File if entry.extents.is_none() => {
+                self.file(&path.to_string(), entry, tar, progress)
+            }
+            Kind::Symlink | Kind::HardLink => {
+                // Old archives link equal layers.
+                let target = match (entry.kind, path.split_last()) {
+                    (Kind::Symlink, Some((dir, _))) => {
+                        TreePath::parse(&[&dir.to_bytes(), &b"/"[..], &entry.link].concat())?
+                    }
+                    _ => TreePath::parse(&entry.link)?,
+                };
+                if self.aliases.len() >= MAX_ALIASES {
+                    return Err(Error::bad("archive has too many links"));
+                }
+                self.aliases.insert(path.to_string(), target.to_string());
+                Ok(())
+            }
+            Kind::Dir => Ok(()),
+            _ => Err(Error::bad(format!("archive entry {path}: unexpected type"))),
+        }
+    }
+
+    fn file<R: Read>(
+        &mut self,
+        path: &str,
+        entry: &Entry,
+        tar: &mut TarReader<R, Discard>,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<()> {
+        let mut content = Content { tar, hash: Sha256::new(), done: 0, report: &mut |_| {} };
+        let mut head = vec![0; 512];
+        let len = fill(&mut content, &mut head)?;
+        head.truncate(len);
+        if !is_layer(&head) {
+            return self.keep_document(path, entry.size, head, content);
+        }
+        if let Some(layer) = self.known_layer(path)? {
+            io::copy(&mut content, &mut io::sink()).act(|| "read archive".into())?;
+            let blob = Blob { diff_id: layer.diff_id, digest: None, size: entry.size };
+            self.layers.insert(path.to_owned(), blob);
+            return Ok(());
+        }
+        let shown = path.strip_prefix("blobs/sha256/").unwrap_or(path).to_owned();
+        let mut next = 0;
+        let mut report = |done: u64| {
+            if done >= next || done == entry.size {
+                next = done + PROGRESS_BYTES;
+                progress(LoadProgress { layer: shown.clone(), done, total: entry.size });
+            }
+        };
+        content.report = &mut report;
+        let layer = {
+            let mut source = io::Read::chain(&head[..], &mut content);
+            let layer = self.images.store.layers().apply(self.lease, &mut source, None)?;
+            io::copy(&mut source, &mut io::sink()).act(|| "read archive".into())?;
+            layer
+        };
+        let digest = Digest::sha256(content.hash.finalize().into());
+        check_path(path, digest)?;
+        let blob = Blob { diff_id: layer.diff_id, digest: Some(digest), size: entry.size };
+        self.layers.insert(path.to_owned(), blob);
+        Ok(())
+    }
+
+    /// A layer that needs no unpacking: a plain tar under its own digest that is here already.
+    fn known_layer(&self, path: &str) -> Result<Option<Layer>> {
+        let Some(hex) = path.strip_prefix("blobs/sha256/") else { return Ok(None) };
+        let Ok(diff_id) = Digest::parse(&format!("sha256:{hex}")) else { return Ok(None) };
+        self.lease.pin(diff_id);
+        self.images.store.layers().find(diff_id)
+    }
+
+    fn keep_document<R: Read>(
+        &mut self,
+        path: &str,
+        size: u64,
+        mut bytes: Vec<u8>,
+        content: Content<'_, R>,
+    ) -> Result<()> {
+        self.document_bytes += size;
+        if size > MAX_DOCUMENT_BYTES || self.document_bytes > MAX_DOCUMENTS_BYTES {
+            return Err(Error::bad(format!("archive entry {path}: neither layer nor document")));
+        }
+        content.take(size).read_to_end(&mut bytes).act(|| "read archive".into())?;
+        check_path(path, digest(&bytes))?;
+        self.documents.insert(path.to_owned(), bytes);
+        Ok(())
+    }
+
+    /// A document by its path, through links.
+    fn bytes(&self, path: &str) -> Option<&Vec<u8>> {
+        self.documents.get(&self.real_path(path)?)
+    }
+
+    fn real_path(&self, path: &str) -> Option<String> {
+        let mut path = TreePath::parse(path.as_bytes()).ok()?.to_string();
+        for _ in 0..8 {
+            match self.aliases.get(&path) {
+                Some(target) => path.clone_from(target),
+                None => return Some(path),
+            }
+        }
+        None
+    }
+
+    fn document<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
+        self.bytes(path).map(|bytes| parse(path, bytes)).transpose()
+    }
+
+    /// An image of `manifest.json`.
+    fn docker_image(&self, image: &ArchiveManifest) -> Result<Found> {
+        let config = self
+            .bytes(&image.config)
+            .ok_or_else(|| Error::bad(format!("archive has no {}", image.config)))?;
+        let mut layers = Vec::new();
+        for path in &image.layers {
+            let blob = self
+                .real_path(path)
+                .and_then(|path| self.layers.get(&path))
+                .ok_or_else(|| Error::bad(format!("archive has no layer {path}")))?;
+            layers.push(blob.diff_id);
+        }
+        check_layers(config, &layers)?;
+        let mut names = Vec::new();
+        for tag in image.repo_tags.iter().flatten() {
+            let name = ImageRef::parse(tag)?;
+            if name.tag().is_none() || name.digest().is_some() {
+                return Err(Error::bad(format!("archive names an image {tag:?} without a tag")));
+            }
+            names.push(name);
+        }
+        Ok(Found { config: config.clone(), names })
+    }
+
+    /// The images of an OCI index: of each nested index the one for this machine.
+    fn oci_images(&self, index: &Index, depth: usize) -> Result<Vec<Found>> {
+        if depth >= MAX_INDEX_DEPTH {
+            return Err(Error::bad("archive nests indexes too deep"));
+        }
+        check_kind(index.media_type.as_deref(), &[media::OCI_INDEX, media::DOCKER_LIST])?;
+        let mut found = Vec::new();
+        for descriptor in &index.manifests {
+            let names = names_of(descriptor)?;
+            let images = match descriptor.media_type.as_str() {
+                media::OCI_INDEX | media::DOCKER_LIST => {
+                    let mut nested: Index = self.described(descriptor)?;
+                    nested.manifests = for_this_machine(nested.manifests);
+                    self.oci_images(&nested, depth + 1)?
+                }
+                media::OCI_MANIFEST | media::DOCKER_MANIFEST => vec![self.oci_image(descriptor)?],
+                other => {
+                    return Err(Error::bad(format!("archive index: unknown media type {other:?}")));
+                }
+            };
+            found.extend(images.into_iter().map(|mut image| {
+                image.names.extend(names.iter().cloned());
+                image
+            }));
+        }
+        Ok(found)
+    }
+
+    fn oci_image(&self, descriptor: &Descriptor) -> Result<Found> {
+        let manifest: Manifest = self.described(descriptor)?;
+        let kinds = [media::OCI_MANIFEST, media::DOCKER_MANIFEST];
+        check_kind(manifest.media_type.as_deref(), &kinds)?;
+        let config = self.described_bytes(&manifest.config)?;
+        let mut layers = Vec::new();
+        for layer in &manifest.layers {
+            let digest = Digest::parse(&layer.digest)?;
+            let blob = self.layers.get(&format!("blobs/sha256/{}", digest.hex()));
+            let blob = blob.ok_or_else(|| Error::bad(format!("archive has no layer {digest}")))?;
+            if blob.size != layer.size || blob.digest.is_some_and(|have| have != digest) {
+                return Err(Error::bad(format!("archive layer {digest}: size does not match")));
+            }
+            layers.push(blob.diff_id);
+        }
+        check_layers(config, &layers)?;
+        Ok(Found { config: config.clone(), names: Vec::new() })
+    }
+
+    fn described<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
+        let bytes = self.described_bytes(descriptor)?;
+        if bytes.len() > MAX_MANIFEST_BYTES {
+            return Err(Error::bad("archive manifest is too large"));
+        }
+        // A document is one thing: what reads it as another kind sees other content.
+        let value: serde_json::Value = parse(&descriptor.digest, bytes)?;
+        if value.get("manifests").is_some() && value.get("layers").is_some() {
+            return Err(Error::bad(format!("{}: both index and manifest", descriptor.digest)));
+        }
+        parse(&descriptor.digest, bytes)
+    }
+
+    fn described_bytes(&self, descriptor: &Descriptor) -> Result<&Vec<u8>> {
+        let digest = Digest::parse(&descriptor.digest)?;
+        let bytes = self
+            .documents
+            .get(&format!("blobs/sha256/{}", digest.hex()))
+            .ok_or_else(|| Error::bad(format!("archive has no document {digest}")))?;
+        if bytes.len() as u64 != descriptor.size {
+            return Err(Error::bad(format!("archive document {digest}: size does not match")));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Content of one entry, hashed.
+struct Content<'t, R> {
+    tar: &'t mut TarReader<R, Discard>,
+    hash: Sha256,
+    done: u64,
+    report: &'t mut dyn FnMut(u64),
+}
+
+impl<R: Read> Read for Content<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let have = self.tar.read(buffer).map_err(Error::into_io)?;
+        self.hash.update(&buffer[..have]);
+        self.done += have as u64;
+        (self.report)(self.done);
+        Ok(have)
+    }
+}
+
+/// Blobs carry their digest in their path.
+fn check_path(path: &str, have: Digest) -> Result<()> {
+    let Some(hex) = path.strip_prefix("blobs/sha256/") else { return Ok(()) };
+    if hex == have.hex() {
+        return Ok(());
+    }
+    let (want, have) = (format!("sha256:{hex}"), have.to_string());
+    Err(Error::DigestMismatch { what: format!("archive entry {path}"), want, have })
+}
+
+/// The layers must be the ones that the configuration names.
+fn check_layers(config: &[u8], layers: &[Digest]) -> Result<()> {
+    let config: ImageConfig = parse("image configuration", config)?;
+    if config.rootfs.diff_ids.len() != layers.len() {
+        return Err(Error::bad(format!(
+            "image has {} layers, its configuration names {}",
+            layers.len(),
+            config.rootfs.diff_ids.len()
+        )));
+    }
+    for (want, have) in config.rootfs.diff_ids.iter().zip(layers) {
+        if *want != have.to_string() {
+            let (want, have) = (want.clone(), have.to_string());
+            return Err(Error::DigestMismatch { what: "layer diff id".into(), want, have });
+        }
+    }
+    Ok(())
+}
+
+fn check_kind(media_type: Option<&str>, allowed: &[&str]) -> Result<()> {
+    match media_type {
+        Some(kind) if !allowed.contains(&kind) => {
+            Err(Error::bad(format!("archive document: unexpected media type {kind:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names an index entry gives: a full name, or a reference that is one.
+fn names_of(descriptor: &Descriptor) -> Result<Vec<ImageRef>> {
+    let full = descriptor.annotations.get(annotation::IMAGE_NAME);
+    let short = descriptor.annotations.get(annotation::REF_NAME);
+    let name = match (full, short) {
+        (Some(full), _) => full,
+        // A bare tag names no repository.
+        (None, Some(short)) if short.contains([':', '/']) => short,
+        _ => return Ok(Vec::new()),
+    };
+    let name = ImageRef::parse(name)?;
+    Ok(if name.digest().is_some() { Vec::new() } else { vec![name.or_latest()] })
+}
+
+/// The first manifest for Linux on this machine; a single one whatever it is for.
+fn for_this_machine(manifests: Vec<Descriptor>) -> Vec<Descriptor> {
+    if manifests.len() <= 1 {
+        return manifests;
+    }
+    let fits = |descriptor: &Descriptor| {
+        descriptor.platform.as_ref().is_some_and(|platform| {
+            platform.os == "linux" && platform.architecture == host_architecture()
+        })
+    };
+    manifests.into_iter().find(fits).into_iter().collect()
+}
+
+/// Layers begin as gzip, zstd, or a tar header; documents never do.
+fn is_layer(head: &[u8]) -> bool {
+    matches!(
+        head,
+        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]
+    ) || head.get(257..262) == Some(b"ustar")
+        || (head.len() == 512
+            && (head.iter().all(|byte| *byte == 0)
+                || crate::tar::header::Header::parse(
+                    head.first_chunk().unwrap_or(&[0; crate::tar::BLOCK]),
+                )
+                .is_ok()))
+}
+
+fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| Error::bad(format!("{what}: {error}")))
+}
+
+fn fill(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]).act(|| "read archive".into())? {
+            0 => break,
+            have => filled += have,
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,159 @@
+//! New images on this node: from a tar (import) and from what a container changed (commit).
+
+use super::{Images, changes, now, rfc3339};
+use crate::error::{Act, Error, Result};
+use crate::store::Lease;
+use model::image::ImageDraft;
+use model::{ContainerId, Denied, ImageId, ImageRef};
+use std::io::Read;
+use wire::oci::image::{History, ImageConfig, RootFs, RunConfig};
+
+impl Images {
+    /// Makes an image with one layer from a tar stream, plain, gzip or zstd. `source` is where it
+    /// came from, for the history.
+    pub fn import(&self, tar: &mut dyn Read, source: &str, draft: &ImageDraft) -> Result<ImageId> {
+        let name = parse_name(&draft.reference)?;
+        let mut config = ImageConfig { created: Some(rfc3339(now())), ..platform(draft)? };
+        changes::apply(&mut config.config, &draft.changes)?;
+        let lease = self.store.lease();
+        let layer = self.store.layers().apply(&lease, tar, None)?;
+        let comment = match draft.message.as_str() {
+            "" => format!("Imported from {source}"),
+            message => message.to_owned(),
+        };
+        config.comment = Some(comment.clone());
+        config.author = filled(&draft.author);
+        config.rootfs.diff_ids = vec![layer.diff_id.to_string()];
+        config.history = vec![History {
+            created: config.created.clone(),
+            comment: Some(comment),
+            ..History::default()
+        }];
+        self.publish(&lease, &config, None, name)
+    }
+
+    /// Makes an image of a container's image and what the container changed. `run` is the whole
+    /// configuration to start from (the container's), `created_by` the container's command.
+    pub fn commit(
+        &self,
+        container: ContainerId,
+        run: RunConfig,
+        created_by: &str,
+        draft: &ImageDraft,
+    ) -> Result<ImageId> {
+        let name = parse_name(&draft.reference)?;
+        let (parent, layers) = self.store.snapshots().meta(container)?;
+        let lease = self.store.lease();
+        layers.iter().for_each(|layer| lease.pin(*layer));
+        let mut config = match parent.and_then(|parent| self.record(parent).ok()) {
+            Some(parent) => (*parent.config).clone(),
+            None => platform(draft)?,
+        };
+        config.config = run;
+        changes::apply(&mut config.config, &draft.changes)?;
+        let layer = self.upper_layer(&lease, container)?;
+        let created = rfc3339(now());
+        let step = History {
+            created: Some(created.clone()),
+            created_by: filled(created_by),
+            author: filled(&draft.author),
+            comment: filled(&draft.message),
+            empty_layer: layer.entries == 0,
+            ..History::default()
+        };
+        config.created = Some(created);
+        config.author = filled(&draft.author);
+        config.comment = filled(&draft.message);
+        if layer.entries > 0 {
+            config.rootfs.diff_ids.push(layer.diff_id.to_string());
+        }
+        config.history.push(step);
+        // What older engines noted about the container the parent was made of is not true of this.
+        for key in ["container", "container_config", "docker_version"] {
+            config.extra.remove(key);
+        }
+        config.docker_version = None;
+        let parent = parent.filter(|parent| self.record(*parent).is_ok());
+        self.publish(&lease, &config, parent, name)
+    }
+
+    fn publish(
+        &self,
+        lease: &Lease,
+        config: &ImageConfig,
+        parent: Option<ImageId>,
+        name: Option<ImageRef>,
+    ) -> Result<ImageId> {
+        let bytes = serde_json::to_vec(config).map_err(|e| Error::Damaged(e.to_string()))?;
+        let id = self.put_local(lease, &bytes, parent, true)?;
+        if let Some(name) = name {
+            self.set_name(id, &name)?;
+        }
+        Ok(id)
+    }
+
+    /// Takes the upper directory in as a layer. The tar is written by a second thread into a pipe.
+    fn upper_layer(&self, lease: &Lease, container: ContainerId) -> Result<crate::layer::Layer> {
+        let (mut reader, mut writer) = std::io::pipe().act(|| "make pipe".into())?;
+        let snapshots = self.store.snapshots();
+        std::thread::scope(|scope| {
+            let written = scope.spawn(move || snapshots.write_layer(container, &mut writer));
+            let layer = self.store.layers().apply(lease, &mut reader, None);
+            // A writer that waits for a reader which failed gets a broken pipe.
+            drop(reader);
+            let written = written
+                .join()
+                .unwrap_or_else(|_| Err(Error::Damaged("layer writer panicked".into())));
+            match (written, layer) {
+                (Ok(()), layer) => layer,
+                // The writer's failure cut the stream off; or the reader's broke the pipe.
+                (Err(_), Err(error @ (Error::Full { .. } | Error::Io { .. }))) => Err(error),
+                (Err(error), _) => Err(error),
+            }
+        })
+    }
+}
+
+/// A configuration with nothing but the platform.
+fn platform(draft: &ImageDraft) -> Result<ImageConfig> {
+    let mut parts = draft.platform.split('/').filter(|part| !part.is_empty());
+    let config = ImageConfig {
+        os: parts.next().unwrap_or("linux").to_owned(),
+        architecture: parts.next().unwrap_or(host_architecture()).to_owned(),
+        variant: parts.next().map(str::to_owned),
+        rootfs: RootFs::default(),
+        ..ImageConfig::default()
+    };
+    let safe = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    let whole = [Some(&config.os), Some(&config.architecture), config.variant.as_ref()];
+    if parts.next().is_some() || !whole.into_iter().flatten().all(|part| safe(part)) {
+        return Err(Denied::invalid(format!("invalid platform {:?}", draft.platform)).into());
+    }
+    Ok(config)
+}
+
+/// This machine in Go's words.
+pub(super) fn host_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
+fn parse_name(reference: &str) -> Result<Option<ImageRef>> {
+    if reference.is_empty() {
+        return Ok(None);
+    }
+    let name = ImageRef::parse(reference)?;
+    if name.digest().is_some() {
+        return Err(Denied::invalid("cannot import digest reference").into());
+    }
+    Ok(Some(name.or_latest()))
+}
+
+fn filled(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}

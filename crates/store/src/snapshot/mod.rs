@@ -1,0 +1,296 @@
+//! Snapshots: the writable layer of a container over the layers of its image. The store makes the
+//! directories; who mounts them (the runtime, or [`Snapshots::mount`]) uses overlayfs with
+//! `redirect_dir=off`, `metacopy=off` and `index=off`, which [`Snapshots::changes`] and
+//! [`Snapshots::export`] rely on.
+
+mod diff;
+pub(crate) mod merge;
+
+use crate::error::{Act, Error, Result};
+use crate::record::{self, v1};
+use crate::store::{Published, Store};
+use crate::tar::writer::TarWriter;
+use crate::tree;
+use merge::MergedDir;
+use model::{ContainerId, Denied, Digest, ImageId};
+use rustix::fs::{self, FileType, Gid, Mode, Uid};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd,
+    fsconfig_set_string, fsmount, fsopen,
+};
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::io::{BufWriter, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+const STREAM_BUFFER: usize = 256 << 10;
+
+/// The snapshots of a store.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    pub(crate) store: Store,
+}
+
+/// The directories of a container's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Whose root it is.
+    pub id: ContainerId,
+    /// The image it started from.
+    pub image: Option<ImageId>,
+    /// The image's layers, topmost first; an empty directory if there is none. Layers that add
+    /// nothing are left out.
+    pub lower: Vec<PathBuf>,
+    /// What the container writes.
+    pub upper: PathBuf,
+    /// Overlayfs' work directory.
+    pub work: PathBuf,
+}
+
+/// How a path differs from the image. The numbers are the API's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangeKind {
+    /// 0: content or attributes changed, or something in the directory came or went.
+    Modified = 0,
+    /// 1: the image does not have it.
+    Added = 1,
+    /// 2: only the image has it.
+    Deleted = 2,
+}
+
+/// A path that differs from the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Absolute, in the container.
+    pub path: PathBuf,
+    /// How.
+    pub kind: ChangeKind,
+}
+
+/// What a container takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotUsage {
+    /// Bytes of files the container wrote.
+    pub rw: u64,
+    /// Those and the image's.
+    pub root_fs: u64,
+}
+
+impl Snapshots {
+    /// Makes the writable layer of a container. The image's layers are spared by collection as
+    /// long as it exists. A crash in between leaves only garbage in `tmp`.
+    pub fn create(&self, id: ContainerId, image: Option<ImageId>) -> Result<Snapshot> {
+        let making = || format!("make snapshot {}", id.short());
+        let lease = self.store.lease();
+        let layers = match image {
+            Some(image) => self.store.images().record(image)?.diff_ids.clone(),
+            None => Vec::new(),
+        };
+        for layer in &layers {
+            lease.pin(*layer);
+        }
+        let snapshot = self.describe(id, image, &layers)?;
+        let scratch = self.store.scratch()?;
+        fs::mkdirat(&scratch.dir, c"upper", Mode::RWXU).act(making)?;
+        fs::mkdirat(&scratch.dir, c"work", Mode::RWXU).act(making)?;
+        let (mode, uid, gid) = self.root_attributes(&layers)?;
+        let upper = tree::child_dir(&scratch.dir, c"upper").act(making)?;
+        fs::fchown(&upper, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).act(making)?;
+        fs::fchmod(&upper, Mode::from_raw_mode(mode)).act(making)?;
+        let meta = v1::SnapshotMeta {
+            version: v1::VERSION,
+            image: image.map(|image| image.to_string()),
+            layers: layers.iter().map(Digest::to_string).collect(),
+        };
+        record::write_meta(&scratch.dir, &meta)?;
+        match scratch.publish(&self.store.inner.dirs.snapshots, &id.to_string()).act(making)? {
+            Published::New => Ok(snapshot),
+            Published::Known => {
+                Err(Denied::conflict(format!("snapshot {} exists", id.short())).into())
+            }
+        }
+    }
+
+    /// The directories of an existing snapshot.
+    pub fn open(&self, id: ContainerId) -> Result<Snapshot> {
+        let (image, layers) = self.meta(id)?;
+        self.describe(id, image, &layers)
+    }
+
+    /// Removes what a container wrote; absent is fine. The layers stay until collection.
+    pub fn remove(&self, id: ContainerId) -> Result<()> {
+        let removing = || format!("remove snapshot {}", id.short());
+        let name = CString::new(id.to_string()).unwrap_or_default();
+        let scratch = self.store.scratch()?;
+        let dirs = &self.store.inner.dirs;
+        // First out of the way in one step, then piece by piece (when `scratch` is dropped).
+        match fs::renameat(&dirs.snapshots, &name, &scratch.dir, c"removed") {
+            Ok(()) => tree::remove(&scratch.dir, c"removed").act(removing),
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).act(removing),
+        }
+    }
+
+    /// All containers that have a snapshot.
+    pub fn list(&self) -> Result<Vec<ContainerId>> {
+        let names =
+            tree::names(&self.store.inner.dirs.snapshots).act(|| "list snapshots".into())?;
+        Ok(names.iter().filter_map(|name| ContainerId::parse(name.to_str().ok()?).ok()).collect())
+    }
+
+    /// What the container changed, sorted by path.
+    pub fn changes(&self, id: ContainerId) -> Result<Vec<Change>> {
+        let snapshot = self.open(id)?;
+        let upper = tree::open_dir(&snapshot.upper).act(|| reading(id))?;
+        let lower = MergedDir::root(open_all(&snapshot.lower, id)?)?;
+        diff::changes(&upper, Some(&lower))
+    }
+
+    /// Writes the container's whole tree as a tar, as the container sees it without its mounts.
+    pub fn export(&self, id: ContainerId, writer: &mut dyn Write) -> Result<()> {
+        write_tree(&self.merged(id)?, writer)
+    }
+
+    /// What the container takes.
+    pub fn usage(&self, id: ContainerId) -> Result<SnapshotUsage> {
+        let (_, layers) = self.meta(id)?;
+        let snapshot = self.open(id)?;
+        let upper = tree::open_dir(&snapshot.upper).act(|| reading(id))?;
+        let rw = tree::measure(upper).act(|| reading(id))?.apparent;
+        let mut root_fs = rw;
+        for layer in layers {
+            root_fs += self.store.layers().find(layer)?.map_or(0, |layer| layer.size);
+        }
+        Ok(SnapshotUsage { rw, root_fs })
+    }
+
+    /// Mounts the snapshot where nobody sees it and gives its root. The mount is gone when the last
+    /// descriptor of it is closed. Ids are as stored, 0-based. Not for running containers: two
+    /// mounts of one upper directory are undefined.
+    pub fn mount(&self, id: ContainerId) -> Result<OwnedFd> {
+        let mounting = || format!("mount snapshot {}", id.short());
+        let snapshot = self.open(id)?;
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).act(mounting)?;
+        let option =
+            |key: &str, value: &str| fsconfig_set_string(context.as_fd(), key, value).act(mounting);
+        option("source", "estiba")?;
+        for dir in open_all(&snapshot.lower, id)? {
+            fsconfig_set_fd(context.as_fd(), "lowerdir+", dir.as_fd()).act(mounting)?;
+        }
+        for (key, path) in [("upperdir", &snapshot.upper), ("workdir", &snapshot.work)] {
+            let dir = tree::open_dir(path).act(mounting)?;
+            fsconfig_set_fd(context.as_fd(), key, dir.as_fd()).act(mounting)?;
+        }
+        for (key, value) in [("redirect_dir", "off"), ("metacopy", "off"), ("index", "off")] {
+            option(key, value)?;
+        }
+        fsconfig_create(context.as_fd()).act(mounting)?;
+        fsmount(
+            context.as_fd(),
+            FsMountFlags::FSMOUNT_CLOEXEC,
+            MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID,
+        )
+        .act(mounting)
+    }
+
+    /// Writes what the container changed as the plain tar of a layer.
+    pub(crate) fn write_layer(&self, id: ContainerId, out: &mut dyn Write) -> Result<()> {
+        let snapshot = self.open(id)?;
+        let upper = tree::open_dir(&snapshot.upper).act(|| reading(id))?;
+        diff::write_layer(&upper, &mut BufWriter::with_capacity(STREAM_BUFFER, out))
+    }
+
+    /// The container's tree as it sees it.
+    pub(crate) fn merged(&self, id: ContainerId) -> Result<MergedDir> {
+        let snapshot = self.open(id)?;
+        let mut levels = vec![tree::open_dir(&snapshot.upper).act(|| reading(id))?];
+        levels.extend(open_all(&snapshot.lower, id)?);
+        MergedDir::root(levels)
+    }
+
+    /// The image and the layers (base first) of a snapshot.
+    pub(crate) fn meta(&self, id: ContainerId) -> Result<(Option<ImageId>, Vec<Digest>)> {
+        let meta: v1::SnapshotMeta =
+            record::read_meta(&self.store.inner.dirs.snapshots, &id.to_string())?.ok_or_else(
+                || Denied::not_found(format!("no snapshot of container {}", id.short())),
+            )?;
+        let image = meta.image.as_deref().map(Digest::parse).transpose()?;
+        let layers: Result<_, Denied> = meta.layers.iter().map(|id| Digest::parse(id)).collect();
+        Ok((image, layers?))
+    }
+
+    fn describe(
+        &self,
+        id: ContainerId,
+        image: Option<ImageId>,
+        layers: &[Digest],
+    ) -> Result<Snapshot> {
+        let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.len());
+        let store = self.store.layers();
+        for diff_id in layers.iter().rev() {
+            let layer = store.find(*diff_id)?.ok_or_else(|| {
+                Error::Damaged(format!("layer {diff_id} of container {} is gone", id.short()))
+            })?;
+            // The same layer again further down adds nothing, and overlayfs refuses it.
+            let path = store.path(*diff_id);
+            if layer.entries > 0 && !lower.contains(&path) {
+                lower.push(path);
+            }
+        }
+        if lower.is_empty() {
+            lower.push(self.store.root().join("empty"));
+        }
+        let home = self.store.root().join("snapshots").join(id.to_string());
+        Ok(Snapshot { id, image, lower, upper: home.join("upper"), work: home.join("work") })
+    }
+
+    /// Mode and owner of the root: of the topmost layer that says.
+    fn root_attributes(&self, layers: &[Digest]) -> Result<(u32, u32, u32)> {
+        for layer in layers.iter().rev() {
+            if let Some(root) = self.store.layers().find(*layer)?.and_then(|layer| layer.root) {
+                return Ok(root);
+            }
+        }
+        Ok((0o755, 0, 0))
+    }
+}
+
+/// Writes everything in a merged directory as a tar.
+pub(crate) fn write_tree(tree: &MergedDir, writer: &mut dyn Write) -> Result<()> {
+    let out = BufWriter::with_capacity(STREAM_BUFFER, writer);
+    let mut export = Export { tar: TarWriter::new(out), links: HashMap::new() };
+    export.dir(tree, b"", 0)?;
+    export.tar.finish()?;
+    Ok(())
+}
+
+struct Export<W: Write> {
+    tar: TarWriter<W>,
+    links: HashMap<(u64, u64), Vec<u8>>,
+}
+
+impl<W: Write> Export<W> {
+    fn dir(&mut self, dir: &MergedDir, at: &[u8], depth: usize) -> Result<()> {
+        merge::check_depth(depth)?;
+        for (name, child) in dir.children()? {
+            let path = diff::join(at, name.to_bytes());
+            let level = dir.level(child.level);
+            diff::write_name(&mut self.tar, &mut self.links, (level, &name), &path, &child.stat)?;
+            if tree::kind(&child.stat) == FileType::Directory
+                && let Some(below) = dir.enter(&name)?
+            {
+                self.dir(&below, &path, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_all(dirs: &[PathBuf], id: ContainerId) -> Result<Vec<OwnedFd>> {
+    dirs.iter().map(|dir| tree::open_dir(dir).act(|| reading(id))).collect()
+}
+
+fn reading(id: ContainerId) -> String {
+    format!("read snapshot {}", id.short())
+}

@@ -1,0 +1,100 @@
+//! Gives files, links and nodes the attributes an entry asks for, through file descriptors only:
+//! a name is never looked at twice, so a process that swaps it meanwhile gains nothing. This module
+//! never resolves a path with more than one component.
+
+use super::{Entry, Kind, Time};
+use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{XattrFlags, makedev};
+use rustix::io::Errno;
+use std::ffi::{CStr, OsStr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// Marks a directory of a layer as hiding what lower layers have at its place.
+pub(crate) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+
+/// Who owns what an archive creates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ownership {
+    /// Owner instead of the archive's.
+    pub(crate) fixed: Option<(u32, u32)>,
+    /// Added to every id.
+    pub(crate) shift: (u32, u32),
+}
+
+impl Ownership {
+    /// The ids to set on disk.
+    pub(crate) fn of(self, uid: u32, gid: u32) -> (Uid, Gid) {
+        let (uid, gid) = self.fixed.unwrap_or((uid, gid));
+        let add = |id: u32, shift: u32| id.checked_add(shift).unwrap_or(u32::MAX - 1);
+        (Uid::from_raw(add(uid, self.shift.0)), Gid::from_raw(add(gid, self.shift.1)))
+    }
+}
+
+/// Makes everything that needs no content: link, device, fifo, directory.
+pub(crate) fn make(parent: impl AsFd, name: &CStr, entry: &Entry) -> rustix::io::Result<()> {
+    let device = makedev(entry.major, entry.minor);
+    let node = |kind, device| fs::mknodat(&parent, name, kind, Mode::RUSR, device);
+    match entry.kind {
+        Kind::Dir => fs::mkdirat(&parent, name, Mode::RWXU),
+        Kind::Symlink => fs::symlinkat(OsStr::from_bytes(&entry.link), &parent, name),
+        Kind::CharDevice => node(FileType::CharacterDevice, device),
+        Kind::BlockDevice => node(FileType::BlockDevice, device),
+        Kind::Fifo => node(FileType::Fifo, 0),
+        Kind::File | Kind::HardLink => Err(Errno::INVAL),
+    }
+}
+
+/// Owner, attributes, mode and time of an open file or directory. The order matters: a change of
+/// owner clears setuid bits and capabilities.
+pub(crate) fn finish_open(
+    file: impl AsFd,
+    entry: &Entry,
+    owner: Ownership,
+) -> rustix::io::Result<()> {
+    let (uid, gid) = owner.of(entry.uid, entry.gid);
+    fs::fchown(&file, Some(uid), Some(gid))?;
+    for (name, value) in entry.xattrs.iter().filter(|(name, _)| is_kept_xattr(name)) {
+        match fs::fsetxattr(&file, name.as_str(), value, XattrFlags::empty()) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    fs::fchmod(&file, Mode::from_raw_mode(entry.mode))?;
+    fs::futimens(&file, &timestamps(entry.mtime))
+}
+
+/// The same for what cannot be opened: links, devices, fifos.
+pub(crate) fn finish_node(
+    parent: impl AsFd,
+    name: &CStr,
+    entry: &Entry,
+    owner: Ownership,
+) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node: OwnedFd = fs::openat(parent, name, flags, Mode::empty())?;
+    let (uid, gid) = owner.of(entry.uid, entry.gid);
+    fs::chownat(&node, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+    let is_link = FileType::from_raw_mode(fs::fstat(&node)?.st_mode) == FileType::Symlink;
+    if !is_link {
+        // The kernel's own link names exactly this inode, whatever happens to the name.
+        let link = format!("/proc/self/fd/{}", node.as_raw_fd());
+        fs::chmodat(CWD, link, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
+    }
+    fs::utimensat(&node, c"", &timestamps(entry.mtime), AtFlags::EMPTY_PATH)
+}
+
+/// Whether an attribute of an archive is set on disk. `trusted.overlay.*` and `user.overlay.*`
+/// would steer overlayfs, security labels are the host's business.
+pub(crate) fn is_kept_xattr(name: &str) -> bool {
+    match name {
+        "security.capability" | "system.posix_acl_access" | "system.posix_acl_default" => true,
+        _ => name.starts_with("user.") && !name.starts_with("user.overlay."),
+    }
+}
+
+/// Access and modification time, both the archive's.
+pub(crate) fn timestamps(time: Time) -> Timestamps {
+    let spec = Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanos) };
+    Timestamps { last_access: spec, last_modification: spec }
+}
