@@ -126,6 +126,11 @@ fn attach(cgroup: &Cgroup, policy: &Policy) -> Result<(), CgroupError> {
         .map_err(|source| CgroupError::DeviceFilter { path: v2.dir.path().to_owned(), source })
 }
 
+#[cfg(test)]
+pub(super) fn attach_for_test(dir: &Dir, rules: &[DeviceRule]) -> std::io::Result<()> {
+    filter::attach(dir.path(), &Policy::of(rules).map_err(std::io::Error::other)?)
+}
+
 impl Policy {
     fn everything() -> Policy {
         Policy { allow_all: true, exceptions: BTreeMap::new() }

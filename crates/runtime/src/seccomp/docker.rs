@@ -58,9 +58,14 @@ const PERSONALITIES: [u64; 5] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_fff
 #[rustfmt::skip]
 const BEYOND: &[&str] = &[
     "adjtimex", "cachestat", "clock_adjtime", "clock_adjtime64", "epoll_ctl_old", "epoll_wait_old",
-    "fanotify_mark", "ioctl", "memfd_secret", "modify_ldt", "name_to_handle_at", "process_mrelease",
-    "process_vm_readv", "process_vm_writev", "recv", "remap_file_pages", "send", "socketpair",
-    "sync_file_range2",
+    "eventfd", "fanotify_mark", "futex_requeue", "futex_wait", "futex_waitv", "futex_wake",
+    "futimesat", "get_robust_list", "getxattrat", "io_cancel", "io_pgetevents", "ioctl",
+    "listxattrat", "map_shadow_stack", "memfd_secret", "mincore", "mlock2", "modify_ldt",
+    "mq_notify", "name_to_handle_at", "pkey_alloc", "pkey_free", "pkey_mprotect", "preadv2",
+    "process_mrelease", "process_vm_readv", "process_vm_writev", "ptrace", "pwritev2", "readahead",
+    "recv", "remap_file_pages", "removexattrat", "rt_tgsigqueueinfo", "sched_getattr",
+    "sched_rr_get_interval", "sched_setattr", "send", "setxattrat", "signalfd", "socketpair",
+    "tee", "vmsplice",
 ];
 
 fn refuse(rule: Syscall, errno: u32) -> Syscall {

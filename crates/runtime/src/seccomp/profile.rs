@@ -3,9 +3,9 @@
 //!
 //! The posture: native calls only; what ordinary programs need and no more; whatever makes or
 //! enters a namespace, changes mounts or loads code into the kernel needs the capability that the
-//! kernel would ask for anyway. What is refused fails with EPERM; refused calls that are younger
-//! than Linux 5.1, and calls that nobody knew when this was written, fail with ENOSYS, so that a
-//! libc falls back to older ones.
+//! kernel would ask for anyway. What is refused fails with EPERM; refused calls that programs
+//! know how to do without, and calls that nobody knew when this was written, fail with ENOSYS, so
+//! that they fall back to older ones.
 
 use wire::oci::runtime::{Seccomp, Syscall, SyscallArg};
 
@@ -83,9 +83,9 @@ pub(super) const ALLOWED: &[Group] = &[
     Group {
         reason: "read and write what is open",
         calls: &[
-            "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev",
-            "preadv2", "pwritev2", "lseek", "close", "close_range", "dup", "dup2", "dup3", "fcntl",
-            "flock", "pipe", "pipe2", "sendfile", "splice", "tee", "vmsplice", "copy_file_range",
+            "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "lseek",
+            "close", "close_range", "dup", "dup2", "dup3", "fcntl", "flock", "pipe", "pipe2",
+            "sendfile", "splice", "copy_file_range",
         ],
     },
     Group {
@@ -97,48 +97,46 @@ pub(super) const ALLOWED: &[Group] = &[
             "linkat", "unlink", "unlinkat", "symlink", "symlinkat", "readlink", "readlinkat",
             "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat",
             "umask", "mknod", "mknodat", "truncate", "ftruncate", "fallocate", "utime", "utimes",
-            "futimesat", "utimensat", "statfs", "fstatfs",
+            "utimensat", "statfs", "fstatfs",
         ],
     },
     Group {
         reason: "what databases and package managers ask of the page cache",
         calls: &[
-            "sync", "syncfs", "fsync", "fdatasync", "sync_file_range", "fadvise64", "readahead",
-            "io_setup", "io_destroy", "io_submit", "io_cancel", "io_getevents", "io_pgetevents",
+            "sync", "syncfs", "fsync", "fdatasync", "sync_file_range", "fadvise64", "io_setup",
+            "io_destroy", "io_submit", "io_getevents",
         ],
     },
     Group {
         reason: "extended attributes: tar, rsync, package managers; the kernel guards the sensitive",
         calls: &[
-            "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "getxattr", "lgetxattr",
-            "fgetxattr", "getxattrat", "listxattr", "llistxattr", "flistxattr", "listxattrat",
-            "removexattr", "lremovexattr", "fremovexattr", "removexattrat",
+            "setxattr", "lsetxattr", "fsetxattr", "getxattr", "lgetxattr", "fgetxattr", "listxattr",
+            "llistxattr", "flistxattr", "removexattr", "lremovexattr", "fremovexattr",
         ],
     },
     Group {
         reason: "waiting for events: every server's main loop",
         calls: &[
             "poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl",
-            "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd", "eventfd2", "signalfd",
-            "signalfd4", "timerfd_create", "timerfd_settime", "timerfd_gettime", "inotify_init",
-            "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
+            "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd2", "signalfd4", "timerfd_create",
+            "timerfd_settime", "timerfd_gettime", "inotify_init", "inotify_init1",
+            "inotify_add_watch", "inotify_rm_watch",
         ],
     },
     Group {
         reason: "memory: allocators, garbage collectors, just-in-time compilers",
         calls: &[
-            "brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "mincore", "msync", "mlock",
-            "mlock2", "mlockall", "munlock", "munlockall", "memfd_create", "membarrier", "mseal",
-            "pkey_alloc", "pkey_free", "pkey_mprotect", "map_shadow_stack",
+            "brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "msync", "mlock", "mlockall",
+            "munlock", "munlockall", "memfd_create", "membarrier", "mseal",
         ],
     },
     Group {
         reason: "signals, to oneself and to what one may signal",
         calls: &[
             "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigsuspend",
-            "rt_sigtimedwait", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "sigaltstack", "kill",
-            "tkill", "tgkill", "pidfd_open", "pidfd_send_signal", "pause", "alarm", "getitimer",
-            "setitimer", "restart_syscall",
+            "rt_sigtimedwait", "rt_sigqueueinfo", "sigaltstack", "kill", "tkill", "tgkill",
+            "pidfd_open", "pidfd_send_signal", "pause", "alarm", "getitimer", "setitimer",
+            "restart_syscall",
         ],
     },
     Group {
@@ -146,8 +144,8 @@ pub(super) const ALLOWED: &[Group] = &[
         calls: &[
             "fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid",
             "getpid", "getppid", "gettid", "getpgid", "getpgrp", "setpgid", "getsid", "setsid",
-            "set_tid_address", "set_robust_list", "get_robust_list", "rseq", "futex", "futex_waitv",
-            "futex_wait", "futex_wake", "futex_requeue", "prctl", "arch_prctl", "uretprobe",
+            "set_tid_address", "set_robust_list", "rseq", "futex", "prctl", "arch_prctl",
+            "uretprobe",
         ],
     },
     Group {
@@ -155,8 +153,8 @@ pub(super) const ALLOWED: &[Group] = &[
         calls: &[
             "sched_yield", "sched_getparam", "sched_setparam", "sched_getscheduler",
             "sched_setscheduler", "sched_get_priority_max", "sched_get_priority_min",
-            "sched_rr_get_interval", "sched_getaffinity", "sched_setaffinity", "sched_getattr",
-            "sched_setattr", "getpriority", "setpriority", "ioprio_get", "ioprio_set", "getcpu",
+            "sched_getaffinity", "sched_setaffinity", "getpriority", "setpriority", "ioprio_get",
+            "ioprio_set", "getcpu",
         ],
     },
     Group {
@@ -188,7 +186,7 @@ pub(super) const ALLOWED: &[Group] = &[
         calls: &[
             "shmget", "shmat", "shmdt", "shmctl", "semget", "semop", "semtimedop", "semctl",
             "msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend",
-            "mq_timedreceive", "mq_notify", "mq_getsetattr",
+            "mq_timedreceive", "mq_getsetattr",
         ],
     },
     Group {
@@ -196,11 +194,6 @@ pub(super) const ALLOWED: &[Group] = &[
         calls: &[
             "seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
         ],
-    },
-    Group {
-        reason: "debuggers and leak checkers of one's own processes; since Linux 4.8 no way around a \
-                 filter",
-        calls: &["ptrace"],
     },
 ];
 
@@ -267,15 +260,20 @@ pub(super) const LEGACY_32BIT: &[&str] = &[
     "truncate64", "ugetrlimit", "utimensat_time64", "waitpid",
 ];
 
-/// Refused, and younger than Linux 5.1: callers expect kernels without them. The last one is the
-/// newest call that this profile has an opinion on.
+/// Refused as if the kernel did not have them, because callers know kernels without: what few use
+/// and all can do without, and what is younger than Linux 5.1. The last one is the newest call
+/// that this profile has an opinion on.
 #[rustfmt::skip]
 const REFUSED_AS_UNKNOWN: &[&str] = &[
-    "io_uring_setup", "io_uring_enter", "io_uring_register", "open_tree", "move_mount", "fsopen",
-    "fsconfig", "fsmount", "fspick", "clone3", "pidfd_getfd", "process_madvise", "mount_setattr",
-    "quotactl_fd", "memfd_secret", "process_mrelease", "set_mempolicy_home_node", "cachestat",
-    "statmount", "listmount", "lsm_get_self_attr", "lsm_set_self_attr", "lsm_list_modules",
-    "open_tree_attr", "file_getattr", "file_setattr",
+    "mincore", "tee", "vmsplice", "readahead", "preadv2", "pwritev2", "mlock2", "sched_getattr",
+    "sched_setattr", "pkey_alloc", "pkey_free", "pkey_mprotect", "io_cancel", "io_pgetevents",
+    "eventfd", "signalfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "open_tree",
+    "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "clone3", "pidfd_getfd",
+    "process_madvise", "mount_setattr", "quotactl_fd", "memfd_secret", "process_mrelease",
+    "futex_waitv", "set_mempolicy_home_node", "cachestat", "map_shadow_stack", "futex_wake",
+    "futex_wait", "futex_requeue", "statmount", "listmount", "lsm_get_self_attr",
+    "lsm_set_self_attr", "lsm_list_modules", "setxattrat", "getxattrat", "listxattrat",
+    "removexattrat", "open_tree_attr", "file_getattr", "file_setattr",
 ];
 
 /// `TIOCSTI` types into a terminal that the caller shares with its host, `TIOCLINUX` pastes into

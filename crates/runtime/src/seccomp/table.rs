@@ -47,7 +47,7 @@ const NO: i16 = -1;
 
 /// Name, x86_64, i386, x32 (without its bit), aarch64; sorted by name.
 #[rustfmt::skip]
-const SYSCALLS: [(&str, i16, i16, i16, i16); 471] = [
+const SYSCALLS: [(&str, i16, i16, i16, i16); 470] = [
     ("_llseek", NO, 140, NO, NO),
     ("_newselect", NO, 142, NO, NO),
     ("_sysctl", 156, 149, NO, NO),
@@ -465,7 +465,6 @@ const SYSCALLS: [(&str, i16, i16, i16, i16); 471] = [
     ("symlinkat", 266, 304, 266, 36),
     ("sync", 162, 36, 162, 81),
     ("sync_file_range", 277, 314, 277, 84),
-    ("sync_file_range2", NO, NO, NO, 84),
     ("syncfs", 306, 344, 306, 267),
     ("sysfs", 139, 135, 139, NO),
     ("sysinfo", 99, 116, 99, 179),
