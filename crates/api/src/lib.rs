@@ -1,1 +1,31 @@
-//! api: written from the blueprint.
+//! The Engine API: HTTP in, orders to the engine, Docker's JSON out.
+//!
+//! ```text
+//! listener ─▶ connection ─▶ version gate ─▶ table ─▶ handler ─▶ engine
+//!                                                     │  ▲
+//!                                            convert: wire ◀─▶ model
+//! attach, exec: 101 ─▶ the socket itself is given to the engine, which passes it on to the
+//! container's monitor; the daemon is out of the data path.
+//! ```
+//!
+//! Conversions between `wire` and `model` live here and nowhere else. A request is parsed once and
+//! the typed value that was parsed is what is executed. This crate never touches containers,
+//! files or the kernel's objects: it asks the engine.
+
+mod base64;
+mod body;
+mod call;
+mod clock;
+mod convert;
+mod failure;
+mod filters;
+mod handlers;
+mod hijack;
+mod moment;
+mod query;
+mod reply;
+mod router;
+mod routes;
+mod server;
+
+pub use server::{Listener, ServeError, Shutdown, serve};

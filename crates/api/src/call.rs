@@ -1,0 +1,119 @@
+//! One request, after its version and route are known: what a handler works with. The body is read
+//! at most once, bounded in size and time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::Engine;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
+use hyper::upgrade::OnUpgrade;
+use serde::de::DeserializeOwned;
+use wire::docker::{ApiVersion, json};
+
+use crate::failure::Failure;
+use crate::query::Query;
+
+/// The largest JSON body; the largest honest ones carry a seccomp profile.
+pub(crate) const MAX_JSON_BYTES: usize = 4 << 20;
+
+/// How long a client may take to send a JSON body.
+const JSON_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// User and group id and pid as the kernel vouches for them (`SO_PEERCRED`); only on a unix
+    /// socket.
+    pub credentials: Option<(u32, u32, Option<i32>)>,
+}
+
+/// A request to an operation.
+pub(crate) struct Call {
+    /// The node.
+    pub engine: Engine,
+    /// What the client speaks.
+    pub version: ApiVersion,
+    /// The path's variable, decoded: an id or a name; empty if the path has none.
+    pub target: String,
+    /// Query parameters.
+    pub query: Query,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The body, unread.
+    pub body: Incoming,
+    /// The connection, if the client asked to take it over (`Upgrade: tcp`).
+    pub upgrade: Option<OnUpgrade>,
+}
+
+impl Call {
+    /// Reads a JSON body that must be there.
+    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
+        match self.optional_json().await? {
+            Some(value) => Ok(value),
+            None => Err(Failure::invalid("invalid JSON: got EOF while reading request body")),
+        }
+    }
+
+    /// Reads a JSON body; `None` if the client sent none.
+    pub(crate) async fn optional_json<T: DeserializeOwned>(
+        &mut self,
+    ) -> Result<Option<T>, Failure> {
+        let bytes = self.bytes().await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        self.check_content_type()?;
+        json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
+    }
+
+    async fn bytes(&mut self) -> Result<Bytes, Failure> {
+        if self.body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let read = Limited::new(&mut self.body, MAX_JSON_BYTES).collect();
+        match tokio::time::timeout(JSON_TIMEOUT, read).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(Failure::invalid(format!("request body is larger than {MAX_JSON_BYTES} bytes")))
+            }
+            Ok(Err(error)) => Err(Failure::invalid(format!("read the request body: {error}"))),
+            Err(_elapsed) => Err(Failure::invalid("the request body did not arrive in time")),
+        }
+    }
+
+    fn check_content_type(&self) -> Result<(), Failure> {
+        let value = self.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+        let media = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if media.eq_ignore_ascii_case("application/json") {
+            return Ok(());
+        }
+        Err(Failure::invalid(match value {
+            None => "missing Content-Type header: must be 'application/json'".to_owned(),
+            Some(value) => {
+                format!("unsupported Content-Type header ({value}): must be 'application/json'")
+            }
+        }))
+    }
+}
+
+/// Whether the client asks to take the connection over.
+pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
+    let lists = |name: &str, wanted: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+    };
+    lists("connection", "upgrade") && lists("upgrade", "tcp")
+}
+
+/// Refuses a request whose length can be read in two ways.
+pub(crate) fn check_framing(headers: &HeaderMap) -> Result<(), Failure> {
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    if lengths > 1 || lengths == 1 && headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Failure::invalid("conflicting Content-Length and Transfer-Encoding headers"));
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The configuration that inspect shows: what was decided, as Docker shows it.
+
+use model::draft::HealthDraft;
+use model::image::ImageConfig;
+use model::view::ContainerView;
+use wire::docker::Empty;
+use wire::docker::container::{ContainerConfig, HealthConfig};
+
+use super::{null_if_empty, null_if_empty_map, port};
+
+/// A container's configuration: the image's defaults merged in.
+pub(crate) fn of_container(view: &ContainerView) -> ContainerConfig {
+    let (draft, spec) = (&view.draft, &view.spec);
+    let (entrypoint, command) = spec.command.split_at(spec.entrypoint_len.min(spec.command.len()));
+    ContainerConfig {
+        hostname: spec.hostname.clone(),
+        domainname: spec.domainname.clone(),
+        user: spec.user.clone(),
+        attach_stdin: draft.attach_stdin,
+        attach_stdout: draft.attach_stdout,
+        attach_stderr: draft.attach_stderr,
+        exposed_ports: draft
+            .exposed_ports
+            .iter()
+            .map(|port| (port::spec_text(*port), Empty {}))
+            .collect(),
+        tty: spec.tty,
+        open_stdin: spec.open_stdin,
+        stdin_once: spec.stdin_once,
+        env: Some(spec.env.clone()),
+        cmd: null_if_empty(command.to_vec()),
+        healthcheck: draft.health.as_ref().map(health),
+        image: draft.image.clone(),
+        volumes: null_if_empty_map(
+            draft.volumes.iter().map(|path| (path.clone(), Empty {})).collect(),
+        ),
+        working_dir: spec.workdir.clone(),
+        entrypoint: null_if_empty(entrypoint.to_vec()),
+        network_disabled: draft.network_disabled,
+        labels: Some(spec.labels.clone()),
+        stop_signal: draft.stop_signal.clone().unwrap_or_default(),
+        stop_timeout: draft.stop_timeout,
+        shell: draft.shell.clone(),
+        ..ContainerConfig::default()
+    }
+}
+
+/// A health check in Docker's shape.
+pub(crate) fn health(draft: &HealthDraft) -> HealthConfig {
+    HealthConfig {
+        test: draft.test.clone(),
+        interval: draft.interval_ns,
+        timeout: draft.timeout_ns,
+        start_period: draft.start_period_ns,
+        start_interval: draft.start_interval_ns,
+        retries: i64::from(draft.retries),
+    }
+}
+
+/// What commit is asked to put into the new image instead of the container's configuration.
+pub(crate) fn image_from_wire(config: ContainerConfig) -> Result<ImageConfig, model::Denied> {
+    Ok(ImageConfig {
+        user: config.user,
+        exposed_ports: config
+            .exposed_ports
+            .keys()
+            .map(|text| port::spec(text))
+            .collect::<Result<_, _>>()?,
+        env: config.env.unwrap_or_default(),
+        entrypoint: config.entrypoint,
+        command: config.cmd,
+        volumes: config.volumes.unwrap_or_default().into_keys().collect(),
+        workdir: config.working_dir,
+        labels: config.labels.unwrap_or_default(),
+        stop_signal: Some(config.stop_signal).filter(|signal| !signal.is_empty()),
+        stop_timeout: config.stop_timeout,
+        health: config.healthcheck.map(super::draft::health).transpose()?,
+        shell: config.shell,
+        on_build: config.on_build.unwrap_or_default(),
+    })
+}

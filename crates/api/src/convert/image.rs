@@ -1,0 +1,139 @@
+//! Images as listed and inspected, and what removing them did.
+
+use std::collections::BTreeMap;
+
+use model::image::{HistoryLine, ImageConfig, ImageView, Removed};
+use wire::docker::image as wire_image;
+use wire::docker::{ApiVersion, Empty};
+
+use super::{config, null_if_empty, null_if_empty_map, port, signed};
+use crate::moment::rfc3339;
+
+/// One line of the list. Shared bytes and users are counted only when asked for, as in Docker.
+pub(crate) fn summary(view: &ImageView, shared: bool, v: ApiVersion) -> wire_image::ImageSummary {
+    let size = signed(view.size_bytes);
+    wire_image::ImageSummary {
+        containers: if shared { i64::from(view.containers) } else { -1 },
+        created: view.created.map_or(0, |created| created.seconds()),
+        id: view.id.to_string(),
+        labels: null_if_empty_map(view.config.labels.clone()),
+        parent_id: view.parent.map(|parent| parent.to_string()).unwrap_or_default(),
+        repo_digests: view.digests.clone(),
+        repo_tags: view.tags.clone(),
+        shared_size: if shared { signed(view.shared_bytes) } else { -1 },
+        size,
+        virtual_size: (!v.at_least(44)).then_some(size),
+        descriptor: None,
+    }
+}
+
+/// Everything about one image.
+pub(crate) fn inspect(
+    view: &ImageView,
+    driver: &str,
+    v: ApiVersion,
+) -> wire_image::ImageInspect<wire_image::ImageConfig> {
+    let size = signed(view.size_bytes);
+    let (upper, lower) = match view.layer_paths.split_first() {
+        Some((top, rest)) => (top.clone(), rest.join(":")),
+        None => (String::new(), String::new()),
+    };
+    let mut data = BTreeMap::from([("UpperDir".to_owned(), upper)]);
+    if !lower.is_empty() {
+        data.insert("LowerDir".to_owned(), lower);
+    }
+    wire_image::ImageInspect {
+        id: view.id.to_string(),
+        repo_tags: view.tags.clone(),
+        repo_digests: view.digests.clone(),
+        parent: view.parent.map(|parent| parent.to_string()).unwrap_or_default(),
+        comment: view.comment.clone(),
+        created: view.created.map(rfc3339),
+        author: view.author.clone(),
+        config: Some(image_config(&view.config)),
+        architecture: view.architecture.clone(),
+        variant: view.variant.clone(),
+        os: view.os.clone(),
+        size,
+        virtual_size: (!v.at_least(44)).then_some(size),
+        graph_driver: wire_image::DriverData { data: Some(data), name: driver.to_owned() },
+        root_fs: wire_image::RootFs {
+            kind: "layers".to_owned(),
+            layers: view.layers.iter().map(ToString::to_string).collect(),
+        },
+        metadata: wire_image::ImageMetadata { last_tag_time: rfc3339(view.last_tagged) },
+        ..wire_image::ImageInspect::default()
+    }
+}
+
+/// The same in the shape that clients below API 1.50 know: the whole container configuration.
+pub(crate) fn with_full_config(
+    image: wire_image::ImageInspect<wire_image::ImageConfig>,
+) -> wire_image::ImageInspect<wire::docker::container::ContainerConfig> {
+    wire_image::ImageInspect {
+        id: image.id,
+        repo_tags: image.repo_tags,
+        repo_digests: image.repo_digests,
+        parent: image.parent,
+        comment: image.comment,
+        created: image.created,
+        docker_version: image.docker_version,
+        author: image.author,
+        config: image.config.map(Into::into),
+        architecture: image.architecture,
+        variant: image.variant,
+        os: image.os,
+        os_version: image.os_version,
+        size: image.size,
+        virtual_size: image.virtual_size,
+        graph_driver: image.graph_driver,
+        root_fs: image.root_fs,
+        metadata: image.metadata,
+        descriptor: image.descriptor,
+    }
+}
+
+fn image_config(config: &ImageConfig) -> wire_image::ImageConfig {
+    let empty = |key: String| (key, Empty {});
+    wire_image::ImageConfig {
+        user: config.user.clone(),
+        exposed_ports: config
+            .exposed_ports
+            .iter()
+            .map(|port| empty(port::spec_text(*port)))
+            .collect(),
+        env: config.env.clone(),
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.command.clone(),
+        volumes: config.volumes.iter().cloned().map(empty).collect(),
+        working_dir: config.workdir.clone(),
+        labels: config.labels.clone(),
+        stop_signal: config.stop_signal.clone().unwrap_or_default(),
+        args_escaped: false,
+        healthcheck: config.health.as_ref().map(config::health),
+        on_build: config.on_build.clone(),
+        shell: config.shell.clone().unwrap_or_default(),
+    }
+}
+
+/// One line of the history.
+pub(crate) fn history(line: &HistoryLine) -> wire_image::HistoryItem {
+    wire_image::HistoryItem {
+        comment: line.comment.clone(),
+        created: line.created.seconds(),
+        created_by: line.created_by.clone(),
+        id: line.id.map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
+        size: signed(line.size_bytes),
+        tags: null_if_empty(line.tags.clone()),
+    }
+}
+
+/// What removing did.
+pub(crate) fn removed(item: Removed) -> wire_image::ImageDeleteItem {
+    let mut shown = wire_image::ImageDeleteItem::default();
+    match item {
+        Removed::Untagged(reference) => shown.untagged = reference,
+        Removed::Deleted(digest) => shown.deleted = digest.to_string(),
+    }
+    shown
+}

@@ -1,0 +1,67 @@
+//! One line of the container list.
+
+use model::Timestamp;
+use model::phase::Phase;
+use model::view::ContainerView;
+use wire::docker::ApiVersion;
+use wire::docker::container::{
+    ContainerSummary, SummaryHealth, SummaryHostConfig, SummaryNetworkSettings,
+};
+
+use super::{inspect, mount, namespace, port, signed};
+use crate::moment::human;
+
+/// One line of the list.
+pub(crate) fn to_wire(view: &ContainerView, now: Timestamp, v: ApiVersion) -> ContainerSummary {
+    let running = view.phase.run().is_some();
+    let exposed = if running { view.draft.exposed_ports.as_slice() } else { &[] };
+    ContainerSummary {
+        id: view.id.to_string(),
+        names: vec![format!("/{}", view.name)],
+        image: view.draft.image.clone(),
+        image_id: view.image.to_string(),
+        command: view.spec.command.join(" "),
+        created: view.created.seconds(),
+        ports: port::listed(exposed, &view.ports),
+        size_rw: view.size.map(|(own, _)| signed(own)),
+        size_root_fs: view.size.map(|(_, all)| signed(all)),
+        labels: view.spec.labels.clone(),
+        state: view.phase.status().to_owned(),
+        status: status(view, now),
+        host_config: SummaryHostConfig {
+            network_mode: namespace::network_text(&view.draft.host.network),
+            annotations: view.draft.host.annotations.clone(),
+        },
+        network_settings: SummaryNetworkSettings { networks: inspect::networks(view) },
+        mounts: mount::points(view),
+        health: v.at_least(52).then(|| SummaryHealth {
+            status: view.health.as_ref().map_or("none", |health| health.status).to_owned(),
+            failing_streak: view.health.as_ref().map_or(0, |h| i64::from(h.failing_streak)),
+        }),
+        ..ContainerSummary::default()
+    }
+}
+
+/// The state for a person: `Up 3 minutes (healthy)`.
+pub(crate) fn status(view: &ContainerView, now: Timestamp) -> String {
+    let since = |time: Timestamp| human(now.since(time) / 1_000_000_000);
+    match &view.phase {
+        Phase::Created | Phase::Starting => "Created".to_owned(),
+        Phase::Running(run) | Phase::Stopping(run) => match &view.health {
+            Some(health) if health.status == "starting" => {
+                format!("Up {} (health: starting)", since(run.started))
+            }
+            Some(health) => format!("Up {} ({})", since(run.started), health.status),
+            None => format!("Up {}", since(run.started)),
+        },
+        Phase::Paused(run) => format!("Up {} (Paused)", since(run.started)),
+        // A start that failed never was a run; Docker goes on calling it created.
+        Phase::Exited(exit) if exit.started.is_zero() => "Created".to_owned(),
+        Phase::Exited(exit) => format!("Exited ({}) {} ago", exit.code, since(exit.finished)),
+        Phase::Restarting { last, .. } => {
+            format!("Restarting ({}) {} ago", last.code, since(last.finished))
+        }
+        Phase::Removing => "Removal In Progress".to_owned(),
+        Phase::Dead { .. } => "Dead".to_owned(),
+    }
+}

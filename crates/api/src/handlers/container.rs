@@ -1,0 +1,162 @@
+//! Containers: everything that answers at once.
+
+use engine::{RemoveOptions, Top};
+use hyper::StatusCode;
+use model::ContainerName;
+use wire::docker::container::{
+    ContainerCreateBody, ContainerCreateResponse, ContainerUpdateResponse, ContainersPruneReport,
+    FilesystemChange, TopResponse,
+};
+use wire::docker::host_config::ContainerUpdateBody;
+
+use super::{listing, signal, size, until};
+use crate::call::Call;
+use crate::clock;
+use crate::convert::{draft, host, inspect as inspect_view, null_if_empty, summary};
+use crate::failure::Failure;
+use crate::filters::Filters;
+use crate::reply::{self, Reply};
+
+/// `GET /containers/json`.
+pub(crate) async fn list(call: Call) -> Reply {
+    let views = listing::containers(&call).await?;
+    let now = clock::now();
+    let mut lines = Vec::with_capacity(views.len());
+    for mut view in views {
+        if call.query.flag("size") {
+            // A container that went in the meantime has no size.
+            if let Ok(sizes) = call.engine.containers.sizes(&view.id.to_string()).await {
+                std::sync::Arc::make_mut(&mut view).size = Some(sizes);
+            }
+        }
+        lines.push(summary::to_wire(&view, now, call.version));
+    }
+    reply::json(&lines)
+}
+
+/// `POST /containers/create`.
+pub(crate) async fn create(mut call: Call) -> Reply {
+    let name = call.query.text("name").map(parse_name).transpose()?;
+    let body: ContainerCreateBody = call.json().await?;
+    let draft = draft::from_wire(body, call.query.text_or_empty("platform"))?;
+    let created = call.engine.containers.create(name, draft).await?;
+    let id = created.id.to_string();
+    let warnings = created.warnings;
+    reply::json_status(StatusCode::CREATED, &ContainerCreateResponse { id, warnings })
+}
+
+fn parse_name(text: &str) -> Result<ContainerName, Failure> {
+    Ok(ContainerName::parse(text.strip_prefix('/').unwrap_or(text))?)
+}
+
+/// `GET /containers/{id}/json`.
+pub(crate) async fn inspect(call: Call) -> Reply {
+    let mut view = call.engine.containers.view(&call.target)?;
+    if call.query.flag("size") {
+        let sizes = call.engine.containers.sizes(&call.target).await?;
+        std::sync::Arc::make_mut(&mut view).size = Some(sizes);
+    }
+    let driver = call.engine.system.view().storage_driver;
+    reply::json(&inspect_view::to_wire(&view, &driver, call.version))
+}
+
+/// `GET /containers/{id}/top`.
+pub(crate) async fn top(call: Call) -> Reply {
+    let args = call.query.text("ps_args").unwrap_or("-ef");
+    let Top { titles, processes } = call.engine.containers.top(&call.target, args).await?;
+    reply::json(&TopResponse { processes, titles })
+}
+
+/// `GET /containers/{id}/changes`.
+pub(crate) async fn changes(call: Call) -> Reply {
+    let changes = call.engine.containers.changes(&call.target).await?;
+    let change = |c: engine::Change| FilesystemChange { path: c.path, kind: c.kind as u8 };
+    reply::json(&null_if_empty(changes.into_iter().map(change).collect()))
+}
+
+/// `POST /containers/{id}/resize`.
+pub(crate) async fn resize(call: Call) -> Reply {
+    let (rows, cols) = size(&call.query)?;
+    call.engine.containers.resize(&call.target, rows, cols).await?;
+    reply::empty(StatusCode::OK)
+}
+
+/// `POST /containers/{id}/start`.
+pub(crate) async fn start(call: Call) -> Reply {
+    if call.query.text("checkpoint").is_some() {
+        return Err(Failure::unsupported("checkpoints are not supported"));
+    }
+    reply::outcome(call.engine.containers.start(&call.target).await?)
+}
+
+/// `POST /containers/{id}/stop`.
+pub(crate) async fn stop(call: Call) -> Reply {
+    let (signal, timeout) = (signal(&call.query)?, call.query.number("t")?);
+    reply::outcome(call.engine.containers.stop(&call.target, signal, timeout).await?)
+}
+
+/// `POST /containers/{id}/restart`.
+pub(crate) async fn restart(call: Call) -> Reply {
+    let (signal, timeout) = (signal(&call.query)?, call.query.number("t")?);
+    call.engine.containers.restart(&call.target, signal, timeout).await?;
+    reply::no_content()
+}
+
+/// `POST /containers/{id}/kill`.
+pub(crate) async fn kill(call: Call) -> Reply {
+    call.engine.containers.kill(&call.target, signal(&call.query)?).await?;
+    reply::no_content()
+}
+
+/// `POST /containers/{id}/update`.
+pub(crate) async fn update(mut call: Call) -> Reply {
+    let body: ContainerUpdateBody = call.json().await?;
+    let change = host::update_from_wire(body)?;
+    let warnings = call.engine.containers.update(&call.target, change).await?;
+    reply::json(&ContainerUpdateResponse { warnings: Some(warnings) })
+}
+
+/// `POST /containers/{id}/rename`.
+pub(crate) async fn rename(call: Call) -> Reply {
+    let name = call
+        .query
+        .text("name")
+        .ok_or_else(|| Failure::invalid("Neither old nor new names may be empty"))?;
+    call.engine.containers.rename(&call.target, parse_name(name)?).await?;
+    reply::no_content()
+}
+
+/// `POST /containers/{id}/pause`.
+pub(crate) async fn pause(call: Call) -> Reply {
+    call.engine.containers.pause(&call.target).await?;
+    reply::no_content()
+}
+
+/// `POST /containers/{id}/unpause`.
+pub(crate) async fn unpause(call: Call) -> Reply {
+    call.engine.containers.unpause(&call.target).await?;
+    reply::no_content()
+}
+
+/// `DELETE /containers/{id}`.
+pub(crate) async fn remove(call: Call) -> Reply {
+    let options = RemoveOptions {
+        force: call.query.flag("force"),
+        volumes: call.query.flag("v"),
+        link: call.query.flag("link"),
+    };
+    call.engine.containers.remove(&call.target, options).await?;
+    reply::no_content()
+}
+
+/// `POST /containers/prune`.
+pub(crate) async fn prune(call: Call) -> Reply {
+    let filters = Filters::parse(&call.query, &["until", "label", "label!"])?;
+    let until = until(&filters)?;
+    let keep = |view: &model::view::ContainerView| {
+        until.is_some_and(|until| view.created >= until) || !filters.labels(&view.spec.labels)
+    };
+    let (gone, space_reclaimed) = call.engine.containers.prune(&keep).await?;
+    let ids = gone.iter().map(ToString::to_string).collect();
+    reply::json(&ContainersPruneReport { containers_deleted: null_if_empty(ids), space_reclaimed })
+}

@@ -1,0 +1,251 @@
+//! Images.
+
+use engine::{EngineError, LoadProgress};
+use hyper::StatusCode;
+use model::ImageRef;
+use model::image::{ImageDraft, ImageView};
+use tokio::sync::mpsc;
+use wire::docker::container::ContainerConfig;
+use wire::docker::image::{IdResponse, ImageSummary, ImagesPruneReport};
+use wire::docker::progress::{ErrorDetail, ProgressDetail, ProgressLine};
+
+use super::until;
+use crate::body::{Chunks, into_engine};
+use crate::call::Call;
+use crate::clock;
+use crate::convert::{config, image, null_if_empty};
+use crate::failure::{Failure, describe};
+use crate::filters::{Filters, glob};
+use crate::moment;
+use crate::reply::{self, JSON, Reply};
+
+/// `GET /images/json`.
+pub(crate) async fn list(call: Call) -> Reply {
+    const FILTERS: [&str; 7] =
+        ["dangling", "label", "label!", "before", "since", "until", "reference"];
+    let filters = Filters::parse(&call.query, &FILTERS)?;
+    let dangling = filters.flag("dangling")?;
+    let created = async |name: &str| -> Result<Option<model::Timestamp>, Failure> {
+        match filters.values(name).last() {
+            None => Ok(None),
+            Some(query) => Ok(call.engine.images.view(query).await?.created),
+        }
+    };
+    let (before, since) = (created("before").await?, created("since").await?);
+    let until = match filters.values("until").last() {
+        None => None,
+        Some(text) => Some(moment::parse(text, clock::now())?),
+    };
+    let wants = |view: &&ImageView| {
+        dangling.is_none_or(|dangling| dangling == view.tags.is_empty())
+            && filters.labels(&view.config.labels)
+            && before.is_none_or(|limit| view.created < Some(limit))
+            && until.is_none_or(|limit| view.created < Some(limit))
+            && since.is_none_or(|limit| view.created > Some(limit))
+            && filters.any("reference", |pattern| matches_reference(view, pattern))
+    };
+    let shared = call.query.flag("shared-size");
+    let images = call.engine.images.list().await?;
+    let line = |view: &ImageView| {
+        let summary = image::summary(view, shared, call.version);
+        if call.version.at_least(43) { summary } else { with_placeholders(summary) }
+    };
+    reply::json(&images.iter().filter(wants).map(line).collect::<Vec<_>>())
+}
+
+/// Clients below 1.43 expect names on images that have none.
+fn with_placeholders(mut summary: ImageSummary) -> ImageSummary {
+    if summary.repo_tags.is_empty() {
+        summary.repo_tags.push("<none>:<none>".to_owned());
+        if summary.repo_digests.is_empty() {
+            summary.repo_digests.push("<none>@<none>".to_owned());
+        }
+    }
+    summary
+}
+
+/// Whether a name of the image matches, with its tag or without.
+fn matches_reference(view: &ImageView, pattern: &str) -> bool {
+    view.tags.iter().chain(&view.digests).any(|name| {
+        let repository = name.split('@').next().unwrap_or(name);
+        let untagged = match repository.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => repository,
+            _ => repository,
+        };
+        glob(pattern, name) || glob(pattern, untagged)
+    })
+}
+
+/// `GET /images/{name}/json`.
+pub(crate) async fn inspect(call: Call) -> Reply {
+    let view = call.engine.images.view(&call.target).await?;
+    let driver = call.engine.system.view().storage_driver;
+    let shown = image::inspect(&view, &driver, call.version);
+    if call.version.at_least(50) {
+        reply::json(&shown)
+    } else {
+        reply::json(&image::with_full_config(shown))
+    }
+}
+
+/// `GET /images/{name}/history`.
+pub(crate) async fn history(call: Call) -> Reply {
+    let lines = call.engine.images.history(&call.target).await?;
+    reply::json(&lines.iter().map(image::history).collect::<Vec<_>>())
+}
+
+/// `POST /images/{name}/tag`.
+pub(crate) async fn tag(call: Call) -> Reply {
+    let name = reference(call.query.text_or_empty("repo"), call.query.text_or_empty("tag"));
+    let name = ImageRef::parse(&name)?.or_latest();
+    call.engine.images.tag(&call.target, &name).await?;
+    reply::empty(StatusCode::CREATED)
+}
+
+fn reference(repository: &str, tag: &str) -> String {
+    if tag.is_empty() { repository.to_owned() } else { format!("{repository}:{tag}") }
+}
+
+/// `DELETE /images/{name}`.
+pub(crate) async fn remove(call: Call) -> Reply {
+    let (force, prune) = (call.query.flag("force"), !call.query.flag("noprune"));
+    let removed = call.engine.images.remove(&call.target, force, prune).await?;
+    reply::json(&removed.into_iter().map(image::removed).collect::<Vec<_>>())
+}
+
+/// `POST /images/create`: import; pulling is refused until there is a registry client.
+pub(crate) async fn create(call: Call) -> Reply {
+    let query = &call.query;
+    if let Some(name) = query.text("fromImage") {
+        return Err(Failure::unsupported(format!(
+            "cannot pull {name}: pulling from registries is not supported by this version; bring \
+             images in with load or import"
+        )));
+    }
+    match query.text_or_empty("fromSrc") {
+        "-" => {}
+        "" => return Err(Failure::invalid("one of fromImage and fromSrc is required")),
+        source => {
+            return Err(Failure::unsupported(format!(
+                "cannot import {source}: importing from a URL is not supported; download it and \
+                 import the file"
+            )));
+        }
+    }
+    let draft = ImageDraft {
+        reference: reference(query.text_or_empty("repo"), query.text_or_empty("tag")),
+        message: query.text_or_empty("message").to_owned(),
+        author: String::new(),
+        changes: query.all("changes").map(str::to_owned).collect(),
+        platform: query.text_or_empty("platform").to_owned(),
+    };
+    let id = call.engine.images.import(draft, into_engine(call.body)).await?;
+    reply::json(&ProgressLine { status: id.to_string(), ..ProgressLine::default() })
+}
+
+/// `POST /images/load`.
+pub(crate) async fn load(call: Call) -> Reply {
+    let quiet = call.query.flag_or("quiet", true);
+    let mut progress = call.engine.images.load(into_engine(call.body), quiet).await?;
+    // While nothing was answered, a failure can still be told by the status.
+    let first = match progress.recv().await {
+        Some(Err(error)) => return Err(error.into()),
+        first => first,
+    };
+    let (chunks, response) = reply::stream(JSON);
+    tokio::spawn(send_progress(first, progress, chunks));
+    Ok(response)
+}
+
+type Progress = Result<LoadProgress, EngineError>;
+
+async fn send_progress(
+    first: Option<Progress>,
+    mut rest: mpsc::Receiver<Progress>,
+    chunks: Chunks,
+) {
+    let mut next = first;
+    while let Some(item) = next {
+        let Ok(line) = reply::json_line(&progress_line(item)) else { return };
+        // A client that left must not stop what was begun.
+        let _ = chunks.send(line).await;
+        next = rest.recv().await;
+    }
+}
+
+fn progress_line(item: Progress) -> ProgressLine {
+    match item {
+        Ok(LoadProgress::Layer { id, current, total }) => ProgressLine {
+            status: "Loading layer".to_owned(),
+            progress_detail: Some(ProgressDetail {
+                current: i64::try_from(current).unwrap_or(i64::MAX),
+                total: i64::try_from(total).unwrap_or(i64::MAX),
+                units: String::new(),
+            }),
+            id: id.trim_start_matches("sha256:").chars().take(12).collect(),
+            ..ProgressLine::default()
+        },
+        Ok(LoadProgress::Loaded { reference }) => {
+            let what = if reference.starts_with("sha256:") { "image ID" } else { "image" };
+            let stream = format!("Loaded {what}: {reference}\n");
+            ProgressLine { stream, ..ProgressLine::default() }
+        }
+        Err(error) => {
+            let message = describe(&error);
+            ProgressLine {
+                error: message.clone(),
+                error_detail: Some(ErrorDetail { code: 0, message }),
+                ..ProgressLine::default()
+            }
+        }
+    }
+}
+
+/// `GET /images/get` and `GET /images/{name}/get`.
+pub(crate) async fn save(call: Call) -> Reply {
+    let names: Vec<String> = if call.target.is_empty() {
+        call.query.all("names").map(str::to_owned).collect()
+    } else {
+        vec![call.target]
+    };
+    if names.is_empty() {
+        return Err(Failure::invalid("no image names were given"));
+    }
+    Ok(reply::archive(call.engine.images.save(&names).await?))
+}
+
+/// `POST /images/prune`.
+pub(crate) async fn prune(call: Call) -> Reply {
+    let filters = Filters::parse(&call.query, &["dangling", "until", "label", "label!"])?;
+    let dangling = filters.flag("dangling")?.unwrap_or(true);
+    let until = until(&filters)?;
+    let keep = |view: &ImageView| {
+        until.is_some_and(|until| view.created >= Some(until))
+            || !filters.labels(&view.config.labels)
+    };
+    let (removed, space_reclaimed) = call.engine.images.prune(dangling, &keep).await?;
+    let images_deleted = null_if_empty(removed.into_iter().map(image::removed).collect());
+    reply::json(&ImagesPruneReport { images_deleted, space_reclaimed })
+}
+
+/// `POST /commit`.
+pub(crate) async fn commit(mut call: Call) -> Reply {
+    let config: Option<ContainerConfig> = call.optional_json().await?;
+    let query = &call.query;
+    let container = query
+        .text("container")
+        .ok_or_else(|| Failure::invalid("bad parameter: container cannot be empty"))?;
+    let draft = ImageDraft {
+        reference: reference(query.text_or_empty("repo"), query.text_or_empty("tag")),
+        message: query.text_or_empty("comment").to_owned(),
+        author: query.text_or_empty("author").to_owned(),
+        changes: query.all("changes").flat_map(str::lines).map(str::to_owned).collect(),
+        platform: String::new(),
+    };
+    // The command line sends an empty configuration: the container's own stays.
+    let config = config.filter(|config| *config != ContainerConfig::default());
+    let config = config.map(config::image_from_wire).transpose()?;
+    let pause = query.flag_or("pause", true);
+    let id = call.engine.containers.commit(container, pause, draft, config).await?;
+    reply::json_status(StatusCode::CREATED, &IdResponse { id: id.to_string() })
+}

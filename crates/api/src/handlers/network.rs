@@ -1,0 +1,99 @@
+//! Networks.
+
+use hyper::StatusCode;
+use model::network::NetworkView;
+use wire::docker::network::{
+    NetworkConnectBody, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody,
+    NetworksPruneReport,
+};
+
+use super::until;
+use crate::call::Call;
+use crate::convert::{endpoint, network, null_if_empty};
+use crate::failure::Failure;
+use crate::filters::Filters;
+use crate::reply::{self, Reply};
+
+/// Networks that the engine makes itself.
+const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
+
+/// `GET /networks`.
+pub(crate) async fn list(call: Call) -> Reply {
+    const FILTERS: [&str; 8] =
+        ["driver", "id", "label", "label!", "name", "scope", "type", "dangling"];
+    let filters = Filters::parse(&call.query, &FILTERS)?;
+    if let Some(kind) = filters.values("type").iter().find(|t| *t != "custom" && *t != "builtin") {
+        return Err(Failure::invalid(format!("invalid filter: 'type'='{kind}'")));
+    }
+    let dangling = filters.flag("dangling")?;
+    let wants = |view: &&NetworkView| {
+        let spec = &view.spec;
+        let kind = if PREDEFINED.contains(&spec.name.as_str()) { "builtin" } else { "custom" };
+        let unused = view.endpoints.is_empty() && kind == "custom";
+        filters.any("driver", |driver| driver == spec.driver.name())
+            && filters.any("id", |id| spec.id.to_string().starts_with(id))
+            && filters.any("name", |name| spec.name.contains(name))
+            && filters.any("scope", |scope| scope == "local")
+            && filters.any("type", |wanted| wanted == kind)
+            && filters.labels(&spec.labels)
+            && dangling.is_none_or(|dangling| dangling == unused)
+    };
+    let networks = call.engine.networks.list();
+    let containers = !call.version.at_least(52);
+    let line = |view: &NetworkView| {
+        let mut shown = network::to_wire(view, containers);
+        // Old clients find the field, always empty, in the list.
+        shown.containers.iter_mut().for_each(std::collections::BTreeMap::clear);
+        shown
+    };
+    reply::json(&networks.iter().filter(wants).map(line).collect::<Vec<_>>())
+}
+
+/// `POST /networks/create`.
+pub(crate) async fn create(mut call: Call) -> Reply {
+    let body: NetworkCreateBody = call.json().await?;
+    let (id, warning) = call.engine.networks.create(network::from_wire(body)?).await?;
+    let id = id.to_string();
+    reply::json_status(StatusCode::CREATED, &NetworkCreateResponse { id, warning })
+}
+
+/// `GET /networks/{id}`.
+pub(crate) async fn inspect(call: Call) -> Reply {
+    if call.query.text("scope").is_some_and(|scope| scope != "local") {
+        let message = format!("network {} not found", call.target);
+        return Err(Failure::new(StatusCode::NOT_FOUND, message));
+    }
+    reply::json(&network::to_wire(&call.engine.networks.view(&call.target)?, true))
+}
+
+/// `DELETE /networks/{id}`.
+pub(crate) async fn remove(call: Call) -> Reply {
+    call.engine.networks.remove(&call.target).await?;
+    reply::no_content()
+}
+
+/// `POST /networks/{id}/connect`.
+pub(crate) async fn connect(mut call: Call) -> Reply {
+    let body: NetworkConnectBody = call.json().await?;
+    let draft = endpoint::from_wire(body.endpoint_config.unwrap_or_default())?;
+    call.engine.networks.connect(&call.target, &body.container, draft).await?;
+    reply::empty(StatusCode::OK)
+}
+
+/// `POST /networks/{id}/disconnect`.
+pub(crate) async fn disconnect(mut call: Call) -> Reply {
+    let body: NetworkDisconnectBody = call.json().await?;
+    call.engine.networks.disconnect(&call.target, &body.container, body.force).await?;
+    reply::empty(StatusCode::OK)
+}
+
+/// `POST /networks/prune`.
+pub(crate) async fn prune(call: Call) -> Reply {
+    let filters = Filters::parse(&call.query, &["until", "label", "label!"])?;
+    let until = until(&filters)?;
+    let keep = |view: &NetworkView| {
+        until.is_some_and(|until| view.spec.created >= until) || !filters.labels(&view.spec.labels)
+    };
+    let names = call.engine.networks.prune(&keep).await?;
+    reply::json(&NetworksPruneReport { networks_deleted: null_if_empty(names) })
+}

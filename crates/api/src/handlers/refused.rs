@@ -1,0 +1,67 @@
+//! Operations that this version does not have. Each refusal says why, in Docker's words where
+//! Docker has them, so that clients show something that helps.
+
+use hyper::StatusCode;
+
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::reply::Reply;
+
+/// What only a swarm manager answers.
+pub(crate) async fn swarm(_call: Call) -> Reply {
+    Err(Failure::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to \
+         connect this node to swarm and try again.",
+    ))
+}
+
+/// What only a member of a swarm can do.
+pub(crate) async fn swarm_absent(_call: Call) -> Reply {
+    Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "This node is not part of a swarm"))
+}
+
+/// Making or joining a swarm.
+pub(crate) async fn swarm_setup(_call: Call) -> Reply {
+    Err(Failure::unsupported("swarm mode is not supported by this version"))
+}
+
+/// Whatever needs a registry.
+pub(crate) async fn registry(_call: Call) -> Reply {
+    Err(Failure::unsupported(
+        "talking to registries is not supported by this version; bring images in with load or \
+         import, and out with save",
+    ))
+}
+
+/// Checking credentials.
+pub(crate) async fn auth(_call: Call) -> Reply {
+    Err(Failure::unsupported(
+        "logging in to registries is not supported by this version; no credentials were stored",
+    ))
+}
+
+/// Building.
+pub(crate) async fn build(_call: Call) -> Reply {
+    Err(Failure::unsupported(
+        "building images is not supported by this version; use import or commit",
+    ))
+}
+
+/// Attaching by WebSocket.
+pub(crate) async fn websocket(_call: Call) -> Reply {
+    Err(Failure::unsupported(
+        "attaching by WebSocket is not supported by this version; use POST /containers/{id}/attach",
+    ))
+}
+
+/// Installing plugins.
+pub(crate) async fn plugin(_call: Call) -> Reply {
+    Err(Failure::unsupported("plugins are not supported by this version"))
+}
+
+/// A plugin by name: there are none.
+pub(crate) async fn no_such_plugin(call: Call) -> Reply {
+    let message = format!("plugin \"{}\" not found", call.target);
+    Err(Failure::new(StatusCode::NOT_FOUND, message))
+}

@@ -1,0 +1,66 @@
+//! The engine about itself.
+
+use hyper::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
+use wire::docker::system::BuildCachePruneReport;
+
+use crate::call::Call;
+use crate::clock;
+use crate::convert::system::{self, Kinds};
+use crate::failure::Failure;
+use crate::reply::{self, Reply};
+
+/// `GET /_ping` and `HEAD /_ping`.
+pub(crate) async fn ping(_call: Call) -> Reply {
+    let mut response = reply::text("OK")?;
+    let headers = response.headers_mut();
+    for (name, value) in [("builder-version", "2"), ("swarm", "inactive")] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+/// `GET /version`.
+pub(crate) async fn version(call: Call) -> Reply {
+    reply::json(&system::version(&call.engine.system.view()))
+}
+
+/// `GET /info`.
+pub(crate) async fn info(call: Call) -> Reply {
+    reply::json(&system::info(call.engine.system.view()))
+}
+
+/// `GET /system/df`.
+pub(crate) async fn disk_usage(call: Call) -> Reply {
+    let asked: Vec<&str> = call.query.all("type").collect();
+    let known = ["container", "image", "volume", "build-cache"];
+    if let Some(kind) = asked.iter().find(|kind| !known.contains(kind)) {
+        return Err(Failure::invalid(format!("unknown object type: {kind}")));
+    }
+    let wants = |kind: &str| asked.is_empty() || asked.contains(&kind);
+    let kinds = Kinds {
+        images: wants("image"),
+        containers: wants("container"),
+        volumes: wants("volume"),
+        build_cache: wants("build-cache"),
+    };
+    let usage = call.engine.system.disk_usage().await?;
+    let now = clock::now();
+    if call.version.at_least(52) {
+        let verbose = call.query.flag("verbose");
+        reply::json(&system::disk_usage(&usage, kinds, (verbose, now), call.version))
+    } else {
+        reply::json(&system::legacy_disk_usage(&usage, kinds, now, call.version))
+    }
+}
+
+/// `POST /build/prune`: without a builder there is no cache, and nothing to free.
+pub(crate) async fn build_prune(_call: Call) -> Reply {
+    reply::json(&BuildCachePruneReport::default())
+}
+
+/// `GET /plugins`: there are none.
+pub(crate) async fn plugins(_call: Call) -> Reply {
+    reply::json(&Vec::<serde_json::Value>::new())
+}

@@ -1,0 +1,130 @@
+//! Which operation a request is for: a table of methods and path patterns, searched in order. Knows
+//! no operation; the table is in [`crate::routes`].
+
+use std::pin::Pin;
+
+use hyper::Method;
+use wire::docker::ApiVersion;
+
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::query::decode;
+use crate::reply::Reply;
+
+/// How an operation is served.
+pub(crate) type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// What this build does with an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coverage {
+    /// It works.
+    Done,
+    /// It is refused with a reason.
+    Refused,
+}
+
+/// One operation.
+pub(crate) struct Route {
+    /// Its method.
+    pub method: Method,
+    /// Its path; one `{id}` stands for one segment, one `{name}` for one or more.
+    pub path: &'static str,
+    /// Whether it works.
+    pub coverage: Coverage,
+    /// What serves it.
+    pub handler: Handler,
+}
+
+/// The operation for a request and the path's variable, decoded.
+pub(crate) fn find<'t>(
+    table: &'t [Route],
+    method: &Method,
+    path: &str,
+) -> Result<(&'t Route, String), Failure> {
+    let mut candidates = table.iter().filter(|route| route.method == *method);
+    let found = candidates.find_map(|route| Some((route, capture(route.path, path)?)));
+    let (route, raw) = found.ok_or_else(Failure::page_not_found)?;
+    Ok((route, decode(raw, false)?))
+}
+
+/// What the pattern's variable stands for in `path`; empty without a variable.
+fn capture<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    let Some((prefix, rest)) = pattern.split_once('{') else {
+        return (pattern == path).then_some("");
+    };
+    let (variable, suffix) = rest.split_once('}')?;
+    let middle = path.strip_prefix(prefix)?.strip_suffix(suffix)?;
+    let many = variable == "name";
+    (!middle.is_empty() && (many || !middle.contains('/'))).then_some(middle)
+}
+
+/// Takes the version off a path: `/v1.43/info` is `/info` at 1.43. Without one, the newest.
+pub(crate) fn split_version(path: &str) -> Result<(ApiVersion, &str), Failure> {
+    let versioned = path.strip_prefix("/v").and_then(|rest| {
+        let end = rest.find('/')?;
+        let number = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+        (end > 0 && rest[..end].bytes().all(number)).then(|| rest.split_at(end))
+    });
+    let Some((text, rest)) = versioned else { return Ok((ApiVersion::MAX, path)) };
+    let version: ApiVersion =
+        text.parse().map_err(|_| Failure::invalid(format!("invalid API version: {text}")))?;
+    if version < ApiVersion::MIN {
+        return Err(Failure::invalid(format!(
+            "client version {version} is too old. Minimum supported API version is {}, please \
+             upgrade your client to a newer version",
+            ApiVersion::MIN
+        )));
+    }
+    if version > ApiVersion::MAX {
+        return Err(Failure::invalid(format!(
+            "client version {version} is too new. Maximum supported API version is {}",
+            ApiVersion::MAX
+        )));
+    }
+    Ok((version, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_stand_for_segments() {
+        for (pattern, path, want) in [
+            ("/info", "/info", Some("")),
+            ("/info", "/info/", None),
+            ("/containers/{id}/json", "/containers/abc/json", Some("abc")),
+            ("/containers/{id}/json", "/containers//json", None),
+            ("/containers/{id}/json", "/containers/a/b/json", None),
+            ("/containers/{id}", "/containers/abc", Some("abc")),
+            ("/containers/{id}", "/containers/abc/json", None),
+            ("/images/{name}/json", "/images/a/b/c:d/json", Some("a/b/c:d")),
+            ("/images/{name}/json", "/images/json", None),
+            ("/images/{name}", "/images/host:5000/a", Some("host:5000/a")),
+        ] {
+            assert_eq!(capture(pattern, path), want, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn versions_are_taken_off_and_gated() {
+        let v = ApiVersion::new;
+        assert_eq!(split_version("/v1.43/info").unwrap(), (v(1, 43), "/info"));
+        assert_eq!(split_version("/info").unwrap(), (ApiVersion::MAX, "/info"));
+        assert_eq!(split_version("/version").unwrap(), (ApiVersion::MAX, "/version"));
+        assert_eq!(split_version("/volumes/x").unwrap(), (ApiVersion::MAX, "/volumes/x"));
+        for (path, text) in [
+            (
+                "/v1.23/info",
+                "client version 1.23 is too old. Minimum supported API version is 1.24",
+            ),
+            ("/v1.99/info", "client version 1.99 is too new. Maximum supported API version is"),
+            ("/v1/info", "invalid API version: 1"),
+            ("/v1.2.3/info", "invalid API version: 1.2.3"),
+        ] {
+            let failure = split_version(path).unwrap_err();
+            assert!(failure.message.starts_with(text), "{failure}");
+            assert_eq!(failure.status, 400);
+        }
+    }
+}

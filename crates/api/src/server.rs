@@ -1,0 +1,288 @@
+//! Listeners, connections and their limits; the headers of every answer. Knows no operation.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::Engine;
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderValue, SERVER};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use wire::docker::ApiVersion;
+
+use crate::body::ReplyBody;
+use crate::call::{Call, Peer, check_framing, wants_upgrade};
+use crate::query::Query;
+use crate::reply::{self, Reply};
+use crate::{router, routes};
+
+/// How many clients may be connected; the next ones wait. Attached clients do not count: their
+/// sockets were given away.
+const MAX_CONNECTIONS: usize = 4096;
+/// How long a client may take to send a request's head, or stay idle between two requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+/// The largest head of a request.
+const MAX_HEAD_BYTES: usize = 256 << 10;
+/// How long running requests may go on after shutdown was asked for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause after a failed accept, which is usually a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Resolves when the server shall end.
+pub type Shutdown = watch::Receiver<bool>;
+
+/// Where clients connect.
+#[derive(Debug)]
+pub enum Listener {
+    /// A path socket; the file's mode is the access control.
+    Unix(UnixListener),
+    /// TCP **without** TLS and without any authentication: whoever connects is root.
+    TcpWithoutTls(TcpListener),
+}
+
+/// The server could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another process answers on the socket.
+    #[error("listen on {}: another daemon is serving it", .0.display())]
+    InUse(PathBuf),
+    /// Something else than a socket is in the way.
+    #[error("listen on {}: it exists and is not a socket", .0.display())]
+    NotASocket(PathBuf),
+    /// A system call failed.
+    #[error("listen on {at}: {source}")]
+    Io {
+        /// Path or address.
+        at: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Listener {
+    /// Binds a path socket of mode 0660 owned by `group`, replacing one that nobody serves.
+    ///
+    /// # Errors
+    /// The path is served, is not a socket, or cannot be made.
+    pub async fn bind_unix(path: &Path, group: Option<u32>) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Io { at: path.display().to_string(), source };
+        match std::fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+            Ok(meta) if !meta.file_type().is_socket() => {
+                return Err(ServeError::NotASocket(path.to_owned()));
+            }
+            Ok(_) if UnixStream::connect(path).await.is_ok() => {
+                return Err(ServeError::InUse(path.to_owned()));
+            }
+            Ok(_) => std::fs::remove_file(path).map_err(failed)?,
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        std::os::unix::fs::chown(path, None, group).map_err(failed)?;
+        let mode = std::fs::Permissions::from_mode(0o660);
+        std::fs::set_permissions(path, mode).map_err(failed)?;
+        Ok(Self::Unix(listener))
+    }
+
+    /// Binds a TCP address for clients without TLS and without authentication. The caller has made
+    /// sure that the administrator asked for exactly that.
+    ///
+    /// # Errors
+    /// The address is no address, or is in use.
+    pub async fn bind_tcp_without_tls(address: &str) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Io { at: address.to_owned(), source };
+        TcpListener::bind(address).await.map(Self::TcpWithoutTls).map_err(failed)
+    }
+}
+
+/// Serves the Engine API on `listeners` until `shutdown` turns true, then lets running requests
+/// end for a short while.
+pub async fn serve(engine: Engine, listeners: Vec<Listener>, shutdown: Shutdown) {
+    run(Api { engine }, listeners, shutdown).await;
+}
+
+/// What answers requests.
+pub(crate) trait App: Clone + Send + Sync + 'static {
+    /// Answers one.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<ReplyBody>> + Send;
+}
+
+/// Accepts and serves connections.
+pub(crate) async fn run<A: App>(app: A, listeners: Vec<Listener>, mut shutdown: Shutdown) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut loops = JoinSet::new();
+    for listener in listeners {
+        loops.spawn(accept(app.clone(), listener, Arc::clone(&slots), shutdown.clone()));
+    }
+    ended_by(&mut shutdown).await;
+    while loops.join_next().await.is_some() {}
+}
+
+async fn accept<A: App>(app: A, listener: Listener, slots: Arc<Semaphore>, mut shutdown: Shutdown) {
+    let mut connections = JoinSet::new();
+    let shutdown_of_connections = shutdown.clone();
+    loop {
+        let next = async {
+            // The semaphore is never closed.
+            let slot = Arc::clone(&slots).acquire_owned().await.ok();
+            (slot, listener.connection().await)
+        };
+        tokio::select! {
+            () = ended_by(&mut shutdown) => break,
+            Some(_ended) = connections.join_next() => {}
+            (slot, accepted) = next => match accepted {
+                Ok((socket, peer)) => {
+                    let (app, shutdown) = (app.clone(), shutdown_of_connections.clone());
+                    connections.spawn(async move {
+                        let _slot = slot;
+                        match socket {
+                            Socket::Unix(io) => converse(app, io, peer, shutdown).await,
+                            Socket::Tcp(io) => converse(app, io, peer, shutdown).await,
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept a client");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    let drain = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, drain).await;
+}
+
+/// Returns when the end was asked for; a sender that was dropped has asked for it as well.
+async fn ended_by(shutdown: &mut Shutdown) {
+    let _ = shutdown.wait_for(|end| *end).await;
+}
+
+enum Socket {
+    Unix(TokioIo<UnixStream>),
+    Tcp(TokioIo<tokio::net::TcpStream>),
+}
+
+impl Listener {
+    async fn connection(&self) -> io::Result<(Socket, Peer)> {
+        match self {
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let credentials = stream.peer_cred()?;
+                let peer = (credentials.uid(), credentials.gid(), credentials.pid());
+                let peer = Peer { credentials: Some(peer) };
+                Ok((Socket::Unix(TokioIo::new(stream)), peer))
+            }
+            Self::TcpWithoutTls(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Socket::Tcp(TokioIo::new(stream)), Peer::default()))
+            }
+        }
+    }
+}
+
+/// Serves the requests of one connection.
+async fn converse<A, I>(app: A, io: I, peer: Peer, mut shutdown: Shutdown)
+where
+    A: App,
+    I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let app = app.clone();
+        request.extensions_mut().insert(peer);
+        async move { Ok::<_, Infallible>(app.answer(request).await) }
+    });
+    let connection = http1::Builder::new()
+        // `docker run -i` ends its input before it has read the output.
+        .half_close(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(io, service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = ended_by(&mut shutdown) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+/// The Engine API over an engine.
+#[derive(Clone)]
+struct Api {
+    engine: Engine,
+}
+
+impl App for Api {
+    async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let mut response = match self.dispatch(request).await {
+            Ok(response) => response,
+            Err(failure) => {
+                if failure.status.is_server_error() {
+                    tracing::error!(%method, path, error = %failure, "request failed");
+                } else {
+                    tracing::debug!(%method, path, error = %failure, "request refused");
+                }
+                reply::failure(failure)
+            }
+        };
+        add_headers(response.headers_mut());
+        response
+    }
+}
+
+impl Api {
+    async fn dispatch(&self, mut request: Request<Incoming>) -> Reply {
+        check_framing(request.headers())?;
+        let path = request.uri().path().to_owned();
+        let (version, path) = router::split_version(&path)?;
+        let (route, target) = router::find(&routes::TABLE, request.method(), path)?;
+        tracing::debug!(
+            method = %route.method,
+            path = route.path,
+            coverage = ?route.coverage,
+            peer = ?request.extensions().get::<Peer>(),
+            "request"
+        );
+        let query = Query::parse(request.uri().query().unwrap_or_default())?;
+        let upgrade = wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        let (head, body) = request.into_parts();
+        let engine = self.engine.clone();
+        let headers = head.headers;
+        let call = Call { engine, version, target, query, headers, body, upgrade };
+        (route.handler)(call).await
+    }
+}
+
+/// What every answer says: clients negotiate by it.
+pub(crate) fn add_headers(headers: &mut HeaderMap) {
+    const SERVER_NAME: &str = concat!("Estiba/", env!("CARGO_PKG_VERSION"), " (linux)");
+    // Digits and a dot are a valid header value.
+    if let Ok(version) = HeaderValue::from_str(&ApiVersion::MAX.to_string()) {
+        headers.insert("api-version", version);
+    }
+    headers.insert("docker-experimental", HeaderValue::from_static("false"));
+    headers.insert("ostype", HeaderValue::from_static("linux"));
+    headers.insert(SERVER, HeaderValue::from_static(SERVER_NAME));
+}
