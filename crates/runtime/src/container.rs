@@ -1,34 +1,39 @@
 //! Creating a container and letting it go: the parent's side of the first process.
+//!
+//! ```text
+//!  parent                                   child
+//!  plan, clone3 ──────────────────────────▶ (waits)
+//!  id maps ───────────── Mapped ──────────▶ becomes root, makes proc, sys, devpts, …
+//!  limits, control group, root, binds
+//!        ─────────────── Supplies + fds ──▶ attaches, masks, pivots, finds the command
+//!        ◀────────────── Prepared + tty ──  (waits at the gate)
+//!  start ─────────────── Start ───────────▶ gives up privileges, loads the filter
+//!        ◀────────────── Executing, EOF ──  is the command
+//! ```
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Hierarchy};
 use crate::error::LaunchError;
+use crate::init::message::{Message, Tag};
 use crate::launch::Launch;
-use std::os::fd::OwnedFd;
+use crate::plan::step::{InitPlan, Slot};
+use crate::plan::{Maps, Plan, StdioKind};
+use crate::rootfs::{Mapped, Supplier};
+use crate::{facts, init, plan};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use wire::oci::runtime::Resources;
 
-/// Where the three standard descriptors of a process lead.
-#[derive(Debug)]
-pub enum Stdio {
-    /// All to the null device.
-    Null,
-    /// The given descriptors.
-    Fds {
-        /// Descriptor 0.
-        stdin: OwnedFd,
-        /// Descriptor 1.
-        stdout: OwnedFd,
-        /// Descriptor 2.
-        stderr: OwnedFd,
-    },
-    /// A pseudo-terminal of the container's own devpts; its master side is given back.
-    Terminal {
-        /// Rows and columns to begin with.
-        size: Option<(u16, u16)>,
-    },
-}
+mod channel;
+mod stdio;
+
+pub(crate) use channel::{Doomed, await_end, await_execution, await_prepared};
+pub use stdio::Stdio;
+pub(crate) use stdio::slots;
 
 /// A container whose first process exists, is completely prepared and waits to be let go.
 ///
-/// Dropping it without [`Created::start`] is [`Created::abort`] without waiting.
+/// Dropping it without [`Created::start`] kills the process.
 #[derive(Debug)]
 pub struct Created {
     /// Process id as the caller sees it.
@@ -41,6 +46,10 @@ pub struct Created {
     pub cgroup: Cgroup,
     /// What could not be done and does not matter enough to fail; for people to read.
     pub warnings: Vec<String>,
+    doomed: Doomed,
+    channel: OwnedFd,
+    plan: InitPlan,
+    launch: Box<Launch>,
 }
 
 /// A container whose command runs.
@@ -52,6 +61,7 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// The control group.
     pub cgroup: Cgroup,
+    pub(crate) launch: Box<Launch>,
 }
 
 /// Makes the container: namespaces, ids, mounts, control group. Its process waits just before
@@ -60,8 +70,193 @@ pub struct Running {
 /// # Errors
 /// [`LaunchError`]; nothing is left behind.
 pub fn create(launch: &Launch, stdio: Stdio) -> Result<Created, LaunchError> {
-    let _ = (launch, stdio);
-    Err(LaunchError::runtime("create container: being built"))
+    create_behind(launch, stdio, None)
+}
+
+/// As [`create`]; the process waits for a connection to `gate`, a listening socket that keeps
+/// messages apart, so that another process can start it: see [`start_through`].
+///
+/// # Errors
+/// As [`create`].
+pub fn create_behind(
+    launch: &Launch,
+    stdio: Stdio,
+    gate: Option<OwnedFd>,
+) -> Result<Created, LaunchError> {
+    if launch.version != crate::launch::VERSION {
+        let version = launch.version;
+        return Err(LaunchError::invalid(format!("launch of version {version} is not known")));
+    }
+    // Nobody in the container may trace the child or look at its memory, which is ours.
+    sys::process::set_dumpable(false).map_err(|e| LaunchError::at("become undumpable", e))?;
+    let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
+    let facts = facts::of_launch(launch, &hierarchy)?;
+    let plan = plan::plan(launch, &facts, stdio.kind())?;
+    let (channel, theirs) = sys::socket::message_pair()
+        .map_err(|errno| LaunchError::at("make a socket pair", errno))?;
+    let owner = plan.maps.as_ref().map_or(Some(plan.uid), |maps| maps.host_uid(plan.uid));
+    let mut slots = slots(stdio, owner)?;
+    slots.put(Slot::CHANNEL, theirs);
+    if let Some(gate) = gate {
+        slots.put(Slot::GATE, gate);
+    }
+    if launch.init {
+        let program = sys::memfd::sealed_own_program(c"estiba-runtime");
+        let program = program.map_err(|e| LaunchError::at("seal the built-in init", e))?;
+        slots.put(Slot::INIT_PROGRAM, program);
+    }
+    let child = clone_child(&plan, slots)?;
+    let mut doomed = Doomed::new(child.pidfd.as_fd())?;
+    let mut prepared = Preparation { launch, plan: &plan, channel: channel.as_fd(), pid: child.pid };
+    let (cgroup, warnings) = prepared.run(&hierarchy, &facts.cgroup_path, &mut doomed)?;
+    let console = await_prepared(channel.as_fd(), &plan.init, child.pidfd.as_fd())?;
+    Ok(Created {
+        pid: child.pid,
+        pidfd: child.pidfd,
+        console,
+        cgroup,
+        warnings,
+        doomed,
+        channel,
+        plan: plan.init,
+        launch: Box::new(launch.clone()),
+    })
+}
+
+fn clone_child(plan: &Plan, slots: init::Slots) -> Result<sys::clone::Child, LaunchError> {
+    let mut inside = Vec::with_capacity(plan.joins.len());
+    for join in &plan.joins {
+        let failed = |errno| {
+            LaunchError::at(format!("join {} namespace {}", join.name, join.path.display()), errno)
+        };
+        let namespace = sys::netns::open(&join.path).map_err(|error| failed(error.errno))?;
+        let file = if join.kind == sys::clone::ns::PID { "pid" } else { join.name };
+        let entered = sys::netns::enter_kind(namespace.as_fd(), join.kind, file);
+        inside.push(entered.map_err(|error| failed(error.errno))?);
+    }
+    let made = match &plan.userns {
+        None => sys::clone::clone3(plan.clone, || init::run(&plan.init, slots)),
+        Some(join) => {
+            let userns = sys::netns::open(&join.path)
+                .map_err(|error| LaunchError::at("open the user namespace", error.errno))?;
+            channel::clone_inside(userns.as_fd(), plan.clone, || init::run(&plan.init, slots))
+        }
+    };
+    // The visited namespaces are left in reverse order.
+    while inside.pop().is_some() {}
+    made.map_err(|errno| LaunchError::at("make the container's process", errno))
+}
+
+/// What the parent does while the child prepares itself.
+struct Preparation<'a> {
+    launch: &'a Launch,
+    plan: &'a Plan,
+    channel: BorrowedFd<'a>,
+    pid: i32,
+}
+
+impl Preparation<'_> {
+    fn run(
+        &mut self,
+        hierarchy: &Hierarchy,
+        cgroup_path: &str,
+        doomed: &mut Doomed,
+    ) -> Result<(Cgroup, Vec<String>), LaunchError> {
+        let mapped = self.map()?;
+        if self.plan.maps.is_some() {
+            self.tell(Tag::Mapped, &[])?;
+        }
+        let mut warnings = Vec::new();
+        let none = Resources::default();
+        let linux = self.launch.spec.linux.as_ref();
+        let resources = linux.and_then(|linux| linux.resources.as_ref()).unwrap_or(&none);
+        let cgroup = Cgroup::create(hierarchy, cgroup_path, resources).map_err(cgroup_error)?;
+        doomed.with_cgroup(&cgroup);
+        cgroup.join(self.pid).map_err(cgroup_error)?;
+        apply_limits(self.pid, &self.plan.rlimits, self.plan.oom_score_adj, &mut warnings)?;
+        let pid_join = self.plan.joins.iter().find(|join| join.kind == sys::clone::ns::PID);
+        let pid_namespace = pid_join.map(|join| sys::netns::open(&join.path)).transpose();
+        let pid_namespace = pid_namespace
+            .map_err(|error| LaunchError::at("open the pid namespace", error.errno))?;
+        let mut supplier =
+            Supplier { launch: self.launch, mapped, pid: self.pid, pid_namespace, warnings };
+        let supplies = supplier.make_all(&self.plan.supplies)?;
+        let fds: Vec<BorrowedFd<'_>> = supplies.iter().map(AsFd::as_fd).collect();
+        self.tell(Tag::Supplies, &fds)?;
+        Ok((cgroup, supplier.warnings))
+    }
+
+    fn tell(&self, tag: Tag, fds: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
+        match Message::of(tag).send(self.channel, fds) {
+            // The child is gone; why, it has said on its side of the channel.
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(LaunchError::at("talk to the container's process", errno)),
+        }
+    }
+
+    /// Writes the id maps, and opens the user namespace for mounts to be mapped by it.
+    fn map(&self) -> Result<Option<Mapped>, LaunchError> {
+        let proc = format!("/proc/{}", self.pid);
+        let open = || {
+            sys::netns::open(Path::new(&format!("{proc}/ns/user")))
+                .map_err(|error| LaunchError::at("open the user namespace", error.errno))
+        };
+        let maps = match (&self.plan.maps, &self.plan.userns) {
+            (Some(maps), _) => {
+                write_map(&format!("{proc}/uid_map"), &maps.uid)?;
+                write_map(&format!("{proc}/gid_map"), &maps.gid)?;
+                maps.clone()
+            }
+            (None, Some(_)) => Maps::read(Path::new(&proc))?,
+            (None, None) => return Ok(None),
+        };
+        let unmapped = || LaunchError::invalid("the user namespace does not map id 0");
+        let uid = maps.host_uid(0).ok_or_else(unmapped)?;
+        let gid = maps.host_gid(0).ok_or_else(unmapped)?;
+        Ok(Some(Mapped { userns: open()?, uid, gid, maps }))
+    }
+}
+
+fn write_map(path: &str, map: &[wire::oci::runtime::IdMapping]) -> Result<(), LaunchError> {
+    let mut text = String::new();
+    for line in map {
+        text.push_str(&format!("{} {} {}\n", line.container_id, line.host_id, line.size));
+    }
+    write_proc(path, text.as_bytes()).map_err(|errno| LaunchError::at(format!("write {path}"), errno))
+}
+
+pub(crate) fn write_proc(path: &str, value: &[u8]) -> rustix::io::Result<()> {
+    use rustix::fs::{Mode, OFlags};
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, value).map(drop)
+}
+
+/// Sets the limits of a process that is not yet let go.
+pub(crate) fn apply_limits(
+    pid: i32,
+    rlimits: &[(u32, u64, u64)],
+    oom_score_adj: Option<i32>,
+    warnings: &mut Vec<String>,
+) -> Result<(), LaunchError> {
+    for (resource, soft, hard) in rlimits {
+        sys::process::set_rlimit(pid, *resource, *soft, *hard).map_err(|errno| {
+            LaunchError::at(format!("set resource limit {resource} to {soft}:{hard}"), errno)
+        })?;
+    }
+    let Some(score) = oom_score_adj else { return Ok(()) };
+    match write_proc(&format!("/proc/{pid}/oom_score_adj"), score.to_string().as_bytes()) {
+        Ok(()) => Ok(()),
+        // Going below one's own score is a privilege that the runtime itself may lack.
+        Err(Errno::ACCESS | Errno::PERM) => {
+            warnings.push(format!("oom_score_adj {score} needs CAP_SYS_RESOURCE; left as it is"));
+            Ok(())
+        }
+        Err(errno) => Err(LaunchError::at(format!("set oom_score_adj to {score}"), errno)),
+    }
+}
+
+pub(crate) fn cgroup_error(error: crate::cgroup::CgroupError) -> LaunchError {
+    LaunchError::runtime(error.to_string())
 }
 
 impl Created {
@@ -69,10 +264,59 @@ impl Created {
     ///
     /// # Errors
     /// [`LaunchError`] when the command cannot be executed; the process is gone then.
-    pub fn start(self) -> Result<Running, LaunchError> {
-        Err(LaunchError::runtime("start container: being built"))
+    pub fn start(mut self) -> Result<Running, LaunchError> {
+        await_execution(self.channel.as_fd(), &self.plan, self.pidfd.as_fd())?;
+        self.doomed.pardon();
+        let Created { pid, pidfd, cgroup, launch, .. } = self;
+        Ok(Running { pid, pidfd, cgroup, launch })
+    }
+
+    /// Leaves the process waiting at its gate for somebody else to start it, and forgets it.
+    pub fn leave(mut self) {
+        self.doomed.pardon();
     }
 
     /// Kills the process, waits for it and removes the control group.
-    pub fn abort(self) {}
+    pub fn abort(self) {
+        drop(self);
+    }
+}
+
+impl Running {
+    /// A container that another process of this runtime created, by its process id.
+    ///
+    /// # Errors
+    /// [`LaunchError`] when the process or its control group is gone.
+    pub fn open(launch: Launch, pid: i32) -> Result<Self, LaunchError> {
+        let pidfd = sys::Pidfd::open(pid)
+            .map_err(|error| LaunchError::at(format!("open process {pid}"), error.errno))?;
+        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
+        let path = facts::cgroup_path(&launch);
+        let cgroup = Cgroup::open(&hierarchy, &path).map_err(cgroup_error)?;
+        Ok(Self { pid, pidfd: pidfd.into_fd(), cgroup, launch: Box::new(launch) })
+    }
+
+    /// What the container was launched from.
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+}
+
+/// Starts a container whose process waits behind a gate, over a connection to it. `launch` and
+/// `kind` are those of its creation.
+///
+/// # Errors
+/// As [`Created::start`].
+pub fn start_through(
+    connection: OwnedFd,
+    launch: &Launch,
+    kind: StdioKind,
+    pid: i32,
+) -> Result<(), LaunchError> {
+    let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
+    let facts = facts::of_launch(launch, &hierarchy)?;
+    let plan = plan::plan(launch, &facts, kind)?;
+    let pidfd = sys::Pidfd::open(pid)
+        .map_err(|error| LaunchError::at(format!("open process {pid}"), error.errno))?;
+    await_execution(connection.as_fd(), &plan.init, pidfd.as_fd())
 }

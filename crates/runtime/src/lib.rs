@@ -19,6 +19,8 @@ pub mod cgroup;
 pub mod container;
 pub mod error;
 pub mod exec;
+mod facts;
+mod failure;
 mod init;
 pub mod launch;
 pub mod monitor;

@@ -278,3 +278,33 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> rustix::io::
 pub fn kill(pidfd: BorrowedFd<'_>) -> rustix::io::Result<()> {
     rustix::process::pidfd_send_signal(pidfd, Signal::KILL)
 }
+
+/// Whether the working directory lies in the caller's root, getcwd(2): outside of it the kernel
+/// answers with a path that does not begin with a slash. Does not allocate.
+///
+/// # Errors
+/// As getcwd(2); `ENOENT` when the directory has been removed.
+pub fn cwd_is_in_root() -> rustix::io::Result<bool> {
+    let mut path = [0u8; 4097];
+    // SAFETY: the kernel writes at most the given number of bytes.
+    check(unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) })?;
+    Ok(path[0] == b'/')
+}
+
+/// Opens `/dev/null` for whichever of the descriptors 0, 1 and 2 are not open, so that no other
+/// file can come to lie there.
+///
+/// # Errors
+/// As open(2).
+pub fn ensure_stdio() -> rustix::io::Result<()> {
+    use rustix::fd::IntoRawFd;
+    use rustix::fs::{Mode, OFlags};
+    loop {
+        let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty())?;
+        if null.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        // It stays open on purpose: this is its place.
+        let _ = null.into_raw_fd();
+    }
+}

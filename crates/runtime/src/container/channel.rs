@@ -1,0 +1,156 @@
+//! The parent's end of the conversation with a child, and what becomes of a child that nobody
+//! wants any more.
+
+use crate::cgroup::Cgroup;
+use crate::error::LaunchError;
+use crate::failure::explain;
+use crate::init::message::{Message, Tag};
+use crate::plan::step::InitPlan;
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::Pidfd;
+
+/// A process that is killed, and whose control group is removed, unless it is pardoned.
+#[derive(Debug)]
+pub(crate) struct Doomed {
+    process: Option<Pidfd>,
+    cgroup: Option<Cgroup>,
+}
+
+impl Doomed {
+    pub(crate) fn new(pidfd: BorrowedFd<'_>) -> Result<Self, LaunchError> {
+        let pidfd = rustix::io::fcntl_dupfd_cloexec(pidfd, 3)
+            .map_err(|errno| LaunchError::at("keep the process", errno))?;
+        Ok(Self { process: Some(pidfd.into()), cgroup: None })
+    }
+
+    pub(crate) fn with_cgroup(&mut self, cgroup: &Cgroup) {
+        self.cgroup = Some(cgroup.clone());
+    }
+
+    pub(crate) fn pardon(&mut self) {
+        self.process = None;
+        self.cgroup = None;
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            // It may have ended by itself, or been waited for elsewhere.
+            let _ = sys::process::kill(process.as_fd());
+            let _ = process.wait();
+        }
+        if let Some(cgroup) = &self.cgroup {
+            // What stays is found by whoever lists control groups.
+            let _ = cgroup.delete();
+        }
+    }
+}
+
+/// Waits until the child is at its gate; gives the terminal's master that came along.
+pub(crate) fn await_prepared(
+    channel: BorrowedFd<'_>,
+    plan: &InitPlan,
+    pidfd: BorrowedFd<'_>,
+) -> Result<Option<OwnedFd>, LaunchError> {
+    let mut console = None;
+    match receive(channel, |fd| console = Some(fd))? {
+        Some(message) if message.tag == Tag::Prepared => Ok(console),
+        Some(message) if message.tag == Tag::Failed => Err(explain(plan, message)),
+        Some(_) => Err(LaunchError::runtime("the container's process talks out of turn")),
+        None => Err(ended(pidfd)),
+    }
+}
+
+/// Lets the child go and waits until it has become the command.
+pub(crate) fn await_execution(
+    channel: BorrowedFd<'_>,
+    plan: &InitPlan,
+    pidfd: BorrowedFd<'_>,
+) -> Result<(), LaunchError> {
+    match Message::of(Tag::Start).send(channel, &[]) {
+        Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+        Err(errno) => return Err(LaunchError::at("start the container's process", errno)),
+    }
+    await_end(channel, plan, pidfd)
+}
+
+/// Waits until the child has become the command, without letting it go first.
+pub(crate) fn await_end(
+    channel: BorrowedFd<'_>,
+    plan: &InitPlan,
+    pidfd: BorrowedFd<'_>,
+) -> Result<(), LaunchError> {
+    let mut executing = false;
+    loop {
+        match receive(channel, drop)? {
+            Some(message) if message.tag == Tag::Failed => return Err(explain(plan, message)),
+            Some(message) if message.tag == Tag::Executing => executing = true,
+            Some(_) => return Err(LaunchError::runtime("the process talks out of turn")),
+            // The channel closes at exec.
+            None if executing => return Ok(()),
+            None => return Err(ended(pidfd)),
+        }
+    }
+}
+
+fn receive(
+    channel: BorrowedFd<'_>,
+    take: impl FnMut(OwnedFd),
+) -> Result<Option<Message>, LaunchError> {
+    Message::receive(channel, take)
+        .map_err(|errno| LaunchError::at("listen to the container's process", errno))
+}
+
+/// The child went without a word.
+fn ended(pidfd: BorrowedFd<'_>) -> LaunchError {
+    use rustix::process::{WaitId, WaitIdOptions};
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = rustix::process::waitid(WaitId::PidFd(pidfd), options);
+    let how = match status {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => format!("with status {code}"),
+            (_, Some(signal)) => format!("by signal {signal}"),
+            _ => "somehow".to_owned(),
+        },
+        _ => "without leaving a status".to_owned(),
+    };
+    LaunchError::runtime(format!("the container's process ended before its command ran, {how}"))
+}
+
+/// Makes a process in an existing user namespace and in new ones that belong to it: a first child
+/// goes there and makes the second, a child of ours too, and ends.
+pub(crate) fn clone_inside(
+    userns: BorrowedFd<'_>,
+    namespaces: u64,
+    child: impl FnOnce() -> i32,
+) -> rustix::io::Result<sys::clone::Child> {
+    let (ours, theirs) = sys::socket::message_pair()?;
+    let ours_too = ours.as_fd();
+    let first = sys::clone::clone3(0, || {
+        let made = sys::mount::setns(userns, sys::clone::ns::USER)
+            .and_then(|()| sys::clone::clone3(namespaces | sys::clone::CLONE_PARENT, child));
+        let said = match made {
+            Ok(second) => {
+                // In the pid namespace of the caller, which this process never left.
+                let message = Message { errno: second.pid, ..Message::of(Tag::Prepared) };
+                message.send(theirs.as_fd(), &[second.pidfd.as_fd()])
+            }
+            Err(errno) => Message { errno: errno.raw_os_error(), ..Message::of(Tag::Failed) }
+                .send(theirs.as_fd(), &[]),
+        };
+        let _ = ours_too;
+        i32::from(said.is_err())
+    })?;
+    let mut pidfd = None;
+    let message = Message::receive(ours.as_fd(), |fd| pidfd = Some(fd));
+    let _ = Pidfd::from(first.pidfd).wait();
+    match (message?, pidfd) {
+        (Some(message), Some(pidfd)) if message.tag == Tag::Prepared => {
+            Ok(sys::clone::Child { pid: message.errno, pidfd })
+        }
+        (Some(message), _) => Err(Errno::from_raw_os_error(message.errno)),
+        (None, _) => Err(Errno::CHILD),
+    }
+}

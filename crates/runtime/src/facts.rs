@@ -1,0 +1,223 @@
+//! Gathering what the planner must know: the only place that asks the host and reads the image
+//! before a container exists.
+
+use crate::caps::CapSet;
+use crate::cgroup::Hierarchy;
+use crate::error::LaunchError;
+use crate::launch::{Launch, Rootfs};
+use crate::plan::Facts;
+use crate::seccomp;
+use crate::user::{self, Accounts, User};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use sys::root::open_how;
+use sys::seccomp::{Insn, MAX_INSNS};
+use wire::oci::runtime::Linux;
+
+/// Facts for the container of `launch`.
+pub(crate) fn of_launch(launch: &Launch, hierarchy: &Hierarchy) -> Result<Facts, LaunchError> {
+    let linux = launch.spec.linux.as_ref();
+    let user = match &launch.user {
+        Some(user) => Some(resolve_in_layers(&launch.rootfs, user)?),
+        None => None,
+    };
+    let masks = linux.is_some_and(|linux| !linux.masked_paths.is_empty());
+    Ok(Facts {
+        cgroups: Some(hierarchy.mount_plan()),
+        cgroup_path: cgroup_path(launch),
+        sensitive: if masks { throttle_counters() } else { Vec::new() },
+        initramfs: root_is_initramfs(),
+        ..common(launch, user)?
+    })
+}
+
+/// Facts for a process that joins the container of `launch`, whose root is `root`.
+pub(crate) fn of_exec(
+    launch: &Launch,
+    root: Option<BorrowedFd<'_>>,
+    user: Option<&str>,
+) -> Result<Facts, LaunchError> {
+    let user = match (user, root) {
+        (Some(user), Some(root)) => Some(user::resolve(root, user)?),
+        _ => None,
+    };
+    common(launch, user)
+}
+
+fn common(launch: &Launch, user: Option<User>) -> Result<Facts, LaunchError> {
+    let apparmor = Path::new("/sys/kernel/security/apparmor").exists();
+    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
+    let filter = filter(launch)?;
+    let bounding = CapSet::bounding().bits();
+    Ok(Facts { bounding, filter, user, apparmor, selinux, ..Facts::default() })
+}
+
+/// The control group of a container: what the specification says, or one by its id.
+pub(crate) fn cgroup_path(launch: &Launch) -> String {
+    let path = launch.spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str());
+    if path.is_empty() { format!("/estiba/{}", launch.id) } else { crate::plan::clean(path) }
+}
+
+fn filter(launch: &Launch) -> Result<Option<(Vec<Insn>, u32)>, LaunchError> {
+    let none = Linux::default();
+    let linux = launch.spec.linux.as_ref().unwrap_or(&none);
+    let invalid = |error: seccomp::SeccompError| LaunchError::invalid(error.to_string());
+    let profile = linux.seccomp.as_ref();
+    let flags = profile.map(seccomp::filter_flags).transpose().map_err(invalid)?.unwrap_or(0);
+    if let Some(path) = &launch.seccomp {
+        let program = read_program(path)?;
+        return Ok(Some((program, flags)));
+    }
+    let Some(profile) = profile else { return Ok(None) };
+    let program = seccomp::compile(profile, seccomp::Arch::NATIVE).map_err(invalid)?;
+    if program.notifies() || !profile.listener_path.is_empty() {
+        return Err(LaunchError::invalid("system calls cannot be handed to a listener"));
+    }
+    Ok(Some((program.instructions().to_vec(), flags)))
+}
+
+fn read_program(path: &Path) -> Result<Vec<Insn>, LaunchError> {
+    let what = || format!("read the system call filter {}", path.display());
+    let failed = |errno| LaunchError::at(what(), errno);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
+    let mut bytes = vec![0; MAX_INSNS * 8 + 1];
+    let mut length = 0;
+    loop {
+        match rustix::io::read(&file, &mut bytes[length..]).map_err(failed)? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    sys::seccomp::from_bytes(&bytes[..length])
+        .ok_or_else(|| LaunchError::invalid(format!("{}: it is not one", what())))
+}
+
+/// Counters of each processor that tell about its neighbours (law C2).
+fn throttle_counters() -> Vec<String> {
+    const CPUS: &str = "/sys/devices/system/cpu";
+    let first = format!("{CPUS}/cpu0/thermal_throttle");
+    if rustix::fs::access(&first, rustix::fs::Access::EXISTS).is_err() {
+        return Vec::new();
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(dir) = rustix::fs::open(CPUS, flags, Mode::empty()) else { return vec![first] };
+    let Ok(entries) = rustix::fs::Dir::read_from(&dir) else { return vec![first] };
+    let names = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name().to_str().ok()?;
+        let number = name.strip_prefix("cpu")?;
+        number.parse::<u32>().ok()?;
+        Some(format!("{CPUS}/{name}/thermal_throttle"))
+    });
+    names.collect()
+}
+
+/// A root that is an initramfs has nothing above it to be put away to, pivot_root(2).
+fn root_is_initramfs() -> bool {
+    const RAMFS_MAGIC: i64 = 0x8584_58f6_u32 as i64;
+    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    let root = rustix::fs::statfs("/").map(|fs| fs.f_type);
+    if !matches!(root, Ok(RAMFS_MAGIC | TMPFS_MAGIC)) {
+        return false;
+    }
+    // Only then is the table of mounts worth reading: the root's own line says "rootfs".
+    let mut table = vec![0; 1 << 16];
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open("/proc/self/mounts", flags, Mode::empty()) else {
+        return false;
+    };
+    let length = rustix::io::read(&file, &mut table).unwrap_or(0);
+    let table = String::from_utf8_lossy(&table[..length]);
+    let last = table.lines().rfind(|line| line.split(' ').nth(1) == Some("/"));
+    last.is_some_and(|line| line.starts_with("rootfs "))
+}
+
+/// Resolves a user in a root that is not mounted yet.
+fn resolve_in_layers(rootfs: &Rootfs, user: &str) -> Result<User, LaunchError> {
+    let (lower, upper) = match rootfs {
+        Rootfs::Overlay { lower, upper, .. } => (lower, upper),
+        Rootfs::Directory(path) => return user::resolve(open_layer(path)?.as_fd(), user),
+    };
+    let layers: Vec<OwnedFd> =
+        [upper].into_iter().chain(lower).map(|p| open_layer(p)).collect::<Result<_, _>>()?;
+    let accounts = match (find(&layers, "passwd"), find(&layers, "group")) {
+        (Found::In(passwd), Found::In(group)) => Accounts { passwd, group },
+        _ => {
+            let merged = merged(&layers)
+                .map_err(|errno| LaunchError::at("read the users of the image", errno))?;
+            Accounts::read(merged.as_fd())?
+        }
+    };
+    user::resolve_in(&accounts, user)
+}
+
+fn open_layer(path: &Path) -> Result<OwnedFd, LaunchError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(|errno| LaunchError::at(format!("open layer {}", path.display()), errno))
+}
+
+enum Found {
+    /// The file's contents; empty when no layer has it.
+    In(String),
+    /// Links, or anything else that only the merged file system can answer.
+    Unclear,
+}
+
+/// Looks for a file of `etc` in the layers, topmost first, without mounting them.
+fn find(layers: &[OwnedFd], name: &str) -> Found {
+    let plain = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    for layer in layers {
+        let etc = match open_how(layer.as_fd(), "etc", OFlags::PATH, Mode::empty(), plain) {
+            Ok(etc) => etc,
+            Err(Errno::NOENT) => continue,
+            Err(_) => return Found::Unclear,
+        };
+        match kind_of(etc.as_fd()) {
+            Some(FileType::Directory) => {}
+            _ => return Found::Unclear,
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        match open_how(etc.as_fd(), name, flags, Mode::empty(), plain) {
+            Ok(file) if kind_of(file.as_fd()) == Some(FileType::RegularFile) => {
+                let read = sys::Root::from(etc).read(Path::new(name), user::MAX_FILE_BYTES);
+                return match read {
+                    Ok(bytes) => Found::In(String::from_utf8_lossy(&bytes).into_owned()),
+                    Err(_) => Found::Unclear,
+                };
+            }
+            Ok(_) => return Found::Unclear,
+            Err(Errno::NOENT) if is_opaque(layer) => return Found::In(String::new()),
+            Err(Errno::NOENT) => {}
+            Err(_) => return Found::Unclear,
+        }
+    }
+    Found::In(String::new())
+}
+
+fn kind_of(fd: BorrowedFd<'_>) -> Option<FileType> {
+    rustix::fs::fstat(fd).ok().map(|stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+/// Whether `etc` of the layer hides the layers below.
+fn is_opaque(layer: &OwnedFd) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(etc) = rustix::fs::openat(layer, "etc", flags, Mode::empty()) else { return true };
+    let mut value = [0u8; 8];
+    let name = c"trusted.overlay.opaque";
+    matches!(rustix::fs::fgetxattr(&etc, name, &mut value), Ok(1..) if value[0] == b'y')
+}
+
+/// All layers as one read-only file system, only to be read, never attached.
+fn merged(layers: &[OwnedFd]) -> Result<OwnedFd, Errno> {
+    use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+    let overlay = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for layer in layers {
+        rustix::mount::fsconfig_set_fd(&overlay, c"lowerdir+", layer)?;
+    }
+    rustix::mount::fsconfig_create(&overlay)?;
+    let attrs = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    rustix::mount::fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attrs)
+}

@@ -1,0 +1,422 @@
+//! Mounts: who makes each, with which options, and in which order they are attached. Pure.
+//!
+//! A file system that shows a namespace of the container's own is made by the child, which may;
+//! everything else is made by the parent, detached, and only attached by the child. Nothing is
+//! ever attached in the host's mount namespace.
+
+use super::namespaces::Namespaces;
+use super::options::{self, BindScope, Options};
+use super::step::{Bind, BindIds, Dev, FsMount, InitStep, MadeIn, SLOTS, Slot, Supply};
+use super::text::{c_string, clean, param, target, within};
+use super::{Facts, StdioKind};
+use crate::cgroup::MountPlan;
+use crate::error::LaunchError;
+use crate::launch::{Ids, Launch};
+use std::path::PathBuf;
+use sys::clone::ns;
+use sys::mount::{Propagation, attr};
+use wire::oci::runtime::{Linux, Mount};
+
+mod dev;
+
+/// What may be mounted over inside `/proc`: files that tell about the machine and nothing else.
+const OVER_PROC: [&str; 11] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// The mounts of one container while they are planned.
+#[derive(Debug)]
+pub struct Making<'a> {
+    launch: &'a Launch,
+    linux: &'a Linux,
+    facts: &'a Facts,
+    namespaces: &'a Namespaces,
+    terminal: bool,
+    supplies: Vec<Supply>,
+    /// Made by the child while the parent is busy.
+    early: Vec<InitStep>,
+    /// Made by the child once it is in its control group.
+    late: Vec<InitStep>,
+    attach: Vec<InitStep>,
+    last: Vec<InitStep>,
+    free: u8,
+    proc: Option<Slot>,
+    dev: bool,
+}
+
+impl<'a> Making<'a> {
+    /// Nothing planned yet.
+    pub fn new(
+        launch: &'a Launch,
+        linux: &'a Linux,
+        facts: &'a Facts,
+        namespaces: &'a Namespaces,
+        stdio: StdioKind,
+    ) -> Self {
+        Self {
+            launch,
+            linux,
+            facts,
+            namespaces,
+            terminal: matches!(stdio, StdioKind::Terminal(_)),
+            supplies: vec![Supply::Root, Supply::Masks],
+            early: Vec::new(),
+            late: Vec::new(),
+            attach: Vec::new(),
+            last: Vec::new(),
+            free: u8::try_from(SLOTS).unwrap_or(u8::MAX),
+            proc: None,
+            dev: false,
+        }
+    }
+
+    /// Plans every mount of the specification up to the last that is attached.
+    pub fn file_systems(&mut self, steps: &mut Vec<InitStep>) -> Result<(), LaunchError> {
+        for mount in &self.launch.spec.mounts {
+            self.mount(mount)?;
+        }
+        steps.append(&mut self.early);
+        let count = u8::try_from(self.supplies.len()).unwrap_or(u8::MAX);
+        steps.push(InitStep::AwaitSupplies { first: Slot::ROOT, count });
+        if self.namespaces.unshare != 0 {
+            steps.push(InitStep::Unshare(self.namespaces.unshare));
+        }
+        steps.append(&mut self.late);
+        if self.namespaces.makes(ns::TIME) {
+            steps.push(self.time()?);
+        }
+        steps.push(InitStep::Cover(Slot::MASKS));
+        steps.push(InitStep::Cover(Slot::ROOT));
+        steps.append(&mut self.attach);
+        Ok(())
+    }
+
+    /// What has to wait until nothing more is mounted.
+    pub fn finish(&mut self, steps: &mut Vec<InitStep>) -> Result<(), LaunchError> {
+        steps.append(&mut self.last);
+        Ok(())
+    }
+
+    /// What the parent makes.
+    pub fn into_supplies(self) -> Vec<Supply> {
+        self.supplies
+    }
+
+    /// The runtime's own procfs.
+    pub fn proc(&self) -> Option<Slot> {
+        self.proc
+    }
+
+    /// Whether `/dev` is the runtime's own.
+    pub fn has_dev(&self) -> bool {
+        self.dev
+    }
+
+    /// A slot for something that the child makes.
+    pub fn slot(&mut self) -> Result<Slot, LaunchError> {
+        self.free -= 1;
+        if usize::from(self.free) <= usize::from(Slot::ROOT.0) + self.supplies.len() {
+            return Err(LaunchError::invalid("there are too many mounts"));
+        }
+        Ok(Slot(self.free))
+    }
+
+    fn supply(&mut self, supply: Supply) -> Result<Slot, LaunchError> {
+        let at = usize::from(Slot::ROOT.0) + self.supplies.len();
+        if at >= usize::from(self.free) {
+            return Err(LaunchError::invalid("there are too many mounts"));
+        }
+        self.supplies.push(supply);
+        u8::try_from(at).map(Slot).map_err(|_| LaunchError::invalid("there are too many mounts"))
+    }
+
+    fn mount(&mut self, mount: &Mount) -> Result<(), LaunchError> {
+        let at = clean(&mount.destination);
+        let wanted = options::parse(mount.options.iter().map(String::as_str));
+        check_place(&at, mount, &wanted)?;
+        if wanted.remount {
+            return self.remount(&at, &wanted);
+        }
+        if mount.kind == "bind" || wanted.bind.is_some() {
+            return self.bind(&at, mount, &wanted);
+        }
+        match mount.kind.as_str() {
+            "proc" => {
+                let slot = self.showing(ns::PID, MadeIn::Pid, mount, &wanted)?;
+                if at == "/proc" {
+                    self.proc = Some(slot);
+                }
+                self.attach(slot, &at, &wanted)
+            }
+            "sysfs" => {
+                let slot = self.showing(ns::NET, MadeIn::Net, mount, &wanted)?;
+                self.attach(slot, &at, &wanted)
+            }
+            "mqueue" => {
+                let slot = self.showing(ns::IPC, MadeIn::Ipc, mount, &wanted)?;
+                self.attach(slot, &at, &wanted)
+            }
+            "cgroup" | "cgroup2" => self.cgroup(&at, &wanted),
+            "tmpfs" if at == "/dev" => self.dev(mount, &wanted),
+            "tmpfs" if wanted.copy_up => {
+                let fs = self.fs(mount, &wanted)?;
+                let from = PathBuf::from(&at);
+                let slot = self.supply(Supply::CopyUp { fs, from })?;
+                self.attach(slot, &at, &wanted)
+            }
+            "tmpfs" | "devpts" => {
+                let fs = self.fs(mount, &wanted)?;
+                let slot = self.child_made(fs)?;
+                self.attach(slot, &at, &wanted)
+            }
+            "" => Err(LaunchError::invalid(format!("mount at {at} has no type"))),
+            _ => {
+                let fs = self.fs(mount, &wanted)?;
+                let slot = self.supply(Supply::Fs { fs, made_in: MadeIn::Anywhere })?;
+                self.attach(slot, &at, &wanted)
+            }
+        }
+    }
+
+    /// A file system that shows the namespace `kind`: made by whoever may.
+    fn showing(
+        &mut self,
+        kind: u64,
+        made_in: MadeIn,
+        mount: &Mount,
+        wanted: &Options,
+    ) -> Result<Slot, LaunchError> {
+        let fs = self.fs(mount, wanted)?;
+        if self.namespaces.owns(kind) {
+            self.child_made(fs)
+        } else {
+            self.supply(Supply::Fs { fs, made_in })
+        }
+    }
+
+    fn child_made(&mut self, fs: FsMount) -> Result<Slot, LaunchError> {
+        let into = self.slot()?;
+        self.early.push(InitStep::MakeFs { fs, into });
+        Ok(into)
+    }
+
+    fn fs(&self, mount: &Mount, wanted: &Options) -> Result<FsMount, LaunchError> {
+        let source = if mount.source.is_empty() { &mount.kind } else { &mount.source };
+        let mut params = vec![param("source", Some(source))?];
+        for (key, value) in &wanted.data {
+            if mount.kind == "devpts" && key == "gid" && !self.maps_group(value.as_deref()) {
+                continue;
+            }
+            params.push(param(key, value.as_deref())?);
+        }
+        if !self.linux.mount_label.is_empty()
+            && ["tmpfs", "devpts", "mqueue"].contains(&mount.kind.as_str())
+        {
+            params.push(param("context", Some(&self.linux.mount_label))?);
+        }
+        Ok(FsMount { kind: c_string(mount.kind.as_str())?, params, attrs: wanted.set })
+    }
+
+    fn maps_group(&self, gid: Option<&str>) -> bool {
+        let Some(maps) = &self.namespaces.maps else { return true };
+        gid.and_then(|gid| gid.parse().ok()).is_some_and(|gid| maps.host_gid(gid).is_some())
+    }
+
+    fn attach(&mut self, mount: Slot, at: &str, wanted: &Options) -> Result<(), LaunchError> {
+        self.attach.push(InitStep::Attach { mount, at: target(at)? });
+        if let Some(propagation) = wanted.propagation
+            && propagation != Propagation::Private
+        {
+            self.attach.push(InitStep::Change {
+                at: target(at)?,
+                set: 0,
+                clear: 0,
+                recursive: wanted.propagation_recursive,
+                propagation: Some(propagation),
+            });
+        }
+        Ok(())
+    }
+
+    fn remount(&mut self, at: &str, wanted: &Options) -> Result<(), LaunchError> {
+        self.attach.push(InitStep::Change {
+            at: target(at)?,
+            set: wanted.set | wanted.set_recursive,
+            clear: wanted.clear | wanted.clear_recursive,
+            recursive: wanted.set_recursive | wanted.clear_recursive != 0,
+            propagation: wanted.propagation,
+        });
+        Ok(())
+    }
+
+    fn bind(&mut self, at: &str, mount: &Mount, wanted: &Options) -> Result<(), LaunchError> {
+        if !mount.source.starts_with('/') {
+            return Err(LaunchError::invalid(format!(
+                "source {:?} of the bind mount at {at} is not an absolute path",
+                mount.source
+            )));
+        }
+        let explicit = wanted.idmap.is_some() || !mount.uid_mappings.is_empty();
+        let ids = match (self.namespaces.has_user(), explicit, self.launch.ids) {
+            (true, true, _) => BindIds::Map { recursive: wanted.idmap == Some(BindScope::Tree) },
+            (true, false, Ids::Container) => BindIds::MapIfPossible,
+            (false, true, _) => {
+                return Err(LaunchError::invalid(format!(
+                    "mapped ids of the mount at {at} need a user namespace"
+                )));
+            }
+            _ => BindIds::Host,
+        };
+        let slot = self.supply(Supply::Bind(Bind {
+            source: PathBuf::from(&mount.source),
+            recursive: wanted.bind == Some(BindScope::Tree),
+            set: wanted.set,
+            clear: wanted.clear,
+            set_recursive: wanted.set_recursive,
+            clear_recursive: wanted.clear_recursive,
+            propagation: wanted.propagation.unwrap_or(Propagation::Private),
+            propagation_recursive: wanted.propagation.is_none() || wanted.propagation_recursive,
+            ids,
+            must_be_proc: at == "/proc",
+        }))?;
+        self.attach.push(InitStep::Attach { mount: slot, at: target(at)? });
+        Ok(())
+    }
+
+    fn cgroup(&mut self, at: &str, wanted: &Options) -> Result<(), LaunchError> {
+        let Some(plan) = &self.facts.cgroups else {
+            return Err(LaunchError::invalid("the host has no control groups to mount"));
+        };
+        match plan {
+            MountPlan::Unified { host_dir } => {
+                let slot = self.cgroup_tree(None, host_dir.clone(), wanted)?;
+                self.attach(slot, at, wanted)
+            }
+            MountPlan::PerController { trees } => {
+                let fs = FsMount {
+                    kind: c_string("tmpfs")?,
+                    params: vec![param("source", Some("cgroup"))?, param("mode", Some("755"))?],
+                    attrs: wanted.set,
+                };
+                let dirs = trees.iter().map(|tree| tree.name.clone()).collect();
+                let links = trees.iter().flat_map(|tree| {
+                    tree.symlinks.iter().map(|link| (link.clone(), tree.name.clone()))
+                });
+                let slot = self.supply(Supply::Tree { fs, dirs, links: links.collect() })?;
+                self.attach(slot, at, wanted)?;
+                for tree in trees {
+                    let host = match tree.options {
+                        Some(_) => tree.host_dir.join(self.facts.cgroup_path.trim_matches('/')),
+                        None => tree.host_dir.clone(),
+                    };
+                    let slot = self.cgroup_tree(tree.options.as_deref(), host, wanted)?;
+                    self.attach(slot, &format!("{at}/{}", tree.name), wanted)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// One tree of control groups: in a namespace of its own the container may mount it, and sees
+    /// only itself; otherwise a directory of the host's is bound.
+    fn cgroup_tree(
+        &mut self,
+        v1: Option<&str>,
+        host: PathBuf,
+        wanted: &Options,
+    ) -> Result<Slot, LaunchError> {
+        if !self.namespaces.makes(ns::CGROUP) {
+            return self.supply(Supply::Bind(Bind {
+                source: host,
+                recursive: false,
+                set: wanted.set,
+                clear: wanted.clear,
+                set_recursive: 0,
+                clear_recursive: 0,
+                propagation: Propagation::Private,
+                propagation_recursive: true,
+                ids: BindIds::Host,
+                must_be_proc: false,
+            }));
+        }
+        let kind = if v1.is_some() { "cgroup" } else { "cgroup2" };
+        let mut params = vec![param("source", Some("cgroup"))?];
+        for option in v1.iter().flat_map(|options| options.split(',')) {
+            params.push(match option.split_once('=') {
+                Some((key, value)) => param(key, Some(value))?,
+                None => param(option, None)?,
+            });
+        }
+        let into = self.slot()?;
+        let fs = FsMount { kind: c_string(kind)?, params, attrs: wanted.set };
+        self.late.push(InitStep::MakeFs { fs, into });
+        Ok(into)
+    }
+
+    fn dev(&mut self, mount: &Mount, wanted: &Options) -> Result<(), LaunchError> {
+        let mut fs = self.fs(mount, wanted)?;
+        let readonly = fs.attrs & attr::RDONLY != 0;
+        fs.attrs &= !(attr::RDONLY | attr::NODEV);
+        let dev = Dev {
+            fs,
+            dirs: dev::directories(&self.launch.spec.mounts, &self.linux.devices),
+            nodes: dev::nodes(&self.linux.devices)?,
+            links: dev::links(),
+            console: self.terminal,
+        };
+        let slot = self.supply(Supply::Dev(dev))?;
+        self.dev = true;
+        self.attach(slot, "/dev", wanted)?;
+        if readonly {
+            self.last.push(InitStep::Change {
+                at: target("/dev")?,
+                set: attr::RDONLY,
+                clear: 0,
+                recursive: false,
+                propagation: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn time(&self) -> Result<InitStep, LaunchError> {
+        let proc = self
+            .proc
+            .ok_or_else(|| LaunchError::invalid("a time namespace needs a mount of proc"))?;
+        let mut offsets = String::new();
+        for (clock, offset) in &self.linux.time_offsets {
+            if !["monotonic", "boottime"].contains(&clock.as_str()) {
+                return Err(LaunchError::invalid(format!("clock {clock:?} has no offset")));
+            }
+            offsets.push_str(&format!("{clock} {} {}\n", offset.secs, offset.nanosecs));
+        }
+        Ok(InitStep::EnterTime { proc, offsets: offsets.into_bytes() })
+    }
+}
+
+/// Nothing but procfs goes to `/proc`, and next to nothing into it (law A3).
+fn check_place(at: &str, mount: &Mount, wanted: &Options) -> Result<(), LaunchError> {
+    if at == "/" {
+        return Err(LaunchError::invalid("nothing can be mounted over the root"));
+    }
+    let bind = mount.kind == "bind" || wanted.bind.is_some();
+    if at == "/proc" && !(bind || mount.kind == "proc" || wanted.remount) {
+        return Err(LaunchError::invalid(format!("{} cannot be mounted at /proc", mount.kind)));
+    }
+    if at != "/proc" && within(at, "/proc") && !OVER_PROC.contains(&at) {
+        return Err(LaunchError::invalid(format!(
+            "mount at {at}: inside /proc only what tells about the machine can be covered"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Bind mounts: clones of what lies on the host, pinned, changed while nobody can see them.
+
+use super::{Supplier, clone_tree, map_ids};
+use crate::error::{FailureKind, LaunchError};
+use crate::plan::step::{Bind, BindIds};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::mount::MountChange;
+
+/// `PROC_SUPER_MAGIC`, statfs(2).
+const PROC_MAGIC: i64 = 0x9fa0;
+
+impl Supplier<'_> {
+    pub(super) fn bind(&mut self, bind: &Bind) -> Result<OwnedFd, LaunchError> {
+        let source = bind.source.display();
+        let failed = |errno| LaunchError::at(format!("bind {source}"), errno);
+        let mount = clone_tree(&bind.source, bind.recursive).map_err(|errno| match errno {
+            Errno::NOENT => LaunchError::invalid(format!("bind source path does not exist: {source}")),
+            errno => failed(errno),
+        })?;
+        if bind.must_be_proc
+            && rustix::fs::fstatfs(&mount).map_err(failed)?.f_type != PROC_MAGIC
+        {
+            let message = format!("bind {source} at /proc: it is not a procfs");
+            return Err(LaunchError::invalid(message).of_kind(FailureKind::Invalid));
+        }
+        change(mount.as_fd(), bind).map_err(failed)?;
+        self.map_bind(mount.as_fd(), bind)?;
+        Ok(mount)
+    }
+
+    fn map_bind(&mut self, mount: BorrowedFd<'_>, bind: &Bind) -> Result<(), LaunchError> {
+        let source = bind.source.display();
+        let Some(mapped) = &self.mapped else { return Ok(()) };
+        match bind.ids {
+            BindIds::Host => Ok(()),
+            BindIds::Map { recursive } => map_ids(mount, mapped, recursive)
+                .map_err(|errno| LaunchError::at(format!("map the ids of {source}"), errno)),
+            BindIds::MapIfPossible => {
+                // One mount below that cannot be mapped spoils the tree; its top still can.
+                let whole = map_ids(mount, mapped, bind.recursive);
+                let done = whole.or_else(|_| map_ids(mount, mapped, false));
+                if let Err(errno) = done {
+                    self.warnings.push(format!(
+                        "ids of bind mount {source} are the host's: its file system cannot map \
+                         them ({errno})"
+                    ));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn change(mount: BorrowedFd<'_>, bind: &Bind) -> Result<(), Errno> {
+    let propagation = MountChange {
+        propagation: Some(bind.propagation),
+        recursive: bind.propagation_recursive,
+        ..MountChange::default()
+    };
+    sys::mount::change(mount, &propagation)?;
+    if bind.set | bind.clear != 0 {
+        let own = MountChange { set: bind.set, clear: bind.clear, ..MountChange::default() };
+        sys::mount::change(mount, &own)?;
+    }
+    if bind.set_recursive | bind.clear_recursive != 0 {
+        let all = MountChange {
+            set: bind.set_recursive,
+            clear: bind.clear_recursive,
+            recursive: true,
+            ..MountChange::default()
+        };
+        sys::mount::change(mount, &all)?;
+    }
+    Ok(())
+}

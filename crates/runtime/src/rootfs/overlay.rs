@@ -1,0 +1,155 @@
+//! Layers under overlayfs. The ids on disk are the container's; overlayfs acts as the container's
+//! root on id-mapped clones of the layers.
+//!
+//! Newer kernels (6.13) take layers as descriptors. Older ones want paths, which a detached mount
+//! does not have: there a child makes the mount in a mount namespace of its own and hands it over.
+
+use super::{Mapped, Supplier, clone_tree, made_by_child, map_ids, open_dir};
+use crate::error::LaunchError;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
+};
+use std::ffi::CString;
+use std::fmt::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use sys::mount::{MountChange, Propagation};
+
+/// Most layers that overlayfs takes, `OVL_MAX_STACK`.
+const MAX_LAYERS: usize = 500;
+
+/// The layers, opened.
+struct Layers {
+    lower: Vec<OwnedFd>,
+    upper: OwnedFd,
+    work: OwnedFd,
+    /// Where `upper` and `work` are reached from, by name.
+    writable: OwnedFd,
+    upper_name: PathBuf,
+    work_name: PathBuf,
+}
+
+impl Supplier<'_> {
+    pub(super) fn overlay(
+        &mut self,
+        lower: &[PathBuf],
+        upper: &Path,
+        work: &Path,
+    ) -> Result<OwnedFd, LaunchError> {
+        if lower.is_empty() || lower.len() > MAX_LAYERS {
+            let count = lower.len();
+            return Err(LaunchError::invalid(format!("an overlay of {count} layers")));
+        }
+        let layers = self.layers(lower, upper, work)?;
+        let failed = |errno| LaunchError::at("mount the overlay", errno);
+        match self.as_root(|| by_descriptor(&layers))? {
+            Err(Errno::INVAL | Errno::BADF) => {
+                let state_dir = &self.launch.state_dir;
+                self.as_root(|| made_by_child(|| by_path(&layers, state_dir)))?.map_err(failed)
+            }
+            made => made.map_err(failed),
+        }
+    }
+
+    fn layers(
+        &self,
+        lower: &[PathBuf],
+        upper: &Path,
+        work: &Path,
+    ) -> Result<Layers, LaunchError> {
+        let mapped = self.mapped.as_ref();
+        let open = |path: &Path| {
+            layer(path, mapped)
+                .map_err(|errno| LaunchError::at(format!("open layer {}", path.display()), errno))
+        };
+        let lower = lower.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
+        // Both must be reached through one mount.
+        let above = common(upper, work);
+        let writable = open(&above)?;
+        let below = |path: &Path| -> Result<(PathBuf, OwnedFd), LaunchError> {
+            let name = path.strip_prefix(&above).unwrap_or(path).to_owned();
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&writable, &name, flags, Mode::empty())
+                .map(|fd| (name, fd))
+                .map_err(|errno| LaunchError::at(format!("open layer {}", path.display()), errno))
+        };
+        let (upper_name, upper) = below(upper)?;
+        let (work_name, work) = below(work)?;
+        Ok(Layers { lower, upper, work, writable, upper_name, work_name })
+    }
+}
+
+fn layer(path: &Path, mapped: Option<&Mapped>) -> Result<OwnedFd, Errno> {
+    let Some(mapped) = mapped else { return open_dir(path) };
+    let mount = clone_tree(path, false)?;
+    map_ids(mount.as_fd(), mapped, false)?;
+    Ok(mount)
+}
+
+fn common(a: &Path, b: &Path) -> PathBuf {
+    let shared = a.components().zip(b.components()).take_while(|(a, b)| a == b);
+    shared.map(|(part, _)| part).collect()
+}
+
+fn by_descriptor(layers: &Layers) -> Result<OwnedFd, Errno> {
+    use rustix::mount::{fsconfig_set_fd, fsconfig_set_string};
+    let overlay = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&overlay, c"source", c"overlay")?;
+    for lower in &layers.lower {
+        fsconfig_set_fd(&overlay, c"lowerdir+", lower)?;
+    }
+    fsconfig_set_fd(&overlay, c"upperdir", &layers.upper)?;
+    fsconfig_set_fd(&overlay, c"workdir", &layers.work)?;
+    rustix::mount::fsconfig_create(&overlay)?;
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+    rustix::mount::fsmount(&overlay, flags, MountAttrFlags::empty())
+}
+
+/// In a child: mounts the layers on a tmpfs that covers `place`, where nobody else sees it, and
+/// the overlay from their names, which are short and relative so that all fit the one page that
+/// mount(2) takes.
+fn by_path(layers: &Layers, place: &Path) -> Result<OwnedFd, Errno> {
+    sys::mount::unshare(sys::clone::ns::MOUNT)?;
+    let private = MountChange {
+        propagation: Some(Propagation::Private),
+        recursive: true,
+        ..MountChange::default()
+    };
+    sys::mount::change_at(CWD, c"/", &private)?;
+    rustix::mount::mount(c"layers", place, c"tmpfs", MountFlags::empty(), c"mode=700")?;
+    rustix::process::chdir(place)?;
+    let mut names = String::new();
+    for (number, lower) in layers.lower.iter().enumerate() {
+        let name = number.to_string();
+        attach(lower, &name)?;
+        let _ = write!(names, "{}{name}", if number == 0 { "" } else { ":" });
+    }
+    attach(&layers.writable, "w")?;
+    rustix::fs::mkdir("m", Mode::from_raw_mode(0o700))?;
+    let (upper, work) = (layers.upper_name.display(), layers.work_name.display());
+    let options = format!("lowerdir={names},upperdir=w/{upper},workdir=w/{work}");
+    let options = CString::new(options).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount(c"overlay", "m", c"overlay", MountFlags::empty(), options.as_c_str())?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    rustix::mount::open_tree(CWD, "m", flags)
+}
+
+/// Mounts a layer at a new directory: the detached mount itself, or what a descriptor of a
+/// directory shows.
+fn attach(layer: &OwnedFd, name: &str) -> Result<(), Errno> {
+    rustix::fs::mkdir(name, Mode::from_raw_mode(0o700))?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    match rustix::mount::move_mount(layer, c"", CWD, name, flags) {
+        Err(Errno::INVAL) => {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_EMPTY_PATH;
+            let copy = rustix::mount::open_tree(layer, c"", flags)?;
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            rustix::mount::move_mount(&copy, c"", CWD, name, flags)
+        }
+        result => result,
+    }
+}
