@@ -261,10 +261,9 @@ fn measure_dir(
             continue;
         }
         let Ok(stat) = lstat(dir, name) else { continue };
-        if stat.st_nlink > 1 && kind(&stat) != FileType::Directory {
-            if !seen.insert((stat.st_dev, stat.st_ino)) {
-                continue;
-            }
+        let shared = stat.st_nlink > 1 && kind(&stat) != FileType::Directory;
+        if shared && !seen.insert((stat.st_dev, stat.st_ino)) {
+            continue;
         }
         size.disk += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
         match kind(&stat) {
@@ -317,7 +316,8 @@ mod tests {
         std::fs::write(home.path().join("keep/file"), "x").unwrap();
         std::fs::create_dir(home.path().join("top")).unwrap();
         std::os::unix::fs::symlink("../keep", home.path().join("top/link")).unwrap();
-        std::fs::set_permissions(home.path().join("top"), PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(home.path().join("top"), PermissionsExt::from_mode(0o000))
+            .unwrap();
         remove(open_dir(home.path()).unwrap(), c"top").unwrap();
         assert!(home.path().join("keep/file").exists());
         assert!(!home.path().join("top").exists());

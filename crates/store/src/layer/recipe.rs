@@ -147,9 +147,11 @@ pub(crate) fn replay(home: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// What was replaced, by path: after how many files, and where it is.
-fn replacements(home: BorrowedFd<'_>) -> Result<HashMap<Vec<u8>, Vec<(u64, usize)>>> {
-    let mut replaced: HashMap<Vec<u8>, Vec<(u64, usize)>> = HashMap::new();
+/// What was replaced, by path: after how many files, and into which slot.
+type Replacements = HashMap<Vec<u8>, Vec<(u64, usize)>>;
+
+fn replacements(home: BorrowedFd<'_>) -> Result<Replacements> {
+    let mut replaced: Replacements = HashMap::new();
     if tree::lstat(home, c"shadow").is_err() {
         return Ok(replaced);
     }
@@ -170,7 +172,7 @@ fn replacements(home: BorrowedFd<'_>) -> Result<HashMap<Vec<u8>, Vec<(u64, usize
 
 struct Files<'a> {
     home: BorrowedFd<'a>,
-    replaced: HashMap<Vec<u8>, Vec<(u64, usize)>>,
+    replaced: Replacements,
     /// The file of the last step: the extents of a sparse file follow each other.
     current: Option<(Vec<u8>, OwnedFd)>,
     buffer: Vec<u8>,
