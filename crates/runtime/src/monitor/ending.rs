@@ -104,18 +104,16 @@ impl<S: Sandbox> Monitor<S> {
                 index += 1;
             }
         }
-        match self.ending {
-            Ending::NotYet => {
-                let init = &self.processes[0];
-                let late = init.deadline().is_some_and(|deadline| deadline <= now);
-                if init.is_finished(now) && (self.processes.len() == 1 || late) {
-                    self.conclude(now);
-                }
+        if let Ending::NotYet = self.ending {
+            let init = &self.processes[0];
+            let late = init.deadline().is_some_and(|deadline| deadline <= now);
+            if init.is_finished(now) && (self.processes.len() == 1 || late) {
+                self.conclude(now);
             }
-            Ending::Concluded { until } => {
-                self.connections
-                    .retain(|one| !one.is_flushed() && now < until);
-            }
+        }
+        if let Ending::Concluded { until } = self.ending {
+            self.connections
+                .retain(|one| !one.is_flushed() && now < until);
         }
     }
 

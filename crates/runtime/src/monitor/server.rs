@@ -50,6 +50,8 @@ pub(super) struct Monitor<S> {
     buffer: Vec<u8>,
     /// Requests were left for the next turn.
     backlog: bool,
+    /// Nothing has happened since memory was given back.
+    trimmed: bool,
 }
 
 /// Something to wait for; numbers are indexes, valid until the end of the turn.
@@ -94,6 +96,7 @@ impl<S: Sandbox> Monitor<S> {
             ending: Ending::default(),
             buffer: Vec::new(),
             backlog: false,
+            trimmed: false,
         }
     }
 
@@ -126,6 +129,9 @@ impl<S: Sandbox> Monitor<S> {
         };
         let timeout = wake.map(|wake| timespec(wake.saturating_duration_since(now)));
         let (sources, mut fds) = self.interests();
+        if wake.is_none() {
+            sys::resident::forget_program();
+        }
         let count = match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(count) => count,
             Err(Errno::INTR | Errno::AGAIN) => 0,
@@ -138,7 +144,8 @@ impl<S: Sandbox> Monitor<S> {
         };
         let results = sources.into_iter().zip(fds.iter().map(PollFd::revents));
         ready.extend(results.filter(|(_, flags)| !flags.is_empty()));
-        if count == 0 && wake.is_some() && wake == idle {
+        self.trimmed = count == 0 && (self.trimmed || wake == idle);
+        if self.trimmed && idle.is_some() {
             self.release_memory();
         }
     }
