@@ -130,6 +130,8 @@ pub(super) fn masks() -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&mount, MASK_FILE, flags, Mode::from_raw_mode(0o444))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))?;
+    // A file that is open for writing keeps its mount writable.
+    drop(file);
     rustix::fs::mkdirat(&mount, MASK_DIR, Mode::from_raw_mode(0o555))?;
     set_attrs(mount.as_fd(), attr::RDONLY)?;
     Ok(mount)
