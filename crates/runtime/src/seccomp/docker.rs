@@ -64,7 +64,7 @@ const BEYOND: &[&str] = &[
     "mq_notify", "name_to_handle_at", "pkey_alloc", "pkey_free", "pkey_mprotect", "preadv2",
     "process_mrelease", "process_vm_readv", "process_vm_writev", "ptrace", "pwritev2", "readahead",
     "recv", "remap_file_pages", "removexattrat", "rt_tgsigqueueinfo", "sched_getattr",
-    "sched_rr_get_interval", "sched_setattr", "send", "setxattrat", "signalfd", "socketpair",
+    "sched_rr_get_interval", "sched_setattr", "send", "setxattrat", "signalfd", "socketcall", "socketpair",
     "tee", "vmsplice",
 ];
 
