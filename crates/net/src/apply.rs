@@ -79,6 +79,12 @@ impl<'a> Executor<'a> {
                 let port = BridgePort { link, bridge, hairpin: *hairpin, isolated: *isolated };
                 netlink::enslave(batch, &port, alias);
             }
+            NetOp::Settle { link } => {
+                self.flush(batch)?;
+                // Asking for a link's state makes the kernel (since 6.8) finish its pending
+                // change first.
+                netlink::link_by_name(self.socket, link)?;
+            }
             NetOp::DefaultRoute { link, gateway } => {
                 let index = self.index(link, batch)?;
                 netlink::add_default_route(batch, index, *gateway);

@@ -128,6 +128,7 @@ impl Net {
         let mut host = Executor::new(&mut outside, Some(ask.netns));
         host.apply(&plan.host)?;
         let made = Executor::new(&mut inside, None).apply(&plan.inside);
+        let made = made.and_then(|()| host.apply(&plan.after));
         if made.is_err() {
             host.undo();
         }

@@ -242,11 +242,11 @@ fn checked_subnet(subnet: Cidr) -> Result<Cidr, Denied> {
 fn complete(asked: &PoolDraft, subnet: Cidr) -> Result<Pool, Denied> {
     let mut pool =
         Pool { subnet, range: asked.range, gateway: None, reserved: asked.reserved.clone() };
-    if let Some(range) = pool.range {
-        if !subnet.contains(range.addr) || range.prefix < subnet.prefix {
-            let message = format!("invalid ip-range {range}: it is not within subnet {subnet}");
-            return Err(Denied::invalid(message));
-        }
+    if let Some(range) = pool.range
+        && (!subnet.contains(range.addr) || range.prefix < subnet.prefix)
+    {
+        let message = format!("invalid ip-range {range}: it is not within subnet {subnet}");
+        return Err(Denied::invalid(message));
     }
     let named = pool.reserved.values().chain(&asked.gateway);
     for addr in named {

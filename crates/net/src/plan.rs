@@ -33,15 +33,19 @@ pub(crate) enum NetOp {
     Port { link: String, bridge: String, hairpin: bool, isolated: bool, alias: String },
     /// Send what goes elsewhere this way.
     DefaultRoute { link: String, gateway: IpAddr },
+    /// Wait until the kernel has put a link into service.
+    Settle { link: String },
 }
 
-/// What has to be done on each side, host first. Undone in reverse.
+/// What has to be done on each side, in this order. Undone in reverse.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NetworkPlan {
     /// In the daemon's namespace.
     pub host: Vec<NetOp>,
     /// In the container's.
     pub inside: Vec<NetOp>,
+    /// In the daemon's again.
+    pub after: Vec<NetOp>,
 }
 
 /// What the plan of a bridge depends on besides its specification.
@@ -101,7 +105,7 @@ pub(crate) fn bridge(
         }
     }
     host.push(NetOp::Up { link: name });
-    NetworkPlan { host, inside: Vec::new() }
+    NetworkPlan { host, ..NetworkPlan::default() }
 }
 
 /// What the plan of an endpoint depends on besides itself.
@@ -128,6 +132,9 @@ pub(crate) fn endpoint(endpoint: &Endpoint, facts: EndpointFacts<'_>) -> Network
         return NetworkPlan::default();
     };
     let veth = NetOp::Veth { host: host.clone(), peer: peer.clone(), mac, mtu: facts.options.mtu };
+    // A link comes up in the kernel's own time, up to a second on a busy host, and until then
+    // drops what it should carry. Link before bridge: the one's service makes the other's.
+    let after = [&host, &bridge].map(|link| NetOp::Settle { link: link.clone() }).to_vec();
     let port = NetOp::Port {
         link: host,
         bridge,
@@ -135,15 +142,19 @@ pub(crate) fn endpoint(endpoint: &Endpoint, facts: EndpointFacts<'_>) -> Network
         isolated: !facts.options.icc,
         alias: format!("{ENDPOINT_ALIAS}{}", endpoint.id),
     };
-    let mut inside = vec![NetOp::Up { link: "lo".to_owned() }];
+    let mut inside = Vec::new();
     for cidr in [endpoint.ipv4, endpoint.ipv6].into_iter().flatten() {
         inside.push(NetOp::Address { link: peer.clone(), cidr });
     }
-    inside.push(NetOp::Up { link: peer });
+    inside.extend([NetOp::Up { link: "lo".to_owned() }, NetOp::Up { link: peer.clone() }]);
+    if endpoint.ipv6.is_some() {
+        // IPv6 begins when the link is in service; IPv4 does not care.
+        inside.push(NetOp::Settle { link: peer });
+    }
     if facts.default_route {
         inside.extend(routes(endpoint));
     }
-    NetworkPlan { host: vec![veth, port], inside }
+    NetworkPlan { host: vec![veth, port], inside, after }
 }
 
 /// The default routes through an endpoint.

@@ -296,7 +296,8 @@ mod tests {
 
     #[test]
     fn questions_are_understood() {
-        let check = |name, kind, ask| assert_eq!(parse(&query(name, kind, None)).unwrap().ask, ask);
+        let check =
+            |name: &str, kind, ask| assert_eq!(parse(&query(name, kind, None)).unwrap().ask, ask);
         let addresses = |v4, v6| Ask::Addresses { name: "web.example".into(), v4, v6 };
         check("Web.Example", TYPE_A, addresses(true, false));
         check("web.example", TYPE_AAAA, addresses(false, true));

@@ -23,7 +23,8 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RT_TABLE_MAIN: u8 = 254;
-const RTPROT_STATIC: u8 = 4;
+/// As ip(8) does when it is not told otherwise.
+const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RTN_UNICAST: u8 = 1;
 const AF_INET: u8 = 2;
@@ -79,7 +80,7 @@ fn default_route(addr: IpAddr) -> [u8; RTMSG_LEN] {
     let mut fixed = [0; RTMSG_LEN];
     fixed[0] = family(addr);
     fixed[4] = RT_TABLE_MAIN;
-    fixed[5] = RTPROT_STATIC;
+    fixed[5] = RTPROT_BOOT;
     fixed[6] = RT_SCOPE_UNIVERSE;
     fixed[7] = RTN_UNICAST;
     fixed

@@ -32,11 +32,11 @@ pub(super) fn forget(ports: &[Publication]) -> Result<()> {
             let original = field(fields, CTA_TUPLE_ORIG).unwrap_or_default();
             let reply = field(fields, CTA_TUPLE_REPLY).unwrap_or_default();
             let (original_tuple, reply_tuple) = (tuple(original), tuple(reply));
-            let hit = |p: &&&Publication| {
-                original_tuple.is_some_and(|t| t.to_host(p))
-                    || reply_tuple.is_some_and(|t| t.from_container(p))
+            let hit = |p: &&Publication| {
+                original_tuple.is_some_and(|t| t.goes_to(p))
+                    || reply_tuple.is_some_and(|t| t.comes_from(p))
             };
-            if ports.iter().any(|p| hit(&p)) {
+            if ports.iter().any(|p| hit(p)) {
                 stale.push(original.to_vec());
             }
         })?;
@@ -64,13 +64,13 @@ struct Tuple {
 }
 
 impl Tuple {
-    fn to_host(&self, p: &Publication) -> bool {
+    fn goes_to(&self, p: &Publication) -> bool {
         self.is_udp()
             && self.destination.1 == p.port.port
             && (p.host.is_unspecified() || p.host == self.destination.0)
     }
 
-    fn from_container(&self, p: &Publication) -> bool {
+    fn comes_from(&self, p: &Publication) -> bool {
         self.is_udp() && self.source == (p.addr, p.target)
     }
 

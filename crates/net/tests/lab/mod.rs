@@ -188,21 +188,38 @@ pub(crate) struct Container {
 impl Container {
     /// Joins a new namespace to a network.
     pub(crate) fn start(net: &Net, spec: &NetworkSpec, name: &str) -> Self {
-        let netns = Netns::new();
+        Self::join(net, spec, name, Netns::new()).unwrap()
+    }
+
+    /// Joins a namespace to a network.
+    pub(crate) fn join(
+        net: &Net,
+        spec: &NetworkSpec,
+        name: &str,
+        netns: Netns,
+    ) -> net::Result<Self> {
+        Self::join_as(net, spec, name, netns, &EndpointDraft::default())
+    }
+
+    /// Joins a namespace to a network as asked.
+    pub(crate) fn join_as(
+        net: &Net,
+        spec: &NetworkSpec,
+        name: &str,
+        netns: Netns,
+        draft: &EndpointDraft,
+    ) -> net::Result<Self> {
         let id = ContainerId::from_bytes(fresh_bytes());
-        let draft = EndpointDraft::default();
-        let endpoint = net
-            .attach(&Attach {
-                network: &spec.id,
-                container: &id,
-                container_name: name,
-                netns: netns.fd(),
-                draft: &draft,
-                index: 0,
-                default_route: true,
-            })
-            .unwrap();
-        Self { id, netns, endpoint }
+        let endpoint = net.attach(&Attach {
+            network: &spec.id,
+            container: &id,
+            container_name: name,
+            netns: netns.fd(),
+            draft,
+            index: 0,
+            default_route: true,
+        })?;
+        Ok(Self { id, netns, endpoint })
     }
 
     /// Its IPv4 address.

@@ -1,0 +1,285 @@
+//! Names as containers hear them: from each other, from the world, and not from there where they
+//! must not.
+
+mod lab;
+
+use lab::{Container, Netns, bridge, network, on_host, options};
+use model::network::{EndpointDraft, NetworkDraft};
+use net::{DnsSettings, Net, Options};
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const A: u16 = 1;
+const PTR: u16 = 12;
+const MX: u16 = 15;
+const AAAA: u16 = 28;
+
+/// A tokio runtime on a thread in the calling thread's network namespace.
+fn runtime() -> tokio::runtime::Handle {
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        send.send(runtime.handle().clone()).unwrap();
+        runtime.block_on(std::future::pending::<()>());
+    });
+    receive.recv().unwrap()
+}
+
+fn query(name: &str, kind: u16) -> Vec<u8> {
+    let mut bytes = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        bytes.push(u8::try_from(label.len()).unwrap());
+        bytes.extend(label.as_bytes());
+    }
+    bytes.push(0);
+    bytes.extend(kind.to_be_bytes());
+    bytes.extend([0, 1]);
+    bytes
+}
+
+/// What a client understands of an answer: code, and the records' data.
+fn read(question: &[u8], answer: &[u8]) -> String {
+    assert_eq!(answer[..2], question[..2], "id");
+    assert_eq!(answer[2] & 0x80, 0x80, "a response");
+    assert_eq!(answer[12..question.len()], question[12..], "question");
+    let code = ["ok", "formerr", "servfail", "nxdomain"][usize::from(answer[3] & 15)];
+    let mut texts = Vec::new();
+    let mut rest = &answer[question.len()..];
+    for _ in 0..u16::from_be_bytes([answer[6], answer[7]]) {
+        let kind = u16::from_be_bytes([rest[2], rest[3]]);
+        let len = usize::from(u16::from_be_bytes([rest[10], rest[11]]));
+        let data = &rest[12..12 + len];
+        texts.push(match (kind, len) {
+            (A, 4) => IpAddr::from(<[u8; 4]>::try_from(data).unwrap()).to_string(),
+            (AAAA, 16) => IpAddr::from(<[u8; 16]>::try_from(data).unwrap()).to_string(),
+            _ => String::from_utf8_lossy(data).replace(|c: char| c.is_control(), "."),
+        });
+        rest = &rest[12 + len..];
+    }
+    texts.sort();
+    format!("{code} {}", texts.join(" ")).trim().to_owned()
+}
+
+/// Asks the resolver of a namespace.
+fn dig(netns: &Netns, name: &str, kind: u16) -> String {
+    let question = query(name, kind);
+    netns.run(|| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(6))).unwrap();
+        socket.send_to(&question, "127.0.0.11:53").unwrap();
+        let mut buffer = [0; 1500];
+        let Ok((len, from)) = socket.recv_from(&mut buffer) else { return "silence".into() };
+        assert_eq!(from.to_string(), "127.0.0.11:53");
+        read(&question, &buffer[..len])
+    })
+}
+
+fn dig_tcp(netns: &Netns, name: &str, kind: u16) -> String {
+    let question = query(name, kind);
+    netns.run(|| {
+        let mut stream = TcpStream::connect("127.0.0.11:53").unwrap();
+        let mut answer = Vec::new();
+        // Twice on one connection.
+        for _ in 0..2 {
+            let len = u16::try_from(question.len()).unwrap().to_be_bytes();
+            stream.write_all(&[&len[..], &question].concat()).unwrap();
+            let mut len = [0; 2];
+            stream.read_exact(&mut len).unwrap();
+            answer = vec![0; usize::from(u16::from_be_bytes(len))];
+            stream.read_exact(&mut answer).unwrap();
+        }
+        read(&question, &answer)
+    })
+}
+
+/// A resolver of the world: `known.example` has an address, the rest does not exist. Counts.
+fn upstream(netns: &Netns, addr: &str, code: u8) -> Arc<AtomicUsize> {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let reply = move |question: &[u8]| {
+        let known = question[12..].starts_with(b"\x05known\x07example\x00");
+        let mut answer = question.to_vec();
+        answer[2] |= 0x80;
+        answer[3] = if code == 0 && !known { 3 } else { code };
+        if code == 0 && known {
+            answer[7] = 1;
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7]);
+        }
+        answer
+    };
+    let (socket, listener) =
+        netns.run(|| (UdpSocket::bind(addr).unwrap(), TcpListener::bind(addr).unwrap()));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1500];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            count.fetch_add(1, Ordering::SeqCst);
+            socket.send_to(&reply(&buffer[..len]), from).unwrap();
+        }
+    });
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut len = [0; 2];
+            stream.read_exact(&mut len).unwrap();
+            let mut question = vec![0; usize::from(u16::from_be_bytes(len))];
+            stream.read_exact(&mut question).unwrap();
+            let answer = reply(&question);
+            let len = u16::try_from(answer.len()).unwrap().to_be_bytes();
+            let _ = stream.write_all(&[&len[..], &answer].concat());
+        }
+    });
+    asked
+}
+
+/// A daemon whose resolv.conf says `text`, and the directory that holds it.
+fn daemon(text: &str) -> (Net, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let resolv_conf = dir.path().join("resolv.conf");
+    std::fs::write(&resolv_conf, text).unwrap();
+    (Net::open(Options { resolv_conf, ..options() }).unwrap(), dir)
+}
+
+fn serve(net: &Net, container: &Container, settings: &DnsSettings) {
+    net.serve_dns(&container.id, container.netns.fd(), settings).unwrap();
+}
+
+#[test]
+fn containers_are_found_by_every_name_they_have() {
+    on_host(|_, _| {
+        let runtime = runtime();
+        let _entered = runtime.enter();
+        let (net, _dir) = daemon("");
+        let (one, two) = (bridge(&net, "one", &[]), bridge(&net, "two", &[]));
+        let web = Container::start(&net, &one, "web");
+        let draft =
+            EndpointDraft { aliases: vec!["db".into(), "all".into()], ..Default::default() };
+        let join = |name| Container::join_as(&net, &one, name, Netns::new(), &draft).unwrap();
+        let (mut sql, spare) = (join("Sql_1"), join("spare"));
+        let far = Container::start(&net, &two, "far");
+        for container in [&web, &far] {
+            serve(&net, container, &DnsSettings::default());
+        }
+        let ip = sql.ip();
+        for name in ["Sql_1", "sql_1", "SQL_1.one", &sql.id.short()] {
+            assert_eq!(dig(&web.netns, name, A), format!("ok {ip}"), "{name}");
+        }
+        let both = format!("ok {ip} {}", spare.ip());
+        assert_eq!(dig(&web.netns, "db", A), both);
+        assert_eq!(dig_tcp(&web.netns, "db", A), both);
+        assert_eq!(dig(&web.netns, "web", A), format!("ok {}", web.ip()), "itself");
+        assert_eq!(dig(&web.netns, "db", AAAA), "ok", "exists, without such an address");
+        assert_eq!(dig(&web.netns, "db", MX), "ok");
+        let IpAddr::V4(v4) = ip else { unreachable!() };
+        let [a, b, c, d] = v4.octets();
+        let reverse = format!("{d}.{c}.{b}.{a}.in-addr.arpa");
+        assert_eq!(dig(&web.netns, &reverse, PTR), "ok .Sql_1.one.");
+        assert_eq!(dig(&far.netns, "web", A), "servfail", "another network's, and no upstream");
+
+        net.rename(&mut sql.endpoint, "postgres").unwrap();
+        assert_eq!(dig(&web.netns, "postgres", A), format!("ok {ip}"));
+        assert_eq!(dig(&web.netns, "sql_1", A), "servfail");
+        net.detach(&sql.endpoint).unwrap();
+        assert_eq!(dig(&web.netns, "db", A), format!("ok {}", spare.ip()));
+        net.stop_dns(&web.id);
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let bound = || web.netns.run(|| UdpSocket::bind("127.0.0.11:53").is_ok());
+        while !bound() {
+            assert!(Instant::now() < deadline, "the sockets stay open");
+        }
+    });
+}
+
+#[test]
+fn the_world_answers_for_the_rest() {
+    on_host(|host, neighbour| {
+        let runtime = runtime();
+        let _entered = runtime.enter();
+        let asked = upstream(neighbour, "10.9.0.2:53", 0);
+        // The host's own stub, which containers could not reach themselves.
+        let stub = upstream(host, "127.0.0.53:53", 0);
+        let (net, dir) = daemon("nameserver 127.0.0.53\n");
+        let one = bridge(&net, "one", &[]);
+        let a = Container::start(&net, &one, "a");
+        let b = Container::start(&net, &one, "b");
+        serve(&net, &a, &DnsSettings::default());
+        serve(&net, &b, &DnsSettings { servers: vec!["10.9.0.2".parse().unwrap()] });
+        assert_eq!(dig(&a.netns, "known.example", A), "ok 192.0.2.7");
+        assert_eq!(dig(&a.netns, "unknown.example", A), "nxdomain");
+        assert_eq!(dig_tcp(&a.netns, "known.example", A), "ok 192.0.2.7");
+        assert_eq!((stub.load(Ordering::SeqCst), asked.load(Ordering::SeqCst)), (2, 0));
+        assert_eq!(dig(&b.netns, "known.example", A), "ok 192.0.2.7");
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "its own servers");
+
+        // The host moves to another network.
+        std::fs::write(dir.path().join("resolv.conf"), "nameserver 10.9.0.2\n").unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(dig(&a.netns, "known.example", A), "ok 192.0.2.7");
+        assert_eq!((stub.load(Ordering::SeqCst), asked.load(Ordering::SeqCst)), (2, 2));
+    });
+}
+
+#[test]
+fn one_broken_server_is_not_the_end() {
+    on_host(|host, neighbour| {
+        let runtime = runtime();
+        let _entered = runtime.enter();
+        upstream(neighbour, "10.9.0.2:53", 0);
+        upstream(host, "127.0.0.2:53", 2);
+        let mute = host.run(|| UdpSocket::bind("127.0.0.3:53").unwrap());
+        for broken in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
+            let (net, _dir) = daemon(&format!("nameserver {broken}\nnameserver 10.9.0.2\n"));
+            let a = Container::start(&net, &bridge(&net, "one", &[]), "a");
+            serve(&net, &a, &DnsSettings::default());
+            let begin = Instant::now();
+            assert_eq!(dig(&a.netns, "known.example", A), "ok 192.0.2.7", "{broken}");
+            assert!(begin.elapsed() < Duration::from_secs(1), "{broken}: {:?}", begin.elapsed());
+            net.detach(&a.endpoint).unwrap();
+        }
+        drop(mute);
+        let (net, _dir) = daemon("nameserver 127.0.0.2\n");
+        let a = Container::start(&net, &bridge(&net, "two", &[]), "a");
+        serve(&net, &a, &DnsSettings::default());
+        assert_eq!(dig(&a.netns, "known.example", A), "servfail", "never: it does not exist");
+    });
+}
+
+#[test]
+fn no_question_leaves_an_internal_network() {
+    on_host(|_, neighbour| {
+        let runtime = runtime();
+        let _entered = runtime.enter();
+        let asked = upstream(neighbour, "10.9.0.2:53", 0);
+        let (net, _dir) = daemon("nameserver 10.9.0.2\n");
+        let draft =
+            NetworkDraft { name: "inner".into(), internal: true, ..NetworkDraft::default() };
+        let inner = network(&net, &draft);
+        let a = Container::start(&net, &inner, "a");
+        let b = Container::start(&net, &inner, "b");
+        serve(&net, &a, &DnsSettings { servers: vec!["10.9.0.2".parse().unwrap()] });
+        assert_eq!(dig(&a.netns, "b", A), format!("ok {}", b.ip()));
+        for kind in [A, AAAA, MX] {
+            assert_eq!(dig(&a.netns, "known.example", kind), "nxdomain");
+        }
+        assert_eq!(dig(&a.netns, "1.2.0.192.in-addr.arpa", PTR), "nxdomain");
+        assert_eq!(dig_tcp(&a.netns, "known.example", A), "nxdomain");
+        assert_eq!(asked.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn a_name_server_in_a_container_has_room() {
+    on_host(|_, _| {
+        let runtime = runtime();
+        let _entered = runtime.enter();
+        let (net, _dir) = daemon("");
+        let a = Container::start(&net, &bridge(&net, "one", &[]), "a");
+        serve(&net, &a, &DnsSettings::default());
+        serve(&net, &a, &DnsSettings::default());
+        a.netns.serve_udp("own", &a.at(53));
+        assert_eq!(a.netns.ask_udp(&a.at(53)), Ok(format!("own sees {}", a.ip())));
+        assert_eq!(dig(&a.netns, "a", A), format!("ok {}", a.ip()));
+    });
+}
