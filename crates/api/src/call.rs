@@ -7,7 +7,7 @@ use bytes::Bytes;
 use engine::Engine;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::upgrade::OnUpgrade;
 use serde::de::DeserializeOwned;
 use wire::docker::{ApiVersion, json};
@@ -60,44 +60,53 @@ impl Call {
     pub(crate) async fn optional_json<T: DeserializeOwned>(
         &mut self,
     ) -> Result<Option<T>, Failure> {
-        let bytes = self.bytes().await?;
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Ok(None);
-        }
-        self.check_content_type()?;
-        json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
+        read_json(&self.headers, &mut self.body).await
     }
+}
 
-    async fn bytes(&mut self) -> Result<Bytes, Failure> {
-        if self.body.is_end_stream() {
-            return Ok(Bytes::new());
-        }
-        let read = Limited::new(&mut self.body, MAX_JSON_BYTES).collect();
-        match tokio::time::timeout(JSON_TIMEOUT, read).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                Err(Failure::invalid(format!("request body is larger than {MAX_JSON_BYTES} bytes")))
-            }
-            Ok(Err(error)) => Err(Failure::invalid(format!("read the request body: {error}"))),
-            Err(_elapsed) => Err(Failure::invalid("the request body did not arrive in time")),
-        }
+/// Reads a JSON body; `None` if the client sent none.
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: &mut Incoming,
+) -> Result<Option<T>, Failure> {
+    let bytes = read(body).await?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
     }
+    check_content_type(headers)?;
+    json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
+}
 
-    fn check_content_type(&self) -> Result<(), Failure> {
-        let value = self.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
-        let media = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if media.eq_ignore_ascii_case("application/json") {
-            return Ok(());
-        }
-        Err(Failure::invalid(match value {
-            None => "missing Content-Type header: must be 'application/json'".to_owned(),
-            Some(value) => {
-                format!("unsupported Content-Type header ({value}): must be 'application/json'")
-            }
-        }))
+async fn read(body: &mut Incoming) -> Result<Bytes, Failure> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
     }
+    let read = Limited::new(body, MAX_JSON_BYTES).collect();
+    match tokio::time::timeout(JSON_TIMEOUT, read).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let message = format!("request body is larger than {MAX_JSON_BYTES} bytes");
+            Err(Failure::invalid(message))
+        }
+        Ok(Err(error)) => Err(Failure::invalid(format!("read the request body: {error}"))),
+        Err(_elapsed) => Err(Failure::invalid("the request body did not arrive in time")),
+    }
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
+    let value = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    let media = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Failure::invalid(match value {
+        None => "missing Content-Type header: must be 'application/json'".to_owned(),
+        Some(value) => {
+            format!("unsupported Content-Type header ({value}): must be 'application/json'")
+        }
+    }))
 }
 
 /// Whether the client asks to take the connection over.
@@ -107,13 +116,4 @@ pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
         values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
     };
     lists("connection", "upgrade") && lists("upgrade", "tcp")
-}
-
-/// Refuses a request whose length can be read in two ways.
-pub(crate) fn check_framing(headers: &HeaderMap) -> Result<(), Failure> {
-    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
-    if lengths > 1 || lengths == 1 && headers.contains_key(TRANSFER_ENCODING) {
-        return Err(Failure::invalid("conflicting Content-Length and Transfer-Encoding headers"));
-    }
-    Ok(())
 }

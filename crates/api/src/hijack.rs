@@ -37,9 +37,14 @@ pub(crate) struct Hijack {
 }
 
 impl Hijack {
+    /// A connection whose request's JSON body, if any, was read.
+    pub(crate) fn new(upgrade: Option<OnUpgrade>, body: Incoming) -> Self {
+        Self { upgrade, body }
+    }
+
     /// Takes the connection out of a call whose JSON body, if any, was read.
     pub(crate) fn of(call: Call) -> Self {
-        Self { upgrade: call.upgrade, body: call.body }
+        Self::new(call.upgrade, call.body)
     }
 
     /// Answers, and gives the connection to `take` as soon as the answer is out. What `take`

@@ -1,5 +1,8 @@
 //! Listeners, connections and their limits; the headers of every answer. Knows no operation.
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -20,7 +23,7 @@ use tokio::task::JoinSet;
 use wire::docker::ApiVersion;
 
 use crate::body::ReplyBody;
-use crate::call::{Call, Peer, check_framing, wants_upgrade};
+use crate::call::{Call, Peer, wants_upgrade};
 use crate::query::Query;
 use crate::reply::{self, Reply};
 use crate::{router, routes};
@@ -254,7 +257,6 @@ impl App for Api {
 
 impl Api {
     async fn dispatch(&self, mut request: Request<Incoming>) -> Reply {
-        check_framing(request.headers())?;
         let path = request.uri().path().to_owned();
         let (version, path) = router::split_version(&path)?;
         let (route, target) = router::find(&routes::TABLE, request.method(), path)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::draft::HealthDraft;
-use model::network::{EndpointDraft, NetworkMode};
+use model::network::EndpointDraft;
 use model::{Denied, Draft};
 use wire::docker::container::{ContainerCreateBody, HealthConfig};
 
@@ -24,10 +24,14 @@ pub(crate) fn from_wire(body: ContainerCreateBody, platform: &str) -> Result<Dra
     let asked = networking_config.and_then(|networks| networks.endpoints_config);
     let mut endpoints = BTreeMap::new();
     for (network, settings) in asked.unwrap_or_default() {
-        endpoints.insert(network, endpoint::from_wire(settings.unwrap_or_default())?);
+        // The command line calls the default network `default` here, the engine by its name.
+        let name = namespace::network_text(&namespace::network(&network)?);
+        endpoints.insert(name, endpoint::from_wire(settings.unwrap_or_default())?);
     }
     if let Some(mac) = endpoint::mac(&config.mac_address)? {
-        main_endpoint(&mut endpoints, &host.network).mac.get_or_insert(mac);
+        let main: &mut EndpointDraft =
+            endpoints.entry(namespace::network_text(&host.network)).or_default();
+        main.mac.get_or_insert(mac);
     }
     Ok(Draft {
         image: config.image,
@@ -73,19 +77,6 @@ fn check_env(entry: &str) -> Result<(), Denied> {
         return Err(Denied::invalid(format!("invalid environment variable: {entry}")));
     }
     Ok(())
-}
-
-/// The endpoint of the network that the container starts on, made if it was not asked for.
-fn main_endpoint<'e>(
-    endpoints: &'e mut BTreeMap<String, EndpointDraft>,
-    mode: &NetworkMode,
-) -> &'e mut EndpointDraft {
-    let name = namespace::network_text(mode);
-    let known = match mode {
-        NetworkMode::Default if endpoints.contains_key("default") => "default".to_owned(),
-        _ => name,
-    };
-    endpoints.entry(known).or_default()
 }
 
 /// A health check as asked for.

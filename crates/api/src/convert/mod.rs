@@ -23,6 +23,9 @@ pub(crate) mod summary;
 pub(crate) mod system;
 pub(crate) mod volume;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 /// A Go slice that is `null` when empty.

@@ -224,10 +224,20 @@ mod tests {
     fn mounts_round_trip() {
         for text in [
             r#"{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true}"#,
-            r#"{"Type":"bind","Source":"/a","Target":"/b","BindOptions":{"Propagation":"rslave","CreateMountpoint":true}}"#,
+            concat!(
+                r#"{"Type":"bind","Source":"/a","Target":"/b","BindOptions":"#,
+                r#"{"Propagation":"rslave","CreateMountpoint":true}}"#
+            ),
             r#"{"Type":"volume","Target":"/b"}"#,
-            r#"{"Type":"volume","Source":"v","Target":"/b","VolumeOptions":{"NoCopy":true,"Labels":{"a":"b"},"Subpath":"x","DriverConfig":{"Name":"local","Options":{"o":"p"}}}}"#,
-            r#"{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":5,"Mode":1023,"Options":[["exec"],["uid","7"]]}}"#,
+            concat!(
+                r#"{"Type":"volume","Source":"v","Target":"/b","VolumeOptions":{"NoCopy":true,"#,
+                r#""Labels":{"a":"b"},"Subpath":"x","DriverConfig":{"Name":"local","#,
+                r#""Options":{"o":"p"}}}}"#
+            ),
+            concat!(
+                r#"{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":5,"Mode":1023,"#,
+                r#""Options":[["exec"],["uid","7"]]}}"#
+            ),
             r#"{"Type":"image","Source":"busybox","Target":"/i"}"#,
         ] {
             let shown = serde_json::to_string(&to_wire(&parse(text).unwrap())).unwrap();

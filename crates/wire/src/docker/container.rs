@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 
 use super::endpoint::{EndpointSettings, NetworkSettings, NetworkingConfig};
 use super::host_config::HostConfig;
 use super::image::{Descriptor, DriverData};
+use super::json::Document;
 use super::{Empty, StringMap, Strings, is_zero, json};
 
 /// The part of a container's configuration that does not depend on its host.
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for ContainerCreateBody {
             host_config: Option<HostConfig>,
             networking_config: Option<NetworkingConfig>,
         }
-        let value = Value::deserialize(deserializer)?;
+        let value = Document::deserialize(deserializer)?;
         let own: Own = json::embedded(&value)?;
         Ok(Self {
             config: json::embedded(&value)?,

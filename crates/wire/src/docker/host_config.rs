@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
 
 use super::endpoint::PortMap;
+use super::json::Document;
 use super::{StringMap, Strings, is_zero, json};
 
 /// The part of a container's configuration that depends on its host.
@@ -115,7 +115,7 @@ impl Serialize for HostConfig {
 impl<'de> Deserialize<'de> for HostConfig {
     /// Reads the document twice, as a host configuration and as its embedded resources.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
+        let value = Document::deserialize(deserializer)?;
         let resources = json::embedded(&value)?;
         let host = Self::deserialize(json::Lenient(value)).map_err(serde::de::Error::custom)?;
         Ok(Self { resources, ..host })
@@ -140,7 +140,7 @@ impl<'de> Deserialize<'de> for ContainerUpdateBody {
         struct Own {
             restart_policy: RestartPolicy,
         }
-        let value = Value::deserialize(deserializer)?;
+        let value = Document::deserialize(deserializer)?;
         let own: Own = json::embedded(&value)?;
         Ok(Self { resources: json::embedded(&value)?, restart_policy: own.restart_policy })
     }

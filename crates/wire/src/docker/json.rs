@@ -9,37 +9,31 @@
 //!
 //! Knows no document: the types say what they want, this says how it is read.
 
+use std::fmt;
+
 use serde::de::value::StringDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess,
-    Visitor,
+    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess,
+    SeqAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
-use serde_json::{Error, Map, Value};
+use serde_json::{Error, Number, Value};
 
 /// Reads one JSON document; trailing non-blank bytes are an error.
 ///
 /// # Errors
 /// Malformed JSON, nesting deeper than 128, or a value of another type than the field's.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    from_value(serde_json::from_slice(bytes)?)
-}
-
-/// Reads an already parsed document.
-///
-/// # Errors
-/// A value of another type than the field's.
-pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
-    T::deserialize(Lenient(value))
+    T::deserialize(Lenient(serde_json::from_slice(bytes)?))
 }
 
 /// Reads the fields of a type whose JSON stands among another's (Go's struct embedding).
-pub(super) fn embedded<T, E>(value: &Value) -> Result<T, E>
+pub(super) fn embedded<T, E>(document: &Document) -> Result<T, E>
 where
     T: DeserializeOwned,
     E: serde::de::Error,
 {
-    T::deserialize(Lenient(value.clone())).map_err(E::custom)
+    T::deserialize(Lenient(document.clone())).map_err(E::custom)
 }
 
 /// Reads a field that is a list of strings or one string.
@@ -76,17 +70,110 @@ where
     deserializer.deserialize_any(Either)
 }
 
+/// A parsed value with everything that was written: also both of two equal names, which
+/// `serde_json::Value` would merge before their order is known.
+#[derive(Clone, Debug)]
+pub(super) enum Document {
+    /// `null`, a truth value, a number or a string.
+    Scalar(Value),
+    /// A list.
+    List(Vec<Document>),
+    /// Names and values in the order in which they were written.
+    Object(Vec<(String, Document)>),
+}
+
+impl Document {
+    fn is_null(&self) -> bool {
+        matches!(self, Self::Scalar(Value::Null))
+    }
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DocumentVisitor)
+    }
+}
+
+struct DocumentVisitor;
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Document, E> {
+        Ok(Document::Scalar(Value::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Document, E> {
+        Ok(Document::Scalar(Value::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Document, E> {
+        Ok(Document::Scalar(Value::Number(value.into())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Document, E> {
+        Ok(Document::Scalar(Value::Number(value.into())))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Document, E> {
+        // JSON has no infinities; serde_json refuses numbers that would become one.
+        Ok(Document::Scalar(Number::from_f64(value).map_or(Value::Null, Value::Number)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Document, E> {
+        Ok(Document::Scalar(Value::String(value.to_owned())))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Document, E> {
+        Ok(Document::Scalar(Value::String(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Document, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Document::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Document::Object(entries))
+    }
+}
+
 /// A parsed value that hands itself out with Go's leniency.
-pub(super) struct Lenient(pub(super) Value);
+pub(super) struct Lenient(pub(super) Document);
+
+impl Lenient {
+    /// The scalar that a visitor of scalars gets; lists and objects are refused by any of them.
+    fn visit_as<'de, V, F>(self, visitor: V, read: F) -> Result<V::Value, Error>
+    where
+        V: Visitor<'de>,
+        F: FnOnce(Value, V) -> Result<V::Value, Error>,
+    {
+        match self.0 {
+            Document::Scalar(value) => read(value, visitor),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+}
 
 /// A `null` where `$visit` expects a scalar is the type's zero value.
 macro_rules! zero_for_null {
     ($($method:ident => $visit:ident($zero:expr);)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            match self.0 {
+            self.visit_as(visitor, |value, visitor| match value {
                 Value::Null => visitor.$visit($zero),
                 value => value.$method(visitor),
-            }
+            })
         }
     )*};
 }
@@ -96,31 +183,28 @@ impl<'de> Deserializer<'de> for Lenient {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Array(items) => visitor.visit_seq(Items(items.into_iter())),
-            Value::Object(map) => visitor.visit_map(Entries::of_map(map)),
-            scalar => scalar.deserialize_any(visitor),
+            Document::List(items) => visitor.visit_seq(Items(items.into_iter())),
+            Document::Object(entries) => visitor.visit_map(Entries::of_map(entries)),
+            Document::Scalar(scalar) => scalar.deserialize_any(visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Null => visitor.visit_none(),
-            value => visitor.visit_some(Self(value)),
-        }
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Null => visitor.visit_seq(Items(Vec::new().into_iter())),
-            value => Self(value).deserialize_any(visitor),
+        if self.0.is_null() {
+            return visitor.visit_seq(Items(Vec::new().into_iter()));
         }
+        self.deserialize_any(visitor)
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Null => visitor.visit_map(Entries::of_map(Map::new())),
-            value => Self(value).deserialize_any(visitor),
+        if self.0.is_null() {
+            return visitor.visit_map(Entries::of_map(Vec::new()));
         }
+        self.deserialize_any(visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -130,13 +214,12 @@ impl<'de> Deserializer<'de> for Lenient {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Null => visitor.visit_map(Entries::of_map(Map::new())),
-            Value::Object(map) => visitor.visit_map(Entries::of_struct(map, fields)),
+            Document::Object(entries) => visitor.visit_map(Entries::of_struct(entries, fields)),
             // serde would read a list as a struct's fields in order; Go does not.
-            Value::Array(_) => {
+            Document::List(_) => {
                 Err(serde::de::Error::invalid_type(serde::de::Unexpected::Seq, &visitor))
             }
-            scalar => scalar.deserialize_any(visitor),
+            Document::Scalar(_) => self.deserialize_map(visitor),
         }
     }
 
@@ -146,23 +229,6 @@ impl<'de> Deserializer<'de> for Lenient {
         visitor: V,
     ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.0.deserialize_enum(name, variants, visitor)
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        _len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.deserialize_any(visitor)
     }
 
     zero_for_null! {
@@ -182,12 +248,13 @@ impl<'de> Deserializer<'de> for Lenient {
     }
 
     forward_to_deserialize_any! {
-        i128 u128 char bytes byte_buf unit unit_struct tuple_struct identifier ignored_any
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct identifier enum
+        ignored_any
     }
 }
 
 /// A list's elements.
-struct Items(std::vec::IntoIter<Value>);
+struct Items(std::vec::IntoIter<Document>);
 
 impl<'de> SeqAccess<'de> for Items {
     type Error = Error;
@@ -206,25 +273,26 @@ impl<'de> SeqAccess<'de> for Items {
 
 /// An object's entries, already under the names that the reader knows.
 struct Entries {
-    entries: std::vec::IntoIter<(String, Value)>,
-    value: Option<Value>,
+    entries: std::vec::IntoIter<(String, Document)>,
+    value: Option<Document>,
 }
 
 impl Entries {
     /// A map keeps every key as it is, and `null` values too: they say that the key is there.
-    fn of_map(map: Map<String, Value>) -> Self {
-        let entries: Vec<_> = map.into_iter().collect();
+    fn of_map(entries: Vec<(String, Document)>) -> Self {
         Self { entries: entries.into_iter(), value: None }
     }
 
-    /// A struct gets each of its fields at most once, never as `null`.
-    fn of_struct(map: Map<String, Value>, fields: &'static [&'static str]) -> Self {
-        let mut known: Map<String, Value> = Map::new();
-        for (name, value) in map {
+    /// A struct gets each of its fields at most once, and never as `null`.
+    fn of_struct(entries: Vec<(String, Document)>, fields: &'static [&'static str]) -> Self {
+        let mut known: Vec<(String, Document)> = Vec::new();
+        for (name, value) in entries {
             let exact = fields.iter().find(|field| **field == name);
             let field = exact.or_else(|| fields.iter().find(|f| f.eq_ignore_ascii_case(&name)));
-            if let (Some(field), false) = (field, value.is_null()) {
-                known.insert((*field).to_owned(), value);
+            let Some(field) = field.filter(|_| !value.is_null()) else { continue };
+            match known.iter_mut().find(|(name, _)| name == field) {
+                Some((_, earlier)) => *earlier = value,
+                None => known.push(((*field).to_owned(), value)),
             }
         }
         Self::of_map(known)
@@ -248,6 +316,6 @@ impl<'de> MapAccess<'de> for Entries {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
         // `None` would mean that the visitor asked for a value before its key.
-        seed.deserialize(Lenient(self.value.take().unwrap_or(Value::Null)))
+        seed.deserialize(Lenient(self.value.take().unwrap_or(Document::Scalar(Value::Null))))
     }
 }

@@ -51,8 +51,8 @@ fn null_is_absent_for_every_type() {
 #[test]
 fn names_ignore_case_and_the_last_wins() {
     let body = create(
-        r#"{"image": "a", "HOSTCONFIG": {"privileged": true, "Privileged": false}, "Image": "b",
-            "Nonsense": 3}"#,
+        r#"{"Image": "a", "HOSTCONFIG": {"privileged": true, "Privileged": false}, "image": "b",
+            "Image": null, "Nonsense": 3}"#,
     );
     assert_eq!(body.config.image, "b");
     assert!(!body.host_config.unwrap().privileged);
