@@ -39,7 +39,7 @@ pub mod limits {
     /// Bytes after the end-of-archive mark.
     pub const MAX_TRAILER_BYTES: u64 = 64 << 20;
     /// Entries that replace an earlier entry with content.
-    pub const MAX_REPLACED: usize = 100_000;
+    pub const MAX_REPLACED: usize = 10_000;
     /// Bytes that decompress without regard to the ratio.
     pub const RATIO_GRACE_BYTES: u64 = 256 << 20;
     /// Plain bytes per compressed byte beyond the grace. Deflate cannot exceed 1032.
