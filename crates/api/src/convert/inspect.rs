@@ -11,7 +11,7 @@ use wire::docker::container::{ContainerInspect, ContainerState, Health, Healthch
 use wire::docker::endpoint::{EndpointSettings, LegacyNetworkSettings, NetworkSettings};
 use wire::docker::image::DriverData;
 
-use super::{config, endpoint, host, mount, null_if_empty, port, signed};
+use super::{config, endpoint, host, mount, null_if_empty, port, signed, summary};
 use crate::moment::{NEVER, rfc3339};
 
 /// Everything about one container.
@@ -82,7 +82,7 @@ pub(crate) fn state(view: &ContainerView) -> ContainerState {
         _ => None,
     };
     ContainerState {
-        status: view.phase.status().to_owned(),
+        status: summary::state_word(view).to_owned(),
         // Docker says that a container between two runs is running as well.
         running: run.is_some() || restarting,
         paused: matches!(view.phase, Phase::Paused(_)),

@@ -20,13 +20,13 @@ pub(crate) fn to_wire(view: &ContainerView, now: Timestamp, v: ApiVersion) -> Co
         names: vec![format!("/{}", view.name)],
         image: view.draft.image.clone(),
         image_id: view.image.to_string(),
-        command: view.spec.command.join(" "),
+        command: command_line(&view.spec.command),
         created: view.created.seconds(),
         ports: port::listed(exposed, &view.ports),
         size_rw: view.size.map(|(own, _)| signed(own)),
         size_root_fs: view.size.map(|(_, all)| signed(all)),
         labels: view.spec.labels.clone(),
-        state: view.phase.status().to_owned(),
+        state: state_word(view).to_owned(),
         status: status(view, now),
         host_config: SummaryHostConfig {
             network_mode: namespace::network_text(&view.draft.host.network),
@@ -39,6 +39,23 @@ pub(crate) fn to_wire(view: &ContainerView, now: Timestamp, v: ApiVersion) -> Co
             failing_streak: view.health.as_ref().map_or(0, |h| i64::from(h.failing_streak)),
         }),
         ..ContainerSummary::default()
+    }
+}
+
+/// The words with a space between, quoted where they have one themselves, as Docker does.
+fn command_line(words: &[String]) -> String {
+    let quoted = |word: &String| {
+        if word.contains(' ') { format!("'{word}'") } else { word.clone() }
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// `State.Status`. A container whose only start failed never ran; Docker goes on calling it
+/// created.
+pub(crate) fn state_word(view: &ContainerView) -> &'static str {
+    match &view.phase {
+        Phase::Exited(exit) if exit.started.is_zero() => "created",
+        phase => phase.status(),
     }
 }
 
@@ -55,7 +72,6 @@ pub(crate) fn status(view: &ContainerView, now: Timestamp) -> String {
             None => format!("Up {}", since(run.started)),
         },
         Phase::Paused(run) => format!("Up {} (Paused)", since(run.started)),
-        // A start that failed never was a run; Docker goes on calling it created.
         Phase::Exited(exit) if exit.started.is_zero() => "Created".to_owned(),
         Phase::Exited(exit) => format!("Exited ({}) {} ago", exit.code, since(exit.finished)),
         Phase::Restarting { last, .. } => {

@@ -11,7 +11,7 @@ use model::view::ContainerView;
 use model::{Digest, Timestamp};
 
 use crate::call::Call;
-use crate::convert::namespace;
+use crate::convert::{namespace, summary};
 use crate::failure::Failure;
 use crate::filters::{Filters, name_pattern};
 
@@ -111,7 +111,7 @@ impl Selection {
         let f = &self.filters;
         let id = view.id.to_string();
         let slashed = format!("/{}", view.name);
-        let status = view.phase.status();
+        let status = summary::state_word(view);
         let health = view.health.as_ref().map_or("none", |health| health.status);
         self.wants_state(view)
             && f.any("id", |wanted| id.starts_with(wanted))
