@@ -1,1 +1,229 @@
-//! cli: written from the blueprint.
+//! The command line: `docker`'s commands, flags, help, tables, templates and exit codes. It has
+//! one way to an engine, the client, and never links one.
+//!
+//! ```text
+//! argv ── table (what exists) ── flags (values) ── commands::* ── client ── engine
+//!                                                      └── format: template, table, JSON
+//! ```
+//!
+//! Starting costs nothing that the command at hand does not need: the tables are static, the
+//! executor and the connection are made when a request is.
+
+mod base64;
+mod command;
+mod commands;
+mod config;
+mod context;
+mod create;
+mod csv;
+mod failure;
+pub mod flags;
+mod format;
+mod help;
+mod invocation;
+mod json;
+mod number;
+mod progress;
+mod stream;
+mod table;
+mod tabwriter;
+mod template;
+mod terminal;
+mod time;
+mod transfer;
+mod units;
+
+use std::ffi::OsString;
+
+use command::{Action, Command, Outcome};
+use failure::{DAEMON_FAILED, Failure};
+use flags::{Matches, Parsed};
+use help::Names;
+use invocation::{Globals, Invocation, misuse};
+use terminal::{complain, print};
+
+/// The version of Docker's command line that this one follows, as scripts look for it.
+pub const DOCKER_VERSION: &str = "28.2.2";
+/// This product's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs the command line `argv` (its first word is the program's name) and returns the status to
+/// exit with. Prints to the standard streams.
+pub fn run(argv: impl IntoIterator<Item = OsString>) -> i32 {
+    let mut words = argv.into_iter();
+    let prog = program(words.next());
+    let words: Result<Vec<String>, OsString> = words.map(OsString::into_string).collect();
+    let outcome = match words {
+        Ok(words) => dispatch(prog, &words),
+        Err(word) => Err(Failure::new(format!("{prog}: argument {word:?} is not valid UTF-8"))),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                complain(format!("{}\n", failure.message));
+            }
+            failure.code
+        }
+    }
+}
+
+/// Which of its names the program was called by.
+fn program(first: Option<OsString>) -> &'static str {
+    let name = first.as_deref().and_then(|path| std::path::Path::new(path).file_name());
+    match name.and_then(std::ffi::OsStr::to_str) {
+        Some("docker") => "docker",
+        _ => "estiba",
+    }
+}
+
+fn dispatch(prog: &'static str, words: &[String]) -> Outcome {
+    let usage = format!("{prog} [OPTIONS] COMMAND [ARG...]");
+    let parsed = flags::parse(table::GLOBALS.iter().collect(), false, words)
+        .map_err(|why| misuse(prog, &usage, why).with_code(DAEMON_FAILED))?;
+    let matches = match parsed {
+        Parsed::Run(matches) => matches,
+        Parsed::Help(short) => {
+            deprecated_h(short);
+            return root_help(prog, None);
+        }
+    };
+    let words = matches.args().to_vec();
+    let version = matches.bool("version");
+    let config = matches.string("config").map(str::to_owned);
+    let globals = Globals::new(matches, prog);
+    globals.check()?;
+    let Some((first, rest)) = words.split_first() else {
+        return match version {
+            true => print_version(prog),
+            false => root_help(prog, config.as_deref()),
+        };
+    };
+    if first == "help" {
+        return help_command(prog, rest, config.as_deref());
+    }
+    let (path, command, rest) = resolve(prog, first, rest)?;
+    execute(globals, &path, command, rest)
+}
+
+/// Follows words through the groups, to the command they select and what is left for it.
+fn resolve<'a>(
+    prog: &'static str,
+    first: &str,
+    mut rest: &'a [String],
+) -> Result<(String, &'static Command, &'a [String]), Failure> {
+    let Some((name, mut command)) = table::find(first) else {
+        return Err(unknown(prog, first, first, &format!("Run '{prog} --help'")));
+    };
+    let mut path = name.to_owned();
+    while let Action::Group(_) = command.action
+        && let Some((word, after)) = rest.split_first()
+        && !word.starts_with('-')
+    {
+        let Some(member) = command.member(word) else {
+            let tried = format!("{path} {word}");
+            let advice = format!("Usage:  {prog} {path}\n\nRun '{prog} {path} --help'");
+            return Err(unknown(prog, &tried, &tried, &advice));
+        };
+        path = format!("{path} {}", member.name);
+        (command, rest) = (member, after);
+    }
+    Ok((path, command, rest))
+}
+
+fn unknown(prog: &str, path: &str, tried: &str, advice: &str) -> Failure {
+    if table::absent(path) {
+        return Failure::new(format!(
+            "{prog}: '{prog} {path}' is not available in this version of estiba ({VERSION})"
+        ));
+    }
+    Failure::new(format!(
+        "{prog}: unknown command: {prog} {tried}\n\n{advice} for more information"
+    ))
+}
+
+fn execute(globals: Globals, path: &str, command: &'static Command, rest: &[String]) -> Outcome {
+    let prog = globals.prog();
+    let home = globals.config_dir().display().to_string();
+    let names = Names { prog, home: &home };
+    let full = format!("{prog} {path}");
+    let group = matches!(command.action, Action::Group(_));
+    let usage = if group { full.clone() } else { help::usage(&names, path, command) };
+    let parsed = flags::parse(command.flags().collect(), command.interspersed, rest)
+        .map_err(|why| misuse(&full, &usage, why).with_code(DAEMON_FAILED))?;
+    let matches = match parsed {
+        Parsed::Run(matches) if !group => matches,
+        Parsed::Run(_) => return show(&help::page(&names, path, command, terminal::help_width())),
+        Parsed::Help(short) => {
+            deprecated_h(short);
+            return show(&help::page(&names, path, command, terminal::help_width()));
+        }
+    };
+    arity(prog, &full, &usage, command, &matches)?;
+    let invocation = Invocation { prog, path: full, matches, globals };
+    match &command.action {
+        Action::Local(act) => act(&invocation),
+        Action::Remote(act) => {
+            let executor = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| Failure::new(format!("start the executor: {error}")))?;
+            let outcome = executor.block_on(act(&invocation));
+            // A thread may still be blocked reading standard input: do not wait for it.
+            executor.shutdown_background();
+            outcome
+        }
+        Action::Group(_) => Ok(0),
+    }
+}
+
+/// Refuses a wrong number of positional arguments.
+fn arity(
+    prog: &str,
+    path: &str,
+    usage: &str,
+    command: &Command,
+    matches: &Matches,
+) -> Result<(), Failure> {
+    let Some(why) = command.args.refuse(matches.args().len()) else { return Ok(()) };
+    let verb =
+        if why.starts_with("requires at least") && !why.contains(" and ") { "See" } else { "Run" };
+    Err(Failure::new(format!(
+        "{prog}: '{path}' {why}\n\nUsage:  {usage}\n\n{verb} '{path} --help' for more information"
+    )))
+}
+
+fn help_command(prog: &'static str, words: &[String], config: Option<&str>) -> Outcome {
+    let Some((first, rest)) = words.split_first() else { return root_help(prog, config) };
+    let found = resolve(prog, first, rest);
+    let Ok((path, command, _)) = found else {
+        return Err(Failure::new(format!("unknown help topic: {}", words.join(" "))));
+    };
+    let home = config::Config::locate(config).display().to_string();
+    let names = Names { prog, home: &home };
+    show(&help::page(&names, &path, command, terminal::help_width()))
+}
+
+fn root_help(prog: &'static str, config: Option<&str>) -> Outcome {
+    let home = config::Config::locate(config).display().to_string();
+    show(&help::root(&Names { prog, home: &home }, terminal::help_width()))
+}
+
+fn show(page: &str) -> Outcome {
+    print(page)?;
+    Ok(0)
+}
+
+fn print_version(prog: &str) -> Outcome {
+    match prog {
+        "docker" => print(format!("Docker version {DOCKER_VERSION}, build estiba-{VERSION}\n"))?,
+        _ => print(format!("estiba version {VERSION}\n"))?,
+    }
+    Ok(0)
+}
+
+fn deprecated_h(short: bool) {
+    if short {
+        complain("Flag shorthand -h has been deprecated, use --help\n");
+    }
+}

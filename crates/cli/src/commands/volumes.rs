@@ -1,0 +1,130 @@
+//! Commands about volumes.
+
+use wire::docker::volume::{Volume, VolumeCreateBody};
+
+use super::{Failures, inspect as inspection, list_format, prune as pruning};
+use crate::command::Outcome;
+use crate::create::environment::pairs;
+use crate::failure::Failure;
+use crate::format::{self, Row, Table};
+use crate::invocation::Invocation;
+use crate::terminal::print;
+use crate::units;
+
+/// The list of volumes.
+pub(crate) const TABLE: Table = Table {
+    default: "{{.Driver}}\t{{.Name}}",
+    titles: &[
+        ("Availability", "AVAILABILITY"),
+        ("Driver", "DRIVER"),
+        ("Group", "GROUP"),
+        ("Labels", "LABELS"),
+        ("Links", "LINKS"),
+        ("Mountpoint", "MOUNTPOINT"),
+        ("Name", "VOLUME NAME"),
+        ("Scope", "SCOPE"),
+        ("Size", "SIZE"),
+        ("Status", "STATUS"),
+    ],
+    type_name: "*formatter.volumeContext",
+};
+
+/// `volume ls`.
+pub(crate) async fn list(invocation: &Invocation) -> Outcome {
+    let matches = &invocation.matches;
+    if matches.bool("cluster") {
+        return Err(Failure::new("cluster volumes are not available in this version"));
+    }
+    let quiet = matches.bool("quiet");
+    let format = list_format(invocation, "volumesFormat");
+    let format = if quiet { "{{.Name}}" } else { format };
+    let mut volumes = invocation.client()?.volume_list(&matches.filters("filter")).await?.volumes;
+    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    format::list(&TABLE, format, volumes.iter().map(row).collect())
+}
+
+/// A volume's fields.
+pub(crate) fn row(volume: &Volume) -> Row {
+    let entries = volume.labels.clone().unwrap_or_default();
+    let labels: Vec<String> =
+        entries.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let (links, size) = match &volume.usage_data {
+        Some(usage) => {
+            #[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
+            let size = units::human_size(usage.size as f64, 4);
+            (usage.ref_count.to_string(), size)
+        }
+        None => ("N/A".to_owned(), "N/A".to_owned()),
+    };
+    Row::default()
+        .with("Availability", "N/A")
+        .with("Driver", volume.driver.clone())
+        .with("Group", "N/A")
+        .with("Labels", labels.join(","))
+        .with("Links", links)
+        .with("Mountpoint", volume.mountpoint.clone())
+        .with("Name", volume.name.clone())
+        .with("Scope", volume.scope.clone())
+        .with("Size", size)
+        .with("Status", "N/A")
+        .method("Label", entries)
+}
+
+/// `volume create`.
+pub(crate) async fn create(invocation: &Invocation) -> Outcome {
+    let matches = &invocation.matches;
+    let body = VolumeCreateBody {
+        driver: matches.string("driver").unwrap_or("local").to_owned(),
+        driver_opts: Some(pairs(&matches.list("opt"))),
+        labels: Some(pairs(&matches.list("label"))),
+        name: matches.arg(0).unwrap_or_default().to_owned(),
+    };
+    let volume = invocation.client()?.volume_create(&body).await?;
+    print(format!("{}\n", volume.name))?;
+    Ok(0)
+}
+
+/// `volume inspect`.
+pub(crate) async fn inspect(invocation: &Invocation) -> Outcome {
+    let client = invocation.client()?;
+    inspection::each(invocation, async |name| client.volume_inspect_raw(name).await).await
+}
+
+/// `volume rm`.
+pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
+    let client = invocation.client()?;
+    let force = invocation.matches.bool("force");
+    let mut failures = Failures::default();
+    for name in invocation.matches.args() {
+        if failures.note(client.volume_remove(name, force).await).is_some() {
+            print(format!("{name}\n"))?;
+        }
+    }
+    failures.outcome()
+}
+
+/// `volume prune`.
+pub(crate) async fn prune(invocation: &Invocation) -> Outcome {
+    let all = invocation.matches.bool("all");
+    let warning = match all {
+        true => "This will remove all local volumes not used by at least one container.",
+        false => "This will remove anonymous local volumes not used by at least one container.",
+    };
+    if !pruning::agreed(invocation, warning)? {
+        return Ok(0);
+    }
+    let mut filters = pruning::filters(invocation);
+    if all {
+        if filters.iter().any(|(name, _)| name == "all") {
+            return Err(Failure::new(
+                "conflicting options: cannot specify both --all and --filter all=1",
+            ));
+        }
+        filters.push(("all".to_owned(), "true".to_owned()));
+    }
+    let report = invocation.client()?.volume_prune(&filters).await?;
+    let removed = report.volumes_deleted.unwrap_or_default();
+    print(pruning::section("Deleted Volumes:", &removed))?;
+    print(pruning::total(report.space_reclaimed))?;
+    Ok(0)
+}

@@ -1,0 +1,213 @@
+//! Lists as tables, lines of JSON or templates; documents as JSON or templates. It never knows
+//! what the rows are about.
+
+use serde_json::{Map, Value};
+
+use crate::command::Outcome;
+use crate::failure::Failure;
+use crate::tabwriter;
+use crate::template::{Data, Template};
+use crate::terminal::print;
+
+/// The narrowest column of a table.
+const COLUMN_MIN: usize = 10;
+/// Blanks between columns.
+const COLUMN_GAP: usize = 3;
+
+/// How a kind of list is shown.
+pub(crate) struct Table {
+    /// The template of the default table, after the word `table`.
+    pub(crate) default: &'static str,
+    /// The titles of columns, by field.
+    pub(crate) titles: &'static [(&'static str, &'static str)],
+    /// Go's name of a row's type, for errors.
+    pub(crate) type_name: &'static str,
+}
+
+/// One row: its fields by name.
+#[derive(Default)]
+pub(crate) struct Row(Map<String, Value>);
+
+impl Row {
+    /// Adds a field.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds what the method `name` (`.Label "key"`) answers from.
+    pub(crate) fn method(
+        self,
+        name: &str,
+        entries: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        let map: Map<String, Value> =
+            entries.into_iter().map(|(key, value)| (key, value.into())).collect();
+        self.with(&format!("\0{name}"), Value::Object(map))
+    }
+
+    fn sorted(self) -> Value {
+        // Marks the value as a row, which is written as JSON in a way of its own.
+        let marked = self.with("\0", true);
+        let mut fields: Vec<(String, Value)> = marked.0.into_iter().collect();
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Value::Object(fields.into_iter().collect())
+    }
+}
+
+/// Prints rows as `format` says: empty or `table`, `table TEMPLATE`, `json` or a template.
+pub(crate) fn list(table: &Table, format: &str, rows: Vec<Row>) -> Outcome {
+    print(render(table, format, rows)?)?;
+    Ok(0)
+}
+
+/// The text that [`list`] prints.
+pub(crate) fn render(table: &Table, format: &str, rows: Vec<Row>) -> Result<String, Failure> {
+    let format = format.trim();
+    let (source, is_table) = match format {
+        "" | "table" => (table.default, true),
+        "json" => ("{{json .}}", false),
+        _ => match format.strip_prefix("table") {
+            Some(template) => (template.trim(), true),
+            None => (format, false),
+        },
+    };
+    let source = source.replace("\\t", "\t").replace("\\n", "\n");
+    let template = Template::parse(&source)
+        .map_err(|why| Failure::new(format!("failed to parse template: {why}")))?;
+    let failed = |why: String| Failure::new(format!("failed to execute template: {why}"));
+    let mut out = String::new();
+    for row in rows {
+        let data = Data::row(row.sorted(), table.type_name);
+        out.push_str(&template.execute(&data).map_err(failed)?);
+        out.push('\n');
+    }
+    if !is_table {
+        return Ok(out);
+    }
+    let titles: Map<String, Value> = table
+        .titles
+        .iter()
+        .map(|(field, title)| ((*field).to_owned(), Value::from(*title)))
+        .collect();
+    let header = Data::header(Value::Object(titles));
+    let header = template.execute(&header).map_err(failed)?;
+    Ok(tabwriter::align(&format!("{header}\n{out}"), COLUMN_MIN, COLUMN_GAP))
+}
+
+/// Documents as `inspect` prints them: a JSON list, or a template for each.
+pub(crate) fn documents(format: &str, documents: &[bytes::Bytes]) -> Result<String, Failure> {
+    let text = |document: &bytes::Bytes| String::from_utf8_lossy(document).trim().to_owned();
+    match format {
+        "" => {
+            let all: Vec<String> = documents.iter().map(text).collect();
+            Ok(format!("{}\n", crate::json::indent(&format!("[{}]", all.join(",")), "    ")))
+        }
+        "json" => {
+            let all: Vec<String> = documents.iter().map(text).collect();
+            Ok(format!("[{}]\n", all.join(",")))
+        }
+        format => {
+            let template = Template::parse(format)
+                .map_err(|why| Failure::new(format!("template parsing error: {why}")))?;
+            let mut out = String::new();
+            for document in documents {
+                let value: Value = serde_json::from_slice(document)
+                    .map_err(|error| Failure::new(format!("read the answer: {error}")))?;
+                let filled = template.execute(&Data::document(value));
+                out.push_str(
+                    &filled
+                        .map_err(|why| Failure::new(format!("template parsing error: {why}")))?,
+                );
+                out.push('\n');
+            }
+            Ok(out)
+        }
+    }
+}
+
+/// One document as `json` or a template, with a line end.
+pub(crate) fn document(format: &str, value: Value) -> Outcome {
+    if format == "json" {
+        print(format!("{value}\n"))?;
+        return Ok(0);
+    }
+    let template = Template::parse(format)
+        .map_err(|why| Failure::new(format!("template parsing error: {why}")).with_code(64))?;
+    let filled = template.execute(&Data::document(value)).map_err(Failure::new)?;
+    print(format!("{filled}\n"))?;
+    Ok(0)
+}
+
+/// The first twelve digits of an id, without its algorithm.
+pub(crate) fn short_id(id: &str) -> &str {
+    let digits = id.split_once(':').map_or(id, |(_, digits)| digits);
+    digits.get(..12).unwrap_or(digits)
+}
+
+/// At most `width` characters, the last one an ellipsis when something is missing.
+pub(crate) fn ellipsis(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: Table = Table {
+        default: "{{.ID}}\t{{.Name}}",
+        titles: &[("ID", "ID"), ("Name", "NAME")],
+        type_name: "*formatter.testContext",
+    };
+
+    fn shown(format: &str) -> String {
+        let rows = vec![
+            Row::default()
+                .with("Name", "web")
+                .with("ID", "1")
+                .method("Label", [("com.x.kind".to_owned(), "v".to_owned())]),
+            Row::default().with("Name", "a-long-name").with("ID", "22"),
+        ];
+        render(&TABLE, format, rows).unwrap_or_else(|failure| failure.message)
+    }
+
+    #[test]
+    fn every_format() {
+        assert_eq!(shown(""), "ID        NAME\n1         web\n22        a-long-name\n");
+        assert_eq!(
+            shown("table {{.Name}}\\t{{.ID}}"),
+            "NAME          ID\nweb           1\na-long-name   22\n"
+        );
+        assert_eq!(shown("table {{upper .Name}}"), "NAME\nWEB\nA-LONG-NAME\n");
+        assert_eq!(shown("{{.ID}}:{{.Name}}"), "1:web\n22:a-long-name\n");
+        assert_eq!(
+            shown("json"),
+            "{\"ID\":\"1\",\"Name\":\"web\"}\n{\"ID\":\"22\",\"Name\":\"a-long-name\"}\n"
+        );
+        assert_eq!(
+            shown("{{.Foo}}"),
+            "failed to execute template: template: :1:2: executing \
+            \"\" at <.Foo>: can't evaluate field Foo in type *formatter.testContext"
+        );
+        assert_eq!(shown("{{"), "failed to parse template: template: :1: unclosed action");
+    }
+
+    #[test]
+    fn labels_by_name() {
+        let row = Row::default().method("Label", [("com.x.kind".to_owned(), "v".to_owned())]);
+        let text = render(&TABLE, "table {{.Label \"com.x.kind\"}}", vec![row]).unwrap();
+        assert_eq!(text, "kind\nv\n");
+    }
+
+    #[test]
+    fn shortened() {
+        assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
+        assert_eq!(short_id("<missing>"), "<missing>");
+        assert_eq!(ellipsis("abcdef", 4), "abc…");
+    }
+}

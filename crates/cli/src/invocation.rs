@@ -1,0 +1,168 @@
+//! What a command gets: its parsed flags, the global ones, the configuration and a client. It
+//! never knows which command it is for.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use client::{Client, Endpoint};
+use serde_json::Value;
+use wire::docker::ApiVersion;
+
+use crate::config::Config;
+use crate::context::{self, DEFAULT};
+use crate::failure::Failure;
+use crate::flags::Matches;
+use crate::terminal::complain;
+
+/// One command, as it was called.
+pub(crate) struct Invocation {
+    /// The program's name as it was called: `docker` or `estiba`.
+    pub(crate) prog: &'static str,
+    /// The whole path, program included: `docker container ls`.
+    pub(crate) path: String,
+    /// The command's own flags and arguments.
+    pub(crate) matches: Matches,
+    /// The flags before the command.
+    pub(crate) globals: Globals,
+}
+
+/// The flags before the command.
+pub(crate) struct Globals {
+    matches: Matches,
+    prog: &'static str,
+    config_dir: PathBuf,
+    config: OnceCell<Config>,
+}
+
+impl Globals {
+    pub(crate) fn new(matches: Matches, prog: &'static str) -> Self {
+        let config_dir = Config::locate(matches.string("config"));
+        Self { matches, prog, config_dir, config: OnceCell::new() }
+    }
+
+    /// Refuses what cannot be done whatever the command.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let level = self.matches.text("log-level");
+        let known = ["", "trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
+        if !known.contains(&level.to_ascii_lowercase().as_str()) {
+            return Err(Failure::new(format!("Unable to parse logging level: {level}")));
+        }
+        Ok(())
+    }
+
+    /// The program's name as it was called.
+    pub(crate) fn prog(&self) -> &'static str {
+        self.prog
+    }
+
+    /// Where configuration is.
+    pub(crate) fn config_dir(&self) -> &Path {
+        &self.config_dir
+    }
+
+    /// `-D`.
+    pub(crate) fn debug(&self) -> bool {
+        self.matches.bool("debug")
+    }
+
+    /// The configuration, read once.
+    pub(crate) fn config(&self) -> &Config {
+        self.config.get_or_init(|| {
+            let (config, warning) = Config::load(self.config_dir.clone());
+            if let Some(warning) = warning {
+                complain(warning);
+            }
+            config
+        })
+    }
+
+    /// The address that applies when no context is chosen.
+    pub(crate) fn default_host(&self) -> String {
+        if let Some(host) = self.matches.string("host") {
+            return host.to_owned();
+        }
+        match std::env::var("DOCKER_HOST") {
+            Ok(host) if !host.is_empty() => host,
+            _ if self.prog == "docker" => "unix:///var/run/docker.sock".to_owned(),
+            _ => "unix:///run/estiba/estiba.sock".to_owned(),
+        }
+    }
+
+    /// The context that applies: `--context`, then none because of `-H` or `DOCKER_HOST`, then
+    /// `DOCKER_CONTEXT`, then the configured one.
+    pub(crate) fn context_name(&self) -> Result<String, Failure> {
+        let (context, host) = (self.matches.string("context"), self.matches.changed("host"));
+        if let Some(name) = context {
+            if host {
+                return Err("conflicting options: cannot specify both --host and --context".into());
+            }
+            return Ok(name.to_owned());
+        }
+        if host || std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty()) {
+            return Ok(DEFAULT.to_owned());
+        }
+        if let Ok(name) = std::env::var("DOCKER_CONTEXT")
+            && !name.is_empty()
+        {
+            return Ok(name);
+        }
+        Ok(self.config().text("currentContext").unwrap_or(DEFAULT).to_owned())
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, Failure> {
+        let tls = self.matches.bool("tls") || self.matches.bool("tlsverify");
+        let tls = tls || std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|v| !v.is_empty());
+        let name = self.context_name()?;
+        let host = if name == DEFAULT {
+            if self.matches.list("host").len() > 1 {
+                return Err("Specify only one -H".into());
+            }
+            self.default_host()
+        } else {
+            context::host_of(self.config_dir(), &name)
+                .map_err(|why| Failure::new(format!("unable to resolve docker endpoint: {why}")))?
+        };
+        if tls && !host.starts_with("unix://") {
+            return Err(Failure::new(format!("connect to {host}: TLS is not supported yet")));
+        }
+        Endpoint::parse(&host)
+            .map_err(|error| Failure::new(format!("unable to resolve docker endpoint: {error}")))
+    }
+}
+
+impl Invocation {
+    /// A client of the engine that the flags, the environment and the configuration choose.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let endpoint = self.globals.endpoint()?;
+        let version = match std::env::var("DOCKER_API_VERSION") {
+            Ok(text) if !text.is_empty() => {
+                let text = text.strip_prefix('v').unwrap_or(&text);
+                Some(text.parse::<ApiVersion>().map_err(|error| Failure::new(error.to_string()))?)
+            }
+            _ => None,
+        };
+        let client = Client::new(endpoint, version);
+        let Some(Value::Object(headers)) = self.globals.config().value("HttpHeaders") else {
+            return Ok(client);
+        };
+        let header = |(name, value): (&String, &Value)| {
+            value.as_str().map(|value| (name.clone(), value.to_owned()))
+        };
+        Ok(client.with_headers(headers.iter().filter_map(header).collect()))
+    }
+
+    /// The configuration.
+    pub(crate) fn config(&self) -> &Config {
+        self.globals.config()
+    }
+
+    /// A positional argument that the command's arity guarantees.
+    pub(crate) fn arg(&self, index: usize) -> &str {
+        self.matches.arg(index).unwrap_or_default()
+    }
+}
+
+/// The report of a mistake in a command's flags.
+pub(crate) fn misuse(path: &str, usage: &str, why: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("{why}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"))
+}

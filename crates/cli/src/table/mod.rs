@@ -1,0 +1,14 @@
+//! The commands as data. What is not in these tables does not exist for the parser or for help.
+
+pub(crate) mod container;
+pub(crate) mod context;
+pub(crate) mod image;
+pub(crate) mod network;
+mod own;
+mod root;
+pub(crate) mod run;
+pub(crate) mod system;
+mod text;
+pub(crate) mod volume;
+
+pub(crate) use root::{GLOBALS, SECTIONS, absent, find};

@@ -1,0 +1,96 @@
+//! table: the flags, arguments and texts of the `volume` commands; it never knows what a command does.
+
+use super::text;
+use crate::command::{Action, Args, Command, remote};
+use crate::commands::volumes;
+use crate::flags::Flag;
+
+/// The `volume` group.
+pub(crate) static GROUP: Command = Command {
+    name: "volume",
+    tail: "COMMAND",
+    short: "Manage volumes",
+    long: "",
+    aliases: &[],
+    args: Args::None,
+    interspersed: true,
+    flags: &[],
+    action: Action::Group(&[&CREATE, &INSPECT, &LS, &PRUNE, &RM]),
+};
+
+/// `volume create`
+pub(crate) static CREATE: Command = Command {
+    name: "create",
+    tail: "[OPTIONS] [VOLUME]",
+    short: "Create a volume",
+    long: "",
+    aliases: &[],
+    args: Args::Between(0, 1),
+    interspersed: true,
+    flags: &[&[
+        Flag::string("driver", "Specify volume driver name (default \"local\")").short('d'),
+        Flag::list("label", "Set metadata for a volume"),
+        Flag::map("opt", "Set driver specific options (default map[])").short('o'),
+    ]],
+    action: remote!(volumes::create),
+};
+
+/// `volume inspect`
+pub(crate) static INSPECT: Command = Command {
+    name: "inspect",
+    tail: "[OPTIONS] VOLUME [VOLUME...]",
+    short: "Display detailed information on one or more volumes",
+    long: "",
+    aliases: &[],
+    args: Args::AtLeast(1),
+    interspersed: true,
+    flags: &[&[Flag::string("format", text::FORMAT).short('f')]],
+    action: remote!(volumes::inspect),
+};
+
+/// `volume ls`
+pub(crate) static LS: Command = Command {
+    name: "ls",
+    tail: "[OPTIONS]",
+    short: "List volumes",
+    long: "",
+    aliases: &["volume ls", "volume list"],
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[
+        Flag::filter("filter", "Provide filter values (e.g. \"dangling=true\")").short('f'),
+        Flag::string("format", text::TABLE_FORMAT),
+        Flag::bool("quiet", "Only display volume names").short('q'),
+    ]],
+    action: remote!(volumes::list),
+};
+
+/// `volume prune`
+pub(crate) static PRUNE: Command = Command {
+    name: "prune",
+    tail: "[OPTIONS]",
+    short: "Remove unused local volumes",
+    long: "",
+    aliases: &[],
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[
+        Flag::bool("all", "Remove all unused volumes, not just anonymous ones").short('a'),
+        Flag::filter("filter", "Provide filter values (e.g. \"label=<label>\")"),
+        Flag::bool("force", "Do not prompt for confirmation").short('f'),
+    ]],
+    action: remote!(volumes::prune),
+};
+
+/// `volume rm`
+pub(crate) static RM: Command = Command {
+    name: "rm",
+    tail: "[OPTIONS] VOLUME [VOLUME...]",
+    short: "Remove one or more volumes",
+    long: "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+    aliases: &["volume rm", "volume remove"],
+    args: Args::AtLeast(1),
+    interspersed: true,
+    flags: &[&[Flag::bool("force", "Force the removal of one or more volumes").short('f')]],
+    action: remote!(volumes::remove),
+};
