@@ -167,7 +167,7 @@ impl CapSet {
         CapSet(bits)
     }
 
-    /// Parses a list of names as OCI's `process.capabilities` carries it; `ALL` is not a name there.
+    /// Parses a list of names as in OCI's `process.capabilities`, where `ALL` is no name.
     pub fn from_names<S: AsRef<str>>(names: &[S]) -> Result<CapSet, CapError> {
         names
             .iter()

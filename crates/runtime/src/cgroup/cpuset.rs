@@ -66,7 +66,7 @@ pub(super) fn inherit(dir: &Dir, depth: usize) -> Result<(), CgroupError> {
     Ok(())
 }
 
-/// [`inherit`] for the directories above this one. Nothing to do on v2, where empty means inherited.
+/// [`inherit`] for the directories above this one; v2 needs nothing, empty means inherited there.
 pub(super) fn fill_ancestors(dir: &Dir, depth: usize) -> Result<(), CgroupError> {
     match dir.path().parent() {
         Some(above) if depth > 1 && !dir.has("cpuset.cpus.effective") => {

@@ -202,7 +202,8 @@ pub struct MountedTree {
     pub name: String,
     /// Links beside it that lead to it: `cpu` and `cpuacct` for `cpu,cpuacct`.
     pub symlinks: Vec<String>,
-    /// The options of a `cgroup` mount (`cpu,cpuacct`, `none,name=systemd`); `None`: a `cgroup2` mount.
+    /// The options of a `cgroup` mount (`cpu,cpuacct`, `none,name=systemd`); `None` for a
+    /// `cgroup2` mount.
     pub options: Option<String>,
     /// The mounted tree on the host, to bind from when the host's cgroup namespace is shared.
     pub host_dir: PathBuf,
@@ -245,7 +246,8 @@ const TREE_OPTIONS: [&str; 9] = [
 ];
 
 impl CgroupMount {
-    /// Fields: id, parent, device, root, mount point, options, tags…, `-`, type, source, super options.
+    /// Fields: id, parent, device, root, mount point, options, tags…, `-`, type, source, options of
+    /// the superblock.
     fn parse(line: &str) -> Option<CgroupMount> {
         let (front, back) = line.split_once(" - ")?;
         let mut back = back.split(' ');

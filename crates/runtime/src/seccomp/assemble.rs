@@ -9,7 +9,7 @@
 //! The program is laid out from its end to its beginning: every target is then placed before the
 //! jump that needs it, and a target out of reach gets a copy (`ret`) or a stepping stone (`ja`).
 //! Only instructions that the kernel's own constant-action analysis understands decide about calls
-//! without argument rules, so those never run the program at all (seccomp action cache, Linux 5.11).
+//! without argument rules, so those never run the program at all (action cache, Linux 5.11).
 //!
 //! Source: `Documentation/networking/filter.rst`, `include/uapi/linux/seccomp.h`, seccomp(2).
 
@@ -60,7 +60,8 @@ pub(super) struct Condition {
     pub value: u64,
 }
 
-/// What happens to a call: the first alternative whose conditions all hold decides, else `otherwise`.
+/// What happens to a call: the first alternative whose conditions all hold decides, else
+/// `otherwise`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Decision {
     pub alternatives: Vec<(Vec<Condition>, u32)>,

@@ -64,8 +64,8 @@ const BEYOND: &[&str] = &[
     "mq_notify", "name_to_handle_at", "pkey_alloc", "pkey_free", "pkey_mprotect", "preadv2",
     "process_mrelease", "process_vm_readv", "process_vm_writev", "ptrace", "pwritev2", "readahead",
     "recv", "remap_file_pages", "removexattrat", "rt_tgsigqueueinfo", "sched_getattr",
-    "sched_rr_get_interval", "sched_setattr", "send", "setxattrat", "signalfd", "socketcall", "socketpair",
-    "tee", "vmsplice",
+    "sched_rr_get_interval", "sched_setattr", "send", "setxattrat", "signalfd", "socketcall",
+    "socketpair", "tee", "vmsplice",
 ];
 
 fn refuse(rule: Syscall, errno: u32) -> Syscall {

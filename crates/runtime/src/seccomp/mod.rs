@@ -23,6 +23,4 @@ pub use program::{Arch, Program, ProgramError, compile};
 pub use table::Abi;
 
 #[cfg(test)]
-mod interpret;
-#[cfg(test)]
 mod tests;

@@ -108,7 +108,7 @@ pub(super) const ALLOWED: &[Group] = &[
         ],
     },
     Group {
-        reason: "extended attributes: tar, rsync, package managers; the kernel guards the sensitive",
+        reason: "extended attributes: tar, rsync, package managers; the kernel guards its own",
         calls: &[
             "setxattr", "lsetxattr", "fsetxattr", "getxattr", "lgetxattr", "fgetxattr", "listxattr",
             "llistxattr", "flistxattr", "removexattr", "lremovexattr", "fremovexattr",
@@ -292,7 +292,7 @@ fn terminal_injection() -> Vec<Syscall> {
 }
 
 /// New namespaces need CAP_SYS_ADMIN. `clone3` keeps its flags in memory, where no filter can read
-/// them: without the capability it is unknown (among [`REFUSED_AS_UNKNOWN`]), and libc uses `clone`.
+/// them: without the capability it is among [`REFUSED_AS_UNKNOWN`], and libc uses `clone`.
 pub(super) fn namespaces(caps: CapSet) -> Vec<Syscall> {
     /// CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}.
     const NAMESPACE_FLAGS: u64 = 0x7e02_0000;

@@ -1,11 +1,13 @@
 //! Filters judged call by call: through the interpreter for every number of every ABI, against a
 //! naive reading of the rules, and installed for real.
 
+mod interpret;
+
 use std::collections::BTreeSet;
 
+use interpret::{Call, run};
 use wire::oci::runtime::{Seccomp, Syscall, SyscallArg};
 
-use super::interpret::{Call, run};
 use super::*;
 use crate::caps::{self, Cap, CapSet};
 
@@ -538,12 +540,16 @@ fn profile_files_are_resolved() {
             {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": null, "comment": "",
              "includes": {}, "excludes": {}},
             {"name": "write", "action": "SCMP_ACT_ALLOW"},
-            {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
-            {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "excludes": {"caps": ["CAP_SYS_ADMIN"]},
-             "args": [{"index": 0, "value": 2114060288, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]},
+            {"names": ["mount"], "action": "SCMP_ACT_ALLOW",
+             "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+            {"names": ["clone"], "action": "SCMP_ACT_ALLOW",
+             "excludes": {"caps": ["CAP_SYS_ADMIN"]},
+             "args": [{"index": 0, "value": 2114060288, "valueTwo": 0,
+                       "op": "SCMP_CMP_MASKED_EQ"}]},
             {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}},
             {"names": ["statx"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "6.10"}},
-            {"names": ["arch_prctl"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["amd64"]}},
+            {"names": ["arch_prctl"], "action": "SCMP_ACT_ALLOW",
+             "includes": {"arches": ["amd64"]}},
             {"names": ["set_tls"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["arm64"]}},
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}
         ]

@@ -3,7 +3,7 @@
 
 use sys::seccomp::Insn;
 
-use super::assemble::{AND, JEQ, JGE, JGT, JUMP, LOAD, RETURN};
+use crate::seccomp::assemble::{AND, JEQ, JGE, JGT, JUMP, LOAD, RETURN};
 
 /// A call as the kernel shows it to a filter.
 #[derive(Clone, Copy, Default)]
