@@ -87,10 +87,10 @@ pub fn read(
     let place = Place::find(root, path)?;
     let out = BufWriter::with_capacity(STREAM_BUFFER, writer);
     let mut walk = Walk { tar: TarWriter::new(out), links: HashMap::new(), options };
-    let base = match (place.is_dot, place.name.as_deref()) {
-        (true, _) => b".".to_vec(),
-        (false, None) => b"/".to_vec(),
-        (false, Some(name)) => name.to_bytes().to_vec(),
+    let base = match place.path.parts().last() {
+        _ if place.is_dot => b".".to_vec(),
+        Some(name) => name.to_bytes().to_vec(),
+        None => b"/".to_vec(),
     };
     match &place.name {
         Some(name) => walk.name((&place.parent, name), &base, &place.stat, 0)?,
