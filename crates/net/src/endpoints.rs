@@ -245,7 +245,8 @@ impl Net {
 
 fn draw_endpoint(ask: &Attach<'_>, network: &Network) -> Result<Endpoint> {
     let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(|e| Error::io("draw an endpoint id")(e.into()))?;
+    getrandom::fill(&mut random)
+        .map_err(|e| Error::io("draw an endpoint id")(std::io::Error::other(e.to_string())))?;
     let id = NetworkId::from_bytes(random).to_string();
     let bridged = network.spec.driver == DriverKind::Bridge;
     Ok(Endpoint {

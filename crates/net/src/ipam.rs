@@ -200,3 +200,159 @@ fn next_block(block: Cidr) -> Option<Cidr> {
     }
     Some(Cidr { addr: address(next, v4), prefix: block.prefix })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(subnet: &str, range: Option<&str>, gateway: &str, reserved: &[&str]) -> Pool {
+        Pool {
+            subnet: Cidr::parse(subnet).unwrap(),
+            range: range.map(|r| Cidr::parse(r).unwrap()),
+            gateway: gateway.parse().ok(),
+            reserved: reserved.iter().map(|r| ((*r).to_owned(), r.parse().unwrap())).collect(),
+        }
+    }
+
+    fn id(n: u8) -> NetworkId {
+        NetworkId::from_bytes([n; 32])
+    }
+
+    fn lease(ipam: &mut Ipam, want: Option<&str>) -> Result<String> {
+        let want = want.map(|w| w.parse().unwrap());
+        ipam.lease((&id(1), "n"), true, want).map(|l| l.unwrap().to_string())
+    }
+
+    /// A generator whose every run is the same (xorshift; Marsaglia 2003).
+    struct Draws(u64);
+
+    impl Draws {
+        fn below(&mut self, n: u32) -> u32 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            u32::try_from(self.0 % u64::from(n)).unwrap()
+        }
+    }
+
+    #[test]
+    fn addresses_are_given_lowest_first_around_what_is_kept() {
+        let mut ipam = Ipam::default();
+        let pool = pool("10.0.0.0/29", None, "10.0.0.1", &["10.0.0.3"]);
+        ipam.reserve(id(1), &[pool]).unwrap();
+        let given: Vec<String> = std::iter::from_fn(|| lease(&mut ipam, None).ok()).collect();
+        assert_eq!(given, ["10.0.0.2/29", "10.0.0.4/29", "10.0.0.5/29", "10.0.0.6/29"]);
+        let full = lease(&mut ipam, None).unwrap_err().to_string();
+        assert!(full.contains("no available IPv4 addresses") && full.contains("10.0.0.0/29"));
+        ipam.release(&id(1), "10.0.0.4".parse().unwrap());
+        assert_eq!(lease(&mut ipam, None).unwrap(), "10.0.0.4/29");
+    }
+
+    #[test]
+    fn a_range_limits_what_is_chosen_not_what_is_asked() {
+        let mut ipam = Ipam::default();
+        ipam.reserve(id(1), &[pool("10.0.0.0/24", Some("10.0.0.64/30"), "10.0.0.1", &[])]).unwrap();
+        let given: Vec<String> = std::iter::from_fn(|| lease(&mut ipam, None).ok()).collect();
+        assert_eq!(given, ["10.0.0.64/24", "10.0.0.65/24", "10.0.0.66/24", "10.0.0.67/24"]);
+        assert_eq!(lease(&mut ipam, Some("10.0.0.9")).unwrap(), "10.0.0.9/24");
+        assert!(lease(&mut ipam, Some("10.0.0.9")).is_err());
+        assert!(lease(&mut ipam, Some("10.0.1.9")).is_err());
+    }
+
+    #[test]
+    fn the_smallest_subnets_have_no_special_addresses() {
+        for (subnet, expect) in [
+            ("10.0.0.4/31", &["10.0.0.4/31", "10.0.0.5/31"][..]),
+            ("10.0.0.4/32", &["10.0.0.4/32"]),
+        ] {
+            let mut ipam = Ipam::default();
+            ipam.reserve(id(1), &[pool(subnet, None, "", &[])]).unwrap();
+            let given: Vec<String> = std::iter::from_fn(|| lease(&mut ipam, None).ok()).collect();
+            assert_eq!(given, expect, "{subnet}");
+        }
+    }
+
+    #[test]
+    fn gateways_are_the_first_host_not_kept_for_others() {
+        let gateway = |subnet, range, reserved: &[&str]| {
+            default_gateway(&pool(subnet, range, "", reserved)).unwrap().to_string()
+        };
+        assert_eq!(gateway("10.0.0.0/24", None, &[]), "10.0.0.1");
+        assert_eq!(gateway("10.0.0.0/24", None, &["10.0.0.1"]), "10.0.0.2");
+        assert_eq!(gateway("10.0.0.0/24", Some("10.0.0.128/25"), &[]), "10.0.0.128");
+        assert_eq!(gateway("fd00::/64", None, &[]), "fd00::1");
+        assert_eq!(gateway("0.0.0.0/0", None, &[]), "0.0.0.1");
+        assert_eq!(
+            default_gateway(&pool("255.255.255.255/32", None, "", &[])).unwrap().to_string(),
+            "255.255.255.255"
+        );
+    }
+
+    #[test]
+    fn pools_of_networks_never_overlap() {
+        let mut ipam = Ipam::default();
+        let mut avoid = vec![Cidr::parse("172.20.5.0/24").unwrap()];
+        let defaults = AddressPool::docker_defaults();
+        let mut chosen: Vec<Cidr> = Vec::new();
+        for n in 0.. {
+            let Ok(subnet) = ipam.choose(&defaults, &avoid) else { break };
+            assert!(!chosen.iter().chain(&avoid).any(|c| c.overlaps(subnet)), "{subnet}");
+            if n % 3 == 0 {
+                avoid.push(subnet);
+            } else {
+                let text = subnet.to_string();
+                ipam.reserve(id(n), &[pool(&text, None, "", &[])]).unwrap();
+            }
+            chosen.push(subnet);
+        }
+        // Fourteen whole blocks of 172, sixteen of 192.168.
+        assert_eq!(chosen.len(), 30);
+        ipam.release_network(&id(1));
+        assert_eq!(ipam.choose(&defaults, &avoid).unwrap(), chosen[1]);
+        let clash = ipam.reserve(id(99), &[pool("172.16.0.0/12", None, "", &[])]);
+        assert!(matches!(clash, Err(Error::Overlap { .. })));
+        let twice = [pool("10.0.0.0/24", None, "", &[]), pool("10.0.0.128/25", None, "", &[])];
+        assert!(matches!(ipam.reserve(id(98), &twice), Err(Error::Overlap { .. })));
+    }
+
+    /// Whatever comes and goes, no address has two owners, all lie where they must, and what
+    /// was given back can be given again.
+    #[test]
+    fn leases_are_exclusive_under_any_history() {
+        for seed in 1..60 {
+            let mut draws = Draws(0x9e37_79b9_7f4a_7c15 ^ seed);
+            let prefix = 24 + draws.below(7);
+            let subnet = format!("10.1.0.0/{prefix}");
+            let kept = pool(&subnet, None, "10.1.0.1", &["10.1.0.2"]);
+            let capacity = (1usize << (32 - prefix)) - 4;
+            let mut ipam = Ipam::default();
+            ipam.reserve(id(1), std::slice::from_ref(&kept)).unwrap();
+            let mut owned: BTreeSet<IpAddr> = BTreeSet::new();
+            for step in 0..600 {
+                let context = format!("seed {seed}, step {step}");
+                if draws.below(3) == 0 && !owned.is_empty() {
+                    let at = draws.below(256) as usize % owned.len();
+                    let addr = *owned.iter().nth(at).unwrap();
+                    owned.remove(&addr);
+                    ipam.release(&id(1), addr);
+                    ipam.release(&id(1), addr);
+                    continue;
+                }
+                let want = (draws.below(4) == 0)
+                    .then(|| IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + draws.below(300))));
+                match ipam.lease((&id(1), "n"), true, want) {
+                    Ok(cidr) => {
+                        let addr = cidr.unwrap().addr;
+                        assert!(kept.subnet.contains(addr), "{context}: {addr}");
+                        assert!(Some(addr) != kept.gateway, "{context}");
+                        assert!(!kept.reserved.values().any(|r| *r == addr), "{context}");
+                        assert!(want.is_none_or(|w| w == addr), "{context}");
+                        assert!(owned.insert(addr), "{context}: {addr} given twice");
+                    }
+                    Err(_) if want.is_some() => {}
+                    Err(_) => assert_eq!(owned.len(), capacity, "{context}"),
+                }
+            }
+        }
+    }
+}

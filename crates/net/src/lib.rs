@@ -1,4 +1,27 @@
 //! net: the networks of one host. Bridges, addresses, published ports, isolation and names.
+//!
+//! ```text
+//!                      engine
+//!                        │  service.rs  Net: open, sweep, reconcile, stats
+//!                        │  networks.rs resolve, create, delete      endpoints.rs attach, publish
+//!                        ▼                                           dns/ serve_dns
+//!   decide   ipam.rs  ports.rs  bridge.rs  plan.rs  nft/rules.rs  nft/sets.rs  dns/names.rs
+//!      │                          (pure but for ports.rs, which tries whether a port is free)
+//!      ▼
+//!   act      apply.rs  netns.rs  sysctl.rs  netlink/  nft/firewall.rs  dns/server.rs
+//! ```
+//!
+//! **Order of a network's life**: `resolve` (chooses and reserves; record the answer) →
+//! `create_network` → any number of `attach` → `publish` → … → `detach` → `delete_network`.
+//! **After a restart**: `open` → `create_network` for each record → `adopt` for each endpoint of
+//! a running container → `sweep`. Until `sweep`, the rules of the former daemon stay in force.
+//!
+//! **Never**: forks a program (`ip`, `nft`, `iptables`); touches a table, link or address that is
+//! not its own; opens a link before the rules that guard it (law F1); keeps records (the engine
+//! does); knows what runs in a container.
+//!
+//! Everything relates to the network namespace of the thread that calls [`Net::open`]; later
+//! calls must come from threads of the same namespace.
 
 mod apply;
 mod bridge;

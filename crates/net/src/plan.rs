@@ -193,3 +193,127 @@ pub(crate) fn endpoint_mac(addr: IpAddr) -> [u8; 6] {
     };
     [0x02, 0x42, a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use model::network::{DriverKind, EndpointDraft, Pool};
+    use model::{ContainerId, Timestamp};
+    use std::collections::BTreeMap;
+
+    fn spec(internal: bool, icc: bool) -> NetworkSpec {
+        let pool = Pool {
+            subnet: Cidr::parse("172.18.0.0/16").unwrap(),
+            range: None,
+            gateway: "172.18.0.1".parse().ok(),
+            reserved: BTreeMap::new(),
+        };
+        let icc = (crate::bridge::ICC.to_owned(), icc.to_string());
+        NetworkSpec {
+            id: NetworkId::from_bytes([7; 32]),
+            name: "one".into(),
+            created: Timestamp(1),
+            driver: DriverKind::Bridge,
+            internal,
+            attachable: false,
+            enable_ipv6: false,
+            pools: vec![pool],
+            options: BTreeMap::from([icc]),
+            ipam_options: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            bridge: Some("br-1".into()),
+        }
+    }
+
+    fn options(spec: &NetworkSpec) -> BridgeOptions {
+        BridgeOptions::read(&spec.options, &Options::default()).unwrap()
+    }
+
+    /// One short line per act.
+    fn lines(ops: &[NetOp]) -> Vec<String> {
+        ops.iter()
+            .map(|op| match op {
+                NetOp::Bridge { name, mtu, .. } => format!("bridge {name} {mtu}"),
+                NetOp::Alias { link, alias } => format!("alias {link} {}", &alias[..14]),
+                NetOp::Set(sysctl) => format!("set {}={}", sysctl.path, sysctl.value),
+                NetOp::Address { link, cidr } => format!("address {link} {cidr}"),
+                NetOp::Up { link } => format!("up {link}"),
+                NetOp::Veth { host, peer, mac, mtu } => {
+                    format!("veth {host} {peer} {mac:02x?} {mtu}")
+                }
+                NetOp::Port { link, bridge, hairpin, isolated, .. } => {
+                    format!("port {link} {bridge} hairpin={hairpin} isolated={isolated}")
+                }
+                NetOp::DefaultRoute { link, gateway } => format!("default {gateway} {link}"),
+                NetOp::Settle { link } => format!("settle {link}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_bridge_is_made_and_only_then_set_up() {
+        let spec = spec(false, true);
+        let plan = bridge(&spec, &options(&spec), &BridgeFacts::default());
+        assert_eq!(
+            lines(&plan.host),
+            [
+                "bridge br-1 1500",
+                "alias br-1 estiba network",
+                "set ipv6/conf/br-1/disable_ipv6=1",
+                "set ipv4/conf/br-1/route_localnet=1",
+                "address br-1 172.18.0.1/16",
+                "up br-1",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_there_is_kept() {
+        let spec = spec(true, true);
+        let addresses = vec![Cidr::parse("172.18.0.1/16").unwrap()];
+        let theirs = BridgeFacts { exists: true, ours: false, addresses };
+        let plan = bridge(&spec, &options(&spec), &theirs);
+        assert_eq!(lines(&plan.host), ["set ipv6/conf/br-1/disable_ipv6=1", "up br-1"]);
+    }
+
+    #[test]
+    fn an_endpoint_is_joined_host_side_first() {
+        for (icc, bridged_translation) in [(true, false), (false, true)] {
+            let spec = spec(false, icc);
+            let joined = Endpoint {
+                id: "e".repeat(64),
+                network: spec.id,
+                network_name: "one".into(),
+                container: ContainerId::from_bytes([9; 32]),
+                draft: EndpointDraft::default(),
+                ipv4: Cidr::parse("172.18.0.2/16").ok(),
+                ipv6: None,
+                gateway: "172.18.0.1".parse().ok(),
+                gateway6: None,
+                mac: Some(endpoint_mac("172.18.0.2".parse().unwrap())),
+                dns_names: Vec::new(),
+                host_interface: Some("veth1".into()),
+                interface: Some("eth0".into()),
+            };
+            let options = options(&spec);
+            let facts = EndpointFacts {
+                spec: &spec,
+                options: &options,
+                bridged_translation,
+                default_route: true,
+            };
+            let plan = endpoint(&joined, facts);
+            let port = format!("port veth1 br-1 hairpin={bridged_translation} isolated={}", !icc);
+            assert_eq!(
+                lines(&plan.host),
+                ["veth veth1 eth0 [02, 42, ac, 12, 00, 02] 1500", port.as_str()]
+            );
+            assert_eq!(
+                lines(&plan.inside),
+                ["address eth0 172.18.0.2/16", "up lo", "up eth0", "default 172.18.0.1 eth0"]
+            );
+            assert_eq!(lines(&plan.after), ["settle veth1", "settle br-1"]);
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! Who reaches whom: two bridges, a neighbour host and the world behind it, before and after the
 //! rules are flushed, with and without the kernel's protection of our table.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod lab;
 
 use lab::{Container, Netns, bridge, network, on_host, options, sh};

@@ -1,6 +1,8 @@
 //! Coming, going and coming back: nothing leaks, nothing is given twice, and a restarted daemon
 //! finds everything as it was.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod lab;
 
 use lab::{Container, Netns, bridge, fresh_bytes, network, on_host, options, sh};

@@ -1,6 +1,8 @@
 //! Names as containers hear them: from each other, from the world, and not from there where they
 //! must not.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod lab;
 
 use lab::{Container, Netns, bridge, network, on_host, options};

@@ -92,7 +92,8 @@ impl Firewall {
         if !inner.laid || inner.intact()? {
             return Ok(false);
         }
-        inner.lay()?;
+        // Not repaired is not looked at: the next period tries again.
+        inner.lay().inspect_err(|_| inner.generation = None)?;
         Ok(true)
     }
 
