@@ -107,7 +107,8 @@ pub fn create_behind(
     }
     let child = clone_child(&plan, slots)?;
     let mut doomed = Doomed::new(child.pidfd.as_fd())?;
-    let mut prepared = Preparation { launch, plan: &plan, channel: channel.as_fd(), pid: child.pid };
+    let mut prepared =
+        Preparation { launch, plan: &plan, channel: channel.as_fd(), pid: child.pid };
     let (cgroup, warnings) = prepared.run(&hierarchy, &facts.cgroup_path, &mut doomed)?;
     let console = await_prepared(channel.as_fd(), &plan.init, child.pidfd.as_fd())?;
     Ok(Created {
@@ -222,7 +223,8 @@ fn write_map(path: &str, map: &[wire::oci::runtime::IdMapping]) -> Result<(), La
     for line in map {
         text.push_str(&format!("{} {} {}\n", line.container_id, line.host_id, line.size));
     }
-    write_proc(path, text.as_bytes()).map_err(|errno| LaunchError::at(format!("write {path}"), errno))
+    write_proc(path, text.as_bytes())
+        .map_err(|errno| LaunchError::at(format!("write {path}"), errno))
 }
 
 pub(crate) fn write_proc(path: &str, value: &[u8]) -> rustix::io::Result<()> {

@@ -40,38 +40,22 @@ pub struct LaunchError {
 impl LaunchError {
     /// The request cannot be served as it stands.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self {
-            step: message.into(),
-            errno: None,
-            kind: FailureKind::Invalid,
-        }
+        Self { step: message.into(), errno: None, kind: FailureKind::Invalid }
     }
 
     /// A failure of the runtime without an error number.
     pub fn runtime(message: impl Into<String>) -> Self {
-        Self {
-            step: message.into(),
-            errno: None,
-            kind: FailureKind::Runtime,
-        }
+        Self { step: message.into(), errno: None, kind: FailureKind::Runtime }
     }
 
     /// A system call failed while doing `step`.
     pub fn at(step: impl Into<String>, errno: Errno) -> Self {
-        Self {
-            step: step.into(),
-            errno: Some(errno.raw_os_error()),
-            kind: FailureKind::Runtime,
-        }
+        Self { step: step.into(), errno: Some(errno.raw_os_error()), kind: FailureKind::Runtime }
     }
 
     /// As [`LaunchError::at`], for errors that came through the standard library.
     pub fn io(step: impl Into<String>, error: &std::io::Error) -> Self {
-        Self {
-            step: step.into(),
-            errno: error.raw_os_error(),
-            kind: FailureKind::Runtime,
-        }
+        Self { step: step.into(), errno: error.raw_os_error(), kind: FailureKind::Runtime }
     }
 
     /// The same failure, said to be of another kind.

@@ -156,9 +156,7 @@ fn host_uid(target: &Running, joined: u64, uid: u32) -> Result<Option<u32>, Laun
     }
     let linux = target.launch().spec.linux.as_ref();
     let maps = match linux.filter(|linux| !linux.uid_mappings.is_empty()) {
-        Some(linux) => {
-            Maps { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone() }
-        }
+        Some(linux) => Maps { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone() },
         None => Maps::read(std::path::Path::new(&format!("/proc/{}", target.pid)))?,
     };
     Ok(maps.host_uid(uid))

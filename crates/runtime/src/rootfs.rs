@@ -78,8 +78,9 @@ impl Supplier<'_> {
     }
 
     fn directory(&mut self, path: &Path) -> Result<OwnedFd, LaunchError> {
-        let failed =
-            |errno| LaunchError::at(format!("clone the root file system {}", path.display()), errno);
+        let failed = |errno| {
+            LaunchError::at(format!("clone the root file system {}", path.display()), errno)
+        };
         let mount = clone_tree(path, true).map_err(failed)?;
         let private = MountChange {
             propagation: Some(Propagation::Private),
@@ -193,9 +194,7 @@ fn made_by_child(make: impl FnOnce() -> Result<OwnedFd, Errno>) -> Result<OwnedF
     let message = Message::receive(ours.as_fd(), |fd| made = Some(fd));
     let _ = sys::Pidfd::from(child.pidfd).wait();
     match message? {
-        Some(message) if message.tag == Tag::Failed => {
-            Err(Errno::from_raw_os_error(message.errno))
-        }
+        Some(message) if message.tag == Tag::Failed => Err(Errno::from_raw_os_error(message.errno)),
         _ => made.ok_or(Errno::IO),
     }
 }

@@ -224,9 +224,18 @@ mod tests {
 
     #[test]
     fn what_is_no_user_is_refused() {
-        for text in ["4294967296", "2147483648", "-1", "+1", "1:2:3", "nobody", "app:nogroup",
-            "huge", "a\nb", "0:-1"]
-        {
+        for text in [
+            "4294967296",
+            "2147483648",
+            "-1",
+            "+1",
+            "1:2:3",
+            "nobody",
+            "app:nogroup",
+            "huge",
+            "a\nb",
+            "0:-1",
+        ] {
             assert!(resolve_in(&accounts(), text).is_err(), "{text:?}");
         }
         let error = resolve_in(&accounts(), "foo").expect_err("foo");

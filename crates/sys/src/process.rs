@@ -239,10 +239,22 @@ pub fn close_on_exec_from(first: u32) -> rustix::io::Result<()> {
 /// # Errors
 /// As sigprocmask(2).
 pub fn reset_signals() -> rustix::io::Result<()> {
+    // The C library keeps two signals to itself and would refuse them; the kernel does not. Its
+    // `struct sigaction` with everything zero is the default disposition.
+    let default = [0u64; 4];
     for signal in 1..=64 {
-        // SAFETY: the default disposition runs no code of ours; numbers that cannot be changed
-        // or do not exist only fail.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the structure has the kernel's layout (four words here) and size of the mask;
+        // the default disposition runs no code of ours. The two signals that cannot be changed
+        // only fail.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
     // SAFETY: an all-zero signal set is the empty set, and the old one is not asked for.
     let result = unsafe {

@@ -89,8 +89,10 @@ impl Child<'_> {
 
     pub(super) fn pivot(&self) -> Result<(), Errno> {
         rustix::process::fchdir(self.slots.at(Slot::ROOT)?)?;
-        // The old root comes to lie over the new one, pivot_root(2) "Notes", and is taken off.
+        // The old root comes to lie over the new one, pivot_root(2) "Notes", and the masks over
+        // the old root: both are taken off, the uppermost first.
         rustix::process::pivot_root(c".", c".")?;
+        rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
         rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
         rustix::process::chdir(c"/")
     }

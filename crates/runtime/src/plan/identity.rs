@@ -171,7 +171,12 @@ impl<'a> Identity<'a> {
 
     fn privileges(&self, facts: &Facts, steps: &mut Vec<InitStep>) -> Result<(), LaunchError> {
         let empty = Capabilities::default();
-        let wanted = Sets::of(self.process.capabilities.as_ref().unwrap_or(&empty), facts)?;
+        let mut wanted = Sets::of(self.process.capabilities.as_ref().unwrap_or(&empty), facts)?;
+        if self.uid != 0 {
+            // What exec would take away is not there for the path to the command either (law B4).
+            wanted.sets.effective &= wanted.ambient;
+            wanted.sets.permitted = wanted.ambient;
+        }
         steps.push(InitStep::DropBounding(CapSet::ALL.bits() & !wanted.bounding));
         let groups = self.groups.clone();
         steps.push(InitStep::Identity { uid: self.uid, gid: self.gid, groups });

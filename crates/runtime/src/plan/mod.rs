@@ -104,16 +104,17 @@ pub fn plan(launch: &Launch, facts: &Facts, stdio: StdioKind) -> Result<Plan, La
     if namespaces.maps.is_some() {
         steps.push(InitStep::AwaitMaps);
     }
+    let mut made = mounts::Making::of(launch, facts, &namespaces, stdio)?;
+    made.clocks(&mut steps)?;
     if namespaces.has_user() {
         steps.push(InitStep::BecomeRoot);
     }
     steps.push(InitStep::NewSession);
     steps.push(InitStep::DetachPropagation(root_propagation(linux)?));
-    let mut made = mounts::Making::new(launch, linux, facts, &namespaces, stdio);
-    made.file_systems(&mut steps)?;
+    made.file_systems(&mut steps);
     let later = paths::sysctls(linux, &namespaces, &mut made, &mut steps)?;
     paths::protect(linux, facts, &mut steps)?;
-    made.finish(&mut steps)?;
+    made.finish(&mut steps);
     steps.push(if facts.initramfs { InitStep::MoveRoot } else { InitStep::Pivot });
     root_attributes(launch, linux, &mut steps)?;
     host_names(&launch.spec, &namespaces, &mut steps)?;

@@ -38,7 +38,6 @@ const OVER_PROC: [&str; 11] = [
 #[derive(Debug)]
 pub struct Making<'a> {
     launch: &'a Launch,
-    linux: &'a Linux,
     facts: &'a Facts,
     namespaces: &'a Namespaces,
     terminal: bool,
@@ -55,17 +54,15 @@ pub struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    /// Nothing planned yet.
-    pub fn new(
+    /// Plans every mount of the specification.
+    pub(super) fn of(
         launch: &'a Launch,
-        linux: &'a Linux,
         facts: &'a Facts,
         namespaces: &'a Namespaces,
         stdio: StdioKind,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, LaunchError> {
+        let mut made = Self {
             launch,
-            linux,
             facts,
             namespaces,
             terminal: matches!(stdio, StdioKind::Terminal(_)),
@@ -77,34 +74,50 @@ impl<'a> Making<'a> {
             free: u8::try_from(SLOTS).unwrap_or(u8::MAX),
             proc: None,
             dev: false,
+        };
+        for mount in &launch.spec.mounts {
+            made.mount(mount)?;
         }
+        Ok(made)
     }
 
-    /// Plans every mount of the specification up to the last that is attached.
-    pub fn file_systems(&mut self, steps: &mut Vec<InitStep>) -> Result<(), LaunchError> {
-        for mount in &self.launch.spec.mounts {
-            self.mount(mount)?;
+    /// The clocks, before the child becomes root inside: until then it owns its own files in
+    /// procfs, which are root's outside while it cannot be traced.
+    pub(super) fn clocks(&mut self, steps: &mut Vec<InitStep>) -> Result<(), LaunchError> {
+        if !self.namespaces.makes(ns::TIME) {
+            return Ok(());
         }
+        let enter = self.time()?;
+        steps.extend(self.early.extract_if(
+            ..,
+            |step| matches!(step, InitStep::MakeFs { into, .. } if Some(*into) == self.proc),
+        ));
+        steps.push(InitStep::Unshare(ns::TIME));
+        steps.push(enter);
+        Ok(())
+    }
+
+    /// The steps up to the last mount that is attached.
+    pub(super) fn file_systems(&mut self, steps: &mut Vec<InitStep>) {
         steps.append(&mut self.early);
         let count = u8::try_from(self.supplies.len()).unwrap_or(u8::MAX);
         steps.push(InitStep::AwaitSupplies { first: Slot::ROOT, count });
-        if self.namespaces.unshare != 0 {
-            steps.push(InitStep::Unshare(self.namespaces.unshare));
+        if self.namespaces.makes(ns::CGROUP) {
+            steps.push(InitStep::Unshare(ns::CGROUP));
         }
         steps.append(&mut self.late);
-        if self.namespaces.makes(ns::TIME) {
-            steps.push(self.time()?);
-        }
         steps.push(InitStep::Cover(Slot::MASKS));
         steps.push(InitStep::Cover(Slot::ROOT));
         steps.append(&mut self.attach);
-        Ok(())
     }
 
     /// What has to wait until nothing more is mounted.
-    pub fn finish(&mut self, steps: &mut Vec<InitStep>) -> Result<(), LaunchError> {
+    pub(super) fn finish(&mut self, steps: &mut Vec<InitStep>) {
         steps.append(&mut self.last);
-        Ok(())
+    }
+
+    fn linux(&self) -> Option<&'a Linux> {
+        self.launch.spec.linux.as_ref()
     }
 
     /// What the parent makes.
@@ -219,10 +232,9 @@ impl<'a> Making<'a> {
             }
             params.push(param(key, value.as_deref())?);
         }
-        if !self.linux.mount_label.is_empty()
-            && ["tmpfs", "devpts", "mqueue"].contains(&mount.kind.as_str())
-        {
-            params.push(param("context", Some(&self.linux.mount_label))?);
+        let label = self.linux().map_or("", |linux| linux.mount_label.as_str());
+        if !label.is_empty() && ["tmpfs", "devpts", "mqueue"].contains(&mount.kind.as_str()) {
+            params.push(param("context", Some(label))?);
         }
         Ok(FsMount { kind: c_string(mount.kind.as_str())?, params, attrs: wanted.set })
     }
@@ -367,10 +379,11 @@ impl<'a> Making<'a> {
         let mut fs = self.fs(mount, wanted)?;
         let readonly = fs.attrs & attr::RDONLY != 0;
         fs.attrs &= !(attr::RDONLY | attr::NODEV);
+        let devices = self.linux().map_or(&[][..], |linux| &linux.devices);
         let dev = Dev {
             fs,
-            dirs: dev::directories(&self.launch.spec.mounts, &self.linux.devices),
-            nodes: dev::nodes(&self.linux.devices)?,
+            dirs: dev::directories(&self.launch.spec.mounts, devices),
+            nodes: dev::nodes(devices)?,
             links: dev::links(),
             console: self.terminal,
         };
@@ -394,7 +407,7 @@ impl<'a> Making<'a> {
             .proc
             .ok_or_else(|| LaunchError::invalid("a time namespace needs a mount of proc"))?;
         let mut offsets = String::new();
-        for (clock, offset) in &self.linux.time_offsets {
+        for (clock, offset) in self.linux().iter().flat_map(|linux| &linux.time_offsets) {
             if !["monotonic", "boottime"].contains(&clock.as_str()) {
                 return Err(LaunchError::invalid(format!("clock {clock:?} has no offset")));
             }

@@ -3,7 +3,7 @@
 use super::Facts;
 use super::mounts::Making;
 use super::namespaces::Namespaces;
-use super::step::{InitStep, Slot};
+use super::step::InitStep;
 use super::text::{c_string, clean};
 use crate::error::LaunchError;
 use sys::clone::ns;

@@ -17,11 +17,6 @@ fn lossy(error: std::ffi::NulError) -> String {
     String::from_utf8_lossy(&error.into_vec()).into_owned()
 }
 
-/// Strings of the program's own that have no zero byte.
-pub fn known(text: &str) -> CString {
-    CString::new(text.replace('\0', "")).unwrap_or_default()
-}
-
 /// An option of a file system.
 pub fn param(key: &str, value: Option<&str>) -> Result<Param, LaunchError> {
     Ok(Param { key: c_string(key)?, value: value.map(c_string).transpose()? })

@@ -15,12 +15,12 @@ impl Supplier<'_> {
         let source = bind.source.display();
         let failed = |errno| LaunchError::at(format!("bind {source}"), errno);
         let mount = clone_tree(&bind.source, bind.recursive).map_err(|errno| match errno {
-            Errno::NOENT => LaunchError::invalid(format!("bind source path does not exist: {source}")),
+            Errno::NOENT => {
+                LaunchError::invalid(format!("bind source path does not exist: {source}"))
+            }
             errno => failed(errno),
         })?;
-        if bind.must_be_proc
-            && rustix::fs::fstatfs(&mount).map_err(failed)?.f_type != PROC_MAGIC
-        {
+        if bind.must_be_proc && rustix::fs::fstatfs(&mount).map_err(failed)?.f_type != PROC_MAGIC {
             let message = format!("bind {source} at /proc: it is not a procfs");
             return Err(LaunchError::invalid(message).of_kind(FailureKind::Invalid));
         }

@@ -106,14 +106,18 @@ impl Supplier<'_> {
         root: Option<BorrowedFd<'_>>,
         from: &Path,
     ) -> Result<OwnedFd, LaunchError> {
-        let failed =
-            |errno| LaunchError::at(format!("copy {} to a tmpfs", from.display()), errno);
+        let failed = |errno| LaunchError::at(format!("copy {} to a tmpfs", from.display()), errno);
         let writable = FsMount { attrs: fs.attrs & !attr::RDONLY, ..self.translated(fs) };
         let mount = self.as_root(|| make_fs(&writable))?.map_err(failed)?;
         let root = root.ok_or_else(|| failed(Errno::BADF))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         match sys::root::open_in(root, from, flags, Mode::empty()) {
-            Ok(source) => copy_directory(source.as_fd(), mount.as_fd(), 0).map_err(failed)?,
+            Ok(source) => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let top = rustix::fs::openat(&mount, c".", flags, Mode::empty());
+                let top = top.map_err(failed)?;
+                copy_directory(source.as_fd(), top.as_fd(), 0).map_err(failed)?;
+            }
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(failed(errno)),
         }

@@ -6,6 +6,7 @@
 
 use super::{Mapped, Supplier, clone_tree, made_by_child, map_ids, open_dir};
 use crate::error::LaunchError;
+use crate::launch::Ids;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -53,13 +54,8 @@ impl Supplier<'_> {
         }
     }
 
-    fn layers(
-        &self,
-        lower: &[PathBuf],
-        upper: &Path,
-        work: &Path,
-    ) -> Result<Layers, LaunchError> {
-        let mapped = self.mapped.as_ref();
+    fn layers(&self, lower: &[PathBuf], upper: &Path, work: &Path) -> Result<Layers, LaunchError> {
+        let mapped = self.mapped.as_ref().filter(|_| self.launch.ids == Ids::Container);
         let open = |path: &Path| {
             layer(path, mapped)
                 .map_err(|errno| LaunchError::at(format!("open layer {}", path.display()), errno))
