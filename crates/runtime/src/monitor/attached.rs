@@ -86,20 +86,14 @@ impl Attached {
         terminal: bool,
     ) -> rustix::io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        let keys = terminal
-            .then(|| DetachKeys::new(options.detach_keys.clone()))
-            .flatten();
+        let keys = terminal.then(|| DetachKeys::new(options.detach_keys.clone())).flatten();
         Ok(Self {
             serial,
             socket,
             stdout: options.stdout,
             stderr: options.stderr,
             framed: options.framed && !terminal,
-            input: if options.stdin {
-                Input::Open(keys)
-            } else {
-                Input::Closed
-            },
+            input: if options.stdin { Input::Open(keys) } else { Input::Closed },
             output: Queue::default(),
             state: State::Open,
         })
@@ -137,11 +131,7 @@ impl Attached {
 
     /// Whether the process's output may be read as far as this client is concerned.
     pub(super) fn has_room(&self, stream: Stream, process_is_dead: bool) -> bool {
-        let limit = if process_is_dead {
-            MAX_QUEUED_AT_END_BYTES
-        } else {
-            MAX_QUEUED_BYTES
-        };
+        let limit = if process_is_dead { MAX_QUEUED_AT_END_BYTES } else { MAX_QUEUED_BYTES };
         !self.wants(stream) || self.output.len() < limit
     }
 
@@ -252,9 +242,7 @@ impl Attached {
             State::Closing { .. } if self.output.is_empty() => {
                 let shut = rustix::net::shutdown(&self.socket, Shutdown::Write);
                 self.state = match shut {
-                    Ok(()) => State::HalfClosed {
-                        until: now + LINGER,
-                    },
+                    Ok(()) => State::HalfClosed { until: now + LINGER },
                     Err(_) => State::Gone,
                 };
             }

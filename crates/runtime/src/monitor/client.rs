@@ -45,11 +45,7 @@ impl Connection {
     /// Takes over a connected stream socket, blocking or not.
     #[must_use]
     pub fn from_fd(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            receiver: Receiver::default(),
-            last_id: 0,
-        }
+        Self { socket, receiver: Receiver::default(), last_id: 0 }
     }
 
     /// Connects to the monitor whose path socket is in `state_dir`, however long that path is.
@@ -59,10 +55,7 @@ impl Connection {
     pub fn connect(state_dir: &Path) -> Result<Self, ClientError> {
         dial(state_dir)
             .map(Self::from_fd)
-            .map_err(|e| ClientError::Connect {
-                state_dir: state_dir.into(),
-                source: e.into(),
-            })
+            .map_err(|e| ClientError::Connect { state_dir: state_dir.into(), source: e.into() })
     }
 
     /// Sends a request with its fds and returns the id that the reply will carry. Blocks for as
@@ -73,10 +66,7 @@ impl Connection {
     /// [`ClientError::Frame`] when the connection is broken.
     pub fn send(&mut self, request: &Request, fds: &[BorrowedFd]) -> Result<u64, ClientError> {
         self.last_id += 1;
-        let frame = Ask {
-            id: self.last_id,
-            request,
-        };
+        let frame = Ask { id: self.last_id, request };
         let mut outbox = Outbox::default();
         outbox.push(&frame, fds)?;
         outbox.flush_blocking(self.socket.as_fd())?;
@@ -201,8 +191,5 @@ fn dial(state_dir: &Path) -> rustix::io::Result<OwnedFd> {
 /// Address of the path socket in a state directory, which may be deeper than a socket address
 /// can spell.
 pub(super) fn socket_address(directory: &OwnedFd) -> rustix::io::Result<SocketAddrUnix> {
-    SocketAddrUnix::new(format!(
-        "/proc/self/fd/{}/{SOCKET_NAME}",
-        directory.as_raw_fd()
-    ))
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd()))
 }

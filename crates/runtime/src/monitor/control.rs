@@ -84,12 +84,7 @@ pub(super) enum Asked {
 
 impl Control {
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            receiver: Receiver::default(),
-            outbox: Outbox::default(),
-            gone: false,
-        }
+        Self { socket, receiver: Receiver::default(), outbox: Outbox::default(), gone: false }
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
@@ -156,14 +151,7 @@ impl Control {
         match serde_json::from_slice(body) {
             Ok(OnlyId { id }) => {
                 let message = format!("decode request: {error}");
-                self.reply(
-                    id,
-                    Reply::Error {
-                        kind: ErrorKind::Invalid,
-                        message,
-                    },
-                    &[],
-                );
+                self.reply(id, Reply::Error { kind: ErrorKind::Invalid, message }, &[]);
             }
             Err(_) => self.gone = true,
         }

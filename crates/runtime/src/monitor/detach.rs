@@ -40,10 +40,7 @@ impl DetachKeys {
     /// keys end in.
     fn border(&self) -> usize {
         let held = &self.keys[..self.held];
-        (0..self.held)
-            .rev()
-            .find(|&length| held.ends_with(&self.keys[..length]))
-            .unwrap_or(0)
+        (0..self.held).rev().find(|&length| held.ends_with(&self.keys[..length])).unwrap_or(0)
     }
 }
 
@@ -56,14 +53,8 @@ mod tests {
         for size in 1..=input.len().max(1) {
             let mut watch = DetachKeys::new(keys.into()).unwrap();
             let mut out = Vec::new();
-            let found = input
-                .as_bytes()
-                .chunks(size)
-                .any(|piece| watch.filter(piece, &mut out));
-            assert_eq!(
-                (String::from_utf8(out).unwrap(), found),
-                (passed.into(), detached)
-            );
+            let found = input.as_bytes().chunks(size).any(|piece| watch.filter(piece, &mut out));
+            assert_eq!((String::from_utf8(out).unwrap(), found), (passed.into(), detached));
         }
     }
 

@@ -112,19 +112,14 @@ impl<S: Sandbox> Monitor<S> {
             }
         }
         if let Ending::Concluded { until } = self.ending {
-            self.connections
-                .retain(|one| !one.is_flushed() && now < until);
+            self.connections.retain(|one| !one.is_flushed() && now < until);
         }
     }
 
     fn finish_exec(&mut self, index: usize, now: Instant) {
         self.last_output(index);
         let exec = self.processes.remove(index);
-        for client in self
-            .clients
-            .iter_mut()
-            .filter(|one| one.serial == exec.serial)
-        {
+        for client in self.clients.iter_mut().filter(|one| one.serial == exec.serial) {
             client.finish(now);
         }
         let (ProcessId::Exec(exec_id), Some(exit)) = (exec.id, exec.exit) else {
@@ -133,11 +128,7 @@ impl<S: Sandbox> Monitor<S> {
         if self.finished_execs.len() == MAX_KEPT_EXECS {
             self.finished_execs.pop_front();
         }
-        let state = ExecState {
-            exec_id: exec_id.clone(),
-            pid: exec.pid,
-            exit: Some(exit.clone()),
-        };
+        let state = ExecState { exec_id: exec_id.clone(), pid: exec.pid, exit: Some(exit.clone()) };
         self.finished_execs.push_back(state);
         self.tell(&Event::ExecExited { exec_id, exit });
     }
@@ -162,9 +153,11 @@ impl<S: Sandbox> Monitor<S> {
         for client in &mut self.clients {
             client.finish(now);
         }
-        let oom_killed = self.sandbox.oom_kills() > 0;
-        // The watch would only tell of the cgroup's removal.
+        // A kill that ended the container may not have been noticed yet; from now on the watch
+        // would only tell of the cgroup's removal.
+        self.notice_oom();
         self.oom_watch = None;
+        let oom_killed = self.oom_kills > 0;
         let started_at_ns = self.started_at_ns;
         let init = &mut self.processes[0];
         init.settle();

@@ -182,11 +182,7 @@ impl Outbox {
             .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 0))
             .collect::<Result<_, _>>()?;
         self.queued_bytes += bytes.len();
-        self.frames.push_back(Outgoing {
-            bytes,
-            sent: 0,
-            fds,
-        });
+        self.frames.push_back(Outgoing { bytes, sent: 0, fds });
         Ok(())
     }
 

@@ -88,11 +88,7 @@ impl Process {
 
     /// The stdin to wait for, while input waits.
     pub(super) fn blocked_stdin(&self) -> Option<BorrowedFd<'_>> {
-        if self.input.is_empty() {
-            None
-        } else {
-            self.ends.stdin.as_ref().map(AsFd::as_fd)
-        }
+        if self.input.is_empty() { None } else { self.ends.stdin.as_ref().map(AsFd::as_fd) }
     }
 
     /// Writes input, now or when the process reads.

@@ -380,16 +380,8 @@ pub(super) struct MessageFrame {
 impl From<Message> for MessageFrame {
     fn from(message: Message) -> Self {
         match message {
-            Message::Reply(id, reply) => Self {
-                id: Some(id),
-                reply: Some(reply),
-                event: None,
-            },
-            Message::Event(event) => Self {
-                id: None,
-                reply: None,
-                event: Some(event),
-            },
+            Message::Reply(id, reply) => Self { id: Some(id), reply: Some(reply), event: None },
+            Message::Event(event) => Self { id: None, reply: None, event: Some(event) },
         }
     }
 }
@@ -397,14 +389,8 @@ impl From<Message> for MessageFrame {
 impl From<MessageFrame> for Message {
     fn from(frame: MessageFrame) -> Self {
         match frame {
-            MessageFrame {
-                id: Some(id),
-                reply: Some(reply),
-                ..
-            } => Self::Reply(id, reply),
-            MessageFrame {
-                event: Some(event), ..
-            } => Self::Event(event),
+            MessageFrame { id: Some(id), reply: Some(reply), .. } => Self::Reply(id, reply),
+            MessageFrame { event: Some(event), .. } => Self::Event(event),
             MessageFrame { .. } => Self::Event(Event::Unknown),
         }
     }

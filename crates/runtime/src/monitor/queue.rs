@@ -28,11 +28,7 @@ impl Queue {
         let mut sent = 0;
         if self.is_empty() {
             let slices = parts.map(IoSlice::new);
-            let slices = if parts[0].is_empty() {
-                &slices[1..]
-            } else {
-                &slices[..]
-            };
+            let slices = if parts[0].is_empty() { &slices[1..] } else { &slices[..] };
             sent = match retry(|| rustix::io::writev(fd, slices)) {
                 Ok(sent) => sent,
                 Err(Errno::AGAIN) => 0,

@@ -67,21 +67,15 @@ impl<S: Sandbox> Monitor<S> {
             }
             Err(error) => {
                 self.init_never_ran(error.exit_code());
-                Ok(Reply::Failed {
-                    exit_code: error.exit_code(),
-                    message: error.message(),
-                })
+                Ok(Reply::Failed { exit_code: error.exit_code(), message: error.message() })
             }
         }
     }
 
     fn attach(&mut self, attach: Attach, fds: Vec<OwnedFd>) -> Granted {
         let process = self.living(&attach.process)?;
-        let (serial, terminal, stdin) = (
-            process.serial,
-            process.terminal,
-            process.ends.stdin.is_some(),
-        );
+        let (serial, terminal, stdin) =
+            (process.serial, process.terminal, process.ends.stdin.is_some());
         let mut options = attach.options;
         options.stdin &= stdin;
         let client = self.client(serial, terminal, &options, fds)?;
@@ -102,16 +96,10 @@ impl<S: Sandbox> Monitor<S> {
             return Err(Refusal(ErrorKind::Exhausted, message));
         }
         let socket = fds.into_iter().next().ok_or_else(|| {
-            Refusal(
-                ErrorKind::Invalid,
-                "attach: no socket came with the request".into(),
-            )
+            Refusal(ErrorKind::Invalid, "attach: no socket came with the request".into())
         })?;
         if rustix::net::sockopt::socket_type(&socket) != Ok(rustix::net::SocketType::STREAM) {
-            return Err(Refusal(
-                ErrorKind::Invalid,
-                "attach: not a stream socket".into(),
-            ));
+            return Err(Refusal(ErrorKind::Invalid, "attach: not a stream socket".into()));
         }
         Attached::new(socket, serial, options, terminal)
             .map_err(|error| Refusal(ErrorKind::System, format!("attach: {error}")))
@@ -131,10 +119,7 @@ impl<S: Sandbox> Monitor<S> {
         self.in_phase(Phase::Running, "exec in container")?;
         let id = ProcessId::Exec(exec.exec_id);
         if self.processes.iter().any(|process| process.id == id) {
-            return Err(Refusal(
-                ErrorKind::Conflict,
-                "exec in container: its id is taken".into(),
-            ));
+            return Err(Refusal(ErrorKind::Conflict, "exec in container: its id is taken".into()));
         }
         if self.processes.len() > MAX_LIVE_EXECS {
             let message = format!("exec in container: {MAX_LIVE_EXECS} execs are running");
@@ -145,20 +130,15 @@ impl<S: Sandbox> Monitor<S> {
         let terminal = wanted.terminal.is_some();
         let client = match &exec.attach {
             Some(options) => {
-                let options = AttachOptions {
-                    stdin: options.stdin && exec.stdin_open,
-                    ..options.clone()
-                };
+                let options =
+                    AttachOptions { stdin: options.stdin && exec.stdin_open, ..options.clone() };
                 Some((self.client(serial, terminal, &options, fds)?, options))
             }
             None => None,
         };
         let (stdio, ends) = stdio::open(wanted)
             .map_err(|error| Refusal(ErrorKind::System, format!("exec: {error}")))?;
-        let execed = match self
-            .sandbox
-            .exec(&exec.process, exec.user.as_deref(), stdio)
-        {
+        let execed = match self.sandbox.exec(&exec.process, exec.user.as_deref(), stdio) {
             Ok(execed) => execed,
             Err(error) => {
                 let (exit_code, message) = (error.exit_code(), error.message());
@@ -193,13 +173,7 @@ impl<S: Sandbox> Monitor<S> {
                 // Without its terminal it is of no use; its end is seen as any other's.
                 let _ = pidfd.send_signal(rustix::process::Signal::KILL.as_raw());
                 let message = format!("take over the terminal: {error}");
-                (
-                    Ends::default(),
-                    Reply::Failed {
-                        exit_code: EXIT_RUNTIME,
-                        message,
-                    },
-                )
+                (Ends::default(), Reply::Failed { exit_code: EXIT_RUNTIME, message })
             }
         };
         let mut process = Process::new(id, serial, execed.pid, pidfd, ends);
@@ -241,10 +215,7 @@ impl<S: Sandbox> Monitor<S> {
     fn resize(&mut self, id: &ProcessId, size: TerminalSize) -> Granted {
         let process = self.living(id)?;
         let Some(console) = process.ends.stdout.as_ref().filter(|_| process.terminal) else {
-            return Err(Refusal(
-                ErrorKind::Conflict,
-                "resize: there is no terminal".into(),
-            ));
+            return Err(Refusal(ErrorKind::Conflict, "resize: there is no terminal".into()));
         };
         sys::tty::set_size(std::os::fd::AsFd::as_fd(console), size.rows, size.cols)
             .map_err(|error| Refusal(ErrorKind::System, format!("resize terminal: {error}")))?;
@@ -264,17 +235,14 @@ impl<S: Sandbox> Monitor<S> {
     }
 
     fn state(&self) -> State {
-        let living = self
-            .processes
-            .iter()
-            .filter_map(|process| match &process.id {
-                ProcessId::Init => None,
-                ProcessId::Exec(exec_id) => Some(ExecState {
-                    exec_id: exec_id.clone(),
-                    pid: process.pid,
-                    exit: process.exit.clone(),
-                }),
-            });
+        let living = self.processes.iter().filter_map(|process| match &process.id {
+            ProcessId::Init => None,
+            ProcessId::Exec(exec_id) => Some(ExecState {
+                exec_id: exec_id.clone(),
+                pid: process.pid,
+                exit: process.exit.clone(),
+            }),
+        });
         State {
             version: VERSION,
             id: self.id.clone(),
@@ -297,22 +265,17 @@ impl<S: Sandbox> Monitor<S> {
             Phase::Running => "running",
             Phase::Exited => "exited",
         };
-        Err(Refusal(
-            ErrorKind::Conflict,
-            format!("{act}: the container is {now}"),
-        ))
+        Err(Refusal(ErrorKind::Conflict, format!("{act}: the container is {now}")))
     }
 
     fn living(&mut self, id: &ProcessId) -> Result<&mut Process, Refusal> {
         let found = self.processes.iter_mut().find(|process| &process.id == id);
-        found
-            .filter(|process| process.exit.is_none())
-            .ok_or_else(|| {
-                let name = match id {
-                    ProcessId::Init => "the container's init",
-                    ProcessId::Exec(exec_id) => exec_id,
-                };
-                Refusal(ErrorKind::NotFound, format!("{name} is not running"))
-            })
+        found.filter(|process| process.exit.is_none()).ok_or_else(|| {
+            let name = match id {
+                ProcessId::Init => "the container's init",
+                ProcessId::Exec(exec_id) => exec_id,
+            };
+            Refusal(ErrorKind::NotFound, format!("{name} is not running"))
+        })
     }
 }

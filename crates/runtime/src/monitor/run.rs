@@ -23,13 +23,7 @@ const MAX_LAUNCH_BYTES: u64 = 16 << 20;
 /// What must not end a monitor: it lives as long as its container.
 const IGNORED_SIGNALS: [rustix::process::Signal; 5] = {
     use rustix::process::Signal;
-    [
-        Signal::HUP,
-        Signal::INT,
-        Signal::QUIT,
-        Signal::TERM,
-        Signal::PIPE,
-    ]
+    [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::PIPE]
 };
 
 /// `estiba-runtime monitor`: started by [`super::client::spawn`] with a control connection and a
@@ -46,10 +40,7 @@ pub fn run() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let reply = Reply::Failed {
-                exit_code: error.exit_code(),
-                message: error.message(),
-            };
+            let reply = Reply::Failed { exit_code: error.exit_code(), message: error.message() };
             control.reply(LAUNCH, reply, &[]);
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
         }
@@ -66,10 +57,7 @@ fn launch(control: &mut Control) -> Result<Parts<Container>, LaunchError> {
         Mode::empty(),
     )
     .map_err(|errno| {
-        LaunchError::at(
-            format!("open state directory {}", launch.state_dir.display()),
-            errno,
-        )
+        LaunchError::at(format!("open state directory {}", launch.state_dir.display()), errno)
     })?;
     let log = LogWriter::open(&launch.log).map_err(|error| LaunchError::io("open log", &error))?;
     let listener = state_dir.as_fd().try_clone_to_owned().map(Listener::bind);
@@ -77,20 +65,9 @@ fn launch(control: &mut Control) -> Result<Parts<Container>, LaunchError> {
         .map_err(|error| LaunchError::io("open state directory again", &error))?
         .map_err(|errno| LaunchError::at("bind the monitor's socket", errno))?;
     let (sandbox, init, warnings) = create_container(&launch).inspect_err(|_| listener.unlink())?;
-    let reply = Reply::Created {
-        pid: init.pid,
-        cgroup: sandbox.cgroup_path(),
-        warnings,
-    };
+    let reply = Reply::Created { pid: init.pid, cgroup: sandbox.cgroup_path(), warnings };
     control.reply(LAUNCH, reply, &[init.pidfd.as_fd()]);
-    Ok(Parts {
-        id: launch.id,
-        state_dir,
-        sandbox,
-        listener,
-        init,
-        log,
-    })
+    Ok(Parts { id: launch.id, state_dir, sandbox, listener, init, log })
 }
 
 /// Makes this process fit to stay.

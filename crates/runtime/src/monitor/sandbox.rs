@@ -69,9 +69,7 @@ impl Sandbox for Container {
             }
             other => {
                 *self = other;
-                Err(LaunchError::runtime(
-                    "start container: it is not in the created phase",
-                ))
+                Err(LaunchError::runtime("start container: it is not in the created phase"))
             }
         }
     }
@@ -85,29 +83,21 @@ impl Sandbox for Container {
         let Self::Running(running) = self else {
             return Err(LaunchError::runtime("exec in container: it is not running"));
         };
-        let options = ExecOptions {
-            user: user.map(str::to_owned),
-        };
+        let options = ExecOptions { user: user.map(str::to_owned) };
         crate::exec::exec(running, process, stdio, &options)
     }
 
     fn processes(&self) -> Vec<i32> {
-        self.cgroup()
-            .and_then(|cgroup| cgroup.processes().ok())
-            .unwrap_or_default()
+        self.cgroup().and_then(|cgroup| cgroup.processes().ok()).unwrap_or_default()
     }
 
     fn cgroup_path(&self) -> String {
-        self.cgroup()
-            .map(|cgroup| cgroup.path().to_owned())
-            .unwrap_or_default()
+        self.cgroup().map(|cgroup| cgroup.path().to_owned()).unwrap_or_default()
     }
 
     fn kill(&self) {
         // What is not there any more cannot be killed; nothing else can go wrong for root.
-        let _ = self
-            .cgroup()
-            .map(|cgroup| cgroup.kill_all(rustix::process::Signal::KILL));
+        let _ = self.cgroup().map(|cgroup| cgroup.kill_all(rustix::process::Signal::KILL));
     }
 
     fn watch_oom(&self) -> Option<OomWatch> {
@@ -116,9 +106,7 @@ impl Sandbox for Container {
     }
 
     fn oom_kills(&self) -> u64 {
-        self.cgroup()
-            .and_then(|cgroup| cgroup.oom_kills().ok())
-            .unwrap_or(0)
+        self.cgroup().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0)
     }
 
     fn remove(&mut self) {

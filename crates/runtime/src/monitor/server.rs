@@ -116,17 +116,9 @@ impl<S: Sandbox> Monitor<S> {
     /// Fills `ready` with what can be done without blocking.
     fn wait(&mut self, ready: &mut Vec<(Source, PollFlags)>) {
         let now = Instant::now();
-        let idle = if self.buffer.is_empty() {
-            None
-        } else {
-            Some(now + IDLE)
-        };
+        let idle = if self.buffer.is_empty() { None } else { Some(now + IDLE) };
         let deadline = self.deadline();
-        let wake = if self.backlog {
-            Some(now)
-        } else {
-            deadline.into_iter().chain(idle).min()
-        };
+        let wake = if self.backlog { Some(now) } else { deadline.into_iter().chain(idle).min() };
         let timeout = wake.map(|wake| timespec(wake.saturating_duration_since(now)));
         let (sources, mut fds) = self.interests();
         if wake.is_none() {
@@ -166,11 +158,7 @@ impl<S: Sandbox> Monitor<S> {
             add(Source::Memory, watch.as_fd(), PollFlags::IN);
         }
         for (index, connection) in self.connections.iter().enumerate() {
-            add(
-                Source::Connection(index),
-                connection.socket(),
-                connection.interest(),
-            );
+            add(Source::Connection(index), connection.socket(), connection.interest());
         }
         for (index, process) in self.processes.iter().enumerate() {
             if process.exit.is_none() {
@@ -179,10 +167,8 @@ impl<S: Sandbox> Monitor<S> {
             if let Some(stdin) = process.blocked_stdin() {
                 add(Source::Stdin(index), stdin, PollFlags::OUT);
             }
-            let ends = [
-                (Stream::Stdout, &process.ends.stdout),
-                (Stream::Stderr, &process.ends.stderr),
-            ];
+            let ends =
+                [(Stream::Stdout, &process.ends.stdout), (Stream::Stderr, &process.ends.stderr)];
             for (stream, end) in ends {
                 if let Some(end) = end
                     && self.clients_have_room(process, stream)
@@ -242,11 +228,7 @@ impl<S: Sandbox> Monitor<S> {
             if index == 0 {
                 self.log.write(stream, output, wall_clock_ns());
             }
-            for client in self
-                .clients
-                .iter_mut()
-                .filter(|one| one.serial == process.serial)
-            {
+            for client in self.clients.iter_mut().filter(|one| one.serial == process.serial) {
                 client.send_output(stream, output);
             }
         }
@@ -280,9 +262,7 @@ impl<S: Sandbox> Monitor<S> {
             Sent::Input(bytes) => process.send_input(&bytes),
             Sent::Detach(bytes) => {
                 process.send_input(&bytes);
-                let event = Event::Detached {
-                    process: process.id.clone(),
-                };
+                let event = Event::Detached { process: process.id.clone() };
                 self.clients[index].finish(now);
                 self.tell(&event);
             }
@@ -311,17 +291,12 @@ impl<S: Sandbox> Monitor<S> {
     }
 
     pub(super) fn process_of(&self, client: &Attached) -> Option<&Process> {
-        self.processes
-            .iter()
-            .find(|process| process.serial == client.serial)
+        self.processes.iter().find(|process| process.serial == client.serial)
     }
 
     fn clients_have_room(&self, process: &Process, stream: Stream) -> bool {
         let dead = process.exit.is_some();
-        let mut clients = self
-            .clients
-            .iter()
-            .filter(|one| one.serial == process.serial);
+        let mut clients = self.clients.iter().filter(|one| one.serial == process.serial);
         clients.all(|client| client.has_room(stream, dead))
     }
 

@@ -23,13 +23,8 @@ impl Wanted {
     /// What `process` asks for.
     pub(super) fn new(process: &wire::oci::runtime::Process, stdin: bool) -> Self {
         let clamp = |number| u16::try_from(number).unwrap_or(u16::MAX);
-        let size = process
-            .console_size
-            .map(|size| (clamp(size.height), clamp(size.width)));
-        Self {
-            terminal: process.terminal.then_some(size),
-            stdin,
-        }
+        let size = process.console_size.map(|size| (clamp(size.height), clamp(size.width)));
+        Self { terminal: process.terminal.then_some(size), stdin }
     }
 }
 
@@ -48,16 +43,8 @@ impl Ends {
     /// The ends of a process that was started on a terminal, whose master is `console`.
     pub(super) fn of_terminal(console: OwnedFd, stdin: bool) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&console, true)?;
-        let stdin = if stdin {
-            Some(console.try_clone()?)
-        } else {
-            None
-        };
-        Ok(Self {
-            stdin,
-            stdout: Some(console),
-            stderr: None,
-        })
+        let stdin = if stdin { Some(console.try_clone()?) } else { None };
+        Ok(Self { stdin, stdout: Some(console), stderr: None })
     }
 
     /// The end of an output stream.
@@ -82,24 +69,13 @@ pub(super) fn open(wanted: Wanted) -> io::Result<(Stdio, Ends)> {
         ends.stdin = Some(ours);
         theirs
     } else {
-        rustix::fs::open(
-            c"/dev/null",
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?
+        rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?
     };
     let (ours, stdout) = output_pipe()?;
     ends.stdout = Some(ours);
     let (ours, stderr) = output_pipe()?;
     ends.stderr = Some(ours);
-    Ok((
-        Stdio::Fds {
-            stdin,
-            stdout,
-            stderr,
-        },
-        ends,
-    ))
+    Ok((Stdio::Fds { stdin, stdout, stderr }, ends))
 }
 
 /// Our reading end and the process's writing end.

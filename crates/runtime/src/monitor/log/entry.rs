@@ -37,12 +37,7 @@ fn parse_known(text: &[u8]) -> Option<Entry> {
         _ => return None,
     };
     let time = rest.strip_prefix(br#","time":""#)?.strip_suffix(br#""}"#)?;
-    Some(Entry {
-        stream,
-        time_ns: time::parse(time)?,
-        line,
-        attrs: BTreeMap::new(),
-    })
+    Some(Entry { stream, time_ns: time::parse(time)?, line, attrs: BTreeMap::new() })
 }
 
 /// Appends the string that `text` begins with to `out`, up to its closing quote, and returns
@@ -50,9 +45,7 @@ fn parse_known(text: &[u8]) -> Option<Entry> {
 fn unescape<'a>(text: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
     let mut rest = text;
     loop {
-        let plain = rest
-            .iter()
-            .position(|&byte| byte == b'"' || byte == b'\\')?;
+        let plain = rest.iter().position(|&byte| byte == b'"' || byte == b'\\')?;
         out.extend_from_slice(&rest[..plain]);
         rest = match &rest[plain..] {
             [b'"', rest @ ..] => return Some(rest),
@@ -112,10 +105,7 @@ mod tests {
         written.extend_from_slice(br#"","stream":"stderr","time":"1970-01-01T00:00:01.5Z"}"#);
         let entry = parse_known(&written).unwrap();
         assert_eq!(String::from_utf8(entry.line.clone()).unwrap(), text);
-        assert_eq!(
-            (entry.stream, entry.time_ns),
-            (Stream::Stderr, 1_500_000_000)
-        );
+        assert_eq!((entry.stream, entry.time_ns), (Stream::Stderr, 1_500_000_000));
         assert_eq!(parse_any(&written).unwrap(), entry);
     }
 
@@ -130,10 +120,7 @@ mod tests {
             r#"{"log":"\ud83e\udd80","stream":"stdout","time":"1970-01-01T00:00:01Z"}"#,
             "\u{1f980}",
         );
-        check(
-            r#"{"log":"\tx","stream":"stdout","time":"1970-01-01T00:00:01Z"}"#,
-            "\tx",
-        );
+        check(r#"{"log":"\tx","stream":"stdout","time":"1970-01-01T00:00:01Z"}"#, "\tx");
         check(r#"{"stream":"stdout","time":"1970-01-01T00:00:01Z"}"#, "");
         check(
             r#"{ "time": "1970-01-01T00:00:01Z", "stream": "stdout", "log": "x", "new": [1] }"#,

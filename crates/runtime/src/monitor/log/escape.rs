@@ -33,27 +33,19 @@ pub(super) fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
 pub(super) fn find_line_feed(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     for chunk in bytes.chunks_exact(LANES) {
-        if chunk
-            .iter()
-            .fold(false, |found, &byte| found | (byte == b'\n'))
-        {
+        if chunk.iter().fold(false, |found, &byte| found | (byte == b'\n')) {
             break;
         }
         at += LANES;
     }
-    bytes[at..]
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .map(|offset| at + offset)
+    bytes[at..].iter().position(|&byte| byte == b'\n').map(|offset| at + offset)
 }
 
 /// Escapes valid UTF-8.
 fn escape_text(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     loop {
-        let plain = rest
-            .iter()
-            .position(|&byte| is_escaped(byte) || byte == 0xe2);
+        let plain = rest.iter().position(|&byte| is_escaped(byte) || byte == 0xe2);
         let Some(at) = plain else {
             out.extend_from_slice(rest);
             return;
@@ -62,11 +54,7 @@ fn escape_text(out: &mut Vec<u8>, text: &[u8]) {
         rest = &rest[at..];
         let taken = match rest {
             [0xe2, 0x80, last @ (0xa8 | 0xa9), ..] => {
-                out.extend_from_slice(if *last == 0xa8 {
-                    b"\\u2028"
-                } else {
-                    b"\\u2029"
-                });
+                out.extend_from_slice(if *last == 0xa8 { b"\\u2028" } else { b"\\u2029" });
                 3
             }
             [0xe2, ..] => {
@@ -100,18 +88,12 @@ fn escape_ascii(out: &mut Vec<u8>, byte: u8) {
 fn plain_prefix(bytes: &[u8]) -> usize {
     let mut at = 0;
     for chunk in bytes.chunks_exact(LANES) {
-        if chunk
-            .iter()
-            .fold(false, |found, &byte| found | is_special(byte))
-        {
+        if chunk.iter().fold(false, |found, &byte| found | is_special(byte)) {
             break;
         }
         at += LANES;
     }
-    at + bytes[at..]
-        .iter()
-        .take_while(|&&byte| !is_special(byte))
-        .count()
+    at + bytes[at..].iter().take_while(|&&byte| !is_special(byte)).count()
 }
 
 const fn is_special(byte: u8) -> bool {
@@ -139,10 +121,7 @@ mod tests {
         for plain in [1, LANES - 1, LANES, LANES + 1, 3 * LANES] {
             let mut out = Vec::new();
             escape(&mut out, &[vec![b'x'; plain], bytes.to_vec()].concat());
-            assert_eq!(
-                String::from_utf8(out).unwrap(),
-                "x".repeat(plain) + expected
-            );
+            assert_eq!(String::from_utf8(out).unwrap(), "x".repeat(plain) + expected);
         }
     }
 
@@ -155,18 +134,12 @@ mod tests {
             b"\t\x00\x1b[0m\x08\x0c\x1f\x7f",
             "\\u0009\\u0000\\u001b[0m\\u0008\\u000c\\u001f\x7f",
         );
-        check(
-            b"<a href=\"x\">&</a>",
-            r#"\u003ca href=\"x\"\u003e\u0026\u003c/a\u003e"#,
-        );
+        check(b"<a href=\"x\">&</a>", r#"\u003ca href=\"x\"\u003e\u0026\u003c/a\u003e"#);
         check(
             "gr\u{fc}\u{df}e \u{20ac} \u{1f980}".as_bytes(),
             "gr\u{fc}\u{df}e \u{20ac} \u{1f980}",
         );
-        check(
-            "\u{2028}a\u{2029}\u{2027}".as_bytes(),
-            "\\u2028a\\u2029\u{2027}",
-        );
+        check("\u{2028}a\u{2029}\u{2027}".as_bytes(), "\\u2028a\\u2029\u{2027}");
     }
 
     #[test]

@@ -63,10 +63,7 @@ fn undisturbed<T>(path: &Path, look: impl Fn(&Path) -> io::Result<T>) -> io::Res
             return Ok(found);
         }
     }
-    Err(io::Error::new(
-        io::ErrorKind::ResourceBusy,
-        "the log is rotated all the time",
-    ))
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "the log is rotated all the time"))
 }
 
 fn open(path: &Path, index: u32) -> io::Result<Option<OwnedFd>> {

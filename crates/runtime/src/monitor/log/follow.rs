@@ -23,10 +23,7 @@ impl Stop {
     /// # Errors
     /// What eventfd(2) reports.
     pub fn new() -> io::Result<Self> {
-        Ok(Self(Arc::new(eventfd(
-            0,
-            EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
-        )?)))
+        Ok(Self(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
     }
 
     /// Gives it. The reader comes to its end once it has read what is in the files now.
@@ -46,9 +43,7 @@ pub(super) struct Follow {
 impl Follow {
     /// Watches the directory of `path`: one watch sees the file change, go and come.
     pub(super) fn new(path: &Path, stop: Option<Stop>) -> io::Result<Self> {
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         let changes =
             inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok();
@@ -77,25 +72,15 @@ impl Follow {
         if left.is_some_and(|left| left <= 0) {
             return Ok(false);
         }
-        let look = if self.changes.is_none() {
-            Some(LOOK_EVERY_NS)
-        } else {
-            None
-        };
-        let timeout = left.into_iter().chain(look).min().map(|ns| Timespec {
-            tv_sec: ns / 1_000_000_000,
-            tv_nsec: ns % 1_000_000_000,
-        });
-        let stop = self.stop.as_ref().map(|stop| stop.0.as_fd());
-        let fds = self
-            .changes
-            .as_ref()
-            .map(AsFd::as_fd)
+        let look = if self.changes.is_none() { Some(LOOK_EVERY_NS) } else { None };
+        let timeout = left
             .into_iter()
-            .chain(stop);
-        let mut fds: Vec<_> = fds
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
-            .collect();
+            .chain(look)
+            .min()
+            .map(|ns| Timespec { tv_sec: ns / 1_000_000_000, tv_nsec: ns % 1_000_000_000 });
+        let stop = self.stop.as_ref().map(|stop| stop.0.as_fd());
+        let fds = self.changes.as_ref().map(AsFd::as_fd).into_iter().chain(stop);
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -110,10 +95,7 @@ impl Follow {
 }
 
 fn is_readable(fd: &OwnedFd) -> bool {
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&now)).is_ok_and(|count| count > 0)
 }
 

@@ -66,11 +66,7 @@ pub struct Reader {
 /// When a file cannot be opened or searched.
 pub fn read(path: &Path, options: ReadOptions, stop: Option<Stop>) -> io::Result<Reader> {
     // Watching begins before the files are opened: nothing falls between.
-    let follow = if options.follow {
-        Some(Follow::new(path, stop)?)
-    } else {
-        None
-    };
+    let follow = if options.follow { Some(Follow::new(path, stop)?) } else { None };
     let mut files = files::open_all(path)?;
     // A writer that is faster than we are must not keep us here for ever.
     let end = match files.back() {
@@ -109,18 +105,10 @@ impl Iterator for Reader {
                 let Some(entry) = entry::parse(&self.buffer[line]) else {
                     continue;
                 };
-                if self
-                    .options
-                    .since_ns
-                    .is_some_and(|since| entry.time_ns < since)
-                {
+                if self.options.since_ns.is_some_and(|since| entry.time_ns < since) {
                     continue;
                 }
-                if self
-                    .options
-                    .until_ns
-                    .is_some_and(|until| entry.time_ns > until)
-                {
+                if self.options.until_ns.is_some_and(|until| entry.time_ns > until) {
                     self.done = true;
                     return None;
                 }
@@ -194,11 +182,7 @@ impl Reader {
             self.buffer.clear();
             self.skipping = true;
         }
-        let end = if self.later.is_empty() {
-            self.end
-        } else {
-            u64::MAX
-        };
+        let end = if self.later.is_empty() { self.end } else { u64::MAX };
         let left = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(READ_BYTES);
         let old = self.buffer.len();
         self.buffer.resize(old + left.min(READ_BYTES), 0);
@@ -255,12 +239,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("log");
             let max_size = Some(max_size);
-            let config = JsonFile {
-                path,
-                max_size,
-                max_file,
-                attrs: Default::default(),
-            };
+            let config = JsonFile { path, max_size, max_file, attrs: Default::default() };
             let writer = LogWriter::open(&LogConfig::JsonFile(config)).unwrap();
             Self { directory, writer }
         }
@@ -273,8 +252,7 @@ mod tests {
         fn write(&mut self, numbers: std::ops::Range<i64>) {
             for number in numbers {
                 let line = format!("{number}\n");
-                self.writer
-                    .write(Stream::Stdout, line.as_bytes(), number * 1_000_000_000);
+                self.writer.write(Stream::Stdout, line.as_bytes(), number * 1_000_000_000);
             }
         }
 
@@ -288,11 +266,7 @@ mod tests {
     }
 
     fn number(entry: &Entry) -> i64 {
-        let number = std::str::from_utf8(&entry.line)
-            .unwrap()
-            .trim_end()
-            .parse()
-            .unwrap();
+        let number = std::str::from_utf8(&entry.line).unwrap().trim_end().parse().unwrap();
         assert_eq!(entry.time_ns, number * 1_000_000_000);
         number
     }
@@ -317,10 +291,7 @@ mod tests {
             log.write(0..total);
             for count in 0..22 {
                 let tail = usize::try_from(count).unwrap();
-                let options = ReadOptions {
-                    tail: Some(tail),
-                    ..ReadOptions::default()
-                };
+                let options = ReadOptions { tail: Some(tail), ..ReadOptions::default() };
                 assert_eq!(log.read(options), range((total - count).max(0)..total));
             }
         }
@@ -332,10 +303,7 @@ mod tests {
         log.write(0..20_000);
         for count in [1, 999, 1000, 15_000, 20_000, 20_001] {
             let tail = usize::try_from(count).unwrap();
-            let options = ReadOptions {
-                tail: Some(tail),
-                ..ReadOptions::default()
-            };
+            let options = ReadOptions { tail: Some(tail), ..ReadOptions::default() };
             assert_eq!(log.read(options), range((20_000 - count).max(0)..20_000));
         }
     }
@@ -353,10 +321,7 @@ mod tests {
         assert_eq!(log.read(options(None, Some(5), None)), range(5..20));
         assert_eq!(log.read(options(None, None, Some(5))), range(0..6));
         assert_eq!(log.read(options(None, Some(3), Some(5))), range(3..6));
-        assert_eq!(
-            log.read(options(Some(10), Some(5), Some(12))),
-            range(10..13)
-        );
+        assert_eq!(log.read(options(Some(10), Some(5), Some(12))), range(10..13));
         assert_eq!(log.read(options(Some(2), None, Some(5))), range(0..0));
     }
 
@@ -384,10 +349,7 @@ mod tests {
             let mut log = Log::new(100_000, max_file);
             log.write(0..100);
             let stop = Stop::new().unwrap();
-            let options = ReadOptions {
-                follow: true,
-                ..ReadOptions::default()
-            };
+            let options = ReadOptions { follow: true, ..ReadOptions::default() };
             let reader = read(&log.path(), options, Some(stop.clone())).unwrap();
             let seen = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(0));
             let progress = seen.clone();
@@ -418,18 +380,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let stop = Stop::new().unwrap();
-        let options = ReadOptions {
-            follow: true,
-            tail: Some(0),
-            ..ReadOptions::default()
-        };
+        let options = ReadOptions { follow: true, tail: Some(0), ..ReadOptions::default() };
         let mut reader = read(&path, options, Some(stop.clone())).unwrap();
-        let config = JsonFile {
-            path,
-            max_size: None,
-            max_file: 1,
-            attrs: Default::default(),
-        };
+        let config = JsonFile { path, max_size: None, max_file: 1, attrs: Default::default() };
         let mut writer = LogWriter::open(&LogConfig::JsonFile(config)).unwrap();
         writer.write(Stream::Stderr, b"0\n", 0);
         assert_eq!(number(&reader.next().unwrap().unwrap()), 0);
@@ -442,20 +395,12 @@ mod tests {
         let mut log = Log::new(u64::MAX, 1);
         log.write(0..10);
         let stop = Stop::new().unwrap();
-        let options = ReadOptions {
-            follow: true,
-            ..ReadOptions::default()
-        };
+        let options = ReadOptions { follow: true, ..ReadOptions::default() };
         let mut reader = read(&log.path(), options, Some(stop.clone())).unwrap();
         for expected in 0..10 {
             assert_eq!(number(&reader.next().unwrap().unwrap()), expected);
         }
-        std::fs::File::options()
-            .write(true)
-            .open(log.path())
-            .unwrap()
-            .set_len(0)
-            .unwrap();
+        std::fs::File::options().write(true).open(log.path()).unwrap().set_len(0).unwrap();
         log.write(10..12);
         stop.stop();
         assert_eq!(numbers(reader), [10, 11]);
@@ -467,11 +412,7 @@ mod tests {
         log.write(0..3);
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         let until = (now.tv_sec + 1) * 1_000_000_000;
-        let options = ReadOptions {
-            follow: true,
-            until_ns: Some(until),
-            ..ReadOptions::default()
-        };
+        let options = ReadOptions { follow: true, until_ns: Some(until), ..ReadOptions::default() };
         assert_eq!(log.read(options), range(0..3));
     }
 }

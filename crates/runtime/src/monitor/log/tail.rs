@@ -42,12 +42,7 @@ fn search(file: BorrowedFd, end: u64, count: usize) -> io::Result<Found> {
         position -= length;
         let block = &mut block[..usize::try_from(length).unwrap_or(BLOCK_BYTES)];
         read_exactly(file, block, position)?;
-        for (at, _) in block
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, byte)| **byte == b'\n')
-        {
+        for (at, _) in block.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
             // The line feed before the first wanted line is one more than the lines.
             if seen == count {
                 return Ok(Found::At(position + at as u64 + 1));
@@ -56,11 +51,7 @@ fn search(file: BorrowedFd, end: u64, count: usize) -> io::Result<Found> {
         }
     }
     // The file's beginning stands for the line feed before its first line.
-    if seen == count && count > 0 {
-        Ok(Found::At(0))
-    } else {
-        Ok(Found::Only(seen))
-    }
+    if seen == count && count > 0 { Ok(Found::At(0)) } else { Ok(Found::Only(seen)) }
 }
 
 fn read_exactly(file: BorrowedFd, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {

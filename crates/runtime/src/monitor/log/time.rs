@@ -38,40 +38,23 @@ pub(super) fn write(out: &mut Vec<u8>, ns: i64) {
 pub(super) fn parse(text: &[u8]) -> Option<i64> {
     let field = |from: usize, to: usize| -> Option<i64> {
         text.get(from..to)?.iter().try_fold(0, |value: i64, digit| {
-            digit
-                .is_ascii_digit()
-                .then(|| value * 10 + i64::from(digit - b'0'))
+            digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0'))
         })
     };
     let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-    if separators
-        .iter()
-        .any(|(at, byte)| text.get(*at) != Some(byte))
-    {
+    if separators.iter().any(|(at, byte)| text.get(*at) != Some(byte)) {
         return None;
     }
     let (year, month, day) = (field(0, 4)?, field(5, 7)?, field(8, 10)?);
     let (hour, minute, second) = (field(11, 13)?, field(14, 16)?, field(17, 19)?);
-    let bounds = [
-        (month, 1, 12),
-        (day, 1, 31),
-        (hour, 0, 23),
-        (minute, 0, 59),
-        (second, 0, 60),
-    ];
-    if bounds
-        .iter()
-        .any(|(value, least, most)| value < least || value > most)
-    {
+    let bounds = [(month, 1, 12), (day, 1, 31), (hour, 0, 23), (minute, 0, 59), (second, 0, 60)];
+    if bounds.iter().any(|(value, least, most)| value < least || value > most) {
         return None;
     }
     let mut rest = text.get(19..)?;
     let mut fraction = 0;
     if let [b'.', decimals @ ..] = rest {
-        let count = decimals
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let count = decimals.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if count == 0 || count > 9 {
             return None;
         }
@@ -83,11 +66,7 @@ pub(super) fn parse(text: &[u8]) -> Option<i64> {
         [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
             let at = text.len() - 5;
             let minutes = field(at, at + 2)? * 60 + field(at + 3, at + 5)?;
-            if *sign == b'+' {
-                minutes * 60
-            } else {
-                -minutes * 60
-            }
+            if *sign == b'+' { minutes * 60 } else { -minutes * 60 }
         }
         _ => return None,
     };
@@ -104,16 +83,8 @@ fn civil(day: i64) -> (i64, i64, i64) {
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let from_march = (5 * of_year + 2) / 153;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    (
-        year + era * 400 + i64::from(month <= 2),
-        month,
-        of_year - (153 * from_march + 2) / 5 + 1,
-    )
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (year + era * 400 + i64::from(month <= 2), month, of_year - (153 * from_march + 2) / 5 + 1)
 }
 
 /// The inverse of [`civil`].

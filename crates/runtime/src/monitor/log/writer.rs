@@ -146,8 +146,7 @@ impl LogWriter {
         match pending.begun_ns {
             None => self.encoded.extend_from_slice(&pending.tail),
             Some(begun_ns) => {
-                self.encoded
-                    .extend_from_slice(&pending.tail[..pending.tail_fixed]);
+                self.encoded.extend_from_slice(&pending.tail[..pending.tail_fixed]);
                 finish_tail(&mut self.encoded, begun_ns);
             }
         }
@@ -200,12 +199,7 @@ impl Pending {
         }
         tail.push_str(r#""time":""#);
         let tail_fixed = tail.len();
-        Self {
-            line: Vec::new(),
-            begun_ns: None,
-            tail: tail.into_bytes(),
-            tail_fixed,
-        }
+        Self { line: Vec::new(), begun_ns: None, tail: tail.into_bytes(), tail_fixed }
     }
 
     fn set_time(&mut self, now_ns: i64) {
@@ -225,13 +219,7 @@ fn character_boundary(line: &[u8], next: u8) -> usize {
     if !continues(next) {
         return line.len();
     }
-    let tail = line
-        .iter()
-        .rev()
-        .take(3)
-        .take_while(|&&byte| continues(byte))
-        .count()
-        + 1;
+    let tail = line.iter().rev().take(3).take_while(|&&byte| continues(byte)).count() + 1;
     match line.len().checked_sub(tail) {
         Some(at) if tail <= 3 && line[at] >= 0xc0 => at,
         _ => line.len(),
@@ -253,10 +241,7 @@ impl Files {
     fn open(config: &JsonFile) -> io::Result<Self> {
         let name = config.path.file_name().and_then(std::ffi::OsStr::to_str);
         let name = name.ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        let parent = config
-            .path
-            .parent()
-            .filter(|path| !path.as_os_str().is_empty());
+        let parent = config.path.parent().filter(|path| !path.as_os_str().is_empty());
         let directory = rustix::fs::open(
             parent.unwrap_or(Path::new(".")),
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -281,11 +266,7 @@ impl Files {
         if self.size > 0 {
             rustix::io::pread(&self.newest, &mut last, self.size - 1)?;
         }
-        if last == *b"\n" {
-            Ok(())
-        } else {
-            Ok(self.append(b"\n")?)
-        }
+        if last == *b"\n" { Ok(()) } else { Ok(self.append(b"\n")?) }
     }
 
     fn is_full(&self, unwritten: usize) -> bool {
@@ -324,11 +305,7 @@ impl Files {
             return;
         };
         for index in (1..self.max_file).rev() {
-            let from = if index == 1 {
-                self.name.clone()
-            } else {
-                self.aside(index - 1)
-            };
+            let from = if index == 1 { self.name.clone() } else { self.aside(index - 1) };
             self.rename(&from, &self.aside(index));
         }
         if self.rename(&next, &self.name) {
@@ -380,15 +357,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("c-json.log");
             let attrs = BTreeMap::new();
-            Self {
-                _directory: directory,
-                config: JsonFile {
-                    path,
-                    max_size,
-                    max_file,
-                    attrs,
-                },
-            }
+            Self { _directory: directory, config: JsonFile { path, max_size, max_file, attrs } }
         }
 
         fn writer(&self) -> LogWriter {
@@ -401,9 +370,8 @@ mod tests {
 
         fn names(&self) -> Vec<String> {
             let entries = std::fs::read_dir(self.config.path.parent().unwrap()).unwrap();
-            let mut names: Vec<_> = entries
-                .map(|e| e.unwrap().file_name().into_string().unwrap())
-                .collect();
+            let mut names: Vec<_> =
+                entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
             names.sort();
             names
         }
@@ -431,10 +399,7 @@ mod tests {
             "\n",
         );
         assert_eq!(log.text(""), expected);
-        let mode = std::fs::metadata(&log.config.path)
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(&log.config.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o640);
 
         log.config.attrs = BTreeMap::from([("tag".into(), "a\"b".into())]);
@@ -456,12 +421,7 @@ mod tests {
 
     #[test]
     fn long_lines_come_in_pieces_of_one_time() {
-        for length in [
-            MAX_LINE_BYTES - 1,
-            MAX_LINE_BYTES,
-            MAX_LINE_BYTES + 1,
-            50_000,
-        ] {
+        for length in [MAX_LINE_BYTES - 1, MAX_LINE_BYTES, MAX_LINE_BYTES + 1, 50_000] {
             for step in [1, 7, 4096, 65_536] {
                 let log = Log::new(None, 1);
                 let mut writer = log.writer();
@@ -492,10 +452,7 @@ mod tests {
             for batch in line.as_bytes().chunks(step) {
                 writer.write(Stream::Stdout, batch, 0);
             }
-            let text: String = entries(&log.text(""))
-                .into_iter()
-                .map(|(text, _)| text)
-                .collect();
+            let text: String = entries(&log.text("")).into_iter().map(|(text, _)| text).collect();
             assert!(text == line, "step {step}");
         }
         assert_eq!(character_boundary(b"\x80\x80\x80\x80", 0x80), 4);
@@ -514,9 +471,7 @@ mod tests {
         let lines: Vec<_> = entries(&text).into_iter().map(|(text, _)| text).collect();
         assert_eq!(lines.last().unwrap(), "line 19\n");
         let first = 20 - lines.len();
-        let expected: Vec<_> = (first..20)
-            .map(|number| format!("line {number}\n"))
-            .collect();
+        let expected: Vec<_> = (first..20).map(|number| format!("line {number}\n")).collect();
         assert_eq!(lines, expected);
         // Full means that the limit is reached or passed by one entry, as with Docker.
         assert!((200..300).contains(&log.text(".1").len()));
@@ -551,12 +506,7 @@ mod tests {
         for _ in 0..6 {
             writer.write(Stream::Stdout, b"line\n", 0);
         }
-        std::fs::File::options()
-            .write(true)
-            .open(&log.config.path)
-            .unwrap()
-            .set_len(0)
-            .unwrap();
+        std::fs::File::options().write(true).open(&log.config.path).unwrap().set_len(0).unwrap();
         for _ in 0..3 {
             writer.write(Stream::Stdout, b"after\n", 0);
         }

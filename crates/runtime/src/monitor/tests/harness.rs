@@ -69,10 +69,7 @@ impl Rig {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::open(directory.path(), flags, Mode::empty()).unwrap()
         };
-        let wanted = Wanted {
-            terminal: setup.terminal.then_some(None),
-            stdin: setup.stdin_open,
-        };
+        let wanted = Wanted { terminal: setup.terminal.then_some(None), stdin: setup.stdin_open };
         let (stdio, ends) = stdio::open(wanted).unwrap();
         let (gate, opener) = UnixStream::pair().unwrap();
         let execed = spawn(setup.script, stdio, Some(gate.into()));
@@ -98,13 +95,7 @@ impl Rig {
         });
         let connection = Connection::from_fd(ours.into());
         let pid = execed.pid;
-        Self {
-            connection,
-            directory,
-            pid,
-            events: Vec::new(),
-            thread: Some(thread),
-        }
+        Self { connection, directory, pid, events: Vec::new(), thread: Some(thread) }
     }
 
     /// A started one.
@@ -149,13 +140,7 @@ impl Rig {
         if !self.events.is_empty() {
             return self.events.remove(0);
         }
-        match self
-            .connection
-            .recv()
-            .unwrap()
-            .expect("an event before the end")
-            .0
-        {
+        match self.connection.recv().unwrap().expect("an event before the end").0 {
             Message::Event(event) => event,
             Message::Reply(id, reply) => panic!("reply {id} to nothing: {reply:?}"),
         }
@@ -180,11 +165,7 @@ impl Rig {
     pub(super) fn log(&self) -> String {
         let mut text = String::new();
         for index in (0..20).rev() {
-            let suffix = if index == 0 {
-                String::new()
-            } else {
-                format!(".{index}")
-            };
+            let suffix = if index == 0 { String::new() } else { format!(".{index}") };
             let path = self.directory.path().join(format!("c-json.log{suffix}"));
             text += &std::fs::read_to_string(path).unwrap_or_default();
         }
@@ -228,12 +209,7 @@ pub(super) fn read_until(mut socket: &UnixStream, end: &str) -> String {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(end.as_bytes()) {
-        assert_eq!(
-            socket.read(&mut byte).unwrap(),
-            1,
-            "{}",
-            String::from_utf8_lossy(&bytes)
-        );
+        assert_eq!(socket.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&bytes));
         bytes.push(byte[0]);
     }
     String::from_utf8(bytes).unwrap()
@@ -241,20 +217,12 @@ pub(super) fn read_until(mut socket: &UnixStream, end: &str) -> String {
 
 /// Both outputs, unframed.
 pub(super) fn outputs() -> AttachOptions {
-    AttachOptions {
-        stdout: true,
-        stderr: true,
-        ..AttachOptions::default()
-    }
+    AttachOptions { stdout: true, stderr: true, ..AttachOptions::default() }
 }
 
 /// A shell as an exec'd process.
 pub(super) fn shell(script: &str, terminal: bool) -> Spec {
-    Spec {
-        terminal,
-        args: vec!["sh".into(), "-c".into(), script.into()],
-        ..Spec::default()
-    }
+    Spec { terminal, args: vec!["sh".into(), "-c".into(), script.into()], ..Spec::default() }
 }
 
 /// Plain processes for a container.
@@ -307,11 +275,7 @@ fn spawn(script: &str, stdio: Stdio, gate: Option<OwnedFd>) -> Execed {
     let mut script = script.to_owned();
     let (streams, console) = match stdio {
         Stdio::Null => (None, None),
-        Stdio::Fds {
-            stdin,
-            stdout,
-            stderr,
-        } => (Some([stdin, stdout, stderr]), None),
+        Stdio::Fds { stdin, stdout, stderr } => (Some([stdin, stdout, stderr]), None),
         Stdio::Terminal { .. } => {
             let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
             let master = rustix::pty::openpt(flags).unwrap();
@@ -340,20 +304,11 @@ fn spawn(script: &str, stdio: Stdio, gate: Option<OwnedFd>) -> Execed {
         order = order.fd(gate.as_fd(), 3);
     }
     let pid = order.spawn().unwrap();
-    Execed {
-        pid,
-        pidfd: Pidfd::open(pid).unwrap().into_fd(),
-        console,
-    }
+    Execed { pid, pidfd: Pidfd::open(pid).unwrap().into_fd(), console }
 }
 
 /// A socket of another kind.
 pub(super) fn datagram_socket() -> OwnedFd {
-    rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap()
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .unwrap()
 }

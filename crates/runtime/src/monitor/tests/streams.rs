@@ -7,10 +7,7 @@ use std::net::Shutdown;
 
 #[test]
 fn a_client_attached_before_the_start_sees_everything() {
-    let mut rig = Rig::new(Setup {
-        script: "echo out; echo err >&2",
-        ..Setup::default()
-    });
+    let mut rig = Rig::new(Setup { script: "echo out; echo err >&2", ..Setup::default() });
     let client = rig.attach(ProcessId::Init, outputs());
     rig.start();
     let mut lines: Vec<_> = read_all(&client).lines().map(str::to_owned).collect();
@@ -23,33 +20,12 @@ fn a_client_attached_before_the_start_sees_everything() {
 #[test]
 fn frames_are_dockers() {
     let script = "printf hello; sleep 0.2; printf oh >&2";
-    let mut rig = Rig::new(Setup {
-        script,
-        ..Setup::default()
-    });
-    let framed = rig.attach(
-        ProcessId::Init,
-        AttachOptions {
-            framed: true,
-            ..outputs()
-        },
-    );
-    let preamble = AttachOptions {
-        preamble: b"HTTP\r\n\r\n".to_vec(),
-        ..AttachOptions::default()
-    };
-    let stderr = rig.attach(
-        ProcessId::Init,
-        AttachOptions {
-            stderr: true,
-            ..preamble
-        },
-    );
+    let mut rig = Rig::new(Setup { script, ..Setup::default() });
+    let framed = rig.attach(ProcessId::Init, AttachOptions { framed: true, ..outputs() });
+    let preamble = AttachOptions { preamble: b"HTTP\r\n\r\n".to_vec(), ..AttachOptions::default() };
+    let stderr = rig.attach(ProcessId::Init, AttachOptions { stderr: true, ..preamble });
     rig.start();
-    assert_eq!(
-        read_all(&framed),
-        "\x01\0\0\0\0\0\0\x05hello\x02\0\0\0\0\0\0\x02oh"
-    );
+    assert_eq!(read_all(&framed), "\x01\0\0\0\0\0\0\x05hello\x02\0\0\0\0\0\0\x02oh");
     assert_eq!(read_all(&stderr), "HTTP\r\n\r\noh");
     rig.exit();
     rig.finish();
@@ -57,18 +33,10 @@ fn frames_are_dockers() {
 
 #[test]
 fn the_end_of_the_only_clients_input_is_the_containers() {
-    let setup = Setup {
-        script: "cat; echo end",
-        stdin_open: true,
-        stdin_once: true,
-        ..Setup::default()
-    };
+    let setup =
+        Setup { script: "cat; echo end", stdin_open: true, stdin_once: true, ..Setup::default() };
     let mut rig = Rig::started(setup);
-    let options = AttachOptions {
-        stdin: true,
-        initial: b"early ".to_vec(),
-        ..outputs()
-    };
+    let options = AttachOptions { stdin: true, initial: b"early ".to_vec(), ..outputs() };
     let mut client = rig.attach(ProcessId::Init, options);
     let text = "x".repeat(300_000);
     let (mut writer, sent) = (client.try_clone().unwrap(), text.clone());
@@ -79,11 +47,7 @@ fn the_end_of_the_only_clients_input_is_the_containers() {
     let mut received = String::new();
     client.read_to_string(&mut received).unwrap();
     thread.join().unwrap();
-    assert!(
-        received == format!("early {text}end\n"),
-        "{} bytes",
-        received.len()
-    );
+    assert!(received == format!("early {text}end\n"), "{} bytes", received.len());
     assert_eq!(rig.exit().code, 0);
     assert!(rig.log() == received);
     rig.finish();
@@ -91,17 +55,11 @@ fn the_end_of_the_only_clients_input_is_the_containers() {
 
 #[test]
 fn input_that_is_open_survives_its_clients() {
-    let setup = Setup {
-        script: "read a; read b; echo $a $b",
-        stdin_open: true,
-        ..Setup::default()
-    };
+    let setup =
+        Setup { script: "read a; read b; echo $a $b", stdin_open: true, ..Setup::default() };
     let mut rig = Rig::started(setup);
     for word in ["one\n", "two\n"] {
-        let stdin = AttachOptions {
-            stdin: true,
-            ..AttachOptions::default()
-        };
+        let stdin = AttachOptions { stdin: true, ..AttachOptions::default() };
         let mut client = rig.attach(ProcessId::Init, stdin);
         client.write_all(word.as_bytes()).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
@@ -114,20 +72,10 @@ fn input_that_is_open_survives_its_clients() {
 
 #[test]
 fn a_client_that_vanishes_leaves_its_input() {
-    let setup = Setup {
-        script: "cat; echo end",
-        stdin_open: true,
-        stdin_once: true,
-        ..Setup::default()
-    };
+    let setup =
+        Setup { script: "cat; echo end", stdin_open: true, stdin_once: true, ..Setup::default() };
     let mut rig = Rig::started(setup);
-    let mut client = rig.attach(
-        ProcessId::Init,
-        AttachOptions {
-            stdin: true,
-            ..outputs()
-        },
-    );
+    let mut client = rig.attach(ProcessId::Init, AttachOptions { stdin: true, ..outputs() });
     client.write_all(b"last words\n").unwrap();
     drop(client);
     assert_eq!(rig.exit().code, 0);
@@ -137,15 +85,9 @@ fn a_client_that_vanishes_leaves_its_input() {
 
 #[test]
 fn input_can_be_closed_by_request() {
-    let setup = Setup {
-        script: "cat; echo end",
-        stdin_open: true,
-        ..Setup::default()
-    };
+    let setup = Setup { script: "cat; echo end", stdin_open: true, ..Setup::default() };
     let mut rig = Rig::started(setup);
-    let reply = rig.ask(&Request::CloseStdin {
-        process: ProcessId::Init,
-    });
+    let reply = rig.ask(&Request::CloseStdin { process: ProcessId::Init });
     assert!(matches!(reply, Reply::Done), "{reply:?}");
     rig.exit();
     assert_eq!(rig.log(), "end\n");
@@ -161,30 +103,17 @@ fn detach_keys_are_seen_across_writes() {
         ..Setup::default()
     };
     let mut rig = Rig::started(setup);
-    let options = AttachOptions {
-        stdin: true,
-        detach_keys: DEFAULT_DETACH_KEYS.to_vec(),
-        ..outputs()
-    };
+    let options =
+        AttachOptions { stdin: true, detach_keys: DEFAULT_DETACH_KEYS.to_vec(), ..outputs() };
     let mut client = rig.attach(ProcessId::Init, options);
     let other = rig.attach(ProcessId::Init, outputs());
     client.write_all(b"ab\x10").unwrap();
     read_until(&client, "ab");
     client.write_all(b"\x11ignored\n").unwrap();
     assert_eq!(read_all(&client), "");
-    assert_eq!(
-        rig.event(),
-        Event::Detached {
-            process: ProcessId::Init
-        }
-    );
-    let mut client = rig.attach(
-        ProcessId::Init,
-        AttachOptions {
-            stdin: true,
-            ..AttachOptions::default()
-        },
-    );
+    assert_eq!(rig.event(), Event::Detached { process: ProcessId::Init });
+    let mut client =
+        rig.attach(ProcessId::Init, AttachOptions { stdin: true, ..AttachOptions::default() });
     client.write_all(b"c\n").unwrap();
     assert!(read_all(&other).ends_with("got abc\r\n"));
     assert_eq!(rig.exit().code, 0);
@@ -194,19 +123,10 @@ fn detach_keys_are_seen_across_writes() {
 
 #[test]
 fn without_a_terminal_detach_keys_are_input() {
-    let setup = Setup {
-        script: "cat",
-        stdin_open: true,
-        stdin_once: true,
-        ..Setup::default()
-    };
+    let setup = Setup { script: "cat", stdin_open: true, stdin_once: true, ..Setup::default() };
     let mut rig = Rig::started(setup);
     let keys = DEFAULT_DETACH_KEYS.to_vec();
-    let options = AttachOptions {
-        stdin: true,
-        detach_keys: keys,
-        ..outputs()
-    };
+    let options = AttachOptions { stdin: true, detach_keys: keys, ..outputs() };
     let mut client = rig.attach(ProcessId::Init, options);
     client.write_all(b"a\x10\x11b").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -218,22 +138,12 @@ fn without_a_terminal_detach_keys_are_input() {
 #[test]
 fn terminals_can_be_resized() {
     let script = "trap 'stty size; exit 7' WINCH; echo ready; while :; do sleep 0.05; done";
-    let mut rig = Rig::new(Setup {
-        script,
-        terminal: true,
-        ..Setup::default()
-    });
+    let mut rig = Rig::new(Setup { script, terminal: true, ..Setup::default() });
     let client = rig.attach(ProcessId::Init, outputs());
     rig.start();
     read_until(&client, "ready\r\n");
-    let size = TerminalSize {
-        rows: 33,
-        cols: 111,
-    };
-    let reply = rig.ask(&Request::Resize {
-        process: ProcessId::Init,
-        size,
-    });
+    let size = TerminalSize { rows: 33, cols: 111 };
+    let reply = rig.ask(&Request::Resize { process: ProcessId::Init, size });
     assert!(matches!(reply, Reply::Done), "{reply:?}");
     assert_eq!(read_all(&client), "33 111\r\n");
     assert_eq!(rig.exit().code, 7);
@@ -244,29 +154,16 @@ fn terminals_can_be_resized() {
 fn a_client_that_never_reads_holds_the_container_only_while_it_is_there() {
     // More than the client's buffers, its socket's and the pipe's together.
     let script = "head -c 8000000 /dev/zero | tr '\\0' x; echo; echo end";
-    let mut rig = Rig::new(Setup {
-        script,
-        ..Setup::default()
-    });
+    let mut rig = Rig::new(Setup { script, ..Setup::default() });
     let lazy = rig.attach(ProcessId::Init, outputs());
     rig.start();
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let Reply::State(state) = rig.ask(&Request::State) else {
-        panic!("no state")
-    };
-    assert_eq!(
-        state.phase,
-        Phase::Running,
-        "the container should be held back"
-    );
+    let Reply::State(state) = rig.ask(&Request::State) else { panic!("no state") };
+    assert_eq!(state.phase, Phase::Running, "the container should be held back");
     drop(lazy);
     assert_eq!(rig.exit().code, 0);
     let log = rig.log();
-    assert!(
-        log.len() == 8_000_005 && log.ends_with("x\nend\n"),
-        "{} bytes",
-        log.len()
-    );
+    assert!(log.len() == 8_000_005 && log.ends_with("x\nend\n"), "{} bytes", log.len());
     rig.finish();
 }
 
@@ -274,10 +171,7 @@ fn a_client_that_never_reads_holds_the_container_only_while_it_is_there() {
 fn a_lazy_client_costs_the_log_nothing_at_the_end() {
     // Fits into what may wait for a client and into the pipe, so the container ends.
     let script = "head -c 1200000 /dev/zero | tr '\\0' x; echo; echo end";
-    let mut rig = Rig::new(Setup {
-        script,
-        ..Setup::default()
-    });
+    let mut rig = Rig::new(Setup { script, ..Setup::default() });
     let mut lazy = rig.attach(ProcessId::Init, outputs());
     rig.start();
     rig.exit();
@@ -291,16 +185,9 @@ fn a_lazy_client_costs_the_log_nothing_at_the_end() {
 #[test]
 fn a_hundred_megabytes_through_rotation_and_three_clients() {
     let script = "yes 0123456789012345678901234567890123456789012345678 | head -n 2000000";
-    let setup = Setup {
-        script,
-        max_size: Some(20 << 20),
-        max_file: 20,
-        ..Setup::default()
-    };
+    let setup = Setup { script, max_size: Some(20 << 20), max_file: 20, ..Setup::default() };
     let mut rig = Rig::new(setup);
-    let clients: Vec<_> = (0..3)
-        .map(|_| rig.attach(ProcessId::Init, outputs()))
-        .collect();
+    let clients: Vec<_> = (0..3).map(|_| rig.attach(ProcessId::Init, outputs())).collect();
     rig.start();
     let counts: Vec<_> = clients
         .into_iter()

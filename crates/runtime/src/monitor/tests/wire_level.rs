@@ -27,20 +27,14 @@ fn read_frame(mut stream: &UnixStream) -> serde_json::Value {
 }
 
 fn end(mut rig: Rig) {
-    rig.ask(&Request::Signal {
-        process: ProcessId::Init,
-        signal: 9,
-    });
+    rig.ask(&Request::Signal { process: ProcessId::Init, signal: 9 });
     rig.exit();
     rig.finish();
 }
 
 #[test]
 fn requests_of_the_future_are_answered() {
-    let rig = Rig::started(Setup {
-        script: "sleep 60",
-        ..Setup::default()
-    });
+    let rig = Rig::started(Setup { script: "sleep 60", ..Setup::default() });
     let mut peer = dial(&rig);
     let request = r#"{"id":7,"request":{"type":"teleport","to":"mars"},"color":"red"}"#;
     peer.write_all(&frame(request)).unwrap();
@@ -49,25 +43,16 @@ fn requests_of_the_future_are_answered() {
     assert_eq!(reply["reply"]["type"], "error");
     assert_eq!(reply["reply"]["kind"], "unsupported");
     // A field of the future does not matter.
-    peer.write_all(&frame(
-        r#"{"id":8,"request":{"type":"hello","version":99,"new":1}}"#,
-    ))
-    .unwrap();
+    peer.write_all(&frame(r#"{"id":8,"request":{"type":"hello","version":99,"new":1}}"#)).unwrap();
     assert_eq!(read_frame(&peer)["reply"]["version"], VERSION);
-    peer.write_all(&frame(
-        r#"{"id":9,"request":{"type":"signal","signal":"nine"}}"#,
-    ))
-    .unwrap();
+    peer.write_all(&frame(r#"{"id":9,"request":{"type":"signal","signal":"nine"}}"#)).unwrap();
     assert_eq!(read_frame(&peer)["reply"]["kind"], "invalid");
     end(rig);
 }
 
 #[test]
 fn peers_that_break_the_frames_are_cut_off_alone() {
-    let rig = Rig::started(Setup {
-        script: "sleep 60",
-        ..Setup::default()
-    });
+    let rig = Rig::started(Setup { script: "sleep 60", ..Setup::default() });
     for garbage in [
         &frame("not json")[..],
         &frame(r#"{"request":{"type":"state"}}"#),
@@ -88,10 +73,7 @@ fn peers_that_break_the_frames_are_cut_off_alone() {
 
 #[test]
 fn a_frame_may_be_large_but_not_too_large() {
-    let rig = Rig::started(Setup {
-        script: "sleep 60",
-        ..Setup::default()
-    });
+    let rig = Rig::started(Setup { script: "sleep 60", ..Setup::default() });
     let mut peer = dial(&rig);
     let request = r#"{"id":1,"request":{"type":"state","padding":""}}"#;
     let padding = "x".repeat(MAX_FRAME_BYTES - request.len());
@@ -103,10 +85,7 @@ fn a_frame_may_be_large_but_not_too_large() {
 
 #[test]
 fn fds_belong_to_their_frames() {
-    let mut rig = Rig::started(Setup {
-        script: "sleep 60",
-        ..Setup::default()
-    });
+    let mut rig = Rig::started(Setup { script: "sleep 60", ..Setup::default() });
     // Announced and not sent.
     let mut peer = dial(&rig);
     let mut lying = frame(r#"{"id":1,"request":{"type":"state"}}"#);
@@ -120,32 +99,20 @@ fn fds_belong_to_their_frames() {
     for _ in 0..200 {
         rig.ask_with(&Request::State, &[&socket, &socket]);
     }
-    assert!(
-        count() < before + 100,
-        "{} descriptors, {before} before",
-        count()
-    );
+    assert!(count() < before + 100, "{} descriptors, {before} before", count());
     // One that is no stream socket.
     let datagram = datagram_socket();
-    let attach = Request::Attach(Attach {
-        process: ProcessId::Init,
-        options: outputs(),
-    });
+    let attach = Request::Attach(Attach { process: ProcessId::Init, options: outputs() });
     rig.connection.send(&attach, &[datagram.as_fd()]).unwrap();
     let (message, _) = rig.connection.recv().unwrap().unwrap();
-    let Message::Reply(_, Reply::Error { kind, .. }) = message else {
-        panic!("{message:?}")
-    };
+    let Message::Reply(_, Reply::Error { kind, .. }) = message else { panic!("{message:?}") };
     assert_eq!(kind, ErrorKind::Invalid);
     end(rig);
 }
 
 #[test]
 fn a_daemon_that_does_not_read_is_not_waited_for() {
-    let mut rig = Rig::started(Setup {
-        script: "sleep 60",
-        ..Setup::default()
-    });
+    let mut rig = Rig::started(Setup { script: "sleep 60", ..Setup::default() });
     let mut deaf = Connection::connect(rig.directory.path()).unwrap();
     let sender = std::thread::spawn(move || {
         // Ends when the monitor cuts the connection or is gone.
@@ -159,16 +126,12 @@ fn a_daemon_that_does_not_read_is_not_waited_for() {
 
 #[test]
 fn connections_are_bounded() {
-    let mut rig = Rig::started(Setup {
-        script: "sleep 60",
-        ..Setup::default()
-    });
+    let mut rig = Rig::started(Setup { script: "sleep 60", ..Setup::default() });
     let crowd: Vec<_> = (0..MAX_CONNECTIONS + 4).map(|_| dial(&rig)).collect();
     assert!(matches!(rig.ask(&Request::State), Reply::State(_)));
     drop(crowd);
     let mut late = dial(&rig);
-    late.write_all(&frame(r#"{"id":1,"request":{"type":"state"}}"#))
-        .unwrap();
+    late.write_all(&frame(r#"{"id":1,"request":{"type":"state"}}"#)).unwrap();
     assert_eq!(read_frame(&late)["id"], 1);
     end(rig);
 }
