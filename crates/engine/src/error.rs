@@ -33,6 +33,14 @@ pub enum EngineError {
         /// Why, with its objects.
         message: String,
     },
+    /// A further process could not be started.
+    #[error("{message}")]
+    Exec {
+        /// 126 or 127, as Docker's command line exits.
+        exit_code: i32,
+        /// Why, with its objects.
+        message: String,
+    },
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -90,12 +98,16 @@ impl HasKind for EngineError {
             | Self::NoSuchNetwork(_)
             | Self::NoSuchVolume(_) => ErrorKind::NotFound,
             // Docker answers 400 when the program does not exist or cannot be executed.
-            Self::Launch { exit_code: 126 | 127, .. } => ErrorKind::Invalid,
+            Self::Launch { exit_code: 126 | 127, .. } | Self::Exec { exit_code: 126 | 127, .. } => {
+                ErrorKind::Invalid
+            }
             Self::Store(error) => error.kind(),
             Self::Net(error) => error.kind(),
             Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::Exhausted(_) => ErrorKind::Exhausted,
-            Self::Launch { .. } | Self::Io { .. } | Self::Internal(_) => ErrorKind::Internal,
+            Self::Launch { .. } | Self::Exec { .. } | Self::Io { .. } | Self::Internal(_) => {
+                ErrorKind::Internal
+            }
         }
     }
 
@@ -106,4 +118,16 @@ impl HasKind for EngineError {
             _ => None,
         }
     }
+}
+
+/// An error with everything that caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -46,6 +46,11 @@ impl EventBus {
         let _ = self.live.send(event);
     }
 
+    /// How many listen.
+    pub(crate) fn listeners(&self) -> usize {
+        self.live.receiver_count()
+    }
+
     /// Listens: to kept events not before `since` (none of them when absent), then to new ones,
     /// until `until` has passed.
     pub fn subscribe(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> EventStream {

@@ -1,71 +1,255 @@
 //! Images, for those who ask about them.
 
-use crate::node::Node;
-use crate::streams::{ByteStream, LoadProgress};
-use crate::{EngineError, Result};
+use crate::chunks::{Source, produce};
+use crate::node::{Node, blocking};
+use crate::streams::{ByteStream, LoadProgress, STREAM_DEPTH};
+use crate::{EngineError, Result, image_config};
+use model::error::HasKind;
+use model::event::EventKind;
 use model::image::{HistoryLine, ImageDraft, ImageView, Removed};
-use model::{ImageId, ImageRef};
+use model::{ErrorKind, ImageId, ImageRef};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::image::{ImageRecord, ImageUse, RemoveOptions};
 use tokio::sync::mpsc;
-
-const SOON: EngineError = EngineError::Unsupported("not yet");
 
 /// Images. Cheap to clone.
 #[derive(Clone)]
 pub struct Images {
-    #[allow(dead_code)]
     pub(crate) node: Arc<Node>,
 }
 
 impl Images {
     /// Every image, newest first.
     pub async fn list(&self) -> Result<Vec<ImageView>> {
-        Err(SOON)
+        let node = Arc::clone(&self.node);
+        blocking(move || {
+            let users = users(&node);
+            Ok(node.store.images().list()?.iter().map(|it| view(&node, it, &users)).collect())
+        })
+        .await
     }
+
     /// One image.
-    pub async fn view(&self, _query: &str) -> Result<ImageView> {
-        Err(SOON)
+    pub async fn view(&self, query: &str) -> Result<ImageView> {
+        let (node, query) = (Arc::clone(&self.node), query.to_owned());
+        blocking(move || Ok(view(&node, &*find(&node, &query)?, &users(&node)))).await
     }
+
     /// How it was made, newest line first.
-    pub async fn history(&self, _query: &str) -> Result<Vec<HistoryLine>> {
-        Err(SOON)
+    pub async fn history(&self, query: &str) -> Result<Vec<HistoryLine>> {
+        let (node, query) = (Arc::clone(&self.node), query.to_owned());
+        blocking(move || {
+            let id = find(&node, &query)?.id;
+            Ok(node.store.images().history(&id.to_string())?)
+        })
+        .await
     }
+
     /// Names it.
-    pub async fn tag(&self, _query: &str, _name: &ImageRef) -> Result<()> {
-        Err(SOON)
+    pub async fn tag(&self, query: &str, name: &ImageRef) -> Result<()> {
+        let (node, query, name) = (Arc::clone(&self.node), query.to_owned(), name.clone());
+        blocking(move || {
+            let id = find(&node, &query)?.id;
+            node.store.images().tag(&id.to_string(), &name)?;
+            emit(&node, "tag", id, &name.or_latest().familiar());
+            Ok(())
+        })
+        .await
     }
+
     /// Removes a name, and the image with its last.
     pub async fn remove(
         &self,
-        _query: &str,
-        _force: bool,
-        _prune_children: bool,
+        query: &str,
+        force: bool,
+        prune_children: bool,
     ) -> Result<Vec<Removed>> {
-        Err(SOON)
+        // A container that just ended may still be being cleared away.
+        self.node.teardowns.idle().await;
+        let (node, query) = (Arc::clone(&self.node), query.to_owned());
+        let options = RemoveOptions { force, prune_parents: prune_children };
+        blocking(move || remove(&node, &query, options)).await
     }
+
     /// Makes an image of one layer from a tar archive of a root filesystem.
-    pub async fn import(&self, _draft: ImageDraft, _body: ByteStream) -> Result<ImageId> {
-        Err(SOON)
+    pub async fn import(&self, draft: ImageDraft, body: ByteStream) -> Result<ImageId> {
+        let node = Arc::clone(&self.node);
+        blocking(move || {
+            let mut source = Source::new(body);
+            let id = node.store.images().import(&mut source, "-", &draft)?;
+            source.drain();
+            emit(&node, "import", id, &draft.reference);
+            Ok(id)
+        })
+        .await
     }
+
     /// Takes images in from an archive as `save` writes it.
     pub async fn load(
         &self,
-        _body: ByteStream,
-        _quiet: bool,
+        body: ByteStream,
+        quiet: bool,
     ) -> Result<mpsc::Receiver<Result<LoadProgress>>> {
-        Err(SOON)
+        let node = Arc::clone(&self.node);
+        let (tx, rx) = mpsc::channel(STREAM_DEPTH);
+        tokio::task::spawn_blocking(move || {
+            let mut source = Source::new(body);
+            let mut progress = |at: store::image::LoadProgress| {
+                let layer = LoadProgress::Layer { id: at.layer, current: at.done, total: at.total };
+                if !quiet {
+                    // Progress that nobody reads is dropped; the load goes on.
+                    let _ = tx.try_send(Ok(layer));
+                }
+            };
+            match node.store.images().load(&mut source, &mut progress) {
+                Ok(loaded) => {
+                    source.drain();
+                    for image in loaded {
+                        emit(&node, "load", image.id, &image.id.to_string());
+                        let mut names: Vec<String> =
+                            image.refs.iter().map(ImageRef::familiar).collect();
+                        if names.is_empty() {
+                            names.push(image.id.to_string());
+                        }
+                        for reference in names {
+                            let _ = tx.blocking_send(Ok(LoadProgress::Loaded { reference }));
+                        }
+                    }
+                }
+                Err(error) => drop(tx.blocking_send(Err(error.into()))),
+            }
+        });
+        Ok(rx)
     }
+
     /// Images as an archive.
-    pub async fn save(&self, _queries: &[String]) -> Result<ByteStream> {
-        Err(SOON)
+    pub async fn save(&self, queries: &[String]) -> Result<ByteStream> {
+        let (node, queries) = (Arc::clone(&self.node), queries.to_vec());
+        let (checked, names) = (Arc::clone(&node), queries.clone());
+        blocking(move || {
+            for query in &names {
+                // A repository without a tag means all its tags: only ids and tags are looked up.
+                if query.contains(':') {
+                    find(&checked, query)?;
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(produce(move |out| Ok(node.store.images().save(&queries, out)?)))
     }
+
     /// Removes images that no container uses: those without a name, or all. `keep` protects.
     /// Returns what went and the bytes freed.
     pub async fn prune(
         &self,
-        _dangling_only: bool,
-        _keep: &(dyn Fn(&ImageView) -> bool + Sync),
+        dangling_only: bool,
+        keep: &(dyn Fn(&ImageView) -> bool + Sync),
     ) -> Result<(Vec<Removed>, u64)> {
-        Err(SOON)
+        self.node.teardowns.idle().await;
+        let all = self.list().await?;
+        let parents: Vec<ImageId> = all.iter().filter_map(|image| image.parent).collect();
+        let wanted: Vec<ImageView> = all
+            .into_iter()
+            .filter(|image| image.containers == 0 && !keep(image))
+            .filter(|image| !dangling_only || image.tags.is_empty() && image.digests.is_empty())
+            .filter(|image| !parents.contains(&image.id) || !dangling_only)
+            .collect();
+        let node = Arc::clone(&self.node);
+        blocking(move || {
+            let before = node.store.disk_usage()?.layers;
+            let options = RemoveOptions { force: false, prune_parents: true };
+            let mut removed = Vec::new();
+            for image in wanted {
+                let names = image.tags.iter().chain(&image.digests).cloned();
+                let mut queries: Vec<String> = names.collect();
+                if queries.is_empty() {
+                    queries.push(image.id.to_string());
+                }
+                for query in queries {
+                    // One that came into use meanwhile stays.
+                    removed.extend(remove(&node, &query, options).unwrap_or_default());
+                }
+            }
+            let after = node.store.disk_usage()?.layers;
+            Ok((removed, before.saturating_sub(after)))
+        })
+        .await
+    }
+}
+
+/// The image that a query means, in Docker's words when there is none.
+pub(crate) fn find(node: &Node, query: &str) -> Result<Arc<ImageRecord>> {
+    node.store.images().resolve(query).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => EngineError::NoSuchImage(familiar(query)),
+        _ => error.into(),
+    })
+}
+
+fn familiar(query: &str) -> String {
+    let looks_like_id = model::Digest::parse(query).is_ok();
+    match ImageRef::parse(query) {
+        Ok(reference) if !looks_like_id => reference.or_latest().familiar(),
+        _ => query.to_owned(),
+    }
+}
+
+fn remove(node: &Node, query: &str, options: RemoveOptions) -> Result<Vec<Removed>> {
+    let id = find(node, query)?.id;
+    let in_use = |image: ImageId| {
+        let all = node.registry.all().into_iter().map(|handle| handle.view());
+        let mut users: Vec<ImageUse> = all
+            .filter(|view| view.image == image)
+            .map(|view| ImageUse { container: view.id, running: view.phase.run().is_some() })
+            .collect();
+        users.sort_by_key(|user| !user.running);
+        users.first().copied()
+    };
+    let removed = node.store.images().remove(query, options, &in_use)?;
+    for step in &removed {
+        match step {
+            Removed::Untagged(name) => emit(node, "untag", id, name),
+            Removed::Deleted(gone) => emit(node, "delete", *gone, &gone.to_string()),
+        }
+    }
+    Ok(removed)
+}
+
+fn emit(node: &Node, action: &str, id: ImageId, name: &str) {
+    let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
+    node.emit(EventKind::Image, action, id.to_string(), attributes);
+}
+
+/// How many containers use each image.
+fn users(node: &Node) -> BTreeMap<ImageId, u32> {
+    let mut users = BTreeMap::new();
+    for handle in node.registry.all() {
+        *users.entry(handle.view().image).or_insert(0) += 1;
+    }
+    users
+}
+
+fn view(node: &Node, record: &ImageRecord, users: &BTreeMap<ImageId, u32>) -> ImageView {
+    let config = &record.config;
+    let paths = node.store.images().layer_paths(record);
+    ImageView {
+        id: record.id,
+        tags: record.refs.iter().map(ImageRef::familiar).collect(),
+        digests: record.digests.iter().map(ImageRef::familiar).collect(),
+        parent: record.parent,
+        comment: config.comment.clone().unwrap_or_default(),
+        created: config.created.is_some().then_some(record.created),
+        author: config.author.clone().unwrap_or_default(),
+        config: image_config::from_wire(&config.config),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone().unwrap_or_default(),
+        os: config.os.clone(),
+        size_bytes: record.size,
+        shared_bytes: 0,
+        layers: record.diff_ids.clone(),
+        layer_paths: paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+        last_tagged: record.tagged_at,
+        containers: users.get(&record.id).copied().unwrap_or(0),
     }
 }

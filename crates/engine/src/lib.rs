@@ -7,18 +7,35 @@
 //! This crate never knows the Engine API's JSON, HTTP or the command line. It writes its intent
 //! before it acts, so a daemon that was killed finishes or undoes at its next start.
 
+mod actor;
+mod bundle;
+mod chunks;
 mod clock;
 mod containers;
 mod error;
+mod etc;
 mod events;
 mod execs;
+mod filters;
+mod host;
+mod ids;
+mod image_config;
 mod images;
+mod link;
+mod logs;
+mod names;
 mod networks;
 mod node;
+mod open;
 mod options;
+mod random;
+mod record;
+mod registry;
 mod stats;
 mod streams;
 mod system;
+mod teardown;
+mod uuid;
 mod volumes;
 
 pub use containers::{
@@ -44,6 +61,8 @@ pub mod settings {
     pub use net::AddressPool;
 }
 
+use std::sync::Arc;
+
 /// The result of every engine call.
 pub type Result<T> = std::result::Result<T, EngineError>;
 
@@ -68,10 +87,50 @@ pub struct Engine {
 
 impl Engine {
     /// Opens the node: store, networks, and every container that is recorded or still runs.
-    pub async fn open(_options: Options) -> Result<Self> {
-        Err(EngineError::Unsupported("not yet"))
+    pub async fn open(options: Options) -> Result<Self> {
+        let node = open::open(options).await?;
+        Ok(Self {
+            containers: Containers { node: Arc::clone(&node) },
+            execs: Execs { node: Arc::clone(&node) },
+            images: Images { node: Arc::clone(&node) },
+            networks: Networks { node: Arc::clone(&node) },
+            volumes: Volumes { node: Arc::clone(&node) },
+            events: node.events.clone(),
+            system: System { node },
+        })
     }
 
-    /// The daemon ends: containers go on, or are stopped when live restore is off.
-    pub async fn shutdown(&self) {}
+    /// The daemon ends: containers go on, or are stopped when live restore is off. What was
+    /// promised to be written is on disk when this returns.
+    pub async fn shutdown(&self) {
+        let node = &self.system.node;
+        if !node.options.live_restore {
+            self.stop_all(node.options.shutdown_timeout).await;
+        }
+        node.teardowns.idle().await;
+        let flushing = Arc::clone(node);
+        let flushed = node::blocking(move || Ok(flushing.store.records().flush()?)).await;
+        if let Err(error) = flushed {
+            tracing::error!(%error, "write the last records");
+        }
+    }
+
+    async fn stop_all(&self, timeout_s: i64) {
+        let running = self.containers.list().into_iter().filter(|view| view.phase.run().is_some());
+        let stops: Vec<_> = running
+            .map(|view| {
+                let containers = self.containers.clone();
+                tokio::spawn(async move {
+                    let id = view.id.to_string();
+                    if let Err(error) = containers.stop(&id, None, Some(timeout_s)).await {
+                        tracing::warn!(container = %id, %error, "stop at shutdown");
+                    }
+                })
+            })
+            .collect();
+        for stop in stops {
+            // A stop that panicked has said so.
+            let _ = stop.await;
+        }
+    }
 }

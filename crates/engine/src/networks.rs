@@ -1,55 +1,310 @@
 //! Networks, for those who ask about them or join containers to them.
 
-use crate::node::Node;
-use crate::{EngineError, Result};
-use model::NetworkId;
-use model::network::{EndpointDraft, NetworkDraft, NetworkView};
-use std::sync::Arc;
+use crate::actor::{Answer, DEFAULT_NETWORK, Order, answered};
+use crate::node::{Node, blocking};
+use crate::{EngineError, Result, clock, random, record};
+use model::event::EventKind;
+use model::network::{EndpointDraft, NetworkDraft, NetworkMode, NetworkSpec, NetworkView};
+use model::spec::ContainerSpec;
+use model::{Denied, ErrorKind, NetworkId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::oneshot;
 
-const SOON: EngineError = EngineError::Unsupported("not yet");
+/// Names of the networks that always are.
+const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
 
 /// Networks. Cheap to clone.
 #[derive(Clone)]
 pub struct Networks {
-    #[allow(dead_code)]
     pub(crate) node: Arc<Node>,
 }
 
 impl Networks {
     /// Makes a network; returns a warning too, usually empty.
-    pub async fn create(&self, _draft: NetworkDraft) -> Result<(NetworkId, String)> {
-        Err(SOON)
+    pub async fn create(&self, draft: NetworkDraft) -> Result<(NetworkId, String)> {
+        check_name(&draft.name)?;
+        let id = NetworkId::from_bytes(random::id_bytes()?);
+        let node = Arc::clone(&self.node);
+        let spec = blocking(move || {
+            let spec = node.net.resolve(&draft, id, clock::now())?;
+            // The name is free, and stays reserved by being in the table.
+            if let Err(error) = node.networks.insert_new(spec.clone()) {
+                let _ = node.net.delete_network(&id);
+                return Err(error);
+            }
+            let made = record::save_network(node.store.records(), &spec)
+                .and_then(|()| Ok(node.net.create_network(&spec)?));
+            if let Err(error) = made {
+                node.networks.remove(&id);
+                let _ = record::forget_network(node.store.records(), &id);
+                let _ = node.net.delete_network(&id);
+                return Err(error);
+            }
+            Ok(spec)
+        })
+        .await?;
+        emit(&self.node, "create", &spec);
+        Ok((id, String::new()))
     }
+
     /// Every network; never waits.
     pub fn list(&self) -> Vec<NetworkView> {
-        Vec::new()
+        let all: Vec<NetworkSpec> = self.node.networks.read().values().cloned().collect();
+        all.into_iter().map(|spec| self.with_endpoints(spec)).collect()
     }
+
     /// One network; never waits.
-    pub fn view(&self, _query: &str) -> Result<NetworkView> {
-        Err(SOON)
+    pub fn view(&self, query: &str) -> Result<NetworkView> {
+        Ok(self.with_endpoints(self.node.networks.find(query)?))
     }
+
     /// Removes it.
-    pub async fn remove(&self, _query: &str) -> Result<()> {
-        Err(SOON)
+    pub async fn remove(&self, query: &str) -> Result<()> {
+        let spec = self.node.networks.find(query)?;
+        if PREDEFINED.contains(&spec.name.as_str()) {
+            return Err(forbidden(format!(
+                "{} is a pre-defined network and cannot be removed",
+                spec.name
+            )));
+        }
+        let view = self.with_endpoints(spec.clone());
+        if let Some((container, endpoint)) = view.endpoints.first() {
+            return Err(forbidden(format!(
+                "error while removing network: network {} id {} has active endpoints (name:{:?} \
+                 id:{:?})",
+                spec.name,
+                spec.id,
+                container,
+                endpoint.id.get(..12).unwrap_or_default()
+            )));
+        }
+        // Endpoints of containers that just ended may still be being given back.
+        self.node.teardowns.idle().await;
+        let (node, id) = (Arc::clone(&self.node), spec.id);
+        blocking(move || {
+            node.net.delete_network(&id)?;
+            record::forget_network(node.store.records(), &id)?;
+            node.networks.remove(&id);
+            Ok(())
+        })
+        .await?;
+        emit(&self.node, "destroy", &spec);
+        Ok(())
     }
+
     /// Joins a container to it, at once when the container runs.
-    pub async fn connect(
-        &self,
-        _query: &str,
-        _container: &str,
-        _draft: EndpointDraft,
-    ) -> Result<()> {
-        Err(SOON)
+    pub async fn connect(&self, query: &str, container: &str, draft: EndpointDraft) -> Result<()> {
+        let network = Box::new(self.node.networks.find(query)?);
+        self.order(container, |answer| Order::Connect { network, draft: Box::new(draft), answer })
+            .await
     }
+
     /// Takes a container from it.
-    pub async fn disconnect(&self, _query: &str, _container: &str, _force: bool) -> Result<()> {
-        Err(SOON)
+    pub async fn disconnect(&self, query: &str, container: &str, force: bool) -> Result<()> {
+        let network = Box::new(self.node.networks.find(query)?);
+        self.order(container, |answer| Order::Disconnect { network, force, answer }).await
     }
+
+    async fn order(&self, container: &str, order: impl FnOnce(Answer<()>) -> Order) -> Result<()> {
+        let handle = self.node.registry.find(container)?;
+        let (answer, outcome) = oneshot::channel();
+        handle.send(order(answer)).await?;
+        answered(container, outcome).await
+    }
+
     /// Removes networks that no container is on and that `keep` does not name; returns names.
-    pub async fn prune(
-        &self,
-        _keep: &(dyn Fn(&NetworkView) -> bool + Sync),
-    ) -> Result<Vec<String>> {
-        Err(SOON)
+    pub async fn prune(&self, keep: &(dyn Fn(&NetworkView) -> bool + Sync)) -> Result<Vec<String>> {
+        let wanted: Vec<String> = self
+            .list()
+            .into_iter()
+            .filter(|view| !PREDEFINED.contains(&view.spec.name.as_str()) && !keep(view))
+            .filter(|view| !self.is_used(&view.spec))
+            .map(|view| view.spec.name)
+            .collect();
+        let mut removed = Vec::new();
+        for name in wanted {
+            if self.remove(&name).await.is_ok() {
+                removed.push(name);
+            }
+        }
+        Ok(removed)
     }
+
+    /// Whether a container is on it, or will be when it starts.
+    fn is_used(&self, network: &NetworkSpec) -> bool {
+        let all = self.node.registry.all();
+        all.iter().any(|handle| handle.view().endpoints.iter().any(|it| it.network == network.id))
+    }
+
+    fn with_endpoints(&self, spec: NetworkSpec) -> NetworkView {
+        let mut endpoints = Vec::new();
+        for handle in self.node.registry.all() {
+            let view = handle.view();
+            if view.phase.run().is_none() {
+                continue;
+            }
+            let here = view.endpoints.iter().filter(|endpoint| endpoint.network == spec.id);
+            endpoints.extend(here.map(|endpoint| (view.name.to_string(), endpoint.clone())));
+        }
+        NetworkView { spec, endpoints }
+    }
+}
+
+fn forbidden(message: String) -> EngineError {
+    Denied { kind: ErrorKind::Forbidden, message }.into()
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.trim().is_empty() {
+        return Err(EngineError::invalid("invalid network name: cannot be empty or whitespace"));
+    }
+    if PREDEFINED.contains(&name) || name == "default" {
+        return Err(forbidden(format!("operation is not permitted on predefined {name} network")));
+    }
+    let fine = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let first = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !first || !name.chars().all(fine) || name.len() > model::id::MAX_NAME_LEN {
+        return Err(EngineError::invalid(format!(
+            "invalid network name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )));
+    }
+    Ok(())
+}
+
+fn emit(node: &Node, action: &str, spec: &NetworkSpec) {
+    let attributes = BTreeMap::from([
+        ("name".to_owned(), spec.name.clone()),
+        ("type".to_owned(), spec.driver.name().to_owned()),
+    ]);
+    node.emit(EventKind::Network, action, spec.id.to_string(), attributes);
+}
+
+/// Every network there is. Reading never waits for work.
+#[derive(Debug, Default)]
+pub(crate) struct NetworkTable {
+    networks: RwLock<BTreeMap<NetworkId, NetworkSpec>>,
+}
+
+impl NetworkTable {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<NetworkId, NetworkSpec>> {
+        self.networks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<NetworkId, NetworkSpec>> {
+        self.networks.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a network whose name must be free.
+    fn insert_new(&self, spec: NetworkSpec) -> Result<()> {
+        let mut networks = self.write();
+        if networks.values().any(|known| known.name == spec.name) {
+            return Err(EngineError::conflict(format!(
+                "network with name {} already exists",
+                spec.name
+            )));
+        }
+        networks.insert(spec.id, spec);
+        Ok(())
+    }
+
+    /// Adds a network that is known to be right.
+    pub(crate) fn insert(&self, spec: NetworkSpec) {
+        self.write().insert(spec.id, spec);
+    }
+
+    fn remove(&self, id: &NetworkId) {
+        self.write().remove(id);
+    }
+
+    /// By id.
+    pub(crate) fn by_id(&self, id: &NetworkId) -> Option<NetworkSpec> {
+        self.read().get(id).cloned()
+    }
+
+    /// By full id, name, or unique prefix of an id, in this order.
+    pub(crate) fn find(&self, query: &str) -> Result<NetworkSpec> {
+        let networks = self.read();
+        if let Some(spec) = NetworkId::parse(query).ok().and_then(|id| networks.get(&id)) {
+            return Ok(spec.clone());
+        }
+        if let Some(spec) = networks.values().find(|spec| spec.name == query) {
+            return Ok(spec.clone());
+        }
+        let by_prefix = |spec: &&NetworkSpec| spec.id.to_string().starts_with(query);
+        let mut matching = networks.values().filter(|_| !query.is_empty()).filter(by_prefix);
+        match (matching.next(), matching.next()) {
+            (Some(only), None) => Ok(only.clone()),
+            (Some(_), Some(_)) => Err(EngineError::invalid(format!(
+                "network {query} is ambiguous (2 matches found based on ID prefix)"
+            ))),
+            (None, _) => Err(EngineError::NoSuchNetwork(query.to_owned())),
+        }
+    }
+
+    /// The networks a container is on when it starts, the one it names first; those that are not
+    /// there are left out.
+    pub(crate) fn planned(&self, spec: &ContainerSpec) -> Vec<(NetworkSpec, EndpointDraft)> {
+        let all = wanted(spec).into_iter();
+        let known = all.filter_map(|(name, draft)| Some((self.find(&name).ok()?, draft)));
+        let mut out: Vec<(NetworkSpec, EndpointDraft)> = Vec::new();
+        for (network, draft) in known {
+            // A network named twice, by id and by name, is one; what says more wins.
+            match out.iter_mut().find(|(it, _)| it.id == network.id) {
+                Some((_, known)) if *known == EndpointDraft::default() => *known = draft,
+                Some(_) => {}
+                None => out.push((network, draft)),
+            }
+        }
+        out
+    }
+
+    /// [`NetworkTable::planned`], or the first that is not there.
+    pub(crate) fn planned_or_missing(
+        &self,
+        spec: &ContainerSpec,
+    ) -> Result<Vec<(NetworkSpec, EndpointDraft)>> {
+        for (name, _) in wanted(spec) {
+            self.find(&name)?;
+        }
+        Ok(self.planned(spec))
+    }
+
+    /// Takes a network out of what a container is on when it starts.
+    pub(crate) fn leave(&self, spec: &mut ContainerSpec, network: &NetworkSpec) {
+        let means = |name: &str| match self.find(name) {
+            Ok(found) => found.id == network.id,
+            Err(_) => name == network.name,
+        };
+        let mode_names = match &spec.network {
+            NetworkMode::Default => means(DEFAULT_NETWORK),
+            NetworkMode::Named(name) => means(name),
+            _ => false,
+        };
+        spec.endpoints.retain(|name, _| !means(name));
+        if mode_names {
+            // What it starts on is now the next of its networks, or none.
+            spec.network = match spec.endpoints.keys().next() {
+                Some(next) => NetworkMode::Named(next.clone()),
+                None => NetworkMode::None,
+            };
+        }
+    }
+}
+
+/// Names or ids of the networks a container asks for, the one of its mode first.
+fn wanted(spec: &ContainerSpec) -> Vec<(String, EndpointDraft)> {
+    let first = match &spec.network {
+        NetworkMode::Default => DEFAULT_NETWORK,
+        NetworkMode::Host => "host",
+        NetworkMode::None => "none",
+        NetworkMode::Named(name) => name,
+        NetworkMode::Container(_) => return Vec::new(),
+    };
+    let of = |name: &str| spec.endpoints.get(name);
+    let draft = of(first).or_else(|| of("default").filter(|_| first == DEFAULT_NETWORK));
+    let mut out = vec![(first.to_owned(), draft.cloned().unwrap_or_default())];
+    let others = spec.endpoints.iter().filter(|(name, _)| *name != first && *name != "default");
+    out.extend(others.map(|(name, draft)| (name.clone(), draft.clone())));
+    out
 }

@@ -1,4 +1,81 @@
-//! What the handles share.
+//! What the handles share: the store, the networks, the registry of containers, and how blocking
+//! work is done. It has no logic of its own.
+
+use crate::events::EventBus;
+use crate::execs::ExecTable;
+use crate::filters::Filters;
+use crate::ids::IdPool;
+use crate::networks::NetworkTable;
+use crate::registry::Registry;
+use crate::teardown::Teardowns;
+use crate::{EngineError, Options, Result};
+use model::event::{Event, EventKind};
+use model::resolve::{Defaults, HostFacts};
+use runtime::cgroup::Hierarchy;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use store::Store;
 
 /// The node's parts.
-pub(crate) struct Node {}
+pub(crate) struct Node {
+    pub(crate) options: Options,
+    pub(crate) store: Store,
+    pub(crate) net: Arc<net::Net>,
+    pub(crate) events: EventBus,
+    pub(crate) registry: Registry,
+    pub(crate) networks: NetworkTable,
+    pub(crate) execs: ExecTable,
+    pub(crate) ids: IdPool,
+    pub(crate) filters: Filters,
+    pub(crate) teardowns: Teardowns,
+    pub(crate) facts: HostFacts,
+    pub(crate) defaults: Defaults,
+    pub(crate) hierarchy: Hierarchy,
+    /// `estiba-runtime`, sealed: what runs is what was there when the daemon started.
+    pub(crate) runtime_exe: OwnedFd,
+    /// The daemon's id.
+    pub(crate) id: String,
+    /// When the engine was opened.
+    pub(crate) started: model::Timestamp,
+}
+
+impl Node {
+    /// Directory of a container's lasting files: its log, hosts, resolv.conf, …
+    pub(crate) fn container_dir(&self, id: &model::ContainerId) -> PathBuf {
+        self.options.data_root.join("containers").join(id.to_string())
+    }
+
+    /// Directory of a container's run: its monitor's socket, its exit.
+    pub(crate) fn state_dir(&self, id: &model::ContainerId) -> PathBuf {
+        self.options.exec_root.join("containers").join(id.to_string())
+    }
+
+    /// Tells whoever listens.
+    pub(crate) fn emit(
+        &self,
+        kind: EventKind,
+        action: impl Into<String>,
+        actor: impl Into<String>,
+        attributes: BTreeMap<String, String>,
+    ) {
+        self.events.emit(Event {
+            time: crate::clock::now(),
+            kind,
+            action: action.into(),
+            actor: actor.into(),
+            attributes,
+        });
+    }
+}
+
+/// Runs blocking work on a thread made for it.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(EngineError::Internal(format!("work was abandoned: {error}"))),
+    }
+}

@@ -1,17 +1,20 @@
 //! The host and the daemon itself: what `info`, `version` and `system df` show.
 
-use crate::node::Node;
-use crate::{EngineError, Result};
+use crate::node::{Node, blocking};
+use crate::{Containers, Images, Result, Volumes};
 use model::Timestamp;
+use model::draft::SecurityProfile;
 use model::image::ImageView;
+use model::phase::Phase;
 use model::view::ContainerView;
 use model::volume::VolumeView;
+use runtime::cgroup::Layout;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The host and the daemon. Cheap to clone.
 #[derive(Clone)]
 pub struct System {
-    #[allow(dead_code)]
     pub(crate) node: Arc<Node>,
 }
 
@@ -136,10 +139,192 @@ pub struct DiskUsage {
 impl System {
     /// Facts as of now; reads a few files of /proc.
     pub fn view(&self) -> SystemView {
-        SystemView::default()
+        let node = &*self.node;
+        let options = &node.options;
+        let phases = self.phases();
+        let count = |wanted: fn(&Phase) -> bool| phases.iter().filter(|it| wanted(it)).count();
+        let uname = rustix::system::uname();
+        let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+        let machine = text(uname.machine());
+        let unified = node.hierarchy.layout() == Layout::Unified;
+        let controllers = node.hierarchy.controllers();
+        SystemView {
+            id: node.id.clone(),
+            name: text(uname.nodename()),
+            containers: phases.len(),
+            running: count(|phase| matches!(phase, Phase::Running(_) | Phase::Stopping(_))),
+            paused: count(|phase| matches!(phase, Phase::Paused(_))),
+            stopped: count(|phase| phase.run().is_none()),
+            images: node.store.images().list().map(|all| all.len()).unwrap_or(0),
+            storage_driver: "overlay2".to_owned(),
+            storage_status: storage_status(&options.data_root),
+            log_drivers: ["json-file", "local", "none"].map(str::to_owned).to_vec(),
+            network_drivers: ["bridge", "host", "null"].map(str::to_owned).to_vec(),
+            volume_drivers: vec!["local".to_owned()],
+            logging_driver: options.log_driver.clone(),
+            cgroup_driver: "cgroupfs".to_owned(),
+            cgroup_version: if unified { "2" } else { "1" }.to_owned(),
+            kernel: text(uname.release()),
+            operating_system: os_release("PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned()),
+            os_version: os_release("VERSION_ID").unwrap_or_default(),
+            os: "linux".to_owned(),
+            architecture: architecture(&machine).to_owned(),
+            machine,
+            cpus: crate::host::cpus_online(),
+            memory_bytes: memory_bytes(),
+            swap_limit: node.facts.swap_limit,
+            pids_limit: controllers.contains("pids"),
+            cgroup_controllers: controllers.into_iter().collect(),
+            ipv4_forwarding: crate::host::line("/proc/sys/net/ipv4/ip_forward") == "1",
+            data_root: options.data_root.to_string_lossy().into_owned(),
+            proxies: options.proxies.clone(),
+            labels: options.labels.clone(),
+            security_options: self.security_options(),
+            runtimes: self.runtimes(),
+            default_runtime: match options.default_runtime.as_str() {
+                "" => OWN_RUNTIME.to_owned(),
+                name => name.to_owned(),
+            },
+            live_restore: options.live_restore,
+            insecure_registries: options.insecure_registries.clone(),
+            registry_mirrors: options.registry_mirrors.clone(),
+            address_pools: options
+                .net
+                .pools
+                .iter()
+                .map(|pool| (pool.base.to_string(), pool.size))
+                .collect(),
+            warnings: self.warnings(),
+            open_files: std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or(0),
+            event_listeners: node.events.listeners(),
+            time: crate::clock::now(),
+            started: node.started,
+            version: options.version.clone(),
+            git_commit: options.git_commit.clone(),
+            build_time: options.build_time.clone(),
+            debug: options.debug,
+            experimental: options.experimental,
+            userns: options.userns,
+            init_binary: "estiba-init".to_owned(),
+        }
     }
+
+    fn phases(&self) -> Vec<Phase> {
+        self.node.registry.all().iter().map(|handle| handle.view().phase.clone()).collect()
+    }
+
+    fn security_options(&self) -> Vec<String> {
+        let options = &self.node.options;
+        let mut out = Vec::new();
+        if self.node.facts.apparmor {
+            out.push("name=apparmor".to_owned());
+        }
+        out.push("name=seccomp,profile=builtin".to_owned());
+        if options.userns {
+            out.push("name=userns".to_owned());
+        }
+        if options.security_profile == SecurityProfile::Estiba || options.no_new_privileges {
+            out.push("name=no-new-privileges".to_owned());
+        }
+        out.push("name=cgroupns".to_owned());
+        out
+    }
+
+    fn runtimes(&self) -> Vec<(String, String)> {
+        let own = (OWN_RUNTIME.to_owned(), "estiba-runtime".to_owned());
+        let others = self.node.options.runtimes.iter();
+        let others = others.map(|(name, path)| (name.clone(), path.to_string_lossy().into_owned()));
+        std::iter::once(own).chain(others).collect()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let controllers = self.node.hierarchy.controllers();
+        for (controller, what) in [("memory", "memory"), ("cpu", "cpu"), ("pids", "pids")] {
+            if !controllers.contains(controller) {
+                out.push(format!("WARNING: No {what} limit support"));
+            }
+        }
+        if !self.node.facts.swap_limit {
+            out.push("WARNING: No swap limit support".to_owned());
+        }
+        if crate::host::line("/proc/sys/net/ipv4/ip_forward") != "1" {
+            out.push("WARNING: IPv4 forwarding is disabled".to_owned());
+        }
+        out
+    }
+
     /// What takes space.
     pub async fn disk_usage(&self) -> Result<DiskUsage> {
-        Err(EngineError::Unsupported("not yet"))
+        let node = Arc::clone(&self.node);
+        let containers = Containers { node: Arc::clone(&node) };
+        let mut sizes = Vec::new();
+        for view in containers.list() {
+            // One that is removed meanwhile takes nothing.
+            let (rw, root) = containers.sizes(&view.id.to_string()).await.unwrap_or((0, 0));
+            sizes.push((view, rw, root));
+        }
+        let layers_bytes = {
+            let node = Arc::clone(&node);
+            blocking(move || Ok(node.store.disk_usage()?.layers)).await?
+        };
+        Ok(DiskUsage {
+            images: Images { node: Arc::clone(&node) }.list().await?,
+            layers_bytes,
+            containers: sizes,
+            volumes: Volumes { node }.with_usage().await?,
+            build_cache_bytes: 0,
+        })
     }
+}
+
+/// The name that our own runtime is listed under.
+const OWN_RUNTIME: &str = "estiba";
+
+fn storage_status(root: &Path) -> Vec<(String, String)> {
+    let kind = rustix::fs::statfs(root).map_or(0, |it| it.f_type);
+    // Magic numbers of statfs(2).
+    let backing = match kind {
+        0xef53 => "extfs",
+        0x5846_5342 => "xfs",
+        0x9123_683e => "btrfs",
+        0x0102_1994 => "tmpfs",
+        0x794c_7630 => "overlayfs",
+        _ => "unknown",
+    };
+    vec![
+        ("Backing Filesystem".to_owned(), backing.to_owned()),
+        ("Supports d_type".to_owned(), "true".to_owned()),
+        ("Using metacopy".to_owned(), "false".to_owned()),
+        ("Native Overlay Diff".to_owned(), "true".to_owned()),
+        ("userxattr".to_owned(), "false".to_owned()),
+    ]
+}
+
+/// A value of os-release(5).
+fn os_release(key: &str) -> Option<String> {
+    let text = ["/etc/os-release", "/usr/lib/os-release"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())?;
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+    Some(value.trim_matches(['"', '\'']).to_owned())
+}
+
+/// GOARCH of a machine name of uname(2).
+fn architecture(machine: &str) -> &str {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "armv7l" => "arm",
+        "i686" => "386",
+        other => other,
+    }
+}
+
+/// Bytes of memory that the host has.
+pub(crate) fn memory_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0).saturating_mul(1024)
 }

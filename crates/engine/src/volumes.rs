@@ -1,43 +1,197 @@
 //! Volumes, for those who ask about them.
 
-use crate::node::Node;
+use crate::bundle::Source;
+use crate::node::{Node, blocking};
 use crate::{EngineError, Result};
+use model::event::EventKind;
+use model::mount::MountSource;
 use model::volume::{VolumeDraft, VolumeView};
+use model::{ContainerId, ErrorKind, VolumeName, error::HasKind};
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
 use std::sync::Arc;
+use store::volume::Volume;
 
-const SOON: EngineError = EngineError::Unsupported("not yet");
+/// The only driver there is.
+const LOCAL: &str = "local";
 
 /// Volumes. Cheap to clone.
 #[derive(Clone)]
 pub struct Volumes {
-    #[allow(dead_code)]
     pub(crate) node: Arc<Node>,
 }
 
 impl Volumes {
     /// Makes a volume, or returns the one of that name made with the same options.
-    pub async fn create(&self, _draft: VolumeDraft) -> Result<VolumeView> {
-        Err(SOON)
+    pub async fn create(&self, draft: VolumeDraft) -> Result<VolumeView> {
+        let node = Arc::clone(&self.node);
+        blocking(move || Ok(view(&create(&node, &draft)?))).await
     }
+
     /// Every volume.
     pub async fn list(&self) -> Result<Vec<VolumeView>> {
-        Err(SOON)
+        let node = Arc::clone(&self.node);
+        blocking(move || Ok(node.store.volumes().list()?.iter().map(view).collect())).await
     }
+
     /// One volume.
-    pub async fn view(&self, _name: &str) -> Result<VolumeView> {
-        Err(SOON)
+    pub async fn view(&self, name: &str) -> Result<VolumeView> {
+        let (node, name) = (Arc::clone(&self.node), name.to_owned());
+        blocking(move || Ok(view(&find(&node, &name)?))).await
     }
+
     /// Removes it. `force`: not existing is fine.
-    pub async fn remove(&self, _name: &str, _force: bool) -> Result<()> {
-        Err(SOON)
+    pub async fn remove(&self, name: &str, force: bool) -> Result<()> {
+        let (node, name) = (Arc::clone(&self.node), name.to_owned());
+        // A container that just ended may still be being cleared away.
+        self.node.teardowns.idle().await;
+        blocking(move || match remove(&node, &name) {
+            Err(EngineError::NoSuchVolume(_)) if force => Ok(()),
+            outcome => outcome,
+        })
+        .await
     }
+
     /// Removes volumes that no container uses: anonymous ones, or `all`. `keep` protects.
     /// Returns names and the bytes freed.
     pub async fn prune(
         &self,
-        _keep: &(dyn Fn(&VolumeView) -> bool + Sync),
-        _all: bool,
+        keep: &(dyn Fn(&VolumeView) -> bool + Sync),
+        all: bool,
     ) -> Result<(Vec<String>, u64)> {
-        Err(SOON)
+        self.node.teardowns.idle().await;
+        let wanted: Vec<VolumeName> = self
+            .list()
+            .await?
+            .into_iter()
+            .filter(|view| (all || view.anonymous) && !keep(view))
+            .map(|view| view.name)
+            .collect();
+        let node = Arc::clone(&self.node);
+        blocking(move || {
+            let mut removed = Vec::new();
+            let mut freed = 0u64;
+            for name in wanted {
+                let bytes = node.store.volumes().usage(&name).unwrap_or(0);
+                if remove(&node, name.as_str()).is_ok() {
+                    freed = freed.saturating_add(bytes);
+                    removed.push(name.to_string());
+                }
+            }
+            Ok((removed, freed))
+        })
+        .await
     }
+
+    /// Every volume with its size and the number of containers that use it.
+    pub(crate) async fn with_usage(&self) -> Result<Vec<VolumeView>> {
+        let node = Arc::clone(&self.node);
+        blocking(move || {
+            let mut out = Vec::new();
+            for volume in node.store.volumes().list()? {
+                let bytes = node.store.volumes().usage(&volume.name).unwrap_or(0);
+                let used = u32::try_from(users(&node, &volume.name).len()).unwrap_or(u32::MAX);
+                out.push(VolumeView { usage: Some((bytes, used)), ..view(&volume) });
+            }
+            Ok(out)
+        })
+        .await
+    }
+}
+
+fn view(volume: &Volume) -> VolumeView {
+    VolumeView {
+        name: volume.name.clone(),
+        driver: LOCAL.to_owned(),
+        mountpoint: volume.data.to_string_lossy().into_owned(),
+        created: volume.created,
+        labels: volume.labels.clone(),
+        options: volume.options.clone(),
+        anonymous: volume.anonymous,
+        usage: None,
+    }
+}
+
+/// Makes a volume, or finds it. Blocking.
+pub(crate) fn create(node: &Node, draft: &VolumeDraft) -> Result<Volume> {
+    let named = VolumeName::parse(&draft.name).ok();
+    let is_new = named.is_none_or(|name| node.store.volumes().find(&name).is_err());
+    let volume = node.store.volumes().create(draft)?;
+    if is_new {
+        emit(node, "create", &volume.name);
+    }
+    Ok(volume)
+}
+
+fn emit(node: &Node, action: &str, name: &VolumeName) {
+    let driver = BTreeMap::from([("driver".to_owned(), LOCAL.to_owned())]);
+    node.emit(EventKind::Volume, action, name.as_str(), driver);
+}
+
+fn find(node: &Node, name: &str) -> Result<Volume> {
+    let missing = || EngineError::NoSuchVolume(name.to_owned());
+    let parsed = VolumeName::parse(name).map_err(|_| missing())?;
+    node.store.volumes().find(&parsed).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => missing(),
+        _ => error.into(),
+    })
+}
+
+fn remove(node: &Node, name: &str) -> Result<()> {
+    let volume = find(node, name)?;
+    let users = users(node, &volume.name);
+    if !users.is_empty() {
+        let ids: Vec<String> = users.iter().map(ContainerId::to_string).collect();
+        return Err(EngineError::conflict(format!(
+            "remove {name}: volume is in use - [{}]",
+            ids.join(", ")
+        )));
+    }
+    node.store.volumes().remove(&volume.name)?;
+    emit(node, "destroy", &volume.name);
+    Ok(())
+}
+
+/// Containers that mount a volume.
+pub(crate) fn users(node: &Node, volume: &VolumeName) -> Vec<ContainerId> {
+    let mounts = |source: &MountSource| matches!(source, MountSource::Volume { name, .. } if name == volume.as_str());
+    let all = node.registry.all().into_iter();
+    all.map(|handle| handle.view())
+        .filter(|view| view.spec.mounts.iter().any(|mount| mounts(&mount.source)))
+        .map(|view| view.id)
+        .collect()
+}
+
+/// Where a volume's content is mounted from.
+pub(crate) fn source(node: &Node, name: &str, subpath: &str) -> Result<Source> {
+    let volume = find(node, name)?;
+    if let Some(mount) = &volume.mount {
+        let options = mount.options.split(',').filter(|it| !it.is_empty()).map(str::to_owned);
+        return Ok(match mount.fstype.as_str() {
+            "none" | "bind" | "" => Source::Path(mount.device.clone().into()),
+            fstype => Source::Filesystem {
+                kind: fstype.to_owned(),
+                device: mount.device.clone(),
+                options: options.collect(),
+            },
+        });
+    }
+    if subpath.is_empty() {
+        return Ok(Source::Path(volume.data));
+    }
+    // Containers write in volumes: no link in one may lead the mount out of it.
+    let escapes = Path::new(subpath).components().any(|it| !matches!(it, Component::Normal(_)));
+    let mut path = volume.data.clone();
+    for component in Path::new(subpath).components() {
+        path.push(component);
+        let metadata = std::fs::symlink_metadata(&path).map_err(|source| {
+            EngineError::io(format!("cannot access path {}", path.display()), source)
+        })?;
+        if escapes || metadata.is_symlink() {
+            return Err(EngineError::invalid(format!(
+                "volume {name}: subpath {subpath:?} leads through a link"
+            )));
+        }
+    }
+    Ok(Source::Path(path))
 }

@@ -1,0 +1,109 @@
+//! Changes to a container that exists: its name, its limits, its restart policy.
+
+use super::Actor;
+use crate::bundle;
+use crate::node::blocking;
+use crate::{EngineError, Result, host, record};
+use model::ContainerName;
+use model::draft::UpdateDraft;
+use model::phase::Phase;
+use model::resolve::check_resources;
+use model::restart::RestartPolicy;
+
+impl Actor {
+    /// Writes the definition down again and shows it.
+    pub(super) fn redefine(&mut self) -> Result<()> {
+        record::redefine(self.node.store.records(), &self.definition)?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Gives it another name.
+    pub(super) async fn rename(&mut self, name: ContainerName) -> Result<()> {
+        let old = self.definition.name.clone();
+        if old == name {
+            return Err(EngineError::invalid(
+                "Renaming a container with the same name as its current name",
+            ));
+        }
+        if matches!(self.state.phase, Phase::Removing | Phase::Dead { .. }) {
+            return Err(EngineError::conflict("container is marked for removal"));
+        }
+        self.node.registry.reserve(&name, self.definition.id)?;
+        self.definition.name = name.clone();
+        if let Err(error) = self.redefine() {
+            self.definition.name = old;
+            self.node.registry.release(&name, &self.definition.id);
+            return Err(error);
+        }
+        self.node.registry.release(&old, &self.definition.id);
+        for endpoint in &mut self.state.endpoints {
+            if endpoint.interface.is_some() {
+                self.node.net.rename(endpoint, name.as_str())?;
+            }
+        }
+        record::save_state(self.node.store.records(), &self.definition.id, &self.state)?;
+        self.publish();
+        self.emit("rename", &[("oldName", format!("/{old}"))]);
+        Ok(())
+    }
+
+    /// Changes limits, in the running container too, and the restart policy.
+    pub(super) async fn update(&mut self, change: &UpdateDraft) -> Result<Vec<String>> {
+        if matches!(self.state.phase, Phase::Removing | Phase::Dead { .. }) {
+            return Err(EngineError::conflict(format!(
+                "Cannot update container {}: Container is marked for removal and cannot be \
+                 \"update\".",
+                self.definition.id
+            )));
+        }
+        if change.restart.is_some_and(|policy| policy != RestartPolicy::No)
+            && self.definition.spec.auto_remove
+        {
+            return Err(EngineError::invalid(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container",
+            ));
+        }
+        let wanted = self.definition.spec.resources.merged(&change.resources);
+        check_resources(&wanted, &self.node.facts)?;
+        check_merge(&self.definition.spec.resources, change)?;
+        if self.state.phase.run().is_some() {
+            let devices = host::block_devices(&change.resources)?;
+            let limits = bundle::update(&change.resources, &devices);
+            let (hierarchy, path) = (self.node.hierarchy.clone(), self.state.cgroup.clone());
+            let id = self.definition.id;
+            blocking(move || {
+                let failed = |error: runtime::cgroup::CgroupError| {
+                    let why = crate::error::chain(&error);
+                    EngineError::Internal(format!("Cannot update container {id}: {why}"))
+                };
+                let group = runtime::cgroup::Cgroup::open(&hierarchy, &path).map_err(failed)?;
+                group.update(&limits).map_err(failed)
+            })
+            .await?;
+        }
+        self.definition.spec.resources = wanted;
+        let asked = &mut self.definition.draft.host;
+        asked.resources = asked.resources.merged(&change.resources);
+        if let Some(policy) = change.restart {
+            asked.restart = policy;
+            self.definition.spec.restart = policy;
+        }
+        self.redefine()?;
+        self.emit("update", &[]);
+        Ok(Vec::new())
+    }
+}
+
+/// A memory limit above the swap limit needs that one to change too; Docker's refusal.
+fn check_merge(old: &model::resources::Resources, change: &UpdateDraft) -> Result<()> {
+    let new = &change.resources;
+    let (Some(memory), None) = (new.memory_bytes, new.memory_swap_bytes) else { return Ok(()) };
+    match old.memory_swap_bytes {
+        Some(swap) if swap > 0 && memory > swap => Err(EngineError::conflict(
+            "Memory limit should be smaller than already set memoryswap limit, update the \
+             memoryswap at the same time",
+        )),
+        _ => Ok(()),
+    }
+}

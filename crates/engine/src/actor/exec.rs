@@ -1,0 +1,157 @@
+//! Further processes in a running container: under everything that its first process is under.
+
+use super::{Actor, ExecOrder, attach, reply};
+use crate::streams::{AttachOptions, ClientStream, Stream};
+use crate::{EngineError, Result, bundle};
+use model::ExecId;
+use model::exec::{ExecDraft, ExecState};
+use model::phase::Phase;
+use model::spec::ContainerSpec;
+use model::step::Refusal;
+use runtime::monitor::protocol::{self, Reply, Request};
+use std::os::fd::AsFd;
+use wire::oci::runtime as oci;
+
+/// Exit code of an exec that could not be started, when nothing more is known.
+const EXIT_NOT_STARTED: i32 = 126;
+
+impl Actor {
+    /// Starts a registered exec.
+    pub(super) async fn exec(&mut self, order: ExecOrder) {
+        let ExecOrder { id, draft, client, answer } = order;
+        let outcome = self.start_exec(&id, &draft, client).await;
+        reply(answer, outcome);
+        self.publish();
+    }
+
+    async fn start_exec(
+        &mut self,
+        id: &ExecId,
+        draft: &ExecDraft,
+        client: Option<ClientStream>,
+    ) -> Result<()> {
+        self.check_exec()?;
+        match self.launch_exec(id, draft, client.as_ref()).await {
+            Ok(pid) => {
+                self.node.execs.set(id, ExecState::Running { pid });
+                let line = draft.command.join(" ");
+                self.emit(&format!("exec_start: {line}"), &[("execID", id.to_string())]);
+                Ok(())
+            }
+            Err(error) => {
+                let (code, error) = match error {
+                    EngineError::Launch { exit_code, message } => {
+                        let message = format!("OCI runtime exec failed: exec failed: {message}");
+                        (exit_code, EngineError::Exec { exit_code, message })
+                    }
+                    error => (EXIT_NOT_STARTED, error),
+                };
+                self.node.execs.set(id, ExecState::Exited { pid: 0, code });
+                tell(client, draft.tty, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn check_exec(&self) -> Result<()> {
+        let id = &self.definition.id;
+        match self.state.phase {
+            Phase::Running(_) | Phase::Stopping(_) => Ok(()),
+            Phase::Paused(_) => Err(EngineError::conflict(format!(
+                "Container {id} is paused, unpause the container before exec"
+            ))),
+            Phase::Restarting { .. } => Err(self.refused(Refusal::Restarting)),
+            _ => Err(self.refused(Refusal::NotRunning)),
+        }
+    }
+
+    async fn launch_exec(
+        &mut self,
+        id: &ExecId,
+        draft: &ExecDraft,
+        client: Option<&ClientStream>,
+    ) -> Result<i32> {
+        let available = &self.node.facts.capabilities.available;
+        let process = process(&self.definition.spec, draft, available);
+        let options = AttachOptions {
+            stdin: draft.attach_stdin,
+            stdout: draft.attach_stdout,
+            stderr: draft.attach_stderr,
+            logs: false,
+            stream: true,
+            detach_keys: draft.detach_keys.clone(),
+            framed: true,
+        };
+        let attach = client
+            .map(|client| attach::monitor_options(draft.tty, &options, client))
+            .transpose()?;
+        let user = if draft.user.is_empty() { &self.definition.spec.user } else { &draft.user };
+        let request = Request::Exec(Box::new(protocol::Exec {
+            exec_id: id.to_string(),
+            process,
+            user: (!user.is_empty()).then(|| user.clone()),
+            stdin_open: draft.attach_stdin,
+            attach,
+        }));
+        let Some(link) = self.link.as_mut() else { return Err(self.refused(Refusal::NotRunning)) };
+        let fds: Vec<_> = client.iter().map(|client| client.fd.as_fd()).collect();
+        match link.call(&request, &fds).await? {
+            Reply::ExecStarted { pid } => Ok(pid),
+            _ => Err(EngineError::internal("the monitor does not say what it started")),
+        }
+    }
+
+    /// An exec is over.
+    pub(super) async fn exec_exited(&mut self, exec_id: &str, code: i32) {
+        if self.probe_exited(exec_id, code).await {
+            return;
+        }
+        let Ok(id) = ExecId::parse(exec_id) else { return };
+        self.node.execs.ended(&id, code);
+        self.emit("exec_die", &[("execID", id.to_string()), ("exitCode", code.to_string())]);
+    }
+}
+
+/// The process in the runtime's words. What it does not name is the first process's.
+pub(super) fn process(
+    spec: &ContainerSpec,
+    draft: &ExecDraft,
+    available: &[String],
+) -> oci::Process {
+    let mut env = spec.env.clone();
+    let terminal = draft.tty.then(|| "TERM=xterm".to_owned());
+    for entry in terminal.iter().chain(&draft.env) {
+        let name = entry.split('=').next().unwrap_or_default();
+        env.retain(|known| known.split('=').next() != Some(name));
+        if entry.contains('=') {
+            env.push(entry.clone());
+        }
+    }
+    let workdir = if draft.workdir.is_empty() { &spec.workdir } else { &draft.workdir };
+    oci::Process {
+        terminal: draft.tty,
+        console_size: draft
+            .console_size
+            .map(|(rows, cols)| oci::ConsoleSize { height: rows.into(), width: cols.into() }),
+        args: draft.command.clone(),
+        env,
+        cwd: workdir.clone(),
+        capabilities: Some(bundle::capabilities(if draft.privileged {
+            available
+        } else {
+            &spec.isolation.capabilities
+        })),
+        no_new_privileges: spec.isolation.no_new_privileges && !draft.privileged,
+        apparmor_profile: spec.isolation.apparmor.clone(),
+        ..Default::default()
+    }
+}
+
+/// The client's answer has begun: a failure is told where the output would have been.
+fn tell(client: Option<ClientStream>, tty: bool, error: &EngineError) {
+    let Some(client) = client else { return };
+    let text = format!("{error}\r\n");
+    let stream = (!tty).then_some(Stream::Stdout);
+    // It may have left.
+    let _ = attach::write_output(client.fd.as_fd(), stream, text.as_bytes());
+}

@@ -1,0 +1,125 @@
+//! From intent to a running program: range of ids, monitor, networks, waiting clients, go. What
+//! was done is undone in reverse when a step fails.
+
+use super::prepare::{Prepared, prepare};
+use super::{Actor, attach};
+use crate::link::Link;
+use crate::node::blocking;
+use crate::{EngineError, Result, clock};
+use model::Timestamp;
+use model::phase::{Exit, Run};
+use model::step::Input;
+use runtime::monitor::client;
+use runtime::monitor::protocol::{Reply, Request};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// Exit code of a container that could not be made, when nothing more is known; Docker's.
+const EXIT_NOT_CREATED: i32 = 128;
+
+impl Actor {
+    /// Launches, and says what came of it as news for the transition function.
+    pub(super) async fn launch_or_fail(&mut self) -> Input {
+        match self.launch().await {
+            Ok(run) => {
+                self.start_health();
+                Input::Started(run)
+            }
+            Err(error) => {
+                let code = match &error {
+                    EngineError::Launch { exit_code: code @ (126 | 127), .. } => *code,
+                    _ => EXIT_NOT_CREATED,
+                };
+                let exit = Exit {
+                    code,
+                    oom_killed: false,
+                    started: Timestamp::ZERO,
+                    finished: clock::now(),
+                    error: error.to_string(),
+                };
+                self.launch_error = Some(error);
+                Input::Failed(exit)
+            }
+        }
+    }
+
+    async fn launch(&mut self) -> Result<Run> {
+        if !self.definition.spec.runtime.is_empty() {
+            return Err(EngineError::Unsupported(
+                "containers of other OCI runtimes are not supported by this build",
+            ));
+        }
+        if self.definition.spec.isolation.own_ids {
+            self.state.id_range = Some(self.node.ids.take()?);
+        }
+        let outcome = self.launch_with_ids().await;
+        if outcome.is_err() {
+            self.undo().await;
+        }
+        outcome
+    }
+
+    async fn launch_with_ids(&mut self) -> Result<Run> {
+        let (prepared, link) = self.spawn().await?;
+        self.state.cgroup = prepared.cgroup;
+        let link = self.link.insert(link);
+        let Reply::Created { pid, cgroup, warnings } = link.launched().await? else {
+            return Err(EngineError::internal("the monitor does not say what it created"));
+        };
+        self.state.cgroup = cgroup;
+        for warning in warnings {
+            tracing::info!(container = %self.definition.id, %warning, "created");
+            if !self.definition.warnings.contains(&warning) {
+                self.definition.warnings.push(warning);
+            }
+        }
+        let joined = self.join_networks(pid).await?;
+        self.state.endpoints = joined.endpoints;
+        self.state.ports = joined.ports;
+        self.hand_over_clients().await;
+        let link = self.link.as_mut().ok_or_else(|| EngineError::internal("no monitor"))?;
+        match link.call(&Request::Start, &[]).await? {
+            Reply::Started { started_at_ns } => Ok(Run { pid, started: Timestamp(started_at_ns) }),
+            _ => Err(EngineError::internal("the monitor does not say what it started")),
+        }
+    }
+
+    async fn spawn(&self) -> Result<(Prepared, Link)> {
+        let node = Arc::clone(&self.node);
+        let definition = self.definition.clone();
+        let snapshot = self.snapshot.clone().ok_or_else(|| {
+            EngineError::internal("the container's root filesystem is not in the store")
+        })?;
+        let id_range = self.state.id_range;
+        let (prepared, connection, pid) = blocking(move || {
+            let prepared = prepare(&node, &definition, &snapshot, id_range)?;
+            let (connection, pid) = client::spawn(node.runtime_exe.as_fd(), &prepared.launch)
+                .map_err(EngineError::internal)?;
+            Ok((prepared, connection, pid))
+        })
+        .await?;
+        Ok((prepared, Link::new(connection, Some(pid))?))
+    }
+
+    /// Gives the clients that attached before to the monitor, before the first byte is written.
+    async fn hand_over_clients(&mut self) {
+        let tty = self.definition.spec.tty;
+        for (options, client) in std::mem::take(&mut self.attaching) {
+            let Some(link) = self.link.as_mut() else { return };
+            if let Err(error) = attach::hand_over(link, tty, &options, client).await {
+                tracing::warn!(container = %self.definition.id, %error, "attach at start");
+            }
+        }
+    }
+
+    /// Takes back whatever a failed launch had done.
+    async fn undo(&mut self) {
+        if let Some(mut link) = self.link.take() {
+            // A monitor that reported failure is gone already.
+            let _ = link.call(&Request::Abort, &[]).await;
+            while link.event().await.is_some() {}
+        }
+        // Clients wait for output that will never come.
+        self.attaching.clear();
+    }
+}

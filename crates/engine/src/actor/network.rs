@@ -1,0 +1,383 @@
+//! A container's endpoints: made between the birth of its namespaces and its program, remade when
+//! it is connected or disconnected, given back when it ends.
+
+use super::Actor;
+use crate::node::{Node, blocking};
+use crate::{EngineError, Result, etc, random};
+use model::event::EventKind;
+use model::network::{DriverKind, Endpoint, EndpointDraft, NetworkMode, NetworkSpec, PortBinding};
+use model::spec::ContainerSpec;
+use model::{ContainerId, ContainerName};
+use net::{Attach, DnsSettings};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// Name of the network that containers are on when they ask for none.
+pub(crate) const DEFAULT_NETWORK: &str = "bridge";
+
+/// The address that `host-gateway` stands for.
+pub(super) fn gateway_of_host(node: &Node) -> Option<IpAddr> {
+    node.options.host_gateway.or_else(|| {
+        let bridge = node.networks.find(DEFAULT_NETWORK).ok()?;
+        bridge.pools.iter().find_map(|pool| pool.gateway.filter(IpAddr::is_ipv4))
+    })
+}
+
+/// Whether names are answered by the engine's resolver: on every network but the default one.
+pub(super) fn embedded_dns(node: &Node, spec: &ContainerSpec) -> bool {
+    node.networks.planned(spec).iter().any(|(network, _)| is_users(network))
+}
+
+fn is_users(network: &NetworkSpec) -> bool {
+    let own = matches!(network.driver, DriverKind::Host | DriverKind::Null);
+    !own && network.name != DEFAULT_NETWORK
+}
+
+/// What came of joining networks.
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) ports: Vec<PortBinding>,
+}
+
+/// A request to join networks, complete, so that it can be carried out on another thread.
+struct Join {
+    node: Arc<Node>,
+    id: ContainerId,
+    name: ContainerName,
+    spec: ContainerSpec,
+    links: Vec<String>,
+    netns: File,
+}
+
+/// Opens the network namespace of a process.
+fn netns_of(pid: i32) -> Result<File> {
+    let path = format!("/proc/{pid}/ns/net");
+    File::open(&path).map_err(|source| EngineError::io(format!("open {path}"), source))
+}
+
+impl Actor {
+    /// Joins the networks it was asked to be on, publishes its ports, and writes down its names.
+    /// Undone completely on failure.
+    pub(super) async fn join_networks(&mut self, pid: i32) -> Result<Joined> {
+        let spec = &self.definition.spec;
+        if matches!(spec.network, NetworkMode::Container(_)) {
+            return Ok(Joined::default());
+        }
+        let join = || -> Result<Join> {
+            Ok(Join {
+                node: Arc::clone(&self.node),
+                id: self.definition.id,
+                name: self.definition.name.clone(),
+                spec: spec.clone(),
+                links: self.definition.draft.host.links.clone(),
+                netns: netns_of(pid)?,
+            })
+        };
+        let first = join()?;
+        let busy = self.node.teardowns.busy();
+        let joined = match blocking(move || first.carry_out()).await {
+            // What is missing may be just being given back.
+            Err(EngineError::Net(_)) if busy => {
+                self.node.teardowns.idle().await;
+                let again = join()?;
+                blocking(move || again.carry_out()).await?
+            }
+            outcome => outcome?,
+        };
+        for endpoint in &joined.endpoints {
+            self.emit_network("connect", endpoint);
+        }
+        Ok(joined)
+    }
+
+    pub(super) fn emit_network(&self, action: &str, endpoint: &Endpoint) {
+        let driver = self.node.networks.by_id(&endpoint.network).map(|network| network.driver);
+        let attributes = BTreeMap::from([
+            ("container".to_owned(), self.definition.id.to_string()),
+            ("name".to_owned(), endpoint.network_name.clone()),
+            ("type".to_owned(), driver.map(|driver| driver.name().to_owned()).unwrap_or_default()),
+        ]);
+        self.node.emit(EventKind::Network, action, endpoint.network.to_string(), attributes);
+    }
+
+    /// Joins one more network while it runs, or notes it for the next start.
+    pub(super) async fn connect(
+        &mut self,
+        network: &NetworkSpec,
+        draft: &EndpointDraft,
+    ) -> Result<()> {
+        self.check_connect(network)?;
+        let Some(run) = self.state.phase.run() else {
+            self.definition.spec.endpoints.insert(network.name.clone(), draft.clone());
+            return self.redefine();
+        };
+        let (node, id, name) =
+            (Arc::clone(&self.node), self.definition.id, self.definition.name.clone());
+        let netns = netns_of(run.pid)?;
+        let (spec, draft_there) = (network.clone(), draft.clone());
+        let index = self.free_index();
+        let first = !self.state.endpoints.iter().any(|it| it.interface.is_some());
+        let settings = dns_settings(&self.definition.spec);
+        let endpoint = blocking(move || {
+            let endpoint = attach_one(
+                &node,
+                &Attach {
+                    network: &spec.id,
+                    container: &id,
+                    container_name: name.as_str(),
+                    netns: netns.as_fd(),
+                    draft: &draft_there,
+                    index,
+                    default_route: first && !spec.internal,
+                },
+                &spec,
+            )?;
+            if is_users(&spec) {
+                node.net.serve_dns(&id, netns.as_fd(), &settings)?;
+            }
+            Ok(endpoint)
+        })
+        .await?;
+        self.emit_network("connect", &endpoint);
+        self.state.endpoints.push(endpoint);
+        self.definition.spec.endpoints.insert(network.name.clone(), draft.clone());
+        self.redefine()?;
+        self.networks_changed()
+    }
+
+    fn check_connect(&self, network: &NetworkSpec) -> Result<()> {
+        let spec = &self.definition.spec;
+        let on_already = self.node.networks.planned(spec).iter().any(|(it, _)| it.id == network.id);
+        if on_already {
+            return Err(EngineError::Denied(model::Denied {
+                kind: model::ErrorKind::Forbidden,
+                message: format!(
+                    "endpoint with name {} already exists in network {}",
+                    self.definition.name, network.name
+                ),
+            }));
+        }
+        let denied = match (&spec.network, &network.driver) {
+            (NetworkMode::Host, _) | (_, DriverKind::Host) => {
+                "container cannot be disconnected from host network or connected to host network"
+            }
+            (NetworkMode::Container(_), _) => {
+                "container sharing network namespace with another container or host cannot be \
+                 connected to any other network"
+            }
+            (NetworkMode::None, _) | (_, DriverKind::Null) => {
+                "container cannot be connected to multiple networks with one of the networks in \
+                 private (none) mode"
+            }
+            _ => return Ok(()),
+        };
+        Err(EngineError::invalid(denied))
+    }
+
+    /// The lowest N for which there is no `ethN` yet.
+    fn free_index(&self) -> u32 {
+        let taken = |index: &u32| {
+            let name = format!("eth{index}");
+            self.state.endpoints.iter().any(|it| it.interface.as_deref() == Some(name.as_str()))
+        };
+        (0..).find(|index| !taken(index)).unwrap_or(0)
+    }
+
+    /// Leaves a network, at once when it runs.
+    pub(super) async fn disconnect(&mut self, network: &NetworkSpec, force: bool) -> Result<()> {
+        let on = self
+            .node
+            .networks
+            .planned(&self.definition.spec)
+            .iter()
+            .any(|(known, _)| known.id == network.id);
+        let at = self.state.endpoints.iter().position(|it| it.network == network.id);
+        if network.driver == DriverKind::Host {
+            return Err(EngineError::invalid(
+                "container cannot be disconnected from host network or connected to host network",
+            ));
+        }
+        if !on && at.is_none() && !force {
+            return Err(EngineError::conflict(format!(
+                "container {} is not connected to network {}",
+                self.definition.id, network.name
+            )));
+        }
+        self.node.networks.leave(&mut self.definition.spec, network);
+        self.redefine()?;
+        if let Some(at) = at {
+            let endpoint = self.state.endpoints.remove(at);
+            let had_ports = !self.state.ports.is_empty() && endpoint.interface.is_some();
+            let next = self.state.endpoints.iter().find(|it| it.interface.is_some()).cloned();
+            let (node, left) = (Arc::clone(&self.node), endpoint.clone());
+            let run = self.state.phase.run();
+            let ports = self.definition.spec.ports.clone();
+            self.state.ports = blocking(move || {
+                if left.interface.is_some() {
+                    node.net.detach(&left)?;
+                }
+                // Another network becomes the way out, and where the ports lead.
+                let (Some(next), Some(run)) = (next, run) else { return Ok(Vec::new()) };
+                node.net.route_through(&next, netns_of(run.pid)?.as_fd())?;
+                if had_ports { Ok(node.net.publish(&next, &ports)?) } else { Ok(Vec::new()) }
+            })
+            .await?;
+            self.emit_network("disconnect", &endpoint);
+        }
+        self.networks_changed()
+    }
+
+    fn networks_changed(&mut self) -> Result<()> {
+        if self.state.phase.run().is_some() {
+            let dir = self.node.container_dir(&self.definition.id);
+            let links = links(&self.node, &self.definition.draft.host.links);
+            let gateway = gateway_of_host(&self.node);
+            etc::write_hosts(&dir, &self.definition.spec, &self.state.endpoints, gateway, &links)?;
+            let embedded = embedded_dns(&self.node, &self.definition.spec);
+            etc::write_resolv_conf(&dir, &self.definition.spec, embedded)?;
+        }
+        crate::record::save_state(self.node.store.records(), &self.definition.id, &self.state)?;
+        self.publish();
+        Ok(())
+    }
+}
+
+impl Join {
+    fn carry_out(self) -> Result<Joined> {
+        let mut joined = Joined::default();
+        match self.carry_out_into(&mut joined) {
+            Ok(()) => Ok(joined),
+            Err(error) => {
+                leave(&self.node, &self.id, &joined.endpoints);
+                Err(error)
+            }
+        }
+    }
+
+    fn carry_out_into(&self, joined: &mut Joined) -> Result<()> {
+        let mut planned = self.node.networks.planned_or_missing(&self.spec)?;
+        // The way out goes through the highest priority; internal networks have none.
+        let way_out = planned
+            .iter()
+            .enumerate()
+            .filter(|(_, (network, _))| !network.internal)
+            .max_by_key(|(at, (_, draft))| (draft.gateway_priority, std::cmp::Reverse(*at)))
+            .map(|(at, _)| at);
+        for (at, (network, draft)) in planned.iter_mut().enumerate() {
+            self.aliases(draft, network);
+            let endpoint = attach_one(
+                &self.node,
+                &Attach {
+                    network: &network.id,
+                    container: &self.id,
+                    container_name: self.name.as_str(),
+                    netns: self.netns.as_fd(),
+                    draft,
+                    index: u32::try_from(at).unwrap_or(u32::MAX),
+                    default_route: way_out == Some(at),
+                },
+                network,
+            )?;
+            joined.endpoints.push(endpoint);
+        }
+        let published = way_out.or_else(|| (!planned.is_empty()).then_some(0));
+        if let Some(endpoint) = published.and_then(|at| joined.endpoints.get(at))
+            && endpoint.interface.is_some()
+            && !self.spec.ports.is_empty()
+        {
+            joined.ports = self.node.net.publish(endpoint, &self.spec.ports)?;
+        }
+        if planned.iter().any(|(network, _)| is_users(network)) {
+            let settings = dns_settings(&self.spec);
+            self.node.net.serve_dns(&self.id, self.netns.as_fd(), &settings)?;
+        }
+        let dir = self.node.container_dir(&self.id);
+        let gateway = gateway_of_host(&self.node);
+        let links = links(&self.node, &self.links);
+        etc::write_hosts(&dir, &self.spec, &joined.endpoints, gateway, &links)
+    }
+
+    /// The host name answers too, on networks of the user's.
+    fn aliases(&self, draft: &mut EndpointDraft, network: &NetworkSpec) {
+        let name = &self.spec.hostname;
+        if is_users(network) && !name.is_empty() && !draft.aliases.contains(name) {
+            draft.aliases.push(name.clone());
+        }
+    }
+}
+
+fn dns_settings(spec: &ContainerSpec) -> DnsSettings {
+    DnsSettings { servers: spec.dns.servers.clone() }
+}
+
+/// Networks without interfaces of their own are endpoints in name only.
+fn attach_one(node: &Node, ask: &Attach<'_>, network: &NetworkSpec) -> Result<Endpoint> {
+    if !matches!(network.driver, DriverKind::Host | DriverKind::Null) {
+        let mut endpoint = node.net.attach(ask)?;
+        endpoint.network_name.clone_from(&network.name);
+        return Ok(endpoint);
+    }
+    Ok(Endpoint {
+        id: random::hex()?,
+        network: network.id,
+        network_name: network.name.clone(),
+        container: *ask.container,
+        draft: ask.draft.clone(),
+        ipv4: None,
+        ipv6: None,
+        gateway: None,
+        gateway6: None,
+        mac: None,
+        dns_names: Vec::new(),
+        host_interface: None,
+        interface: None,
+    })
+}
+
+/// Which endpoint the ports of a container lead to: the way out, else the first.
+pub(super) fn published(node: &Node, endpoints: &[Endpoint]) -> Option<usize> {
+    let internal =
+        |endpoint: &Endpoint| node.networks.by_id(&endpoint.network).is_some_and(|it| it.internal);
+    endpoints
+        .iter()
+        .enumerate()
+        .filter(|(_, endpoint)| endpoint.interface.is_some())
+        .max_by_key(|(at, endpoint)| {
+            let priority = endpoint.draft.gateway_priority;
+            (!internal(endpoint), priority, std::cmp::Reverse(*at))
+        })
+        .map(|(at, _)| at)
+}
+
+/// Gives endpoints back. What fails is told and left for the sweep at the next start.
+pub(super) fn leave(node: &Node, id: &ContainerId, endpoints: &[Endpoint]) {
+    node.net.stop_dns(id);
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.interface.is_some()) {
+        if let Err(error) = node.net.detach(endpoint) {
+            let network = &endpoint.network_name;
+            tracing::warn!(container = %id, %network, %error, "leave network");
+        }
+    }
+}
+
+/// Legacy links: the other's address under the names it is called by.
+fn links(node: &Node, links: &[String]) -> Vec<(IpAddr, String)> {
+    let resolve = |link: &String| {
+        let (other, alias) = link.split_once(':').unwrap_or((link, link));
+        let view = node.registry.find(other).ok()?.view();
+        let address = view.endpoints.iter().find_map(|endpoint| endpoint.ipv4)?.addr;
+        let alias = alias.rsplit('/').next().unwrap_or(alias);
+        Some([
+            (address, alias.to_owned()),
+            (address, view.id.short()),
+            (address, view.name.to_string()),
+        ])
+    };
+    let mut out: Vec<(IpAddr, String)> = links.iter().filter_map(resolve).flatten().collect();
+    out.dedup();
+    out
+}

@@ -1,0 +1,402 @@
+//! Everything that a launch needs, gathered on the host: directories, files, devices, other
+//! containers' processes, the compiled filter. Blocking; it leaves nothing that the next attempt
+//! would trip over.
+
+use crate::bundle::{self, BlockDevices, EtcFiles, Joined, Plan, Source};
+use crate::node::Node;
+use crate::record::Definition;
+use crate::{EngineError, Result, etc};
+use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
+use model::mount::{Mount, MountSource};
+use model::network::NetworkMode;
+use model::spec::LogSpec;
+use model::view::ContainerView;
+use runtime::caps::CapSet;
+use runtime::launch::{Ids, Launch, Rootfs};
+use runtime::monitor::log::{JsonFile, LogConfig};
+use runtime::seccomp;
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::snapshot::Snapshot;
+use wire::oci::runtime as oci;
+
+/// A launch, and what it was made with.
+pub(super) struct Prepared {
+    pub(super) launch: Launch,
+    pub(super) cgroup: String,
+}
+
+/// Gathers everything. `id_range`: the range that was taken for it.
+pub(super) fn prepare(
+    node: &Node,
+    definition: &Definition,
+    snapshot: &Snapshot,
+    id_range: Option<u32>,
+) -> Result<Prepared> {
+    let spec = &definition.spec;
+    let joined = Others::find(node, definition)?;
+    let id_range = match joined.id_range {
+        Some(theirs) => theirs,
+        None => id_range,
+    };
+    let dir = node.container_dir(&definition.id);
+    let state_dir = node.state_dir(&definition.id);
+    make_dir(&dir)?;
+    fresh_dir(&state_dir)?;
+    let etc = etc_files(node, definition, &dir)?;
+    let sources =
+        spec.mounts.iter().map(|mount| source(node, mount)).collect::<Result<Vec<_>>>()?;
+    let devices = devices(definition)?;
+    let block_devices = block_devices(definition)?;
+    let cgroup = format!("{}/{}", spec.cgroup_parent.trim_end_matches('/'), definition.id);
+    let groups = groups(node, definition)?;
+    let mut oci = bundle::spec(&Plan {
+        spec,
+        cgroup: &cgroup,
+        id_range,
+        sources: &sources,
+        etc: &etc,
+        devices: &devices,
+        block_devices: &block_devices,
+        joined: &joined.processes,
+        groups: &groups,
+        annotations: &definition.draft.host.annotations,
+    });
+    let filter = filter(node, definition, &mut oci)?;
+    let launch = Launch {
+        version: runtime::launch::VERSION,
+        id: definition.id.to_string(),
+        spec: oci,
+        rootfs: Rootfs::Overlay {
+            lower: snapshot.lower.clone(),
+            upper: snapshot.upper.clone(),
+            work: snapshot.work.clone(),
+            readonly: spec.readonly_rootfs,
+        },
+        ids: Ids::Container,
+        user: (!spec.user.is_empty()).then(|| spec.user.clone()),
+        seccomp: filter,
+        state_dir,
+        log: log(definition, &dir),
+        stdin_open: spec.open_stdin,
+        stdin_once: spec.stdin_once,
+        init: spec.init,
+        stop_timeout_s: Some(spec.stop_timeout),
+        bundle: None,
+    };
+    Ok(Prepared { launch, cgroup })
+}
+
+/// Containers whose namespaces this one joins.
+#[derive(Default)]
+struct Others {
+    processes: Joined,
+    /// The id range of the namespaces' owner; `Some(None)` when that is the host's.
+    id_range: Option<Option<u32>>,
+}
+
+impl Others {
+    fn find(node: &Node, definition: &Definition) -> Result<Self> {
+        let spec = &definition.spec;
+        let mut out = Self::default();
+        if let NetworkMode::Container(query) = &spec.network {
+            out.processes.network = Some(out.join(node, query, "network")?);
+        }
+        if let SharedNamespace::Container(query) = &spec.isolation.ipc {
+            out.processes.ipc = Some(out.join(node, query, "IPC")?);
+        }
+        if let SharedNamespace::Container(query) = &spec.isolation.pid {
+            out.processes.pid = Some(out.join(node, query, "PID")?);
+        }
+        Ok(out)
+    }
+
+    fn join(&mut self, node: &Node, query: &str, what: &str) -> Result<i32> {
+        let view = node.registry.find(query)?.view();
+        let pid = running(&view, what)?;
+        if what == "IPC"
+            && !matches!(
+                view.spec.isolation.ipc,
+                SharedNamespace::Private
+                    | SharedNamespace::Shareable
+                    | SharedNamespace::Container(_)
+            )
+        {
+            return Err(EngineError::invalid(format!(
+                "can't join IPC of container {query}: non-shareable IPC"
+            )));
+        }
+        let range = id_range_of(pid)?;
+        if self.id_range.is_some_and(|known| known != range) {
+            return Err(EngineError::invalid(
+                "containers whose namespaces are joined have different user namespaces",
+            ));
+        }
+        self.id_range = Some(range);
+        self.processes.user = range.map(|_| pid);
+        Ok(pid)
+    }
+}
+
+fn running(view: &Arc<ContainerView>, what: &str) -> Result<i32> {
+    match view.phase.run() {
+        Some(run) => Ok(run.pid),
+        None => Err(EngineError::conflict(format!(
+            "cannot join {what} namespace of a non running container: container {} is {}",
+            view.id,
+            view.phase.status()
+        ))),
+    }
+}
+
+/// First host id that a process's user namespace maps root to; `None` in the host's.
+fn id_range_of(pid: i32) -> Result<Option<u32>> {
+    let path = format!("/proc/{pid}/uid_map");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| EngineError::io(format!("read {path}"), source))?;
+    let mut words = text.split_whitespace();
+    let first = words.nth(1).and_then(|word| word.parse::<u32>().ok());
+    Ok(first.filter(|host| *host != 0))
+}
+
+fn make_dir(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| EngineError::io(format!("make directory {}", path.display()), source))
+}
+
+/// An empty directory: what an earlier run left (its exit) is known by now.
+fn fresh_dir(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(EngineError::io(format!("empty directory {}", path.display()), error))
+        }
+        _ => make_dir(path),
+    }
+}
+
+fn log(definition: &Definition, dir: &Path) -> LogConfig {
+    match &definition.spec.log {
+        LogSpec::None => LogConfig::None,
+        LogSpec::JsonFile { max_size_bytes, max_files, attributes } => {
+            LogConfig::JsonFile(JsonFile {
+                path: dir.join(super::view::log_name(definition)),
+                max_size: (*max_size_bytes != u64::MAX).then_some(*max_size_bytes),
+                max_file: *max_files,
+                attrs: attributes.clone(),
+            })
+        }
+    }
+}
+
+/// The files exist before the container does: it mounts them. With another container's network
+/// they are that one's.
+fn etc_files(node: &Node, definition: &Definition, dir: &Path) -> Result<EtcFiles> {
+    let spec = &definition.spec;
+    let dir_of_files = match &spec.network {
+        NetworkMode::Container(query) => {
+            let other = node.registry.find(query)?;
+            node.container_dir(&other.id)
+        }
+        _ => {
+            let hosts_name = spec.hostname.is_empty().then(host_name);
+            etc::write_hostname(dir, hosts_name.as_deref().unwrap_or(&spec.hostname))?;
+            etc::write_hosts(dir, spec, &[], super::network::gateway_of_host(node), &[])?;
+            let embedded = super::network::embedded_dns(node, spec);
+            etc::write_resolv_conf(dir, spec, embedded)?;
+            dir.to_owned()
+        }
+    };
+    let file = |name: &str| Some(dir_of_files.join(name)).filter(|path| path.exists());
+    Ok(EtcFiles {
+        hostname: file("hostname"),
+        hosts: file("hosts"),
+        resolv_conf: file("resolv.conf"),
+    })
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn source(node: &Node, mount: &Mount) -> Result<Source> {
+    match &mount.source {
+        MountSource::Tmpfs { .. } => Ok(Source::Memory),
+        MountSource::Bind { path, create, .. } => {
+            let path = PathBuf::from(path);
+            if !path.exists() {
+                if !create {
+                    return Err(missing_bind(&path));
+                }
+                std::fs::create_dir_all(&path).map_err(|source| {
+                    EngineError::io(format!("make bind source {}", path.display()), source)
+                })?;
+            }
+            Ok(Source::Path(path))
+        }
+        MountSource::Volume { name, subpath, .. } => crate::volumes::source(node, name, subpath),
+        MountSource::Image { .. } => {
+            Err(EngineError::Unsupported("mounts of type image are not supported"))
+        }
+    }
+}
+
+/// The refusal of a bind whose source is not there.
+pub(crate) fn missing_bind(path: &Path) -> EngineError {
+    EngineError::invalid(format!(
+        "invalid mount config for type \"bind\": bind source path does not exist: {}",
+        path.display()
+    ))
+}
+
+/// Devices handed in, with the access to each; with `--privileged`, all that the host has.
+fn devices(definition: &Definition) -> Result<Vec<(oci::Device, String)>> {
+    let spec = &definition.spec;
+    let mut devices = Vec::new();
+    if spec.isolation.privileged {
+        let mut all = Vec::new();
+        all_devices(Path::new("/dev"), 0, &mut all);
+        devices.extend(all.into_iter().map(|device| (device, "rwm".to_owned())));
+    }
+    for asked in &spec.resources.devices {
+        let access = if asked.access.is_empty() { "rwm" } else { asked.access.as_str() };
+        for device in devices_at(&asked.host_path, &asked.container_path)? {
+            devices.retain(|(known, _)| known.path != device.path);
+            devices.push((device, access.to_owned()));
+        }
+    }
+    Ok(devices)
+}
+
+fn devices_at(host: &str, inside: &str) -> Result<Vec<oci::Device>> {
+    let gathering =
+        format!("error gathering device information while adding custom device {host:?}");
+    // Links on the host are the host's: they are followed.
+    let metadata =
+        std::fs::metadata(host).map_err(|source| EngineError::io(gathering.clone(), source))?;
+    if metadata.is_dir() {
+        let mut below = Vec::new();
+        all_devices(Path::new(host), 1, &mut below);
+        for device in &mut below {
+            let rest = device.path.strip_prefix(host).unwrap_or_default();
+            device.path = format!("{inside}/{}", rest.trim_start_matches('/'));
+        }
+        if !below.is_empty() {
+            return Ok(below);
+        }
+    }
+    match device(&metadata, inside) {
+        Some(device) => Ok(vec![device]),
+        None => Err(EngineError::invalid(format!("{gathering}: not a device node"))),
+    }
+}
+
+fn device(metadata: &std::fs::Metadata, inside: &str) -> Option<oci::Device> {
+    let kind = match metadata.file_type() {
+        kind if kind.is_block_device() => "b",
+        kind if kind.is_char_device() => "c",
+        _ => return None,
+    };
+    Some(oci::Device {
+        path: inside.to_owned(),
+        kind: kind.to_owned(),
+        major: rustix::fs::major(metadata.rdev()).into(),
+        minor: rustix::fs::minor(metadata.rdev()).into(),
+        file_mode: Some(metadata.mode() & 0o7777),
+        uid: Some(metadata.uid()),
+        gid: Some(metadata.gid()),
+    })
+}
+
+/// Directories of /dev that are filesystems of their own.
+const NOT_DEVICES: [&str; 5] = ["pts", "shm", "mqueue", "fd", "hugepages"];
+
+/// How deep directories of devices are followed.
+const MAX_DEVICE_DEPTH: usize = 8;
+
+fn all_devices(dir: &Path, depth: usize, out: &mut Vec<oci::Device>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let name = entry.file_name();
+        let own = depth == 0 && (NOT_DEVICES.iter().any(|it| name == *it) || name == "console");
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && !own && depth < MAX_DEVICE_DEPTH => {
+                all_devices(&path, depth + 1, out);
+            }
+            Ok(_) if !own => {
+                let metadata = entry.metadata().ok();
+                out.extend(metadata.and_then(|it| device(&it, &path.to_string_lossy())));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn block_devices(definition: &Definition) -> Result<BlockDevices> {
+    let resources = &definition.spec.resources;
+    crate::host::block_devices(resources)
+}
+
+/// Supplementary groups by number. Names are looked up in the container's own /etc/group.
+fn groups(node: &Node, definition: &Definition) -> Result<Vec<u32>> {
+    let asked = &definition.spec.group_add;
+    let mut root = None;
+    let mut groups = Vec::new();
+    for group in asked {
+        if let Ok(number) = group.parse() {
+            groups.push(number);
+            continue;
+        }
+        if root.is_none() {
+            root = Some(node.store.snapshots().mount(definition.id)?);
+        }
+        let Some(root) = &root else { continue };
+        let found = runtime::user::resolve(std::os::fd::AsFd::as_fd(root), &format!("0:{group}"))
+            .map_err(|error| EngineError::Launch {
+            exit_code: error.exit_code(),
+            message: error.message(),
+        })?;
+        groups.push(found.gid);
+    }
+    Ok(groups)
+}
+
+/// The compiled system call filter. A user's profile goes into the specification instead, for it
+/// may have flags of its own.
+fn filter(node: &Node, definition: &Definition, oci: &mut oci::Spec) -> Result<Option<PathBuf>> {
+    let isolation = &definition.spec.isolation;
+    let caps = CapSet::from_names(&isolation.capabilities).map_err(EngineError::internal)?;
+    let profile = match &isolation.seccomp {
+        SeccompDraft::Unconfined => return Ok(None),
+        SeccompDraft::Profile(json) => {
+            let facts = seccomp::ProfileFacts {
+                caps,
+                arch: seccomp::Arch::NATIVE,
+                kernel: crate::host::kernel_version(),
+            };
+            let profile = seccomp::parse_profile(json.as_bytes(), &facts)
+                .map_err(|error| EngineError::invalid(crate::error::chain(&error)))?;
+            if let Some(linux) = &mut oci.linux {
+                linux.seccomp = Some(profile);
+            }
+            return Ok(None);
+        }
+        SeccompDraft::Default => match isolation.profile {
+            SecurityProfile::Estiba => seccomp::default_profile(caps, &Default::default()),
+            SecurityProfile::Docker => seccomp::docker_profile(caps),
+        },
+    };
+    let key = (isolation.profile == SecurityProfile::Docker, caps.bits());
+    node.filters
+        .path(key, || {
+            let program = seccomp::compile(&profile, seccomp::Arch::NATIVE)
+                .map_err(|error| EngineError::Internal(crate::error::chain(&error)))?;
+            Ok(program.to_bytes())
+        })
+        .map(Some)
+}

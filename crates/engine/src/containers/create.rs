@@ -1,0 +1,232 @@
+//! Making a container: name, decision, root, volumes, record. What was made is undone when a later
+//! step fails; a crash leaves a root without a record, which the next start removes.
+
+use super::Created;
+use crate::actor::{Actor, missing_bind};
+use crate::node::{Node, blocking};
+use crate::record::{self, Definition, State};
+use crate::{EngineError, Result, clock, image_config, images, names, random, volumes};
+use model::draft::{Draft, SharedNamespace};
+use model::event::EventKind;
+use model::mount::{Mount, MountKind, MountSource};
+use model::network::NetworkMode;
+use model::resolve::{Ask, Resolved, resolve};
+use model::volume::VolumeDraft;
+use model::{ContainerId, ContainerName, VolumeName};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use store::snapshot::Snapshot;
+
+/// How many random names are tried.
+const MAX_NAME_ATTEMPTS: u32 = 16;
+
+pub(super) async fn create(
+    node: &Arc<Node>,
+    name: Option<ContainerName>,
+    draft: Draft,
+) -> Result<Created> {
+    let id = ContainerId::from_bytes(random::id_bytes()?);
+    let name = reserve(node, name, id)?;
+    let made = {
+        let (node, name) = (Arc::clone(node), name.clone());
+        blocking(move || make(&node, id, name, draft)).await
+    };
+    let (definition, snapshot) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            node.registry.release(&name, &id);
+            return Err(error);
+        }
+    };
+    let warnings = definition.warnings.clone();
+    let mut attributes: BTreeMap<String, String> = definition.spec.labels.clone();
+    attributes.insert("image".to_owned(), definition.draft.image.clone());
+    attributes.insert("name".to_owned(), name.to_string());
+    let actor = Actor::new(Arc::clone(node), definition, State::default(), Some(snapshot));
+    node.registry.insert(actor.handle());
+    tokio::spawn(actor.run());
+    node.emit(EventKind::Container, "create", id.to_string(), attributes);
+    Ok(Created { id, warnings })
+}
+
+fn reserve(node: &Node, name: Option<ContainerName>, id: ContainerId) -> Result<ContainerName> {
+    if let Some(name) = name {
+        node.registry.reserve(&name, id)?;
+        return Ok(name);
+    }
+    for attempt in 0..MAX_NAME_ATTEMPTS {
+        let name = names::random(attempt)?;
+        if node.registry.reserve(&name, id).is_ok() {
+            return Ok(name);
+        }
+    }
+    Err(EngineError::internal("no random name is free"))
+}
+
+fn make(
+    node: &Node,
+    id: ContainerId,
+    name: ContainerName,
+    draft: Draft,
+) -> Result<(Definition, Snapshot)> {
+    let image = images::find(node, &draft.image)?;
+    check_platform(&draft, &image.config)?;
+    let inherited = inherited(node, &draft)?;
+    let config = image_config::from_wire(&image.config.config);
+    let Resolved { mut spec, warnings } = resolve(&Ask {
+        id: &id,
+        draft: &draft,
+        image: image.id,
+        config: &config,
+        defaults: &node.defaults,
+        facts: &node.facts,
+        inherited: &inherited,
+    })?;
+    pin_containers(node, &mut spec)?;
+    check_sources(&spec.mounts)?;
+    let mut undo = Undo { node, snapshot: None, volumes: Vec::new() };
+    let snapshot = node.store.snapshots().create(id, Some(image.id))?;
+    undo.snapshot = Some(id);
+    for mount in &mut spec.mounts {
+        make_volume(node, id, &draft, mount, &mut undo)?;
+    }
+    let definition = Definition { id, name, created: clock::now(), draft, spec, warnings };
+    record::create(node.store.records(), &definition, &State::default())?;
+    undo.keep();
+    Ok((definition, snapshot))
+}
+
+/// What was made so far; removed unless kept.
+struct Undo<'a> {
+    node: &'a Node,
+    snapshot: Option<ContainerId>,
+    volumes: Vec<VolumeName>,
+}
+
+impl Undo<'_> {
+    fn keep(mut self) {
+        self.snapshot = None;
+        self.volumes.clear();
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        for volume in &self.volumes {
+            if let Err(error) = self.node.store.volumes().remove(volume) {
+                tracing::warn!(%volume, %error, "undo volume");
+            }
+        }
+        if let Some(id) = self.snapshot
+            && let Err(error) = self.node.store.snapshots().remove(id)
+        {
+            tracing::warn!(container = %id, %error, "undo snapshot");
+        }
+    }
+}
+
+fn check_platform(draft: &Draft, config: &wire::oci::image::ImageConfig) -> Result<()> {
+    let Some(platform) = draft.platform.as_deref().filter(|text| !text.is_empty()) else {
+        return Ok(());
+    };
+    let mut parts = platform.split('/');
+    let os = parts.next().unwrap_or_default();
+    let architecture = parts.next().unwrap_or_default();
+    let fits = os == config.os && (architecture.is_empty() || architecture == config.architecture);
+    if fits {
+        return Ok(());
+    }
+    Err(EngineError::Denied(model::Denied::not_found(format!(
+        "image with reference {} was found but its platform ({}/{}) does not match the specified \
+         platform ({platform})",
+        draft.image, config.os, config.architecture
+    ))))
+}
+
+/// Mounts of the containers that `--volumes-from` names.
+fn inherited(node: &Node, draft: &Draft) -> Result<Vec<Mount>> {
+    let mut out = Vec::new();
+    for from in &draft.host.volumes_from {
+        let (query, mode) = from.split_once(':').unwrap_or((from, "rw"));
+        if !matches!(mode, "rw" | "ro" | "z" | "Z" | "" | "nocopy") {
+            return Err(EngineError::invalid(format!("invalid volumes-from mode: {mode}")));
+        }
+        let view = node.registry.find(query)?.view();
+        for mount in &view.spec.mounts {
+            if matches!(mount.source, MountSource::Bind { .. } | MountSource::Volume { .. }) {
+                let mut mount = mount.clone();
+                mount.writable &= mode != "ro";
+                out.push(mount);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Names of other containers become ids: a rename does not change what was meant.
+fn pin_containers(node: &Node, spec: &mut model::ContainerSpec) -> Result<()> {
+    let pin = |query: &mut String| -> Result<()> {
+        *query = node.registry.find(query)?.id.to_string();
+        Ok(())
+    };
+    if let NetworkMode::Container(query) = &mut spec.network {
+        pin(query)?;
+    }
+    for namespace in [&mut spec.isolation.ipc, &mut spec.isolation.pid] {
+        if let SharedNamespace::Container(query) = namespace {
+            pin(query)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_sources(mounts: &[Mount]) -> Result<()> {
+    for mount in mounts {
+        if let MountSource::Bind { path, create: false, .. } = &mount.source
+            && !Path::new(path).exists()
+        {
+            return Err(missing_bind(Path::new(path)));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the volume of a mount, if it is one, and fills it from the image.
+fn make_volume(
+    node: &Node,
+    id: ContainerId,
+    draft: &Draft,
+    mount: &mut Mount,
+    undo: &mut Undo<'_>,
+) -> Result<()> {
+    let MountSource::Volume { name, driver, copy_up, .. } = &mut mount.source else {
+        return Ok(());
+    };
+    let mut wanted = asked_volume(draft, &mount.target);
+    wanted.name.clone_from(name);
+    wanted.driver.clone_from(driver);
+    let volume = volumes::create(node, &wanted)?;
+    if name.is_empty() {
+        undo.volumes.push(volume.name.clone());
+    }
+    volume.name.as_str().clone_into(name);
+    if *copy_up && volume.mount.is_none() {
+        node.store.volumes().copy_up(&volume.name, id, &mount.target)?;
+    }
+    Ok(())
+}
+
+/// Labels and options that a `--mount` gives to a volume made on the way.
+fn asked_volume(draft: &Draft, target: &str) -> VolumeDraft {
+    let same = |asked: &str| asked.trim_end_matches('/') == target;
+    let asked = draft.host.mounts.iter().find(|mount| same(&mount.target));
+    match asked.map(|mount| &mount.kind) {
+        Some(MountKind::Volume { labels, driver_opts, .. }) => VolumeDraft {
+            labels: labels.clone(),
+            options: driver_opts.clone(),
+            ..VolumeDraft::default()
+        },
+        _ => VolumeDraft::default(),
+    }
+}

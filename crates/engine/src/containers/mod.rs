@@ -1,0 +1,247 @@
+//! Containers, for those who ask about them or give them orders. Questions are answered from
+//! snapshots; orders go to the container's actor.
+
+mod archive;
+mod create;
+mod stats;
+mod top;
+mod types;
+
+pub use types::{Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle};
+
+use crate::actor::{Answer, Order, answered};
+use crate::node::{Node, blocking};
+use crate::streams::*;
+use crate::{EngineError, Result, Stats, logs};
+use model::draft::UpdateDraft;
+use model::event::EventKind;
+use model::phase::Phase;
+use model::signal::Signal;
+use model::view::ContainerView;
+use model::{ContainerId, ContainerName, Draft};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Containers and their lives. Cheap to clone.
+#[derive(Clone)]
+pub struct Containers {
+    pub(crate) node: Arc<Node>,
+}
+
+impl Containers {
+    /// Makes a container.
+    pub async fn create(&self, name: Option<ContainerName>, draft: Draft) -> Result<Created> {
+        create::create(&self.node, name, draft).await
+    }
+
+    /// Every container, newest first, as of now; never waits.
+    pub fn list(&self) -> Vec<Arc<ContainerView>> {
+        let all = self.node.registry.all();
+        let mut views: Vec<_> = all.iter().map(|handle| handle.view()).collect();
+        views.sort_by(|a, b| b.created.cmp(&a.created).then(a.id.cmp(&b.id)));
+        views
+    }
+
+    /// One container as of now; never waits.
+    pub fn view(&self, query: &str) -> Result<Arc<ContainerView>> {
+        Ok(self.node.registry.find(query)?.view())
+    }
+
+    /// Bytes of the writable layer, and of the whole root.
+    pub async fn sizes(&self, query: &str) -> Result<(u64, u64)> {
+        let id = self.node.registry.find(query)?.id;
+        let node = Arc::clone(&self.node);
+        blocking(move || {
+            let usage = node.store.snapshots().usage(id)?;
+            Ok((usage.rw, usage.root_fs))
+        })
+        .await
+    }
+
+    async fn order<T>(&self, query: &str, order: impl FnOnce(Answer<T>) -> Order) -> Result<T> {
+        let handle = self.node.registry.find(query)?;
+        let (answer, outcome) = oneshot::channel();
+        handle.send(order(answer)).await?;
+        answered(query, outcome).await
+    }
+
+    /// Starts it.
+    pub async fn start(&self, query: &str) -> Result<Outcome> {
+        self.order(query, Order::Start).await
+    }
+
+    /// Stops it: `signal` (the container's own when absent), then SIGKILL after `timeout_s`
+    /// (the container's own when absent; -1 waits for ever).
+    pub async fn stop(
+        &self,
+        query: &str,
+        signal: Option<Signal>,
+        timeout_s: Option<i64>,
+    ) -> Result<Outcome> {
+        self.order(query, |answer| Order::Stop { signal, timeout_s, answer }).await
+    }
+
+    /// Stops it when it runs, and starts it.
+    pub async fn restart(
+        &self,
+        query: &str,
+        signal: Option<Signal>,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
+        self.order(query, |answer| Order::Restart { signal, timeout_s, answer }).await
+    }
+
+    /// Sends a signal to its init; SIGKILL when absent.
+    pub async fn kill(&self, query: &str, signal: Option<Signal>) -> Result<()> {
+        let signal = signal.unwrap_or(Signal::KILL);
+        self.order(query, |answer| Order::Kill { signal, answer }).await
+    }
+
+    /// Freezes it.
+    pub async fn pause(&self, query: &str) -> Result<()> {
+        self.order(query, Order::Pause).await
+    }
+
+    /// Thaws it.
+    pub async fn unpause(&self, query: &str) -> Result<()> {
+        self.order(query, Order::Unpause).await
+    }
+
+    /// Gives it another name.
+    pub async fn rename(&self, query: &str, name: ContainerName) -> Result<()> {
+        self.order(query, |answer| Order::Rename { name, answer }).await
+    }
+
+    /// Changes its limits and restart policy; returns warnings.
+    pub async fn update(&self, query: &str, change: UpdateDraft) -> Result<Vec<String>> {
+        self.order(query, |answer| Order::Update { change: Box::new(change), answer }).await
+    }
+
+    /// Removes it.
+    pub async fn remove(&self, query: &str, options: RemoveOptions) -> Result<()> {
+        self.order(query, |answer| Order::Remove { options, answer }).await
+    }
+
+    /// Registers a wait.
+    pub async fn wait(&self, query: &str, condition: WaitCondition) -> Result<WaitHandle> {
+        let handle = self.node.registry.find(query)?;
+        let (exit, rx) = oneshot::channel();
+        handle.send(Order::Wait { condition, exit }).await?;
+        Ok(WaitHandle { rx })
+    }
+
+    /// Sets the size of its terminal.
+    pub async fn resize(&self, query: &str, rows: u16, cols: u16) -> Result<()> {
+        self.order(query, |answer| Order::Resize { rows, cols, answer }).await
+    }
+
+    /// Whether a client could attach, and how output would reach it.
+    pub async fn check_attach(&self, query: &str) -> Result<StreamKind> {
+        let view = self.view(query)?;
+        let id = &view.id;
+        match view.phase {
+            Phase::Paused(_) => Err(EngineError::conflict(format!(
+                "container {id} is paused, unpause the container before attach"
+            ))),
+            Phase::Restarting { .. } => Err(EngineError::conflict(format!(
+                "container {id} is restarting, wait until the container is running"
+            ))),
+            Phase::Removing | Phase::Dead { .. } => {
+                Err(EngineError::conflict(format!("container {id} is marked for removal")))
+            }
+            _ => Ok(if view.spec.tty { StreamKind::Raw } else { StreamKind::Framed }),
+        }
+    }
+
+    /// Attaches a client; returns when its stream was handed over.
+    pub async fn attach(
+        &self,
+        query: &str,
+        options: AttachOptions,
+        client: ClientStream,
+    ) -> Result<()> {
+        self.order(query, |answer| Order::Attach { options, client, answer }).await
+    }
+
+    /// Lines of its log.
+    pub async fn logs(&self, query: &str, options: LogOptions) -> Result<LogStream> {
+        if !options.stdout && !options.stderr {
+            return Err(EngineError::invalid(
+                "Bad parameters: you must choose at least one stream",
+            ));
+        }
+        let handle = self.node.registry.find(query)?;
+        let view = handle.view();
+        logs::open(&view, &options, move || (!handle.gone()).then(|| handle.view()))
+    }
+
+    /// Its processes, as `ps` with these arguments lists them.
+    pub async fn top(&self, query: &str, ps_args: &str) -> Result<Top> {
+        let view = self.running(query)?;
+        let (node, args) = (Arc::clone(&self.node), ps_args.to_owned());
+        blocking(move || top::top(&node, &view, &args)).await
+    }
+
+    /// How its root differs from its image.
+    pub async fn changes(&self, query: &str) -> Result<Vec<Change>> {
+        let id = self.node.registry.find(query)?.id;
+        let node = Arc::clone(&self.node);
+        blocking(move || {
+            let changes = node.store.snapshots().changes(id)?;
+            let change = |it: store::snapshot::Change| Change {
+                path: it.path.to_string_lossy().into_owned(),
+                kind: match it.kind {
+                    store::snapshot::ChangeKind::Modified => ChangeKind::Modified,
+                    store::snapshot::ChangeKind::Added => ChangeKind::Added,
+                    store::snapshot::ChangeKind::Deleted => ChangeKind::Deleted,
+                },
+            };
+            Ok(changes.into_iter().map(change).collect())
+        })
+        .await
+    }
+
+    /// One sample of what it uses.
+    pub async fn stats(&self, query: &str) -> Result<Stats> {
+        let view = self.view(query)?;
+        let node = Arc::clone(&self.node);
+        blocking(move || stats::sample(&node, &view)).await
+    }
+
+    /// Removes every container that does not run and that `keep` does not name; returns them and
+    /// the bytes freed.
+    pub async fn prune(
+        &self,
+        keep: &(dyn Fn(&ContainerView) -> bool + Sync),
+    ) -> Result<(Vec<ContainerId>, u64)> {
+        let over =
+            |phase: &Phase| matches!(phase, Phase::Created | Phase::Exited(_) | Phase::Dead { .. });
+        let wanted: Vec<ContainerId> = self
+            .list()
+            .into_iter()
+            .filter(|view| over(&view.phase) && !keep(view))
+            .map(|view| view.id)
+            .collect();
+        let (mut removed, mut freed) = (Vec::new(), 0u64);
+        for id in wanted {
+            let query = id.to_string();
+            let bytes = self.sizes(&query).await.map_or(0, |(rw, _)| rw);
+            if self.remove(&query, RemoveOptions::default()).await.is_ok() {
+                removed.push(id);
+                freed = freed.saturating_add(bytes);
+            }
+        }
+        let reclaimed = BTreeMap::from([("reclaimed".to_owned(), freed.to_string())]);
+        self.node.emit(EventKind::Container, "prune", "", reclaimed);
+        Ok((removed, freed))
+    }
+
+    fn running(&self, query: &str) -> Result<Arc<ContainerView>> {
+        let view = self.view(query)?;
+        match view.phase.run() {
+            Some(_) => Ok(view),
+            None => Err(EngineError::conflict(format!("container {} is not running", view.id))),
+        }
+    }
+}

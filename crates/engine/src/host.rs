@@ -1,0 +1,105 @@
+//! What the host can do, read once when the engine opens.
+
+use crate::bundle::BlockDevices;
+use crate::{EngineError, Options, Result};
+use model::resolve::{CapabilityFacts, Defaults, HostFacts};
+use model::resources::Resources;
+use runtime::caps::{self, CapSet};
+use runtime::cgroup::{Hierarchy, Layout};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// Reads the facts.
+pub(crate) fn facts(hierarchy: &Hierarchy) -> HostFacts {
+    let controllers = hierarchy.controllers();
+    let legacy = hierarchy.layout() != Layout::Unified;
+    HostFacts {
+        cpus: cpus_online(),
+        cpuset_cpus: line("/sys/devices/system/cpu/online"),
+        cpuset_mems: line("/sys/devices/system/node/online"),
+        swap_limit: controllers.contains("memory") && swap_accounting(legacy),
+        oom_kill_disable: legacy,
+        apparmor: line("/sys/module/apparmor/parameters/enabled") == "Y",
+        capabilities: CapabilityFacts {
+            known: names(CapSet::ALL),
+            available: names(CapSet::bounding()),
+            estiba: names(caps::estiba_default()),
+            docker: names(caps::docker_default()),
+        },
+    }
+}
+
+/// The part of the options that containers are resolved with.
+pub(crate) fn defaults(options: &Options) -> Defaults {
+    Defaults {
+        profile: options.security_profile,
+        no_new_privileges: options.no_new_privileges,
+        userns: options.userns,
+        log_driver: options.log_driver.clone(),
+        log_options: options.log_options.clone(),
+        ulimits: options.default_ulimits.clone(),
+        pids_limit: options.default_pids_limit,
+        shm_size_bytes: options.default_shm_size_bytes,
+        stop_timeout: options.default_stop_timeout,
+        dns: (options.dns.clone(), options.dns_search.clone(), options.dns_options.clone()),
+        init: options.init,
+        runtime: options.default_runtime.clone(),
+        runtimes: options.runtimes.keys().cloned().collect(),
+        cgroup_parent: options.cgroup_parent.clone(),
+    }
+}
+
+fn names(set: CapSet) -> Vec<String> {
+    set.iter().map(|cap| cap.name().to_owned()).collect()
+}
+
+/// CPUs online.
+pub(crate) fn cpus_online() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}
+
+fn swap_accounting(legacy: bool) -> bool {
+    !legacy || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists()
+}
+
+/// The first line of a file; empty when it cannot be read.
+pub(crate) fn line(path: &str) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// The kernel's version, major and minor.
+pub(crate) fn kernel_version() -> (u32, u32) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse());
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+        _ => (0, 0),
+    }
+}
+
+/// Numbers of the block devices that limits name.
+pub(crate) fn block_devices(resources: &Resources) -> Result<BlockDevices> {
+    let rates = [
+        &resources.blkio_read_bps,
+        &resources.blkio_write_bps,
+        &resources.blkio_read_iops,
+        &resources.blkio_write_iops,
+    ];
+    let paths = rates
+        .into_iter()
+        .flatten()
+        .map(|rate| &rate.path)
+        .chain(resources.blkio_weight_device.iter().map(|weight| &weight.path));
+    let mut out = BlockDevices::new();
+    for path in paths {
+        let metadata = std::fs::metadata(path)
+            .map_err(|source| EngineError::io(format!("look up device {path}"), source))?;
+        if !metadata.file_type().is_block_device() {
+            return Err(EngineError::invalid(format!("{path} is not a block device")));
+        }
+        let rdev = metadata.rdev();
+        out.insert(path.clone(), (rustix::fs::major(rdev), rustix::fs::minor(rdev)));
+    }
+    Ok(out)
+}

@@ -1,0 +1,132 @@
+//! The engine's end of a monitor's connection: one request at a time, events kept in order.
+
+use crate::{EngineError, Result};
+use model::ErrorKind;
+use runtime::monitor::client::{Connection, Received};
+use runtime::monitor::protocol::{self, Event, Message, Reply, Request};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+
+/// How long a monitor may take to answer. It is local and single-purpose; launching is the longest
+/// it does, and a mount from a slow disk the longest of that.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A connection to one monitor.
+#[derive(Debug)]
+pub(crate) struct Link {
+    fd: AsyncFd<Connection>,
+    events: VecDeque<Event>,
+}
+
+impl Link {
+    /// Takes a connection over. `child`: the monitor's pid when this process started it.
+    pub(crate) fn new(connection: Connection, child: Option<i32>) -> Result<Self> {
+        let fd = watched(connection)
+            .map_err(|source| EngineError::io("watch a monitor's connection", source))?;
+        if let Some(pid) = child.and_then(Pid::from_raw) {
+            let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)
+                .map_err(|errno| EngineError::io("open a monitor's pidfd", errno))?;
+            tokio::spawn(reap(pidfd));
+        }
+        Ok(Self { fd, events: VecDeque::new() })
+    }
+
+    /// The next event; `None` when the monitor is gone. Safe to cancel.
+    pub(crate) async fn event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        loop {
+            match self.message().await {
+                Ok(Some(Message::Event(event))) => return Some(event),
+                // The answer to a request that was given up.
+                Ok(Some(Message::Reply(..))) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Asks, and waits for the answer. What the monitor refuses is an error.
+    pub(crate) async fn call(
+        &mut self,
+        request: &Request,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Reply> {
+        let id = self.fd.get_mut().send(request, fds).map_err(EngineError::internal)?;
+        refused(self.reply(id).await?)
+    }
+
+    /// The outcome of the launch: the answer that comes without a request.
+    pub(crate) async fn launched(&mut self) -> Result<Reply> {
+        refused(self.reply(protocol::LAUNCH).await?)
+    }
+
+    async fn reply(&mut self, id: u64) -> Result<Reply> {
+        let answer = async {
+            loop {
+                match self.message().await? {
+                    Some(Message::Reply(of, reply)) if of == id => return Ok(reply),
+                    Some(Message::Reply(..)) => {}
+                    Some(Message::Event(event)) => self.events.push_back(event),
+                    None => return Err(EngineError::internal("the container's monitor is gone")),
+                }
+            }
+        };
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(reply) => reply,
+            Err(_) => Err(EngineError::internal("the container's monitor does not answer")),
+        }
+    }
+
+    async fn message(&mut self) -> Result<Option<Message>> {
+        loop {
+            match self.fd.get_mut().try_recv().map_err(EngineError::internal)? {
+                Received::Message(message, _) => return Ok(Some(message)),
+                Received::End => return Ok(None),
+                Received::WouldBlock => {
+                    let mut ready = self.fd.readable().await.map_err(|source| {
+                        EngineError::io("wait for a container's monitor", source)
+                    })?;
+                    ready.clear_ready();
+                }
+            }
+        }
+    }
+}
+
+/// Registers a descriptor with the reactor.
+#[expect(deprecated, reason = "its successor is unsafe; ours own their descriptors for good")]
+fn watched<T: AsRawFd>(fd: T) -> std::io::Result<AsyncFd<T>> {
+    AsyncFd::new(fd)
+}
+
+/// Reaps a monitor that is a child of this process, whenever it ends.
+async fn reap(pidfd: OwnedFd) {
+    let Ok(pidfd) = watched(pidfd) else { return };
+    // Readable once the process is dead.
+    if pidfd.readable().await.is_ok() {
+        let child = WaitId::PidFd(pidfd.get_ref().as_fd());
+        let _ = waitid(child, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+}
+
+fn refused(reply: Reply) -> Result<Reply> {
+    match reply {
+        Reply::Error { kind, message } => {
+            let kind = match kind {
+                protocol::ErrorKind::Unsupported => ErrorKind::Unsupported,
+                protocol::ErrorKind::Invalid => ErrorKind::Invalid,
+                protocol::ErrorKind::NotFound => ErrorKind::NotFound,
+                protocol::ErrorKind::Conflict => ErrorKind::Conflict,
+                protocol::ErrorKind::Exhausted => ErrorKind::Exhausted,
+                _ => ErrorKind::Internal,
+            };
+            Err(model::Denied { kind, message }.into())
+        }
+        Reply::Failed { exit_code, message } => Err(EngineError::Launch { exit_code, message }),
+        reply => Ok(reply),
+    }
+}

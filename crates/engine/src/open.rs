@@ -1,0 +1,186 @@
+//! Opening the node: the store, the networks, and every container that is written down. What runs
+//! is taken over from its monitor; what a killed daemon left half done is finished or undone.
+//!
+//! ```text
+//! recorded            found                              becomes
+//! running, …          a monitor that says running        as it was, endpoints adopted
+//! running, …          a monitor that says created        aborted, then as below
+//! running, …          exit.json                          an exit, as if heard just now
+//! running, …          nothing                            an exit with 137
+//! starting            nothing                            exited with 128; undone
+//! restarting          –                                  its pause goes on
+//! removing            –                                  removed
+//! ```
+
+use crate::actor::{self, Actor};
+use crate::execs::ExecTable;
+use crate::filters::Filters;
+use crate::ids::IdPool;
+use crate::networks::NetworkTable;
+use crate::node::{Node, blocking};
+use crate::record::{self, Definition, State};
+use crate::registry::Registry;
+use crate::teardown::Teardowns;
+use crate::{EngineError, EventBus, Options, Result, clock, host, random, uuid};
+use model::NetworkId;
+use model::phase::Phase;
+use runtime::cgroup::Hierarchy;
+use rustix::fs::{MemfdFlags, SealFlags};
+use std::fs::{DirBuilder, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use store::Store;
+
+/// Opens everything; containers that run are taken over before this returns.
+pub(crate) async fn open(options: Options) -> Result<Arc<Node>> {
+    let node = blocking(move || Ok(Arc::new(open_parts(options)?))).await?;
+    let known = restore(&node).await?;
+    let sweeping = Arc::clone(&node);
+    blocking(move || {
+        sweeping.net.sweep()?;
+        for id in actor::orphans(&sweeping, &known)? {
+            sweeping.store.snapshots().remove(id)?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(node)
+}
+
+fn open_parts(options: Options) -> Result<Node> {
+    for dir in [&options.data_root, &options.exec_root] {
+        make_dir(dir)?;
+    }
+    make_dir(&options.data_root.join("containers"))?;
+    make_dir(&options.exec_root.join("containers"))?;
+    let store = Store::open(&options.data_root, store::Options::default())?;
+    let net = Arc::new(net::Net::open(options.net.clone())?);
+    let hierarchy =
+        Hierarchy::detect().map_err(|error| EngineError::Internal(crate::error::chain(&error)))?;
+    let networks = NetworkTable::default();
+    open_networks(&store, &net, &networks)?;
+    let id = record::daemon_fact(store.records(), "id", uuid::random_uuid)?;
+    Ok(Node {
+        facts: host::facts(&hierarchy),
+        defaults: host::defaults(&options),
+        ids: IdPool::new(options.id_pool_base, options.id_pool_ranges),
+        filters: Filters::new(&options.exec_root.join("seccomp")),
+        runtime_exe: sealed(&options.runtime_exe)?,
+        store,
+        net,
+        networks,
+        hierarchy,
+        id,
+        events: EventBus::default(),
+        registry: Registry::default(),
+        execs: ExecTable::default(),
+        teardowns: Teardowns::default(),
+        started: clock::now(),
+        options,
+    })
+}
+
+/// Only root looks in: file owners in here are those of containers.
+fn make_dir(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| EngineError::io(format!("make directory {}", path.display()), source))
+}
+
+/// A program in memory that nobody can change: neither a container that finds it through
+/// /proc/PID/exe, nor an upgrade under a running daemon.
+fn sealed(path: &Path) -> Result<OwnedFd> {
+    let failed = |source: std::io::Error| {
+        EngineError::io(format!("load the runtime from {}", path.display()), source)
+    };
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory = rustix::fs::memfd_create("estiba-runtime", flags | MemfdFlags::EXEC)
+        // Kernels before 6.3 do not know the flag, and mean it.
+        .or_else(|_| rustix::fs::memfd_create("estiba-runtime", flags))
+        .map_err(|errno| failed(errno.into()))?;
+    let mut memory = File::from(memory);
+    let mut program = File::open(path).map_err(failed)?;
+    std::io::copy(&mut program, &mut memory).map_err(failed)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&memory, seals).map_err(|errno| failed(errno.into()))?;
+    // Executed through a descriptor that cannot write.
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&memory));
+    Ok(File::open(path).map_err(failed)?.into())
+}
+
+/// The recorded networks, and those that always are.
+fn open_networks(store: &Store, net: &net::Net, table: &NetworkTable) -> Result<()> {
+    let recorded = record::networks(store.records())?;
+    for spec in &recorded {
+        if let Err(error) = net.create_network(spec) {
+            tracing::error!(network = %spec.name, %error, "restore network");
+        }
+        table.insert(spec.clone());
+    }
+    for draft in net.predefined() {
+        if recorded.iter().any(|spec| spec.name == draft.name) {
+            continue;
+        }
+        let id = NetworkId::from_bytes(random::id_bytes()?);
+        let spec = net.resolve(&draft, id, clock::now())?;
+        record::save_network(store.records(), &spec)?;
+        net.create_network(&spec)?;
+        table.insert(spec);
+    }
+    Ok(())
+}
+
+/// Every container that is written down gets its actor. Returns their ids.
+async fn restore(node: &Arc<Node>) -> Result<Vec<model::ContainerId>> {
+    let reading = Arc::clone(node);
+    let recorded = blocking(move || record::containers(reading.store.records())).await?;
+    let mut known = Vec::new();
+    let mut actors = Vec::new();
+    for (id, loaded) in recorded {
+        known.extend(model::ContainerId::parse(&id));
+        match loaded {
+            Ok((definition, state)) => actors.extend(restore_one(node, definition, state).await?),
+            // Kept on disk for whoever can read it; its files are not touched.
+            Err(error) => tracing::error!(container = %id, %error, "restore container"),
+        }
+    }
+    // Only now: one may join the namespaces, or the mounts, of another.
+    for (actor, first) in actors {
+        tokio::spawn(actor.resume(first));
+    }
+    Ok(known)
+}
+
+async fn restore_one(
+    node: &Arc<Node>,
+    definition: Definition,
+    state: State,
+) -> Result<Option<(Actor, actor::First)>> {
+    if state.phase == Phase::Removing {
+        let node = Arc::clone(node);
+        let volumes = definition.spec.auto_remove;
+        blocking(move || {
+            actor::kill_cgroup(&node, &state.cgroup);
+            if let Err(error) = actor::clear(&node, &definition, volumes) {
+                tracing::error!(container = %definition.id, %error, "finish removal");
+            }
+            Ok(())
+        })
+        .await?;
+        return Ok(None);
+    }
+    let id = definition.id;
+    let opening = Arc::clone(node);
+    let snapshot = blocking(move || Ok(opening.store.snapshots().open(id).ok())).await?;
+    if node.registry.reserve(&definition.name, id).is_err() {
+        tracing::error!(container = %id, name = %definition.name, "name is taken twice");
+    }
+    let mut actor = Actor::new(Arc::clone(node), definition, state, snapshot);
+    node.registry.insert(actor.handle());
+    let first = actor.take_over().await;
+    Ok(Some((actor, first)))
+}

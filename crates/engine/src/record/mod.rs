@@ -1,0 +1,177 @@
+//! What the engine writes down: each container's definition (made once, changed by rename and
+//! update) and its state (changed with every phase), each network, and a few facts of the daemon.
+//! The stored forms are versioned; nothing of the model is serialised by accident.
+
+mod stored;
+mod v1;
+
+use crate::{EngineError, Result};
+use model::network::{Endpoint, NetworkSpec, PortBinding};
+use model::phase::{Exit, Phase};
+use model::{ContainerId, ContainerName, ContainerSpec, Draft, Timestamp};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use store::record::{Batch, Durability, Records};
+use stored::Stored;
+
+/// Table of container definitions, by id.
+const DEFINITIONS: &str = "containers";
+/// Table of container states, by id.
+const STATES: &str = "container-states";
+/// Table of networks, by id.
+const NETWORKS: &str = "networks";
+/// Table of the daemon's own facts.
+const DAEMON: &str = "daemon";
+
+/// What a container is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Definition {
+    /// Its id.
+    pub(crate) id: ContainerId,
+    /// Its name.
+    pub(crate) name: ContainerName,
+    /// When it was made.
+    pub(crate) created: Timestamp,
+    /// As asked.
+    pub(crate) draft: Draft,
+    /// As decided.
+    pub(crate) spec: ContainerSpec,
+    /// What the user was told when it was made.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where a container is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct State {
+    /// Where in its life.
+    pub(crate) phase: Phase,
+    /// How its last run ended, also while it runs again.
+    pub(crate) last_exit: Option<Exit>,
+    /// Restarts by its policy since it was last started by hand.
+    pub(crate) restart_count: u32,
+    /// The last pause before a restart, ns.
+    pub(crate) last_delay_ns: u64,
+    /// A user asked it to stop.
+    pub(crate) stop_asked: bool,
+    /// Endpoints in force.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Ports in force.
+    pub(crate) ports: Vec<PortBinding>,
+    /// First host id of its range, while it runs.
+    pub(crate) id_range: Option<u32>,
+    /// Its cgroup, while it runs.
+    pub(crate) cgroup: String,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Created,
+            last_exit: None,
+            restart_count: 0,
+            last_delay_ns: 0,
+            stop_asked: false,
+            endpoints: Vec::new(),
+            ports: Vec::new(),
+            id_range: None,
+            cgroup: String::new(),
+        }
+    }
+}
+
+/// Every stored form says its version.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "version")]
+enum Versioned<T> {
+    #[serde(rename = "1")]
+    V1(T),
+}
+
+fn encode<S: Stored<M> + Serialize, M>(value: &M) -> Result<Vec<u8>> {
+    serde_json::to_vec(&Versioned::V1(S::store(value))).map_err(EngineError::internal)
+}
+
+fn decode<S: Stored<M> + DeserializeOwned, M>(what: &str, bytes: &[u8]) -> Result<M> {
+    let Versioned::V1(stored) = serde_json::from_slice::<Versioned<S>>(bytes)
+        .map_err(|error| EngineError::Internal(format!("read record of {what}: {error}")))?;
+    Ok(stored.load()?)
+}
+
+/// Writes a new container down, to last: a power cut does not take what was answered.
+pub(crate) fn create(records: &Records, definition: &Definition, state: &State) -> Result<()> {
+    let id = definition.id.to_string();
+    let batch = Batch::new().put(DEFINITIONS, &id, &encode::<v1::Definition, _>(definition)?).put(
+        STATES,
+        &id,
+        &encode::<v1::State, _>(state)?,
+    );
+    Ok(records.commit(batch, Durability::Immediate)?)
+}
+
+/// Writes a changed definition down, to last.
+pub(crate) fn redefine(records: &Records, definition: &Definition) -> Result<()> {
+    let bytes = encode::<v1::Definition, _>(definition)?;
+    let id = definition.id.to_string();
+    Ok(records.put(DEFINITIONS, &id, &bytes, Durability::Immediate)?)
+}
+
+/// Writes a state down so that a killed daemon finds it: without waiting for the disk, for what
+/// runs does not survive a power cut anyway.
+pub(crate) fn save_state(records: &Records, id: &ContainerId, state: &State) -> Result<()> {
+    let bytes = encode::<v1::State, _>(state)?;
+    Ok(records.put(STATES, &id.to_string(), &bytes, Durability::Relaxed)?)
+}
+
+/// Forgets a container.
+pub(crate) fn forget(records: &Records, id: &ContainerId) -> Result<()> {
+    let id = id.to_string();
+    let batch = Batch::new().delete(DEFINITIONS, &id).delete(STATES, &id);
+    Ok(records.commit(batch, Durability::Relaxed)?)
+}
+
+/// A container's id, and what is written of it if that can be read.
+pub(crate) type Recorded = (String, Result<(Definition, State)>);
+
+/// Every container written down. One that cannot be read is told apart, not dropped.
+pub(crate) fn containers(records: &Records) -> Result<Vec<Recorded>> {
+    let load = |id: &str, bytes: &[u8]| {
+        let definition = decode::<v1::Definition, _>(id, bytes)?;
+        let state = match records.get(STATES, id)? {
+            Some(bytes) => decode::<v1::State, _>(id, &bytes)?,
+            None => State::default(),
+        };
+        Ok((definition, state))
+    };
+    let all = records.iter(DEFINITIONS)?;
+    Ok(all.into_iter().map(|(id, bytes)| (id.clone(), load(&id, &bytes))).collect())
+}
+
+/// Writes a network down, to last.
+pub(crate) fn save_network(records: &Records, network: &NetworkSpec) -> Result<()> {
+    let bytes = encode::<v1::NetworkSpec, _>(network)?;
+    Ok(records.put(NETWORKS, &network.id.to_string(), &bytes, Durability::Immediate)?)
+}
+
+/// Forgets a network.
+pub(crate) fn forget_network(records: &Records, id: &model::NetworkId) -> Result<()> {
+    Ok(records.delete(NETWORKS, &id.to_string(), Durability::Immediate)?)
+}
+
+/// Every network written down.
+pub(crate) fn networks(records: &Records) -> Result<Vec<NetworkSpec>> {
+    let all = records.iter(NETWORKS)?;
+    all.iter().map(|(id, bytes)| decode::<v1::NetworkSpec, _>(id, bytes)).collect()
+}
+
+/// A fact of the daemon, made by `make` the first time it is asked for.
+pub(crate) fn daemon_fact(
+    records: &Records,
+    key: &str,
+    make: impl FnOnce() -> Result<String>,
+) -> Result<String> {
+    if let Some(bytes) = records.get(DAEMON, key)? {
+        return String::from_utf8(bytes).map_err(EngineError::internal);
+    }
+    let value = make()?;
+    records.put(DAEMON, key, value.as_bytes(), Durability::Immediate)?;
+    Ok(value)
+}
