@@ -27,5 +27,6 @@ mod reply;
 mod router;
 mod routes;
 mod server;
+mod service;
 
 pub use server::{Listener, ServeError, Shutdown, serve};

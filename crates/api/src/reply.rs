@@ -1,5 +1,5 @@
 //! Answers: JSON, nothing, archives, streams. Every answer gets the headers that clients negotiate
-//! by; they are added in [`crate::server`].
+//! by; they are added in [`crate::service`].
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};

@@ -1,10 +1,11 @@
-//! Listeners, connections and their limits; the headers of every answer. Knows no operation.
+//! Listeners, connections and their limits. Knows no operation.
 
 #[cfg(test)]
 mod tests;
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,21 +13,18 @@ use std::time::Duration;
 
 use engine::Engine;
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderValue, SERVER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use wire::docker::ApiVersion;
 
 use crate::body::ReplyBody;
-use crate::call::{Call, Peer, wants_upgrade};
-use crate::query::Query;
-use crate::reply::{self, Reply};
-use crate::{router, routes};
+use crate::call::Peer;
+use crate::service::{self, Api};
 
 /// How many clients may be connected; the next ones wait. Attached clients do not count: their
 /// sockets were given away.
@@ -110,7 +108,7 @@ impl Listener {
 /// Serves the Engine API on `listeners` until `shutdown` turns true, then lets running requests
 /// end for a short while.
 pub async fn serve(engine: Engine, listeners: Vec<Listener>, shutdown: Shutdown) {
-    run(Api { engine }, listeners, shutdown).await;
+    run(Api::new(engine), listeners, shutdown).await;
 }
 
 /// What answers requests.
@@ -150,10 +148,7 @@ async fn accept<A: App>(app: A, listener: Listener, slots: Arc<Semaphore>, mut s
                     let (app, shutdown) = (app.clone(), shutdown_of_connections.clone());
                     connections.spawn(async move {
                         let _slot = slot;
-                        match socket {
-                            Socket::Unix(io) => converse(app, io, peer, shutdown).await,
-                            Socket::Tcp(io) => converse(app, io, peer, shutdown).await,
-                        }
+                        serve_socket(app, socket, peer, shutdown).await;
                     });
                 }
                 Err(error) => {
@@ -174,8 +169,8 @@ async fn ended_by(shutdown: &mut Shutdown) {
 }
 
 enum Socket {
-    Unix(TokioIo<UnixStream>),
-    Tcp(TokioIo<tokio::net::TcpStream>),
+    Unix(UnixStream),
+    Tcp(TcpStream),
 }
 
 impl Listener {
@@ -186,19 +181,59 @@ impl Listener {
                 let credentials = stream.peer_cred()?;
                 let peer = (credentials.uid(), credentials.gid(), credentials.pid());
                 let peer = Peer { credentials: Some(peer) };
-                Ok((Socket::Unix(TokioIo::new(stream)), peer))
+                Ok((Socket::Unix(stream), peer))
             }
             Self::TcpWithoutTls(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Socket::Tcp(TokioIo::new(stream)), Peer::default()))
+                Ok((Socket::Tcp(stream), Peer::default()))
             }
         }
     }
 }
 
+/// Serves one connection until either side has had enough.
+///
+/// A client on a unix socket may end its sending side and still wait for its answer. It is gone
+/// only when the whole socket is closed, which hyper does not see while it has nothing to write:
+/// a client of `events` that was killed would be kept for ever. TCP cannot tell the two apart, so
+/// there the end of input is the end.
+async fn serve_socket<A: App>(app: A, socket: Socket, peer: Peer, shutdown: Shutdown) {
+    match socket {
+        Socket::Tcp(stream) => {
+            converse(app, TokioIo::new(stream), (peer, false), shutdown).await;
+        }
+        Socket::Unix(stream) => match hangup(&stream) {
+            Ok(hangup) => tokio::select! {
+                () = converse(app, TokioIo::new(stream), (peer, true), shutdown) => {}
+                () = hangup => tracing::debug!("a client hung up"),
+            },
+            Err(error) => tracing::warn!(%error, "watch a client"),
+        },
+    }
+}
+
+/// Returns when the other side has closed the socket altogether.
+fn hangup(stream: &UnixStream) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    // hyper owns the stream; a second descriptor of the same socket can be watched beside it.
+    let socket: std::os::unix::net::UnixStream = stream.as_fd().try_clone_to_owned()?.into();
+    let watched = UnixStream::from_std(socket)?;
+    Ok(async move {
+        loop {
+            // An error means that the runtime ends, and with it the connection.
+            let Ok(ready) = watched.ready(Interest::WRITABLE).await else { return };
+            if ready.is_write_closed() {
+                return;
+            }
+            // Says that there is nothing to write, so that the next event is waited for.
+            let _ = watched
+                .try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
+    })
+}
+
 /// Serves the requests of one connection.
-async fn converse<A, I>(app: A, io: I, peer: Peer, mut shutdown: Shutdown)
+async fn converse<A, I>(app: A, io: I, (peer, half_close): (Peer, bool), mut shutdown: Shutdown)
 where
     A: App,
     I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
@@ -206,11 +241,13 @@ where
     let service = service_fn(move |mut request: Request<Incoming>| {
         let app = app.clone();
         request.extensions_mut().insert(peer);
-        async move { Ok::<_, Infallible>(app.answer(request).await) }
+        // A task of its own: what was begun is finished even if the client leaves.
+        let answer = tokio::spawn(async move { app.answer(request).await });
+        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|_| service::broken())) }
     });
     let connection = http1::Builder::new()
-        // `docker run -i` ends its input before it has read the output.
-        .half_close(true)
+        .half_close(half_close)
+        .title_case_headers(true)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
@@ -227,64 +264,4 @@ where
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
     }
-}
-
-/// The Engine API over an engine.
-#[derive(Clone)]
-struct Api {
-    engine: Engine,
-}
-
-impl App for Api {
-    async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
-        let method = request.method().clone();
-        let path = request.uri().path().to_owned();
-        let mut response = match self.dispatch(request).await {
-            Ok(response) => response,
-            Err(failure) => {
-                if failure.status.is_server_error() {
-                    tracing::error!(%method, path, error = %failure, "request failed");
-                } else {
-                    tracing::debug!(%method, path, error = %failure, "request refused");
-                }
-                reply::failure(failure)
-            }
-        };
-        add_headers(response.headers_mut());
-        response
-    }
-}
-
-impl Api {
-    async fn dispatch(&self, mut request: Request<Incoming>) -> Reply {
-        let path = request.uri().path().to_owned();
-        let (version, path) = router::split_version(&path)?;
-        let (route, target) = router::find(&routes::TABLE, request.method(), path)?;
-        tracing::debug!(
-            method = %route.method,
-            path = route.path,
-            coverage = ?route.coverage,
-            peer = ?request.extensions().get::<Peer>(),
-            "request"
-        );
-        let query = Query::parse(request.uri().query().unwrap_or_default())?;
-        let upgrade = wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
-        let (head, body) = request.into_parts();
-        let engine = self.engine.clone();
-        let headers = head.headers;
-        let call = Call { engine, version, target, query, headers, body, upgrade };
-        (route.handler)(call).await
-    }
-}
-
-/// What every answer says: clients negotiate by it.
-pub(crate) fn add_headers(headers: &mut HeaderMap) {
-    const SERVER_NAME: &str = concat!("Estiba/", env!("CARGO_PKG_VERSION"), " (linux)");
-    // Digits and a dot are a valid header value.
-    if let Ok(version) = HeaderValue::from_str(&ApiVersion::MAX.to_string()) {
-        headers.insert("api-version", version);
-    }
-    headers.insert("docker-experimental", HeaderValue::from_static("false"));
-    headers.insert("ostype", HeaderValue::from_static("linux"));
-    headers.insert(SERVER, HeaderValue::from_static(SERVER_NAME));
 }

@@ -86,23 +86,7 @@ fn spec() -> ContainerSpec {
         network: NetworkMode::Default,
         endpoints: BTreeMap::new(),
         ports: Vec::new(),
-        isolation: Isolation {
-            privileged: false,
-            capabilities: Vec::new(),
-            no_new_privileges: true,
-            own_ids: true,
-            seccomp: model::draft::SeccompDraft::Default,
-            profile: model::draft::SecurityProfile::Estiba,
-            apparmor: String::new(),
-            labels: Vec::new(),
-            masked_paths: strings(&["/proc/kcore"]),
-            readonly_paths: strings(&["/proc/sys"]),
-            ipc: SharedNamespace::Private,
-            pid: SharedNamespace::Private,
-            uts: SharedNamespace::Private,
-            cgroupns: SharedNamespace::Private,
-            oom_score_adj: 0,
-        },
+        isolation: isolation(),
         readonly_rootfs: false,
         shm_size_bytes: 64 << 20,
         sysctls: BTreeMap::new(),
@@ -113,6 +97,26 @@ fn spec() -> ContainerSpec {
             max_files: 3,
             attributes: BTreeMap::new(),
         },
+    }
+}
+
+fn isolation() -> Isolation {
+    Isolation {
+        privileged: false,
+        capabilities: Vec::new(),
+        no_new_privileges: true,
+        own_ids: true,
+        seccomp: model::draft::SeccompDraft::Default,
+        profile: model::draft::SecurityProfile::Estiba,
+        apparmor: String::new(),
+        labels: Vec::new(),
+        masked_paths: vec!["/proc/kcore".to_owned()],
+        readonly_paths: vec!["/proc/sys".to_owned()],
+        ipc: SharedNamespace::Private,
+        pid: SharedNamespace::Private,
+        uts: SharedNamespace::Private,
+        cgroupns: SharedNamespace::Private,
+        oom_score_adj: 0,
     }
 }
 

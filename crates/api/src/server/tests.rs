@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown as Direction;
 use std::os::unix::net::UnixStream as Client;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,25 +14,32 @@ use tokio::io::AsyncWriteExt;
 use wire::docker::container::ContainerCreateBody;
 
 use super::*;
-use crate::call::{MAX_JSON_BYTES, read_json};
+use crate::call::{MAX_JSON_BYTES, read_json, wants_upgrade};
 use crate::failure::Failure;
 use crate::hijack::Hijack;
+use crate::reply::{self, Reply};
+use crate::service::add_headers;
 
 /// Longer than any answer takes; a client that waits for more has found a bug.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-#[derive(Clone)]
-struct TestApp;
+#[derive(Clone, Default)]
+struct TestApp {
+    /// The writer of `/silent` saw that its client was gone.
+    gone: Arc<AtomicBool>,
+    /// What `/work` began was finished.
+    finished: Arc<AtomicBool>,
+}
 
 impl App for TestApp {
     async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
-        let mut response = respond(request).await.unwrap_or_else(reply::failure);
+        let mut response = respond(self, request).await.unwrap_or_else(reply::failure);
         add_headers(response.headers_mut());
         response
     }
 }
 
-async fn respond(mut request: Request<Incoming>) -> Reply {
+async fn respond(app: &TestApp, mut request: Request<Incoming>) -> Reply {
     let upgrade = wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
     let (head, mut body) = request.into_parts();
@@ -54,6 +62,21 @@ async fn respond(mut request: Request<Incoming>) -> Reply {
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 let _ = chunks.send(Bytes::from_static(b"{}")).await;
+            });
+            Ok(response)
+        }
+        "/work" => {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            app.finished.store(true, Ordering::SeqCst);
+            reply::no_content()
+        }
+        "/breakdown" => panic!("a handler broke down"),
+        "/silent" => {
+            let (chunks, response) = reply::stream(reply::JSON);
+            let gone = Arc::clone(&app.gone);
+            tokio::spawn(async move {
+                chunks.gone().await;
+                gone.store(true, Ordering::SeqCst);
             });
             Ok(response)
         }
@@ -90,6 +113,7 @@ async fn shout(client: engine::ClientStream) {
 /// A server of its own on a socket of its own.
 struct Server {
     dir: TempDir,
+    app: TestApp,
     end: watch::Sender<bool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -98,6 +122,8 @@ impl Server {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("api.sock");
+        let app = TestApp::default();
+        let served = app.clone();
         let (end, shutdown) = watch::channel(false);
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -106,11 +132,11 @@ impl Server {
             runtime.block_on(async {
                 let listener = Listener::bind_unix(&path, None).await.unwrap();
                 ready.send(()).unwrap();
-                run(TestApp, vec![listener], shutdown).await;
+                run(served, vec![listener], shutdown).await;
             });
         });
         is_ready.recv().unwrap();
-        Self { dir, end, thread: Some(thread) }
+        Self { dir, app, end, thread: Some(thread) }
     }
 
     fn client(&self) -> Client {
@@ -163,11 +189,11 @@ fn answers_say_what_clients_negotiate_by() {
     let answer = server.post("/nowhere", "", "");
     for part in [
         "HTTP/1.1 404 Not Found\r\n",
-        "\r\napi-version: 1.56\r\n",
-        "\r\nostype: linux\r\n",
-        "\r\ndocker-experimental: false\r\n",
-        "\r\nserver: Estiba/",
-        "\r\ncontent-type: application/json\r\n",
+        "\r\nApi-Version: 1.56\r\n",
+        "\r\nOstype: linux\r\n",
+        "\r\nDocker-Experimental: false\r\n",
+        "\r\nServer: Estiba/",
+        "\r\nContent-Type: application/json\r\n",
         "\r\n\r\n{\"message\":\"page not found\"}\n",
     ] {
         assert!(answer.contains(part), "{part:?} is missing in {answer}");
@@ -321,6 +347,50 @@ fn a_half_closed_connection_still_gets_its_answer() {
     assert!(answer.ends_with("\r\n\r\n\"late\"\n"), "{answer}");
 }
 
+/// `docker events` that is killed while nothing happens must not be served for ever.
+#[test]
+fn a_closed_connection_ends_a_silent_stream_and_a_half_closed_one_does_not() {
+    let server = Server::start();
+    let gone = || server.app.gone.load(Ordering::SeqCst);
+    let mut client = server.client();
+    client.write_all(b"GET /silent HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut head = [0; 1024];
+    assert!(client.read(&mut head).unwrap() > 0);
+    client.shutdown(Direction::Write).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!gone(), "the end of input was taken for the end");
+    drop(client);
+    let deadline = Instant::now() + PATIENCE;
+    while !gone() {
+        assert!(Instant::now() < deadline, "the stream outlives its client");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A container that is being made when its client leaves is made to the end.
+#[test]
+fn what_was_begun_is_finished_without_its_client() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.write_all(b"POST /work HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    drop(client);
+    let deadline = Instant::now() + PATIENCE;
+    while !server.app.finished.load(Ordering::SeqCst) {
+        assert!(Instant::now() < deadline, "the work was broken off");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_handler_that_breaks_down_takes_nothing_with_it() {
+    let server = Server::start();
+    let answer = server.post("/breakdown", "", "");
+    assert!(answer.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{answer}");
+    assert!(answer.contains("broke down inside the daemon"), "{answer}");
+    server.is_well();
+}
+
 /// Clients start a container only when the head of the answer to wait has arrived.
 #[test]
 fn the_head_of_a_stream_does_not_wait_for_its_body() {
@@ -355,10 +425,10 @@ fn an_upgraded_socket_is_given_away_whole() {
     client.read_to_string(&mut answer).unwrap();
     let (head, stream) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 101 UPGRADED\r\n"), "{head}");
-    for line in ["connection: Upgrade", "upgrade: tcp"] {
+    for line in ["Connection: Upgrade", "Upgrade: tcp"] {
         assert!(head.contains(line), "{head}");
     }
-    assert!(head.contains("content-type: application/vnd.docker.raw-stream"), "{head}");
+    assert!(head.contains("Content-Type: application/vnd.docker.raw-stream"), "{head}");
     assert_eq!(stream, "EARLY LATE bye");
 }
 
@@ -381,7 +451,7 @@ fn without_an_upgrade_the_stream_comes_as_a_body() {
     let answer = server.post("/take", "", "some input");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    assert!(head.contains("transfer-encoding: chunked"), "{head}");
+    assert!(head.contains("Transfer-Encoding: chunked"), "{head}");
     let text: String = body.split("\r\n").skip(1).step_by(2).collect();
     assert_eq!(text, "SOME INPUTbye");
 }
