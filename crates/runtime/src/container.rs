@@ -46,6 +46,12 @@ pub struct Created {
     pub cgroup: Cgroup,
     /// What could not be done and does not matter enough to fail; for people to read.
     pub warnings: Vec<String>,
+    waiting: Box<Waiting>,
+}
+
+/// What is only needed until the process is let go.
+#[derive(Debug)]
+struct Waiting {
     doomed: Doomed,
     channel: OwnedFd,
     plan: InitPlan,
@@ -117,10 +123,12 @@ pub fn create_behind(
         console,
         cgroup,
         warnings,
-        doomed,
-        channel,
-        plan: plan.init,
-        launch: Box::new(launch.clone()),
+        waiting: Box::new(Waiting {
+            doomed,
+            channel,
+            plan: plan.init,
+            launch: Box::new(launch.clone()),
+        }),
     })
 }
 
@@ -266,16 +274,16 @@ impl Created {
     ///
     /// # Errors
     /// [`LaunchError`] when the command cannot be executed; the process is gone then.
-    pub fn start(mut self) -> Result<Running, LaunchError> {
-        await_execution(self.channel.as_fd(), &self.plan, self.pidfd.as_fd())?;
-        self.doomed.pardon();
-        let Created { pid, pidfd, cgroup, launch, .. } = self;
-        Ok(Running { pid, pidfd, cgroup, launch })
+    pub fn start(self) -> Result<Running, LaunchError> {
+        let Created { pid, pidfd, cgroup, mut waiting, .. } = self;
+        await_execution(waiting.channel.as_fd(), &waiting.plan, pidfd.as_fd())?;
+        waiting.doomed.pardon();
+        Ok(Running { pid, pidfd, cgroup, launch: waiting.launch })
     }
 
     /// Leaves the process waiting at its gate for somebody else to start it, and forgets it.
     pub fn leave(mut self) {
-        self.doomed.pardon();
+        self.waiting.doomed.pardon();
     }
 
     /// Kills the process, waits for it and removes the control group.

@@ -12,7 +12,7 @@ const STATUS: [&str; 4] =
 
 fn field<'a>(status: &'a str, name: &str) -> &'a str {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.unwrap_or_else(|| panic!("no {name} in {status}")).trim()
+    line.expect(name).trim()
 }
 
 fn ok(outcome: Outcome) -> String {

@@ -28,11 +28,11 @@ const ID_MAX: u32 = i32::MAX.cast_unsigned();
 
 /// One process on its way.
 #[derive(Debug)]
-pub struct Identity<'a> {
+pub(super) struct Identity<'a> {
     process: &'a Process,
     id: &'a str,
     /// User inside.
-    pub uid: u32,
+    pub(super) uid: u32,
     gid: u32,
     groups: Vec<u32>,
     env: Vec<String>,
@@ -41,7 +41,7 @@ pub struct Identity<'a> {
 
 impl<'a> Identity<'a> {
     /// Of `process` in the container of `launch`.
-    pub fn of(
+    pub(super) fn of(
         launch: &'a Launch,
         process: &'a Process,
         facts: &Facts,
@@ -74,7 +74,7 @@ impl<'a> Identity<'a> {
     }
 
     /// Steps that may need what the process gives up later.
-    pub fn before_gate(
+    pub(super) fn before_gate(
         &self,
         stdio: StdioKind,
         own_dev: bool,
@@ -105,7 +105,7 @@ impl<'a> Identity<'a> {
     }
 
     /// The step that applies the label of a security module, if one was asked for (law C6).
-    pub fn label(
+    pub(super) fn label(
         &self,
         made: &mut Making<'_>,
         facts: &Facts,
@@ -139,7 +139,7 @@ impl<'a> Identity<'a> {
     }
 
     /// Everything from the start to the command.
-    pub fn after_gate(
+    pub(super) fn after_gate(
         &self,
         stdio: StdioKind,
         facts: &Facts,
@@ -199,7 +199,7 @@ impl<'a> Identity<'a> {
     }
 
     /// The command, under the built-in init or not.
-    pub fn command(&self, init: bool) -> Result<Command, LaunchError> {
+    pub(super) fn command(&self, init: bool) -> Result<Command, LaunchError> {
         let args = &self.process.args;
         let Some(name) = args.first() else {
             return Err(LaunchError::invalid("the process has no arguments"));

@@ -36,7 +36,7 @@ const OVER_PROC: [&str; 11] = [
 
 /// The mounts of one container while they are planned.
 #[derive(Debug)]
-pub struct Making<'a> {
+pub(super) struct Making<'a> {
     launch: &'a Launch,
     facts: &'a Facts,
     namespaces: &'a Namespaces,
@@ -121,22 +121,22 @@ impl<'a> Making<'a> {
     }
 
     /// What the parent makes.
-    pub fn into_supplies(self) -> Vec<Supply> {
+    pub(super) fn into_supplies(self) -> Vec<Supply> {
         self.supplies
     }
 
     /// The runtime's own procfs.
-    pub fn proc(&self) -> Option<Slot> {
+    pub(super) fn proc(&self) -> Option<Slot> {
         self.proc
     }
 
     /// Whether `/dev` is the runtime's own.
-    pub fn has_dev(&self) -> bool {
+    pub(super) fn has_dev(&self) -> bool {
         self.dev
     }
 
     /// A slot for something that the child makes.
-    pub fn slot(&mut self) -> Result<Slot, LaunchError> {
+    pub(super) fn slot(&mut self) -> Result<Slot, LaunchError> {
         self.free -= 1;
         if usize::from(self.free) <= usize::from(Slot::ROOT.0) + self.supplies.len() {
             return Err(LaunchError::invalid("there are too many mounts"));

@@ -74,7 +74,7 @@ fn host_id(map: &[IdMapping], id: u32) -> Option<u32> {
 
 /// All namespaces of a container.
 #[derive(Debug, Clone, Default)]
-pub struct Namespaces {
+pub(super) struct Namespaces {
     /// Made with the process.
     pub clone: u64,
     /// Made by the process itself, later: control groups (it must be in its own before) and time.
@@ -101,7 +101,7 @@ const KINDS: [(&str, &str, u64); 8] = [
 
 impl Namespaces {
     /// From the specification.
-    pub fn of(linux: &Linux) -> Result<Self, LaunchError> {
+    pub(super) fn of(linux: &Linux) -> Result<Self, LaunchError> {
         let mut found = Self::default();
         let mut seen = 0;
         for namespace in &linux.namespaces {
@@ -171,23 +171,23 @@ impl Namespaces {
     }
 
     /// Whether a namespace of this kind is made.
-    pub fn makes(&self, kind: u64) -> bool {
+    pub(super) fn makes(&self, kind: u64) -> bool {
         (self.clone | self.unshare) & kind != 0
     }
 
     /// Whether one of this kind is joined.
-    pub fn joins(&self, kind: u64) -> bool {
+    pub(super) fn joins(&self, kind: u64) -> bool {
         self.joins.iter().any(|join| join.kind == kind)
     }
 
     /// Whether the container has a user namespace apart from the runtime's.
-    pub fn has_user(&self) -> bool {
+    pub(super) fn has_user(&self) -> bool {
         self.makes(ns::USER) || self.userns.is_some()
     }
 
     /// Whether the container's root rules the container's namespace of this kind: then it can
     /// mount the file system that shows it.
-    pub fn owns(&self, kind: u64) -> bool {
+    pub(super) fn owns(&self, kind: u64) -> bool {
         !self.has_user() || self.makes(kind)
     }
 }

@@ -5,34 +5,34 @@ use sys::mount::{Propagation, attr};
 
 /// The options of one mount.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
+pub(super) struct Options {
     /// Attributes of the mount.
-    pub set: u64,
+    pub(super) set: u64,
     /// Attributes that are taken away.
-    pub clear: u64,
+    pub(super) clear: u64,
     /// Attributes of the whole tree.
-    pub set_recursive: u64,
+    pub(super) set_recursive: u64,
     /// Attributes that are taken away from the whole tree.
-    pub clear_recursive: u64,
+    pub(super) clear_recursive: u64,
     /// A bind mount was asked for.
-    pub bind: Option<BindScope>,
+    pub(super) bind: Option<BindScope>,
     /// Propagation of the mount.
-    pub propagation: Option<Propagation>,
+    pub(super) propagation: Option<Propagation>,
     /// Whether the propagation is of the whole tree.
-    pub propagation_recursive: bool,
+    pub(super) propagation_recursive: bool,
     /// The existing mount is changed.
-    pub remount: bool,
+    pub(super) remount: bool,
     /// Ids are mapped.
-    pub idmap: Option<BindScope>,
+    pub(super) idmap: Option<BindScope>,
     /// A tmpfs begins as a copy of what it covers.
-    pub copy_up: bool,
+    pub(super) copy_up: bool,
     /// What the file system itself understands.
-    pub data: Vec<(String, Option<String>)>,
+    pub(super) data: Vec<(String, Option<String>)>,
 }
 
 /// How far a bind mount reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BindScope {
+pub(super) enum BindScope {
     /// One mount.
     One,
     /// Everything mounted below too.
@@ -47,7 +47,7 @@ const IGNORED: [&str; 9] =
 const SUPERBLOCK: [&str; 5] = ["sync", "dirsync", "lazytime", "mand", "silent"];
 
 /// Sorts `options`. Later ones win.
-pub fn parse<'a>(options: impl IntoIterator<Item = &'a str>) -> Options {
+pub(super) fn parse<'a>(options: impl IntoIterator<Item = &'a str>) -> Options {
     let mut parsed = Options::default();
     for option in options {
         if option.is_empty() || IGNORED.contains(&option) {

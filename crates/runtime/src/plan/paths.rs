@@ -32,7 +32,11 @@ pub const ALSO_READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Masks and read-only paths. A specification without any asked for none.
-pub fn protect(linux: &Linux, facts: &Facts, steps: &mut Vec<InitStep>) -> Result<(), LaunchError> {
+pub(super) fn protect(
+    linux: &Linux,
+    facts: &Facts,
+    steps: &mut Vec<InitStep>,
+) -> Result<(), LaunchError> {
     if !linux.readonly_paths.is_empty() {
         for path in union(&linux.readonly_paths, &ALSO_READONLY, &[]) {
             steps.push(InitStep::ReadOnly(c_string(path)?));
@@ -70,7 +74,7 @@ const IPC: [&str; 8] = [
 /// Kernel parameters. Those of the network are returned: they are written after the start, when
 /// the interfaces exist. Only parameters of namespaces that are the container's own are taken
 /// (law C5).
-pub fn sysctls(
+pub(super) fn sysctls(
     linux: &Linux,
     namespaces: &Namespaces,
     made: &mut Making<'_>,

@@ -8,7 +8,7 @@ use std::ffi::CString;
 const PATH_MAX: usize = 4096;
 
 /// `text` as the kernel takes it.
-pub fn c_string(text: impl Into<Vec<u8>>) -> Result<CString, LaunchError> {
+pub(super) fn c_string(text: impl Into<Vec<u8>>) -> Result<CString, LaunchError> {
     CString::new(text)
         .map_err(|error| LaunchError::invalid(format!("zero byte in {:?}", lossy(error))))
 }
@@ -18,7 +18,7 @@ fn lossy(error: std::ffi::NulError) -> String {
 }
 
 /// An option of a file system.
-pub fn param(key: &str, value: Option<&str>) -> Result<Param, LaunchError> {
+pub(super) fn param(key: &str, value: Option<&str>) -> Result<Param, LaunchError> {
     Ok(Param { key: c_string(key)?, value: value.map(c_string).transpose()? })
 }
 
@@ -44,7 +44,7 @@ pub fn within(path: &str, base: &str) -> bool {
 
 /// A place inside the root. What lies in `/proc`, `/sys` and `/dev` may not be reached through
 /// symbolic links: an image that has any there is refused (law A3).
-pub fn target(path: &str) -> Result<Target, LaunchError> {
+pub(super) fn target(path: &str) -> Result<Target, LaunchError> {
     let path = clean(path);
     if path.len() >= PATH_MAX {
         return Err(LaunchError::invalid(format!("path of {} bytes is too long", path.len())));

@@ -20,26 +20,26 @@ use wire::oci::runtime::{
 };
 
 /// First host id of the containers' range.
-pub const FIRST_ID: u32 = 200_000;
+pub(crate) const FIRST_ID: u32 = 200_000;
 
 /// A container to be.
-pub struct Lab {
+pub(crate) struct Lab {
     dir: tempfile::TempDir,
-    pub launch: Launch,
+    pub(crate) launch: Launch,
 }
 
 /// What a process left.
 #[derive(Debug)]
-pub struct Outcome {
-    pub ended: Ended,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) ended: Ended,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Makes the directory of an image: busybox and the files that programs expect.
-pub fn image(root: &Path) {
+pub(crate) fn image(root: &Path) {
     for dir in ["bin", "etc", "tmp", "root", "proc", "sys", "dev", "var", "home"] {
         fs::create_dir_all(root.join(dir)).expect("image directory");
     }
@@ -67,7 +67,7 @@ fn mount(destination: &str, kind: &str, source: &str, options: &str) -> Mount {
 }
 
 /// A bind mount.
-pub fn bind(source: &Path, destination: &str, options: &str) -> Mount {
+pub(crate) fn bind(source: &Path, destination: &str, options: &str) -> Mount {
     mount(destination, "bind", source.to_str().expect("utf-8"), options)
 }
 
@@ -93,7 +93,7 @@ fn strings(words: &[&str]) -> Vec<String> {
 }
 
 /// A process with the default posture.
-pub fn process(args: &[&str]) -> Process {
+pub(crate) fn process(args: &[&str]) -> Process {
     let caps = strings(&[
         "CAP_CHOWN",
         "CAP_DAC_OVERRIDE",
@@ -146,7 +146,7 @@ fn new_id() -> String {
 
 impl Lab {
     /// A container with everything by default, that runs `args`.
-    pub fn new(args: &[&str]) -> Self {
+    pub(crate) fn new(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let at = |name: &str| {
             let path = dir.path().join(name);
@@ -197,12 +197,12 @@ impl Lab {
     }
 
     /// One that runs a line of shell.
-    pub fn sh(line: &str) -> Self {
+    pub(crate) fn sh(line: &str) -> Self {
         Self::new(&["sh", "-c", line])
     }
 
     /// Without a user namespace.
-    pub fn privileged(mut self) -> Self {
+    pub(crate) fn privileged(mut self) -> Self {
         let linux = self.linux();
         linux.uid_mappings.clear();
         linux.gid_mappings.clear();
@@ -210,30 +210,30 @@ impl Lab {
         self
     }
 
-    pub fn linux(&mut self) -> &mut Linux {
+    pub(crate) fn linux(&mut self) -> &mut Linux {
         self.launch.spec.linux.as_mut().expect("linux")
     }
 
-    pub fn process(&mut self) -> &mut Process {
+    pub(crate) fn process(&mut self) -> &mut Process {
         self.launch.spec.process.as_mut().expect("process")
     }
 
-    pub fn mounts(&mut self) -> &mut Vec<Mount> {
+    pub(crate) fn mounts(&mut self) -> &mut Vec<Mount> {
         &mut self.launch.spec.mounts
     }
 
     /// A directory of the lab.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Runs it to its end.
-    pub fn run(&self) -> Outcome {
+    pub(crate) fn run(&self) -> Outcome {
         self.try_run().expect("launch")
     }
 
     /// Runs it to its end, if it can be launched.
-    pub fn try_run(&self) -> Result<Outcome, LaunchError> {
+    pub(crate) fn try_run(&self) -> Result<Outcome, LaunchError> {
         let (stdio, pipes) = piped();
         let created = create(&self.launch, stdio)?;
         let running = created.start()?;
@@ -241,21 +241,25 @@ impl Lab {
     }
 
     /// Starts it, to be entered.
-    pub fn start(self) -> Started {
+    pub(crate) fn start(self) -> Started {
         let created = create(&self.launch, Stdio::Null).expect("create");
         Started { running: created.start().expect("start"), lab: self }
     }
 }
 
 /// A running container; it is killed when dropped.
-pub struct Started {
-    pub running: Running,
-    pub lab: Lab,
+pub(crate) struct Started {
+    pub(crate) running: Running,
+    pub(crate) lab: Lab,
 }
 
 impl Started {
     /// Runs a process in it to its end.
-    pub fn exec(&self, process: &Process, user: Option<&str>) -> Result<Outcome, LaunchError> {
+    pub(crate) fn exec(
+        &self,
+        process: &Process,
+        user: Option<&str>,
+    ) -> Result<Outcome, LaunchError> {
         let (stdio, pipes) = piped();
         let options = ExecOptions { user: user.map(Into::into) };
         let execed = exec(&self.running, process, stdio, &options)?;
@@ -272,7 +276,7 @@ impl Drop for Started {
 }
 
 /// Waits for a child by its descriptor.
-pub fn wait(pidfd: &OwnedFd) -> Ended {
+pub(crate) fn wait(pidfd: &OwnedFd) -> Ended {
     let copy = pidfd.try_clone().expect("copy pidfd");
     sys::Pidfd::from(copy).wait().expect("wait")
 }

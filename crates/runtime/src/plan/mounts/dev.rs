@@ -30,12 +30,12 @@ const LINKS: [(&str, &str); 6] = [
 const RESERVED: [&str; 3] = ["console", "ptmx", "pts"];
 
 /// The links, names first.
-pub fn links() -> Vec<(String, String)> {
+pub(in crate::plan) fn links() -> Vec<(String, String)> {
     LINKS.iter().map(|(name, to)| ((*name).to_owned(), (*to).to_owned())).collect()
 }
 
 /// The default devices and those of the specification, which may redefine a default one.
-pub fn nodes(devices: &[Device]) -> Result<Vec<Node>, LaunchError> {
+pub(in crate::plan) fn nodes(devices: &[Device]) -> Result<Vec<Node>, LaunchError> {
     let mut nodes: Vec<Node> = DEFAULT
         .iter()
         .map(|(name, major, minor)| Node {
@@ -87,7 +87,7 @@ fn node(device: &Device) -> Result<Option<Node>, LaunchError> {
 }
 
 /// Directories for devices that lie deeper and for what will be mounted, parents first.
-pub fn directories(mounts: &[Mount], devices: &[Device]) -> Vec<String> {
+pub(in crate::plan) fn directories(mounts: &[Mount], devices: &[Device]) -> Vec<String> {
     let mut dirs = BTreeSet::new();
     let mut add = |path: &str| {
         for (at, _) in path.match_indices('/').chain([(path.len(), "")]) {
