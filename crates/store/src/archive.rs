@@ -121,8 +121,13 @@ pub fn write(
     };
     let source = BufReader::with_capacity(STREAM_BUFFER, compress::plain(tar)?);
     let mut reader = TarReader::new(source, Discard, End::Marked);
-    Extractor::new(root, base, rules).run(&mut reader)?;
-    Ok(())
+    let extract = || Extractor::new(root, base, rules).run(&mut reader).map(drop);
+    if options.shift == (0, 0) {
+        return extract();
+    }
+    // Behind idmapped mounts only ids of the map can make files, and our own is not among them.
+    sys::cred::with_fs_ids(options.shift.0, options.shift.1, extract)
+        .act(|| "become the container's root for files".into())?
 }
 
 /// A path that exists: its directory, held open, and its name in it.

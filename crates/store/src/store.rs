@@ -127,6 +127,13 @@ impl Store {
         &self.inner.records
     }
 
+    /// Waits until everything written below the root so far is on disk: for those who promise more
+    /// than surviving the death of the process (see [`crate::record::Durability`]).
+    pub fn sync(&self) -> Result<()> {
+        fs::syncfs(&self.inner.dirs.tmp).act(|| "sync the store".into())?;
+        self.inner.records.flush()
+    }
+
     /// A lease: what is taken in under it is spared by collection until it is dropped.
     pub fn lease(&self) -> Lease {
         Lease { store: self.clone(), pinned: Mutex::default() }

@@ -97,10 +97,15 @@ impl Volumes {
             labels: draft.labels.clone(),
             options: draft.options.clone(),
         };
-        record::write_meta(&scratch.dir, &meta)?;
-        match scratch.publish(&self.store.inner.dirs.volumes, name.as_str()).act(making)? {
-            Published::New | Published::Known => self.find(&name),
-        }
+        record::write_meta_durably(&scratch.dir, &meta)?;
+        // A volume is promised to last, and so it does from here on.
+        fs::fsync(&scratch.dir).act(making)?;
+        let volumes = &self.store.inner.dirs.volumes;
+        // Who was faster made the one that both get.
+        let (Published::New | Published::Known) =
+            scratch.publish(volumes, name.as_str()).act(making)?;
+        fs::fsync(volumes).act(making)?;
+        self.find(&name)
     }
 
     /// All volumes, by name.

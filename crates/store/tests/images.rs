@@ -439,6 +439,76 @@ fn a_process_that_died_in_the_middle_leaves_only_garbage_in_tmp() {
     assert!(std::path::Path::new("/proc").exists());
 }
 
+/// Not a test of its own: the process that the next test kills while it takes things in.
+#[test]
+fn victim() {
+    let Ok(root) = std::env::var("ESTIBA_TEST_VICTIM") else { return };
+    let store = store::Store::open(root.as_ref(), store::Options::default()).unwrap();
+    for round in 0u64.. {
+        let records = store.records();
+        let key = format!("{round:08}");
+        records.put("rounds", &key, b"begun", store::record::Durability::Relaxed).unwrap();
+        let many: Vec<Raw> =
+            (0..40).map(|n| file(&format!("f{n}"), &round.to_le_bytes().repeat(100))).collect();
+        let draft = ImageDraft { reference: format!("r:{round}"), ..ImageDraft::default() };
+        let id = store.images().import(&mut &gzip(&tar(&many))[..], "-", &draft).unwrap();
+        let container = model::ContainerId::from_bytes(*id.as_bytes());
+        store.snapshots().create(container, Some(id)).unwrap();
+        records.put("rounds", &key, b"done", store::record::Durability::Relaxed).unwrap();
+        if round % 2 == 1 {
+            store.snapshots().remove(container).unwrap();
+            store.images().remove(&format!("r:{round}"), GENTLE, FREE).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_leaves_a_store_without_damage() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("root");
+    let mut rounds = 0;
+    for delay_ms in [90, 1300, 410, 730, 570, 940] {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "victim", "--nocapture"])
+            .env("ESTIBA_TEST_VICTIM", &root)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = store::Store::open(&root, store::Options::default()).unwrap();
+        assert!(names(&root.join("tmp")).is_empty());
+        let records = store.records().iter("rounds").unwrap();
+        rounds += records.len();
+        for (key, value) in &records {
+            // Even rounds stay: what was said to be done is there and whole.
+            let number: u64 = key.parse().unwrap();
+            if value == b"done" && number.is_multiple_of(2) {
+                let image = store.images().resolve(&format!("r:{number}")).unwrap();
+                let mut out = Vec::new();
+                store.layers().write_tar(image.diff_ids[0], &mut out).unwrap();
+                let container = model::ContainerId::from_bytes(*image.id.as_bytes());
+                assert!(store.snapshots().open(container).unwrap().lower[0].join("f9").exists());
+            }
+        }
+        for container in store.snapshots().list().unwrap() {
+            store.snapshots().remove(container).unwrap();
+        }
+        for image in store.images().list().unwrap() {
+            store.images().remove(&image.id.hex(), FORCE, FREE).unwrap();
+        }
+        store.gc().unwrap();
+        assert!(
+            names(&root.join("layers")).is_empty() && names(&root.join("blobs/sha256")).is_empty()
+        );
+        for (key, _) in records {
+            store.records().delete("rounds", &key, store::record::Durability::Immediate).unwrap();
+        }
+    }
+    assert!(rounds > 6, "the victim did nothing: {rounds}");
+}
+
 #[test]
 fn the_store_is_closed_to_everyone_else() {
     use std::os::unix::fs::MetadataExt;

@@ -334,6 +334,80 @@ fn cp_stays_inside_while_names_are_swapped() {
     assert_eq!(picture(&outside), before);
 }
 
+/// A user namespace with ids 0..65536 at 100000, held by a process that ends with this value.
+struct UserNamespace(std::process::Child);
+
+impl UserNamespace {
+    fn new() -> Self {
+        let child =
+            std::process::Command::new("unshare").args(["-U", "sleep", "60"]).spawn().unwrap();
+        let at = |file: &str| format!("/proc/{}/{file}", child.id());
+        let own = std::fs::read_link("/proc/self/ns/user").unwrap();
+        while std::fs::read_link(at("ns/user")).unwrap() == own {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        for map in ["uid_map", "gid_map"] {
+            std::fs::write(at(map), "0 100000 65536").unwrap();
+        }
+        Self(child)
+    }
+
+    fn open(&self) -> std::fs::File {
+        std::fs::File::open(format!("/proc/{}/ns/user", self.0.id())).unwrap()
+    }
+}
+
+impl Drop for UserNamespace {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn cp_reaches_through_idmapped_mounts() {
+    use rustix::mount::OpenTreeFlags;
+    let home = Home::new();
+    let dir = home.dir.path().join("tree");
+    std::fs::create_dir_all(dir.join("d")).unwrap();
+    let namespace = UserNamespace::new();
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = rustix::mount::open_tree(CWD, &dir, flags).unwrap();
+    let userns = namespace.open();
+    let change = sys::mount::MountChange {
+        set: sys::mount::attr::IDMAP,
+        userns: Some(userns.as_fd()),
+        ..sys::mount::MountChange::default()
+    };
+    sys::mount::change(mount.as_fd(), &change).unwrap();
+    let shift = (100_000, 100_000);
+    let options = WriteOptions { shift, ..WriteOptions::default() };
+    let entries = [
+        dir_entry("new/"),
+        file("new/f", b"x").owner(7, 8).mode(0o4755),
+        symlink("l", "f").owner(7, 8),
+        file("implied/g", b"y"),
+    ];
+    archive::write(mount.as_fd(), "/d", &mut &tar(&entries)[..], options).unwrap();
+    let on_disk = |path: &str| {
+        let meta = dir.join(path).symlink_metadata().unwrap();
+        (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+    };
+    assert_eq!(on_disk("d/new/f"), (7, 8, 0o4755));
+    assert_eq!(on_disk("d/new"), (0, 0, 0o755));
+    assert_eq!(on_disk("d/l"), (7, 8, 0o777));
+    assert_eq!(on_disk("d/implied"), (0, 0, 0o755));
+    let mut out = Vec::new();
+    archive::read(mount.as_fd(), "/d/new/f", ReadOptions { shift }, &mut out).unwrap();
+    let mut archive = tar::Archive::new(&out[..]);
+    let header = archive.entries().unwrap().next().unwrap().unwrap().header().clone();
+    assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (7, 8));
+}
+
+fn dir_entry(name: &str) -> Raw {
+    support::dir(name)
+}
+
 fn volume(name: &str) -> VolumeDraft {
     VolumeDraft { name: name.into(), ..VolumeDraft::default() }
 }

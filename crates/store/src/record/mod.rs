@@ -333,6 +333,13 @@ pub(crate) fn write_meta(dir: &OwnedFd, meta: &impl Serialize) -> Result<()> {
     File::from(file).write_all(&bytes).act(writing)
 }
 
+/// The same, on disk when the call returns.
+pub(crate) fn write_meta_durably(dir: &OwnedFd, meta: &impl Serialize) -> Result<()> {
+    write_meta(dir, meta)?;
+    let file = crate::tree::beneath(dir, c"meta.json", OFlags::RDONLY);
+    file.and_then(fs::fsync).act(|| "sync meta.json".into())
+}
+
 /// Reads `<name>/meta.json`; `None` when it does not exist.
 pub(crate) fn read_meta<T: serde::de::DeserializeOwned>(
     dir: &OwnedFd,

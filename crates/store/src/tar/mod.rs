@@ -1,5 +1,5 @@
-//! Tar archives as bytes from outside: [`reader`] takes an archive apart and bounds everything it
-//! claims, [`header`] and [`pax`] know the formats (V7, ustar, PAX, GNU), [`writer`] makes archives,
+//! Tar archives as bytes from outside: [`reader`] takes one apart and bounds everything it claims,
+//! [`header`] and [`pax`] know the formats (V7, ustar, PAX, GNU), [`writer`] makes archives,
 //! [`extract`] puts entries into a directory without ever leaving it. Formats: POSIX.1-2024 pax,
 //! GNU tar manual "Basic Tar Format"; where readers differ, Go's archive/tar is followed, because
 //! that is what the images were made for.
