@@ -1,2 +1,19 @@
-//! `estiba`.
-fn main() {}
+//! `estiba`: the composition root. It looks at the name it was started by, and either runs the
+//! command line or the daemon; configuration becomes values here and nowhere else. It knows every
+//! room's door, and none of their insides.
+
+mod daemon;
+mod program;
+
+use program::Program;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let status = match Program::from_words(&words) {
+        Program::Daemon { name, arguments } => daemon::run(&name, &arguments),
+        Program::CommandLine => cli::run(std::env::args_os()),
+    };
+    ExitCode::from(u8::try_from(status).unwrap_or(1))
+}

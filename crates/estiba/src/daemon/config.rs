@@ -1,0 +1,365 @@
+//! Settings become values: [`Config`] is all the daemon is told. Pure, but for the defaults that
+//! depend on the name it was started by.
+
+use super::given::Given;
+use engine::Options;
+use engine::settings::{AddressPool, Cidr, SecurityProfile, Ulimit};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use tracing::level_filters::LevelFilter;
+
+/// Everything the daemon is told.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// For the engine.
+    pub(crate) options: Options,
+    /// Where to listen.
+    pub(crate) listen: Vec<Listen>,
+    /// Serve TCP without TLS.
+    pub(crate) allow_plain_tcp: bool,
+    /// Group of unix sockets; `None` leaves them to root alone.
+    pub(crate) group: Option<String>,
+    /// Where to write the process id.
+    pub(crate) pidfile: PathBuf,
+    /// Least important messages logged.
+    pub(crate) log_level: LevelFilter,
+    /// Log lines as JSON.
+    pub(crate) log_json: bool,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// A unix socket's path.
+    Unix(PathBuf),
+    /// A TCP address.
+    Tcp(SocketAddr),
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults of a daemon called `name`.
+    pub(crate) fn defaults(name: &str) -> Self {
+        let as_docker = name.contains("docker");
+        let (socket, pidfile) = match as_docker {
+            true => ("/var/run/docker.sock", "/var/run/docker.pid"),
+            false => ("/run/estiba/estiba.sock", "/run/estiba/estiba.pid"),
+        };
+        Self {
+            options: Options::default(),
+            listen: vec![Listen::Unix(socket.into())],
+            allow_plain_tcp: false,
+            group: as_docker.then(|| "docker".to_owned()),
+            pidfile: pidfile.into(),
+            log_level: LevelFilter::INFO,
+            log_json: false,
+        }
+    }
+
+    /// Where a daemon called `name` looks for its configuration file.
+    pub(crate) fn file_of(name: &str) -> PathBuf {
+        let dir = if name.contains("docker") { "/etc/docker" } else { "/etc/estiba" };
+        PathBuf::from(dir).join("daemon.json")
+    }
+
+    /// These defaults with what was given.
+    pub(crate) fn with(mut self, given: &Given) -> Result<Self, String> {
+        for (name, texts) in given {
+            self.set(name, texts).map_err(|why| format!("--{name}: {why}"))?;
+        }
+        for address in &self.listen {
+            if let Listen::Tcp(address) = address
+                && !self.allow_plain_tcp
+            {
+                return Err(format!(
+                    "refusing to serve tcp://{address} without TLS: whoever reaches it is root \
+                     on this host; use a unix socket or ssh, or force it with --allow-plain-tcp"
+                ));
+            }
+        }
+        Ok(self)
+    }
+
+    fn set(&mut self, name: &str, texts: &[String]) -> Result<(), String> {
+        let text = texts.last().map(String::as_str).unwrap_or_default();
+        match name {
+            "host" => self.listen = texts.iter().map(|t| listen(t)).collect::<Result<_, _>>()?,
+            "allow-plain-tcp" => self.allow_plain_tcp = switch(text)?,
+            "group" => self.group = (!text.is_empty()).then(|| text.to_owned()),
+            "pidfile" => self.pidfile = text.into(),
+            "log-level" => self.log_level = level(text)?,
+            "log-format" => self.log_json = one_of(text, &["text", "json"])? == "json",
+            "debug" => {
+                self.options.debug = switch(text)?;
+                if self.options.debug {
+                    self.log_level = LevelFilter::DEBUG;
+                }
+            }
+            "storage-driver" => {
+                one_of(text, &["overlay2", "overlay", "overlayfs"])?;
+            }
+            "exec-opt" => {
+                for text in texts {
+                    one_of(text, &["native.cgroupdriver=cgroupfs"])?;
+                }
+            }
+            "firewall-backend" => {
+                one_of(text, &["nftables"])?;
+            }
+            "default-cgroupns-mode" | "default-ipc-mode" => {
+                one_of(text, &["private"])?;
+            }
+            _ => match set_network(&mut self.options, name, texts, text)? {
+                true => {}
+                false => set_engine(&mut self.options, name, texts, text)?,
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Applies a network setting; false when it is none.
+fn set_network(o: &mut Options, name: &str, texts: &[String], text: &str) -> Result<bool, String> {
+    match name {
+        "bridge" => o.net.bridge = text.to_owned(),
+        "bip" => o.net.bridge_address = Some(cidr(text)?),
+        "fixed-cidr" => o.net.fixed_range = Some(cidr(text)?),
+        "default-address-pool" => {
+            o.net.pools = texts.iter().map(|t| pool(t)).collect::<Result<_, _>>()?;
+        }
+        "iptables" => o.net.firewall = switch(text)?,
+        "ip-forward" => o.net.ip_forward = switch(text)?,
+        "ip-forward-no-drop" => o.net.drop_foreign = !switch(text)?,
+        "ip-masq" => o.net.masquerade = switch(text)?,
+        "icc" => o.net.icc = switch(text)?,
+        "ip" => o.net.host_binding = address(text)?,
+        "mtu" => o.net.mtu = number(text, 68..=65_535)?,
+        "dns" => o.dns = texts.iter().map(|t| address(t)).collect::<Result<_, _>>()?,
+        "dns-opt" => o.dns_options = texts.to_vec(),
+        "dns-search" => o.dns_search = texts.to_vec(),
+        "host-gateway-ip" => o.host_gateway = Some(address(text)?),
+        "http-proxy" => o.proxies.0 = text.to_owned(),
+        "https-proxy" => o.proxies.1 = text.to_owned(),
+        "no-proxy" => o.proxies.2 = text.to_owned(),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Result<(), String> {
+    match name {
+        "data-root" => o.data_root = absolute(text)?,
+        "exec-root" => o.exec_root = absolute(text)?,
+        "cgroup-parent" => o.cgroup_parent = text.to_owned(),
+        "log-driver" => o.log_driver = one_of(text, &["json-file", "none"])?.to_owned(),
+        "log-opt" => o.log_options = texts.iter().map(|t| pair(t)).collect::<Result<_, _>>()?,
+        "security-profile" => {
+            o.security_profile = match one_of(text, &["estiba", "docker"])? {
+                "docker" => SecurityProfile::Docker,
+                _ => SecurityProfile::Estiba,
+            };
+        }
+        "no-new-privileges" => o.no_new_privileges = switch(text)?,
+        "userns" => o.userns = switch(text)?,
+        "default-ulimit" => {
+            o.default_ulimits = texts.iter().map(|t| ulimit(t)).collect::<Result<_, _>>()?;
+        }
+        "default-pids-limit" => o.default_pids_limit = number(text, 0..=4_194_304)?,
+        "default-shm-size" => o.default_shm_size_bytes = bytes(text)?,
+        "default-stop-timeout" => o.default_stop_timeout = number(text, -1..=86_400)?,
+        "init" => o.init = switch(text)?,
+        "add-runtime" => {
+            let pairs = texts.iter().map(|t| pair(t).map(|(name, path)| (name, path.into())));
+            o.runtimes = pairs.collect::<Result<_, String>>()?;
+        }
+        "default-runtime" => o.default_runtime = text.to_owned(),
+        "label" => o.labels = texts.to_vec(),
+        "runtime-path" => o.runtime_exe = absolute(text)?,
+        "live-restore" => o.live_restore = switch(text)?,
+        "shutdown-timeout" => o.shutdown_timeout = number(text, 0..=86_400)?,
+        "insecure-registry" => o.insecure_registries = texts.to_vec(),
+        "registry-mirror" => o.registry_mirrors = texts.to_vec(),
+        "experimental" => o.experimental = switch(text)?,
+        // Read before: they say what to do, not how to be.
+        "config-file" | "validate" | "version" => {}
+        // Accepted and without effect; `given::served` has said so.
+        _ => {}
+    }
+    Ok(())
+}
+
+fn listen(text: &str) -> Result<Listen, String> {
+    if let Some(path) = text.strip_prefix("unix://") {
+        return absolute(path).map(Listen::Unix);
+    }
+    if let Some(address) = text.strip_prefix("tcp://") {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, "2375"));
+        let host = if host.is_empty() { "127.0.0.1" } else { host };
+        let whole = format!("{}:{port}", host.replace("localhost", "127.0.0.1"));
+        let parsed = whole.parse().map_err(|_| format!("bad address {address:?}"))?;
+        return Ok(Listen::Tcp(parsed));
+    }
+    Err(format!("cannot listen on {text:?}: want unix://PATH or tcp://ADDRESS:PORT"))
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(format!("{text:?} is not an absolute path")) }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" | "t" | "T" | "TRUE" | "True" => Ok(true),
+        "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    Ok(match one_of(text, &["trace", "debug", "info", "warn", "error", "fatal"])? {
+        "trace" => LevelFilter::TRACE,
+        "debug" => LevelFilter::DEBUG,
+        "info" => LevelFilter::INFO,
+        "warn" => LevelFilter::WARN,
+        _ => LevelFilter::ERROR,
+    })
+}
+
+fn one_of<'a>(text: &'a str, known: &[&str]) -> Result<&'a str, String> {
+    if known.contains(&text) {
+        return Ok(text);
+    }
+    Err(format!("{text:?} is not supported: want {}", known.join(" or ")))
+}
+
+fn number<T>(text: &str, range: std::ops::RangeInclusive<T>) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
+        format!("{text:?} is not a number from {} to {}", range.start(), range.end())
+    })
+}
+
+fn bytes(text: &str) -> Result<i64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match lower[digits.len()..].trim_end_matches('b').trim_end_matches('i').trim() {
+        "" => 1i64,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        "t" => 1 << 40,
+        _ => return Err(format!("{text:?} is not a size")),
+    };
+    let whole = digits.parse::<i64>().ok().and_then(|n| n.checked_mul(unit));
+    whole.ok_or_else(|| format!("{text:?} is not a size"))
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an IP address"))
+}
+
+fn cidr(text: &str) -> Result<Cidr, String> {
+    Cidr::parse(text).map_err(|denied| denied.message)
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no ="))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn pool(text: &str) -> Result<AddressPool, String> {
+    let mut base = None;
+    let mut size = None;
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("base", value)) => base = Some(cidr(value)?.network()),
+            Some(("size", value)) => size = Some(number(value, 1u8..=128)?),
+            _ => return Err(format!("{part:?}: want base=CIDR,size=BITS")),
+        }
+    }
+    match (base, size) {
+        (Some(base), Some(size)) if size >= base.prefix => Ok(AddressPool { base, size }),
+        (Some(base), Some(size)) => Err(format!("a /{size} does not fit into {base}")),
+        _ => Err(format!("{text:?}: want base=CIDR,size=BITS")),
+    }
+}
+
+fn ulimit(text: &str) -> Result<Ulimit, String> {
+    let (name, limits) = pair(text)?;
+    let (soft, hard) = limits.split_once(':').unwrap_or((&limits, &limits));
+    let (soft, hard) = (number(soft, -1..=i64::MAX)?, number(hard, -1..=i64::MAX)?);
+    if hard != -1 && (soft > hard || soft == -1) {
+        return Err(format!("{name}: the soft limit {soft} is above the hard limit {hard}"));
+    }
+    Ok(Ulimit { name, soft, hard })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&'static str, &str)]) -> Result<Config, String> {
+        let given = pairs.iter().map(|(name, text)| (*name, vec![(*text).to_owned()])).collect();
+        Config::defaults("estiba daemon").with(&given)
+    }
+
+    #[test]
+    fn every_applied_setting_is_read() {
+        let config = with(&[
+            ("data-root", "/d"),
+            ("bip", "10.9.0.1/24"),
+            ("default-shm-size", "128m"),
+            ("default-ulimit", "nofile=64:128"),
+            ("security-profile", "docker"),
+            ("default-address-pool", "base=10.0.0.0/8,size=24"),
+            ("mtu", "1400"),
+            ("debug", "true"),
+            ("host", "unix:///x.sock"),
+            ("log-opt", "max-size=1m"),
+        ])
+        .unwrap();
+        assert_eq!(config.options.data_root, PathBuf::from("/d"));
+        assert_eq!(config.options.default_shm_size_bytes, 128 << 20);
+        assert_eq!(config.options.net.mtu, 1400);
+        assert_eq!(config.options.net.pools.len(), 1);
+        assert_eq!(config.log_level, LevelFilter::DEBUG);
+        assert_eq!(config.listen, [Listen::Unix("/x.sock".into())]);
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_setting() {
+        for (name, text, want) in [
+            ("data-root", "relative", "--data-root"),
+            ("mtu", "12", "--mtu"),
+            ("bip", "10.9.0.1", "--bip"),
+            ("default-shm-size", "1q", "--default-shm-size"),
+            ("default-ulimit", "nofile=9:8", "above the hard limit"),
+            ("storage-driver", "zfs", "overlay2"),
+            ("host", "fd://", "cannot listen"),
+            ("host", "tcp://0.0.0.0:2375", "without TLS"),
+            ("log-driver", "syslog", "json-file or none"),
+            ("default-address-pool", "base=10.0.0.0/24,size=16", "does not fit"),
+        ] {
+            let why = with(&[(name, text)]).unwrap_err();
+            assert!(why.contains(want), "{name}={text}: {why}");
+        }
+        assert!(with(&[("host", "tcp://127.0.0.1:2375"), ("allow-plain-tcp", "true")]).is_ok());
+    }
+
+    #[test]
+    fn started_as_dockerd_it_listens_where_docker_does() {
+        let config = Config::defaults("dockerd");
+        assert_eq!(config.listen, [Listen::Unix("/var/run/docker.sock".into())]);
+        assert_eq!(Config::file_of("dockerd"), PathBuf::from("/etc/docker/daemon.json"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Where the daemon listens and writes its process id. Opens what [`Config`] names; it never
+//! chooses an address itself.
+
+use super::config::{Config, Listen};
+use api::Listener;
+use std::path::{Path, PathBuf};
+
+/// Opens every address; the first that cannot be opened ends the start.
+pub(crate) async fn open(config: &Config) -> Result<Vec<Listener>, String> {
+    let mut open = Vec::new();
+    for address in &config.listen {
+        let listener = match address {
+            Listen::Unix(path) => {
+                make_parent(path)?;
+                Listener::bind_unix(path, socket_group(config)?).await
+            }
+            Listen::Tcp(address) => {
+                tracing::warn!("serving tcp://{address} without TLS: whoever reaches it is root");
+                Listener::bind_tcp_without_tls(&address.to_string()).await
+            }
+        };
+        open.push(listener.map_err(|error| error.to_string())?);
+        tracing::info!("listening on {address}");
+    }
+    Ok(open)
+}
+
+/// The group that may use the socket. The default group may be missing, as on a machine without
+/// one; a group that was asked for may not.
+fn socket_group(config: &Config) -> Result<Option<u32>, String> {
+    let Some(name) = &config.group else { return Ok(None) };
+    if let Ok(id) = name.parse() {
+        return Ok(Some(id));
+    }
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let id = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next() == Some(name);
+        found.then(|| fields.nth(1)?.parse().ok()).flatten()
+    });
+    match id {
+        Some(id) => Ok(Some(id)),
+        None if name == "docker" => Ok(None),
+        None => Err(format!("--group: there is no group {name:?}; make it with groupadd")),
+    }
+}
+
+fn make_parent(path: &Path) -> Result<(), String> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(parent).map_err(|error| format!("make {}: {error}", parent.display()))
+}
+
+/// The file with the daemon's process id; removed when dropped.
+pub(crate) struct Pidfile(PathBuf);
+
+impl Pidfile {
+    /// Writes it, refusing when the process it names still runs.
+    pub(crate) fn write(path: &Path) -> Result<Self, String> {
+        make_parent(path)?;
+        let own = std::process::id();
+        let old = std::fs::read_to_string(path).unwrap_or_default().trim().parse::<u32>();
+        if let Ok(pid) = old
+            && pid != own
+            && is_daemon(pid)
+        {
+            return Err(format!(
+                "{} names process {pid}, which is running: end it first, or choose another --pidfile",
+                path.display()
+            ));
+        }
+        std::fs::write(path, own.to_string())
+            .map_err(|error| format!("write {}: {error}", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for Pidfile {
+    fn drop(&mut self) {
+        // Nothing depends on it: the next daemon looks whether the process lives.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Whether process `pid` runs the same program as this one: a pid may have been used again.
+fn is_daemon(pid: u32) -> bool {
+    let program = |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    program(&pid.to_string()).is_some_and(|other| Some(other) == program("self"))
+}

@@ -1,0 +1,56 @@
+//! Which program this process is: decided by the name it was started by and its first word.
+
+/// What to run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// The daemon, with its name for messages and its own arguments.
+    Daemon {
+        /// As the user knows it: `dockerd`, `estibad`, `estiba daemon`.
+        name: String,
+        /// What follows the name.
+        arguments: Vec<String>,
+    },
+    /// The command line, which reads all words itself.
+    CommandLine,
+}
+
+impl Program {
+    /// Decides from `argv`, program name included.
+    pub(crate) fn from_words(words: &[String]) -> Self {
+        let name = words.first().map(|word| word.rsplit('/').next().unwrap_or(word));
+        match (name.unwrap_or_default(), words.get(1).map(String::as_str)) {
+            (name @ ("estibad" | "dockerd"), _) => {
+                Self::Daemon { name: name.to_owned(), arguments: words[1..].to_vec() }
+            }
+            (name, Some("daemon")) => {
+                Self::Daemon { name: format!("{name} daemon"), arguments: words[2..].to_vec() }
+            }
+            _ => Self::CommandLine,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_and_the_first_word_decide() {
+        let daemon = |name: &str, arguments: &[&str]| Program::Daemon {
+            name: name.to_owned(),
+            arguments: arguments.iter().map(|w| (*w).to_owned()).collect(),
+        };
+        for (line, want) in [
+            ("/usr/bin/estiba daemon --debug", daemon("estiba daemon", &["--debug"])),
+            ("estibad -H x", daemon("estibad", &["-H", "x"])),
+            ("/usr/bin/dockerd", daemon("dockerd", &[])),
+            ("docker daemon", daemon("docker daemon", &[])),
+            ("estiba run x daemon", Program::CommandLine),
+            ("docker ps", Program::CommandLine),
+            ("estiba", Program::CommandLine),
+        ] {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(Program::from_words(&words), want, "{line}");
+        }
+    }
+}
