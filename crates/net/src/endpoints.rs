@@ -49,18 +49,30 @@ impl Net {
     pub fn attach(&self, ask: &Attach<'_>) -> Result<Endpoint> {
         let network = self.network(ask.network)?;
         let mut endpoint = draw_endpoint(ask, &network)?;
-        if network.spec.driver == DriverKind::Bridge {
-            check_draft(ask.draft, &network)?;
-            self.lease(&mut endpoint, &network, ask)?;
+        self.register(&endpoint)?;
+        if network.spec.driver == DriverKind::Bridge
+            && let Err(error) = self.lease(&mut endpoint, &network, ask)
+        {
+            self.forget(&endpoint);
+            return Err(error);
         }
-        let known = Known { network: network.spec.id, container: *ask.container };
-        self.lock().endpoints.insert(endpoint.id.clone(), known);
         if let Err(error) = self.connect(&endpoint, &network, ask) {
             self.forget(&endpoint);
             return Err(error);
         }
         self.dns.learn(&endpoint, &network);
         Ok(endpoint)
+    }
+
+    /// Notes the endpoint, so that its network cannot be deleted under it any more.
+    fn register(&self, endpoint: &Endpoint) -> Result<()> {
+        let mut state = self.lock();
+        if !state.networks.contains_key(&endpoint.network) {
+            return Err(Error::NoSuchNetwork(endpoint.network.to_string()));
+        }
+        let known = Known { network: endpoint.network, container: endpoint.container };
+        state.endpoints.insert(endpoint.id.clone(), known);
+        Ok(())
     }
 
     pub(crate) fn network(&self, id: &NetworkId) -> Result<Network> {
@@ -70,24 +82,14 @@ impl Net {
 
     /// Gives the endpoint its addresses.
     fn lease(&self, endpoint: &mut Endpoint, network: &Network, ask: &Attach<'_>) -> Result<()> {
+        check_draft(ask.draft, network)?;
         let spec = &network.spec;
         let whose = (&spec.id, spec.name.as_str());
         let mut state = self.lock();
         endpoint.ipv4 = state.ipam.lease(whose, true, ask.draft.ipv4.map(IpAddr::V4))?;
         let v6 = ask.draft.ipv6.map(IpAddr::V6);
-        let v6_lease = if spec.enable_ipv6 || v6.is_some() {
-            state.ipam.lease(whose, false, v6)
-        } else {
-            Ok(None)
-        };
-        match v6_lease {
-            Ok(lease) => endpoint.ipv6 = lease,
-            Err(error) => {
-                if let Some(cidr) = endpoint.ipv4 {
-                    state.ipam.release(&spec.id, cidr.addr);
-                }
-                return Err(error);
-            }
+        if spec.enable_ipv6 || v6.is_some() {
+            endpoint.ipv6 = state.ipam.lease(whose, false, v6)?;
         }
         drop(state);
         let of = |addr: IpAddr| {

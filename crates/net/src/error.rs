@@ -57,7 +57,10 @@ pub enum Error {
     #[error("all predefined address pools have been fully subnetted")]
     PoolsExhausted,
     /// No address is left in a subnet.
-    #[error("no available IPv4 addresses on this network's address pools: {name} ({subnet})")]
+    #[error(
+        "no available {} addresses on this network's address pools: {name} ({subnet})",
+        if subnet.contains(':') { "IPv6" } else { "IPv4" }
+    )]
     AddressesExhausted {
         /// The network's name.
         name: String,

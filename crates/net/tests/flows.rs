@@ -9,6 +9,7 @@ use lab::{Container, Netns, bridge, network, on_host, options, sh};
 use model::network::{NetworkDraft, PortBinding, PortSpec, Protocol};
 use net::{Net, Options};
 use std::net::{IpAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn published(host: Option<&str>, from: u16, to: u16, protocol: Protocol) -> PortBinding {
@@ -297,5 +298,67 @@ fn the_host_does_not_become_a_router() {
         let net = Net::open(options()).unwrap();
         assert!(neighbour.ask("10.8.0.2:80").is_ok());
         drop(net);
+    });
+}
+
+/// Direct-routed packets sent without pause while the rules are flushed: not one arrives.
+#[test]
+fn nothing_slips_through_while_others_flush() {
+    on_host(|host, neighbour| {
+        let net = Net::open(options()).unwrap();
+        let one = bridge(&net, "one", &[]);
+        let a = Container::start(&net, &one, "a");
+        let (socket, target) = (a.netns.run(|| UdpSocket::bind("0.0.0.0:9").unwrap()), a.at(9));
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let sender = neighbour.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let flood = scope.spawn(|| {
+                let mut sent = 0u32;
+                while !done.load(Ordering::Relaxed) {
+                    sent += u32::from(sender.send_to(b"x", &target).is_ok());
+                }
+                sent
+            });
+            for _ in 0..30 {
+                sh("nft flush ruleset");
+            }
+            done.store(true, Ordering::Relaxed);
+            assert!(flood.join().unwrap() > 1000);
+        });
+        assert!(socket.recv(&mut [0; 8]).is_err());
+        host.run(|| UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"x", &target).unwrap());
+        assert!(socket.recv(&mut [0; 8]).is_ok(), "the container does listen");
+    });
+}
+
+/// nft(8) reads the rules as they are meant.
+#[test]
+fn the_rules_read_as_written() {
+    on_host(|_, _| {
+        sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
+        let net = Net::open(options()).unwrap();
+        let icc = ("com.docker.network.bridge.enable_icc", "false");
+        let name = ("com.docker.network.bridge.name", "br-a");
+        let closed = bridge(&net, "closed", &[icc, name]);
+        let web = Container::start(&net, &closed, "web");
+        net.publish(&web.endpoint, &[tcp(None, 8080, 80), tcp(Some("127.0.0.1"), 81, 80)]).unwrap();
+        let text = sh("nft list table ip estiba | sed 's/ # progname.*//'");
+        assert_eq!(text, include_str!("rules.nft"), "{text}");
+        let v6 = sh("nft list table ip6 estiba");
+        assert!(v6.contains("oifname @bridges drop") && v6.contains("ip6 daddr ::1 accept"));
+    });
+}
+
+/// Two daemons on one host would undo each other's rules.
+#[test]
+fn a_second_daemon_is_refused() {
+    on_host(|_, _| {
+        let first = Net::open(options()).unwrap();
+        let second = Net::open(options()).unwrap();
+        let error = second.sweep().unwrap_err().to_string();
+        assert!(error.contains("another daemon owns table estiba"), "{error}");
+        drop(first);
+        second.sweep().unwrap();
     });
 }

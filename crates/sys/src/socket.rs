@@ -1,6 +1,8 @@
-//! Passing descriptors over Unix sockets, unix(7) `SCM_RIGHTS`.
+//! Passing descriptors over Unix sockets, unix(7) `SCM_RIGHTS`, and socket options that rustix
+//! lacks.
 
-use rustix::fd::{BorrowedFd, OwnedFd};
+use crate::error::check;
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -73,4 +75,24 @@ pub fn recv_with_fds(
             }
         }
     }
+}
+
+/// Asks the kernel to explain in words what it refuses on a netlink socket.
+///
+/// # Errors
+/// As setsockopt(2); `ENOPROTOOPT` before Linux 4.12.
+pub fn explain_netlink_errors(socket: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let on: libc::c_int = 1;
+    let len = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the option is an int, which outlives the call, of the length given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_EXT_ACK,
+            (&raw const on).cast(),
+            len,
+        )
+    };
+    check(result.into()).map(drop)
 }

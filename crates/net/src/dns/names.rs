@@ -79,8 +79,10 @@ impl Names {
     /// Removes an endpoint's names.
     pub(super) fn remove(&mut self, network: &NetworkId, endpoint: &str, container: &ContainerId) {
         let Some(zone) = self.zones.get_mut(network) else { return };
+        let mut known = false;
         for hosts in zone.hosts.values_mut() {
             for host in hosts.extract_if(.., |host| host.endpoint == endpoint) {
+                known = true;
                 let addresses = [host.v4.map(IpAddr::V4), host.v6.map(IpAddr::V6)];
                 addresses.iter().flatten().for_each(|addr| _ = zone.reverse.remove(addr));
             }
@@ -89,7 +91,8 @@ impl Names {
         if zone.hosts.is_empty() {
             self.zones.remove(network);
         }
-        if let Some(networks) = self.memberships.get_mut(container) {
+        // An endpoint that never came to be takes nothing with it.
+        if let Some(networks) = self.memberships.get_mut(container).filter(|_| known) {
             networks.retain(|id| id != network);
             if networks.is_empty() {
                 self.memberships.remove(container);
@@ -217,6 +220,8 @@ mod tests {
         names.insert(&entry(1, 1, &["a".to_owned()], "172.18.0.2"));
         names.insert(&entry(1, 2, &["b".to_owned()], "172.18.0.3"));
         let network = NetworkId::from_bytes(id(1));
+        names.remove(&network, "another", &ContainerId::from_bytes(id(1)));
+        assert_eq!(ask(&mut names, 1, "a"), [addr("172.18.0.2")]);
         names.remove(&network, "1-2", &ContainerId::from_bytes(id(2)));
         assert_eq!(ask(&mut names, 1, "b"), ["forward"]);
         let gone = Ask::Name { addr: "172.18.0.3".parse().unwrap() };

@@ -1,7 +1,7 @@
 //! A blocking netlink socket. The kernel answers within `send(2)`, so every answer is read without
 //! waiting: a request can fail, never hang.
 
-use super::wire::{Batch, Message, NLM_F_DUMP, u32_at};
+use super::wire::{Batch, HEADER_LEN, Message, NLM_F_DUMP, field, text, u32_at};
 use crate::error::{Error, Result};
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
@@ -13,6 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+const NLM_F_CAPPED: u16 = 0x100;
+const NLM_F_ACK_TLVS: u16 = 0x200;
+const NLMSGERR_ATTR_MSG: u16 = 1;
 /// The kernel sends dumps in datagrams of at most 32 KiB.
 const RECEIVE_LEN: usize = 64 * 1024;
 /// Room for the answers to a batch, at least: one error of about a hundred bytes per message.
@@ -42,6 +45,14 @@ pub(crate) struct Refused {
     pub seq: u32,
     /// Why.
     pub errno: Errno,
+    /// Why, in the kernel's words, if it has any.
+    pub explanation: Option<String>,
+}
+
+impl Refused {
+    fn before_sending(errno: Errno) -> Self {
+        Self { seq: 0, errno, explanation: None }
+    }
 }
 
 impl Socket {
@@ -62,6 +73,8 @@ impl Socket {
         let fd =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         bind(&fd, &SocketAddrNetlink::new(0, groups))?;
+        // Without explanations the error numbers have to do.
+        let _ = sys::socket::explain_netlink_errors(fd.as_fd());
         let port = SocketAddrNetlink::try_from(getsockname(&fd)?)?.pid();
         Ok(Self { fd, port, buffer: vec![0; RECEIVE_LEN] })
     }
@@ -77,13 +90,13 @@ impl Socket {
         self.exchange(&batch).map_err(|refused| Error::Kernel {
             act: batch.act(refused.seq).to_owned(),
             errno: refused.errno,
-            extack: None,
+            extack: refused.explanation,
         })
     }
 
     /// As [`Socket::transact`] for a batch whose acknowledged message is already chosen.
     pub(crate) fn exchange(&mut self, batch: &Batch) -> std::result::Result<(), Refused> {
-        let refuse = |errno| Refused { seq: 0, errno };
+        let refuse = Refused::before_sending;
         if batch.is_empty() {
             return Ok(());
         }
@@ -94,10 +107,10 @@ impl Socket {
         let mut outcome = None;
         self.receive(|message| {
             if message.kind == NLMSG_ERROR {
-                match ack_errno(message.payload) {
+                match refusal(&message) {
                     None => _ = outcome.get_or_insert(Ok(())),
-                    Some(errno) if !matches!(outcome, Some(Err(_))) => {
-                        outcome = Some(Err(Refused { seq: message.seq, errno }));
+                    Some(refused) if !matches!(outcome, Some(Err(_))) => {
+                        outcome = Some(Err(refused));
                     }
                     Some(_) => {}
                 }
@@ -123,14 +136,19 @@ impl Socket {
 
     /// Sends one request and hands every answer but acknowledgements to `each`.
     pub(crate) fn query(&mut self, batch: Batch, mut each: impl FnMut(Message<'_>)) -> Result<()> {
-        let kernel = |errno| Error::Kernel { act: batch.act(0).to_owned(), errno, extack: None };
+        let failed = |refused: Refused| Error::Kernel {
+            act: batch.act(0).to_owned(),
+            errno: refused.errno,
+            extack: refused.explanation,
+        };
+        let kernel = |errno| failed(Refused::before_sending(errno));
         let bytes = batch.encoded().ok_or_else(|| kernel(Errno::MSGSIZE))?;
         self.drain();
         send(&self.fd, bytes, SendFlags::empty()).map_err(kernel)?;
         let mut refused = None;
         self.receive(|message| match message.kind {
             NLMSG_ERROR => {
-                refused = ack_errno(message.payload);
+                refused = refusal(&message);
                 false
             }
             NLMSG_DONE => false,
@@ -140,7 +158,7 @@ impl Socket {
             }
         })
         .map_err(kernel)?;
-        refused.map_or(Ok(()), |errno| Err(kernel(errno)))
+        refused.map_or(Ok(()), |refused| Err(failed(refused)))
     }
 
     /// Hands each message that is waiting to `each` until it returns false or none is left.
@@ -189,11 +207,24 @@ impl AsFd for Socket {
     }
 }
 
-/// The errno in an `NLMSG_ERROR`; `None` for an acknowledgement.
-fn ack_errno(payload: &[u8]) -> Option<Errno> {
-    match u32_at(payload, 0).map(u32::cast_signed) {
-        Some(0) => None,
-        Some(negative) => Some(Errno::from_raw_os_error(negative.wrapping_neg())),
-        None => Some(Errno::PROTO),
+/// What an `NLMSG_ERROR` says; `None` for an acknowledgement.
+fn refusal(message: &Message<'_>) -> Option<Refused> {
+    let errno = match u32_at(message.payload, 0).map(u32::cast_signed) {
+        Some(0) => return None,
+        Some(negative) => Errno::from_raw_os_error(negative.wrapping_neg()),
+        None => Errno::PROTO,
+    };
+    Some(Refused { seq: message.seq, errno, explanation: explanation(message) })
+}
+
+/// The words that follow the refused message, which is repeated in full or by its header.
+fn explanation(message: &Message<'_>) -> Option<String> {
+    if message.flags & NLM_F_ACK_TLVS == 0 {
+        return None;
     }
+    let repeated = match message.flags & NLM_F_CAPPED {
+        0 => usize::try_from(u32_at(message.payload, 4)?).ok()?,
+        _ => HEADER_LEN,
+    };
+    field(message.fields(4 + repeated), NLMSGERR_ATTR_MSG).map(text)
 }

@@ -167,6 +167,8 @@ fn pad(bytes: &mut Vec<u8>) {
 pub(crate) struct Message<'a> {
     /// `nlmsg_type`.
     pub kind: u16,
+    /// `nlmsg_flags`.
+    pub flags: u16,
     /// `nlmsg_seq`.
     pub seq: u32,
     /// `nlmsg_pid`: the port of who caused it (notifications).
@@ -182,6 +184,7 @@ impl<'a> Message<'a> {
         let payload = datagram.get(HEADER_LEN..len)?;
         let message = Self {
             kind: u16_at(datagram, 4)?,
+            flags: u16_at(datagram, 6)?,
             seq: u32_at(datagram, 8)?,
             port: u32_at(datagram, 12)?,
             payload,

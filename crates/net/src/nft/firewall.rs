@@ -172,8 +172,10 @@ impl Inner {
         self.socket.exchange(&batch).map_err(|refused| Error::Kernel {
             act: batch.act(refused.seq).to_owned(),
             errno: refused.errno,
-            extack: (refused.errno == Errno::PERM)
-                .then(|| "another daemon owns table estiba".to_owned()),
+            extack: match refused.errno {
+                Errno::PERM => Some("another daemon owns table estiba".to_owned()),
+                _ => refused.explanation,
+            },
         })?;
         self.laid = true;
         self.generation = self.read_generation();
