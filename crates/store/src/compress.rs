@@ -4,7 +4,10 @@
 
 use crate::error::{Error, Result};
 use crate::tar::limits::{MAX_RATIO, RATIO_GRACE_BYTES};
-use flate2::read::MultiGzDecoder;
+use bzip2::bufread::MultiBzDecoder;
+use flate2::bufread::MultiGzDecoder;
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
@@ -12,6 +15,8 @@ use std::rc::Rc;
 const INPUT_BUFFER: usize = 64 << 10;
 /// The largest zstd window accepted, as a power of two: what `zstd -d` accepts by default.
 const MAX_ZSTD_WINDOW_LOG: u32 = 27;
+/// Memory for xz: enough for `xz -9`, whose decoder takes 65 MiB.
+const MAX_XZ_MEMORY_BYTES: u64 = 128 << 20;
 
 /// A stream of plain bytes, whatever the compression of the source. Bytes behind the compressed
 /// data that are no further member are an error.
@@ -20,24 +25,49 @@ pub(crate) fn plain<'a>(source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     let counted = Counted { source, taken: Rc::clone(&taken) };
     let mut input = BufReader::with_capacity(INPUT_BUFFER, counted);
     let head = peek(&mut input)?;
-    let decoded: Box<dyn Read + 'a> = match head.as_slice() {
-        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(input)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+    let decoded: Box<dyn Read + 'a> = match Method::of(&head) {
+        None => return Ok(Box::new(input)),
+        Some(Method::Gzip) => Box::new(MultiGzDecoder::new(input)),
+        Some(Method::Zstd) => {
             let fail = |error| Error::io("start zstd decompression", error);
             let mut decoder = zstd::Decoder::with_buffer(input).map_err(fail)?;
             decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(fail)?;
-            Box::new(Zstd(decoder))
+            Box::new(Blamed(decoder))
         }
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return Err(unsupported("xz")),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => return Err(unsupported("bzip2")),
-        _ => return Ok(Box::new(input)),
+        Some(Method::Xz) => {
+            let stream = Stream::new_stream_decoder(MAX_XZ_MEMORY_BYTES, CONCATENATED)
+                .map_err(|error| Error::io("start xz decompression", error))?;
+            Box::new(Blamed(XzDecoder::new_stream(input, stream)))
+        }
+        Some(Method::Bzip2) => Box::new(Blamed(MultiBzDecoder::new(input))),
     };
     Ok(Box::new(Bounded { source: decoded, given: 0, taken }))
 }
 
-fn unsupported(name: &str) -> Error {
-    model::Denied::unsupported(format!("{name} compression is not supported: use gzip or zstd"))
-        .into()
+/// Whether a stream that begins like this is compressed.
+pub(crate) fn is_compressed(head: &[u8]) -> bool {
+    Method::of(head).is_some()
+}
+
+/// The compressions that Docker takes.
+enum Method {
+    Gzip,
+    Zstd,
+    Xz,
+    Bzip2,
+}
+
+impl Method {
+    fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            // A frame, or a frame to be skipped before it.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Bzip2),
+            _ => None,
+        }
+    }
 }
 
 /// The first bytes, without consuming them. A source may give them in pieces smaller than a magic
@@ -73,10 +103,10 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// zstd reports damaged input as `Other`: it is the input's fault.
-struct Zstd<R>(R);
+/// Some decompressors report damaged input as `Other`: it is the input's fault.
+struct Blamed<R>(R);
 
-impl<R: Read> Read for Zstd<R> {
+impl<R: Read> Read for Blamed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::Other if error.get_ref().is_none_or(|inner| !inner.is::<Error>()) => {
@@ -131,6 +161,15 @@ mod tests {
         assert_eq!(read(&[gzip(&data), gzip(b"x")].concat()).unwrap(), [&data[..], b"x"].concat());
         assert_eq!(read(&zstd::encode_all(&data[..], 1).unwrap()).unwrap(), data);
         assert_eq!(read(b"").unwrap(), b"");
+        let mut xz = Vec::new();
+        liblzma::bufread::XzEncoder::new(&data[..], 6).read_to_end(&mut xz).unwrap();
+        assert_eq!(read(&xz).unwrap(), data);
+        assert!(read(&xz[..xz.len() - 1]).is_err());
+        let mut bz = Vec::new();
+        let best = bzip2::Compression::best();
+        bzip2::bufread::BzEncoder::new(&data[..], best).read_to_end(&mut bz).unwrap();
+        assert_eq!(read(&bz).unwrap(), data);
+        assert!(read(&bz[..bz.len() - 1]).is_err());
     }
 
     #[test]

@@ -174,6 +174,43 @@ fn archives_of_other_tools_are_loaded() {
 }
 
 #[test]
+fn archives_from_before_manifests_are_loaded() {
+    let (one, two) = ("1".repeat(64), "2".repeat(64));
+    let lower = small_root();
+    let upper = tar(&[file("new", b"x")]);
+    let json = format!(
+        r#"{{"id":"{two}","parent":"{one}","created":"2015-01-01T00:00:00Z","os":"linux",
+        "architecture":"amd64","config":{{"Cmd":["sh"]}},"container_config":{{"Cmd":["/bin/sh",
+        "-c","touch new"]}},"Size":1}}"#
+    );
+    let archive = tar(&[
+        file(&format!("{two}/json"), json.as_bytes()),
+        file(&format!("{two}/layer.tar"), &upper),
+        file(&format!("{one}/json"), format!(r#"{{"id":"{one}"}}"#).as_bytes()),
+        file(&format!("{one}/layer.tar"), &lower),
+        file("repositories", format!(r#"{{"old":{{"1":"{two}"}}}}"#).as_bytes()),
+    ]);
+    let home = Home::new();
+    home.store.images().load(&mut &archive[..], &mut |_| {}).unwrap();
+    let image = home.store.images().resolve("old:1").unwrap();
+    assert_eq!(image.diff_ids, [sha256(&lower), sha256(&upper)]);
+    assert_eq!(image.config.config.cmd.as_deref(), Some(&["sh".to_owned()][..]));
+    assert!(!image.config.extra.contains_key("parent"));
+    let history = home.store.images().history("old:1").unwrap();
+    assert_eq!((history[0].created_by.as_str(), history.len()), ("/bin/sh -c touch new", 2));
+    // A chain that ends nowhere, or in itself.
+    for parent in ["3".repeat(64), two.clone(), "../x".to_owned()] {
+        let json = format!(r#"{{"id":"{two}","parent":"{parent}"}}"#);
+        let archive = tar(&[
+            file(&format!("{two}/json"), json.as_bytes()),
+            file(&format!("{two}/layer.tar"), &upper),
+            file("repositories", format!(r#"{{"bad":{{"1":"{two}"}}}}"#).as_bytes()),
+        ]);
+        assert!(home.store.images().load(&mut &archive[..], &mut |_| {}).is_err(), "{parent}");
+    }
+}
+
+#[test]
 fn archives_that_lie_are_refused_and_change_nothing() {
     let source = Home::new();
     let id = source.import(&small_root(), "busy:1");

@@ -5,7 +5,7 @@
 //! ```text
 //! stream -> entries -> looks like JSON? -> documents (bounded)
 //!                   -> looks like tar, gzip, zstd? -> layer -> path => diff id
-//! end    -> manifest.json | index.json -> images -> names
+//! end    -> manifest.json | index.json | repositories -> images -> names
 //! ```
 
 use super::make::host_architecture;
@@ -15,16 +15,17 @@ use crate::compress;
 use crate::error::{Act, Error, Result};
 use crate::layer::Layer;
 use crate::store::Lease;
+use crate::tar::header::Header;
 use crate::tar::name::TreePath;
 use crate::tar::reader::{Discard, End, TarReader};
-use crate::tar::{Entry, Kind};
+use crate::tar::{BLOCK, Entry, Kind};
 use model::{Digest, ImageId};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
 use wire::oci::image::{
-    ArchiveManifest, Descriptor, ImageConfig, Index, Manifest, annotation, media,
+    ArchiveManifest, Descriptor, ImageConfig, Index, Manifest, Repositories, annotation, media,
 };
 
 /// Documents of one archive, all together.
@@ -79,6 +80,8 @@ impl Images {
             list.iter().map(|image| archive.docker_image(image)).collect::<Result<Vec<_>>>()?
         } else if let Some(index) = archive.document::<Index>("index.json")? {
             archive.oci_images(&index, 0)?
+        } else if let Some(names) = archive.document::<Repositories>("repositories")? {
+            super::legacy::images(&archive, &names)?
         } else {
             return Err(Error::bad("archive holds neither manifest.json nor index.json"));
         };
@@ -108,13 +111,13 @@ impl Images {
 }
 
 /// An image found in an archive, verified, its layers present.
-struct Found {
-    config: Vec<u8>,
-    names: Vec<ImageRef>,
+pub(super) struct Found {
+    pub(super) config: Vec<u8>,
+    pub(super) names: Vec<ImageRef>,
 }
 
 /// What the pass over the stream collects.
-struct Archive<'a> {
+pub(super) struct Archive<'a> {
     images: &'a Images,
     lease: &'a Lease,
     documents: HashMap<String, Vec<u8>>,
@@ -252,7 +255,13 @@ impl<'a> Archive<'a> {
         None
     }
 
-    fn document<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
+    /// The diff id of a layer by its path, through links.
+    pub(super) fn layer(&self, path: &str) -> Option<Digest> {
+        Some(self.layers.get(&self.real_path(path)?)?.diff_id)
+    }
+
+    /// A parsed document by its path, through links.
+    pub(super) fn document<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
         self.bytes(path).map(|bytes| parse(path, bytes)).transpose()
     }
 
@@ -263,11 +272,8 @@ impl<'a> Archive<'a> {
             .ok_or_else(|| Error::bad(format!("archive has no {}", image.config)))?;
         let mut layers = Vec::new();
         for path in &image.layers {
-            let blob = self
-                .real_path(path)
-                .and_then(|path| self.layers.get(&path))
-                .ok_or_else(|| Error::bad(format!("archive has no layer {path}")))?;
-            layers.push(blob.diff_id);
+            let diff_id = self.layer(path);
+            layers.push(diff_id.ok_or_else(|| Error::bad(format!("archive has no layer {path}")))?);
         }
         check_layers(config, &layers)?;
         let mut names = Vec::new();
@@ -437,18 +443,10 @@ fn for_this_machine(manifests: Vec<Descriptor>) -> Vec<Descriptor> {
     manifests.into_iter().find(fits).into_iter().collect()
 }
 
-/// Layers begin as gzip, zstd, or a tar header; documents never do.
+/// Layers begin as a compressed stream or a tar header; documents never do.
 fn is_layer(head: &[u8]) -> bool {
-    matches!(
-        head,
-        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]
-    ) || head.get(257..262) == Some(b"ustar")
-        || (head.len() == 512
-            && (head.iter().all(|byte| *byte == 0)
-                || crate::tar::header::Header::parse(
-                    head.first_chunk().unwrap_or(&[0; crate::tar::BLOCK]),
-                )
-                .is_ok()))
+    let Some(block) = head.first_chunk() else { return compress::is_compressed(head) };
+    compress::is_compressed(head) || *block == [0; BLOCK] || Header::parse(block).is_ok()
 }
 
 fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {

@@ -3,6 +3,7 @@
 
 pub mod changes;
 pub(crate) mod index;
+mod legacy;
 mod load;
 mod make;
 mod remove;
