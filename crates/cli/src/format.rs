@@ -104,7 +104,8 @@ pub(crate) fn documents(format: &str, documents: &[bytes::Bytes]) -> Result<Stri
             Ok(format!("{}\n", crate::json::indent(&format!("[{}]", all.join(",")), "    ")))
         }
         "json" => {
-            let all: Vec<String> = documents.iter().map(text).collect();
+            let all: Vec<String> =
+                documents.iter().map(|document| crate::json::compact(&text(document))).collect();
             Ok(format!("[{}]\n", all.join(",")))
         }
         format => {

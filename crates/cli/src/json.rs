@@ -44,6 +44,26 @@ pub(crate) fn indent(text: &str, unit: &str) -> String {
     out
 }
 
+/// A JSON document without blanks between its parts.
+pub(crate) fn compact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '"' {
+            out.push(c);
+            string(&mut chars, &mut out);
+        } else if !c.is_ascii_whitespace() {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// JSON text with the characters escaped that mean something in a web page, as Go does.
+pub(crate) fn escape_html(text: &str) -> String {
+    text.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+}
+
 fn string(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String) {
     while let Some(c) = chars.next() {
         out.push(c);
@@ -67,5 +87,6 @@ mod tests {
              \"e\": [\n    1,\n    2\n  ]\n}"
         );
         assert_eq!(indent(" [ ] ", " "), "[]");
+        assert_eq!(super::compact("{ \"a b\" : [ 1 ] }"), "{\"a b\":[1]}");
     }
 }

@@ -84,7 +84,7 @@ fn dispatch(prog: &'static str, words: &[String]) -> Outcome {
     let matches = match parsed {
         Parsed::Run(matches) => matches,
         Parsed::Help(short) => {
-            deprecated_h(short);
+            deprecated_h(short)?;
             return root_help(prog, None);
         }
     };
@@ -153,12 +153,19 @@ fn execute(globals: Globals, path: &str, command: &'static Command, rest: &[Stri
         .map_err(|why| misuse(&full, &usage, why).with_code(DAEMON_FAILED))?;
     let matches = match parsed {
         Parsed::Run(matches) if !group => matches,
-        Parsed::Run(_) => return show(&help::page(&names, path, command, terminal::help_width())),
+        Parsed::Run(_) => {
+            complain(help::page(&names, path, command, terminal::help_width()));
+            return Ok(0);
+        }
         Parsed::Help(short) => {
-            deprecated_h(short);
+            deprecated_h(short)?;
             return show(&help::page(&names, path, command, terminal::help_width()));
         }
     };
+    let notices = matches.notices();
+    if !notices.is_empty() {
+        print(notices)?;
+    }
     arity(prog, &full, &usage, command, &matches)?;
     let invocation = Invocation { prog, path: full, matches, globals };
     match &command.action {
@@ -222,8 +229,9 @@ fn print_version(prog: &str) -> Outcome {
     Ok(0)
 }
 
-fn deprecated_h(short: bool) {
+fn deprecated_h(short: bool) -> Result<(), Failure> {
     if short {
-        complain("Flag shorthand -h has been deprecated, use --help\n");
+        print("Flag shorthand -h has been deprecated, use --help\n")?;
     }
+    Ok(())
 }

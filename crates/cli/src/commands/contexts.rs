@@ -8,6 +8,7 @@ use crate::context::{self, Context, DEFAULT};
 use crate::failure::Failure;
 use crate::format::{self, Row, Table};
 use crate::invocation::Invocation;
+use crate::json::escape_html;
 use crate::terminal::{complain, print};
 use crate::{csv, transfer};
 
@@ -19,6 +20,7 @@ const DESCRIPTION_WIDTH: usize = 60;
 const TABLE: Table = Table {
     default: "{{.Name}}{{if .Current}} *{{end}}\t{{.Description}}\t{{.DockerEndpoint}}\t{{.Error}}",
     titles: &[
+        ("Current", ""),
         ("Description", "DESCRIPTION"),
         ("DockerEndpoint", "DOCKER ENDPOINT"),
         ("Error", "ERROR"),
@@ -82,7 +84,7 @@ pub(crate) fn inspect(invocation: &Invocation) -> Outcome {
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in names {
         match document(invocation, dir, name) {
-            Ok(document) => found.push(bytes::Bytes::from(document.to_string())),
+            Ok(document) => found.push(bytes::Bytes::from(escape_html(&document.to_string()))),
             Err(failure) => failures.push(failure.message),
         }
     }

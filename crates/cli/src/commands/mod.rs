@@ -61,7 +61,7 @@ fn warn(warnings: &[String]) {
 fn list_format<'a>(invocation: &'a Invocation, setting: &str) -> &'a str {
     let given = invocation.matches.text("format");
     if invocation.matches.changed_if_known("quiet") && invocation.matches.bool("quiet") {
-        if !matches!(given, "" | "table") {
+        if setting == "psFormat" && !given.is_empty() {
             complain(
                 "WARNING: Ignoring custom format, because both --format and --quiet are set.\n",
             );

@@ -4,16 +4,12 @@ use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::units;
 
-/// Whether to go on: `--force`, or a yes to the warning.
+/// Whether to go on: `--force`, or a yes to the warning. A no is no failure.
 pub(super) fn agreed(invocation: &Invocation, warning: &str) -> Result<bool, Failure> {
     if invocation.matches.bool("force") {
         return Ok(true);
     }
-    if super::confirm(&format!("WARNING! {warning}\nAre you sure you want to continue?"))? {
-        return Ok(true);
-    }
-    let name = invocation.path.split(' ').skip(1).collect::<Vec<_>>().join(" ");
-    Err(Failure::new(format!("{name} has been cancelled")))
+    super::confirm(&format!("WARNING! {warning}\nAre you sure you want to continue?"))
 }
 
 /// The filters of the flags and of the configuration's `pruneFilters`.

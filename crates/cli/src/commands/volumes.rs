@@ -32,9 +32,6 @@ pub(crate) const TABLE: Table = Table {
 /// `volume ls`.
 pub(crate) async fn list(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
-    if matches.bool("cluster") {
-        return Err(Failure::new("cluster volumes are not available in this version"));
-    }
     let quiet = matches.bool("quiet");
     let format = list_format(invocation, "volumesFormat");
     let format = if quiet { "{{.Name}}" } else { format };

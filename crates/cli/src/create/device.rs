@@ -112,7 +112,11 @@ pub(crate) fn gpus(text: &str) -> Result<DeviceRequest, String> {
 fn count(text: &str) -> Result<i64, String> {
     match text {
         "all" => Ok(-1),
-        text => text.parse().map_err(|_| format!("invalid count ({text}): not a number")),
+        text => text.parse().map_err(|_| {
+            format!(
+                "invalid count ({text}): value must be either \"all\" or an integer: invalid syntax"
+            )
+        }),
     }
 }
 

@@ -26,13 +26,17 @@ pub(crate) fn variables(matches: &Matches) -> Result<Vec<String>, String> {
             }
         }
     }
+    let mut given: Vec<String> = Vec::new();
     for text in matches.list("env") {
-        all.extend(match variable(text)? {
-            Some(pair) => Some(pair),
-            // A name without a value unsets the image's variable.
-            None => Some(text.to_owned()),
-        });
+        // A name without a value unsets the image's variable.
+        let pair = variable(text)?.unwrap_or_else(|| text.to_owned());
+        let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+        match given.iter_mut().find(|known| name(known) == name(&pair)) {
+            Some(known) => *known = pair,
+            None => given.push(pair),
+        }
     }
+    all.extend(given);
     Ok(all)
 }
 

@@ -32,7 +32,19 @@ pub(crate) fn body(matches: &Matches) -> Result<ContainerCreateBody, String> {
     Ok(ContainerCreateBody { config, host_config: Some(host), networking_config: Some(networking) })
 }
 
-/// Refuses namespaces modes that do not exist.
+/// Refuses flags that only an engine on another system has.
+pub(crate) fn check_system(matches: &Matches) -> Result<(), String> {
+    let other = ["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"];
+    match other.into_iter().find(|flag| matches.changed(flag)) {
+        Some(flag) => Err(format!(
+            "\"--{flag}\" is only supported on a Docker daemon running on windows, but the Docker \
+             daemon is running on linux"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Refuses namespace modes that do not exist.
 fn check_modes(matches: &Matches) -> Result<(), String> {
     let refuse = |flag: &str, kind: &str, known: &dyn Fn(&str) -> bool| match matches.text(flag) {
         "" => Ok(()),
@@ -101,7 +113,6 @@ fn host_config(
     let (security_opt, masked_paths, readonly_paths) = security::options(matches)?;
     let list = |flag: &str| none_if_empty(matches.list(flag));
     let text = |flag: &str| matches.text(flag).to_owned();
-    let options: Vec<&str> = [matches.list("dns-option"), matches.list("dns-opt")].concat();
     Ok(HostConfig {
         binds: none_if_empty(binds),
         container_id_file: text("cidfile"),
@@ -113,11 +124,11 @@ fn host_config(
         volume_driver: text("volume-driver"),
         volumes_from: list("volumes-from"),
         annotations: environment::pairs(&matches.list("annotation")).filled(),
-        cap_add: list("cap-add"),
-        cap_drop: list("cap-drop"),
+        cap_add: none_if_empty(capabilities(&matches.list("cap-add"))),
+        cap_drop: none_if_empty(capabilities(&matches.list("cap-drop"))),
         cgroupns_mode: text("cgroupns"),
         dns: Some(owned(&matches.list("dns"))),
-        dns_options: Some(owned(&options)),
+        dns_options: Some(owned(&matches.lists(&["dns-option", "dns-opt"]))),
         dns_search: Some(owned(&matches.list("dns-search"))),
         extra_hosts: none_if_empty(extra_hosts(&matches.list("add-host"))),
         group_add: list("group-add"),
@@ -179,6 +190,20 @@ fn storage_opt(matches: &Matches) -> Result<BTreeMap<String, String>, String> {
         return Err("invalid storage option".to_owned());
     }
     Ok(environment::pairs(&options))
+}
+
+/// Capabilities by their whole names, sorted, each once.
+fn capabilities(list: &[&str]) -> Vec<String> {
+    let whole = |name: &&str| {
+        let name = name.trim().to_uppercase();
+        match name.as_str() {
+            "" | "ALL" => name,
+            name if name.starts_with("CAP_") => name.to_owned(),
+            name => format!("CAP_{name}"),
+        }
+    };
+    let all: std::collections::BTreeSet<String> = list.iter().map(whole).collect();
+    all.into_iter().filter(|name| !name.is_empty()).collect()
 }
 
 /// `name=address` is sent as `name:address`, brackets of an IPv6 address go.

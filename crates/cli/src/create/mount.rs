@@ -122,7 +122,9 @@ fn check(mount: &Mount) -> Result<(), String> {
     }
     let forced = mount.bind_options.as_ref().is_some_and(|bind| bind.read_only_force_recursive);
     if forced && !mount.read_only {
-        return Err("option 'bind-recursive=readonly' requires 'readonly' to be specified".into());
+        return Err("option 'bind-recursive=readonly' requires 'readonly' to be specified in \
+                    conjunction"
+            .into());
     }
     Ok(())
 }
@@ -146,6 +148,9 @@ pub(super) fn volumes(matches: &Matches) -> Result<(Vec<String>, BTreeMap<String
             }
             Some((source, rest)) if source.starts_with('.') => {
                 binds.push(format!("{}:{rest}", absolute(source)));
+            }
+            Some(_) if text.split(':').any(str::is_empty) => {
+                return Err(format!("invalid spec: {text}: empty section between colons"));
             }
             Some(_) => binds.push(text.to_owned()),
         }

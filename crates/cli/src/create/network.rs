@@ -64,8 +64,7 @@ pub(crate) fn parse(text: &str) -> Result<Attachment, String> {
 
 /// All of them, the hidden spelling `--net` included.
 fn attachments(matches: &Matches) -> Result<Vec<Attachment>, String> {
-    let all = matches.list("network").into_iter().chain(matches.list("net"));
-    all.map(parse).collect()
+    matches.lists(&["network", "net"]).into_iter().map(parse).collect()
 }
 
 /// The network mode: the first network.
@@ -87,12 +86,9 @@ pub(super) fn config(matches: &Matches, mode: &str) -> Result<NetworkingConfig, 
     let mut endpoints = BTreeMap::new();
     for attachment in all {
         if count > 1 && !is_user_defined(&attachment.target) {
-            let target = &attachment.target;
-            if matches!(target.as_str(), "host" | "none") || target.starts_with("container:") {
-                return Err("conflicting options: cannot attach both user-defined and \
-                            non-user-defined network-modes"
-                    .to_owned());
-            }
+            return Err("conflicting options: cannot attach both user-defined and \
+                        non-user-defined network-modes"
+                .to_owned());
         }
         if !attachment.aliases.is_empty() && !is_user_defined(&attachment.target) {
             return Err(
@@ -117,10 +113,10 @@ pub(super) fn config(matches: &Matches, mode: &str) -> Result<NetworkingConfig, 
 
 /// `--ip`, `--network-alias` and the like are about the first network.
 fn first_from_flags(first: &mut Attachment, matches: &Matches, count: usize) -> Result<(), String> {
-    let aliases: Vec<&str> = [matches.list("network-alias"), matches.list("net-alias")].concat();
+    let aliases = matches.lists(&["network-alias", "net-alias"]);
     let links = matches.list("link");
-    let conflict = |flag: &str| {
-        Err(format!("conflicting options: cannot specify both --{flag} and per-network {flag}"))
+    let conflict = |flag: &str, what: &str| {
+        Err(format!("conflicting options: cannot specify both --{flag} and per-network {what}"))
     };
     if !aliases.is_empty() {
         if !first.aliases.is_empty() {
@@ -131,15 +127,17 @@ fn first_from_flags(first: &mut Attachment, matches: &Matches, count: usize) -> 
         }
         first.aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
     }
-    for (flag, slot) in
-        [("ip", &mut first.ipv4), ("ip6", &mut first.ipv6), ("mac-address", &mut first.mac)]
-    {
+    for (flag, what, slot) in [
+        ("ip", "IPv4 address", &mut first.ipv4),
+        ("ip6", "IPv6 address", &mut first.ipv6),
+        ("mac-address", "MAC address", &mut first.mac),
+    ] {
         let value = matches.text(flag);
         if value.is_empty() {
             continue;
         }
         if !slot.is_empty() {
-            return conflict(flag);
+            return conflict(flag, what);
         }
         value.clone_into(slot);
     }

@@ -39,6 +39,15 @@ impl Matches {
         self.values.iter().any(|(flag, _)| flag.long == long)
     }
 
+    /// What to say about deprecated flags that were used.
+    pub(crate) fn notices(&self) -> String {
+        let notice = |(flag, _): &(&Flag, String)| {
+            let hint = flag.deprecated?;
+            Some(format!("Flag --{} has been deprecated, {hint}\n", flag.long))
+        };
+        self.values.iter().filter_map(notice).collect()
+    }
+
     /// Whether any of the flags was given.
     pub fn any_changed(&self) -> bool {
         !self.values.is_empty()
@@ -59,6 +68,12 @@ impl Matches {
     pub fn list(&self, long: &str) -> Vec<&str> {
         debug_assert!(self.flags.iter().any(|flag| flag.long == long), "no flag --{long}");
         let given = self.values.iter().filter(|(flag, _)| flag.long == long);
+        given.map(|(_, value)| &**value).collect()
+    }
+
+    /// Every value of several flags, in the order given.
+    pub(crate) fn lists(&self, names: &[&str]) -> Vec<&str> {
+        let given = self.values.iter().filter(|(flag, _)| names.contains(&flag.long));
         given.map(|(_, value)| &**value).collect()
     }
 

@@ -26,6 +26,8 @@ pub struct Flag {
     pub help: &'static str,
     /// Accepted, but not listed.
     pub hidden: bool,
+    /// Said when it is used: what to use instead.
+    pub(crate) deprecated: Option<&'static str>,
     /// A further test of the value.
     pub check: Option<Check>,
 }
@@ -61,7 +63,7 @@ pub enum Kind {
 
 impl Flag {
     const fn new(long: &'static str, ty: &'static str, kind: Kind, help: &'static str) -> Self {
-        Self { long, short: None, kind, ty, help, hidden: false, check: None }
+        Self { long, short: None, kind, ty, help, hidden: false, deprecated: None, check: None }
     }
 
     /// A switch.
@@ -143,6 +145,13 @@ impl Flag {
     /// With a further test.
     pub const fn check(mut self, check: Check) -> Self {
         self.check = Some(check);
+        self
+    }
+
+    /// Not listed on the help page, and a hint when it is used.
+    pub(crate) const fn deprecated(mut self, hint: &'static str) -> Self {
+        self.hidden = true;
+        self.deprecated = Some(hint);
         self
     }
 

@@ -291,7 +291,8 @@ pub(crate) static RESTART: Command = Command {
     flags: &[&[
         Flag::string("signal", "Signal to send to the container").short('s'),
         Flag::int("timeout", "Seconds to wait before killing the container").short('t'),
-        Flag::int("time", "Seconds to wait before killing the container").hidden(),
+        Flag::int("time", "Seconds to wait before killing the container")
+            .deprecated("use --timeout instead"),
     ]],
     action: remote!(containers::restart),
 };
@@ -360,7 +361,8 @@ pub(crate) static STOP: Command = Command {
     flags: &[&[
         Flag::string("signal", "Signal to send to the container").short('s'),
         Flag::int("timeout", "Seconds to wait before killing the container").short('t'),
-        Flag::int("time", "Seconds to wait before killing the container").hidden(),
+        Flag::int("time", "Seconds to wait before killing the container")
+            .deprecated("use --timeout instead"),
     ]],
     action: remote!(containers::stop),
 };

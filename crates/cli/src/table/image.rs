@@ -50,7 +50,7 @@ pub(crate) static IMPORT: Command = Command {
     short: "Import the contents from a tarball to create a filesystem image",
     long: "",
     aliases: &["image import", "import"],
-    args: Args::Between(1, 2),
+    args: Args::AtLeast(1),
     interspersed: true,
     flags: &[&[
         Flag::list("change", "Apply Dockerfile instruction to the created image").short('c'),

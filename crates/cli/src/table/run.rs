@@ -112,10 +112,6 @@ static SHARED: &[Flag] = &[
     Flag::bool("privileged", "Give extended privileges to this container"),
     Flag::list("publish", "Publish a container's port(s) to the host").short('p'),
     Flag::bool("publish-all", "Publish all exposed ports to random ports").short('P'),
-    Flag::string(
-        "pull",
-        "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")",
-    ),
     Flag::bool("quiet", "Suppress the pull output").short('q'),
     Flag::bool("read-only", "Mount the container's root filesystem as read only"),
     Flag::string("restart", "Restart policy to apply when a container exits (default \"no\")"),
@@ -161,7 +157,13 @@ pub(crate) static CREATE: Command = Command {
     aliases: &["container create", "create"],
     args: Args::AtLeast(1),
     interspersed: false,
-    flags: &[SHARED],
+    flags: &[
+        SHARED,
+        &[Flag::string(
+            "pull",
+            "Pull image before creating (\"always\", \"missing\", \"never\") (default \"missing\")",
+        )],
+    ],
     action: remote!(containers::create),
 };
 
@@ -177,6 +179,10 @@ pub(crate) static RUN: Command = Command {
     flags: &[
         SHARED,
         &[
+            Flag::string(
+                "pull",
+                "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")",
+            ),
             Flag::bool("detach", "Run container in background and print container ID").short('d'),
             Flag::string("detach-keys", "Override the key sequence for detaching a container"),
             Flag::bool("sig-proxy", "Proxy received signals to the process (default true)"),

@@ -97,8 +97,9 @@ impl State<'_> {
             Value::Null => Vec::new(),
             Value::String(text) if text.is_empty() => Vec::new(),
             _ => {
-                let value = value.print();
-                return Err(format!("template: :1: range can't iterate over {value}"));
+                let why = format!("range can't iterate over {}", value.print());
+                let word = pipe.commands.first().and_then(|words| words.first());
+                return Err(word.map_or_else(|| why.clone(), |word| self.fail(word.at, word, &why)));
             }
         };
         if items.is_empty() {

@@ -165,7 +165,7 @@ impl Val {
     /// Go's `%v`.
     pub(super) fn print(&self) -> String {
         let mut out = String::new();
-        show(&mut out, &self.json, self.shape != Shape::Struct, true);
+        show(&mut out, &self.json, self.shape != Shape::Struct);
         out
     }
 
@@ -191,8 +191,7 @@ impl Val {
         let fields = map.iter().filter(|(key, _)| !key.starts_with('\0'));
         let fields: Map<String, Value> = fields.map(|(k, v)| (k.clone(), v.clone())).collect();
         // Rows are written as Go writes text that may end up in a web page.
-        let text = Value::Object(fields).to_string();
-        text.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+        crate::json::escape_html(&Value::Object(fields).to_string())
     }
 
     /// The order of two basic values of one kind.
@@ -213,9 +212,8 @@ fn holds_text(json: &Value) -> bool {
     json.as_object().is_some_and(|map| map.values().all(Value::is_string)) || json.is_null()
 }
 
-fn show(out: &mut String, value: &Value, map: bool, top: bool) {
+fn show(out: &mut String, value: &Value, map: bool) {
     match value {
-        Value::Null if top => out.push_str("<nil>"),
         Value::Null => out.push_str("<nil>"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Value::Number(number) => out.push_str(&number.to_string()),
@@ -226,7 +224,7 @@ fn show(out: &mut String, value: &Value, map: bool, top: bool) {
                 if index > 0 {
                     out.push(' ');
                 }
-                show(out, value, false, false);
+                show(out, value, false);
             }
             out.push(']');
         }
@@ -244,8 +242,13 @@ fn show(out: &mut String, value: &Value, map: bool, top: bool) {
                     out.push_str(key);
                     out.push(':');
                 }
+                // A port that is not published has an empty list, which is sent as null.
+                if value.is_null() && map && key.contains('/') {
+                    out.push_str("[]");
+                    continue;
+                }
                 let inner = Val::under(value.clone(), key);
-                show(out, value, inner.shape != Shape::Struct, false);
+                show(out, value, inner.shape != Shape::Struct);
             }
             out.push(if map { ']' } else { '}' });
         }

@@ -7,7 +7,7 @@ use crate::command::Outcome;
 use crate::create::restart_policy;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
-use crate::terminal::{complain, print};
+use crate::terminal::print;
 use crate::units;
 
 /// `rename`.
@@ -62,7 +62,7 @@ pub(crate) async fn update(invocation: &Invocation) -> Outcome {
         }
     }
     if !warnings.is_empty() {
-        complain(format!("{}\n", warnings.join("\n")));
+        print(format!("{}\n", warnings.join("\n")))?;
     }
     failures.outcome()
 }

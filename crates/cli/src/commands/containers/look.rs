@@ -8,7 +8,10 @@ use crate::command::Outcome;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::terminal::print;
-use crate::{stream, tabwriter, time};
+use crate::{number, stream, tabwriter, time};
+
+/// The largest port.
+const PORT_MAX: u64 = 65_535;
 
 /// `logs`.
 pub(crate) async fn logs(invocation: &Invocation) -> Outcome {
@@ -52,13 +55,10 @@ pub(crate) async fn port(invocation: &Invocation) -> Outcome {
     let inspect = invocation.client()?.container_inspect(invocation.arg(0)).await?;
     let ports = inspect.network_settings.ports.unwrap_or_default();
     if let Some(wanted) = invocation.matches.arg(1) {
-        let (number, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-        if number.parse::<u16>().is_err() {
-            return Err(Failure::new(format!(
-                "invalid port ({number}): port must be a number from 1 to 65535"
-            )));
-        }
-        let bindings = ports.get(&format!("{number}/{protocol}")).cloned().flatten();
+        let (port, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+        number::parse_uint(port, PORT_MAX)
+            .map_err(|why| Failure::new(format!("Error: invalid port ({port}): {why}")))?;
+        let bindings = ports.get(&format!("{port}/{protocol}")).cloned().flatten();
         let Some(bindings) = bindings.filter(|bindings| !bindings.is_empty()) else {
             let name = invocation.arg(0);
             return Err(Failure::new(format!(

@@ -10,8 +10,11 @@
 use std::fs::File;
 use std::io::Write;
 
-use client::{Client, Error, Raw, Response};
-use wire::docker::container::{ContainerConfig, ContainerCreateBody, WaitResponse};
+use client::{Client, Endpoint, Error, Raw, Response};
+use wire::docker::container::{
+    ContainerConfig, ContainerCreateBody, ContainerCreateResponse, WaitResponse,
+};
+use wire::docker::host_config::{BindOptions, Mount};
 
 use super::super::images;
 use crate::command::Outcome;
@@ -40,8 +43,9 @@ pub(crate) async fn create(invocation: &Invocation) -> Outcome {
     let body = create::body(&invocation.matches)
         .map_err(|why| helpful(invocation, &why).with_code(DAEMON_FAILED))?;
     check_pull(invocation).map_err(|why| helpful(invocation, &why).with_code(DAEMON_FAILED))?;
+    create::check_system(&invocation.matches)?;
     let client = invocation.client()?;
-    let id = create_container(invocation, &client, &body).await?;
+    let id = create_container(invocation, &client, body).await?;
     print(format!("{id}\n"))?;
     Ok(0)
 }
@@ -81,6 +85,7 @@ async fn launch(invocation: &Invocation) -> Result<i32, Stop> {
     let with_125 = |why: String| Stop::Plain(helpful(invocation, &why).with_code(DAEMON_FAILED));
     let mut body = create::body(matches).map_err(with_125)?;
     check_pull(invocation).map_err(with_125)?;
+    create::check_system(matches).map_err(|why| Stop::Plain(why.into()))?;
     let detached = matches.bool("detach");
     if detached && !matches.list("attach").is_empty() {
         return Err(with_125(
@@ -95,7 +100,7 @@ async fn launch(invocation: &Invocation) -> Result<i32, Stop> {
     }
     console_size(&mut body);
     let client = invocation.client()?;
-    let id = create_container(invocation, &client, &body).await?;
+    let id = create_container(invocation, &client, body.clone()).await?;
     if detached {
         client.container_start(&id, matches.text("detach-keys")).await?;
         print(format!("{id}\n")).map_err(Stop::Plain)?;
@@ -226,26 +231,29 @@ fn check_pull(invocation: &Invocation) -> Result<(), String> {
             ));
         }
     }
-    images::check_reference(invocation.arg(0))?;
-    images::check_platform(invocation.matches.text("platform"))
+    Ok(())
 }
 
 /// Creates the container, after fetching its image when that is missing and allowed.
 async fn create_container(
     invocation: &Invocation,
     client: &Client,
-    body: &ContainerCreateBody,
+    mut body: ContainerCreateBody,
 ) -> Result<String, Failure> {
     let matches = &invocation.matches;
-    let (name, platform) = (matches.text("name"), matches.text("platform"));
-    let image = body.config.image.as_str();
+    let (name, platform) = (matches.text("name"), images::platform(matches.text("platform"))?);
+    images::check_reference(&body.config.image)?;
+    images::trusted(matches)?;
+    if matches.bool("use-api-socket") {
+        share_socket(client, &mut body)?;
+    }
     let cid = match matches.text("cidfile") {
         "" => None,
         path => Some((path, open_cidfile(path)?)),
     };
     let pull = matches.string("pull").unwrap_or("missing");
     let quiet = matches.bool("quiet");
-    let created = create_with_pull(invocation, client, body, (name, platform, pull, quiet, image));
+    let created = create_with_pull(invocation, client, &body, (name, &platform, pull, quiet));
     let created = match created.await {
         Ok(created) => created,
         Err(failure) => {
@@ -268,8 +276,9 @@ async fn create_with_pull(
     invocation: &Invocation,
     client: &Client,
     body: &ContainerCreateBody,
-    (name, platform, pull, quiet, image): (&str, &str, &str, bool, &str),
-) -> Result<wire::docker::container::ContainerCreateResponse, Failure> {
+    (name, platform, pull, quiet): (&str, &str, &str, bool),
+) -> Result<ContainerCreateResponse, Failure> {
+    let image = body.config.image.as_str();
     if pull == "always" {
         images::pull_for_run(invocation, client, image, platform, quiet).await?;
     }
@@ -285,6 +294,23 @@ async fn create_with_pull(
     }
     images::pull_for_run(invocation, client, image, platform, quiet).await?;
     Ok(client.container_create(name, platform, body).await?)
+}
+
+/// `--use-api-socket`: the engine's socket, where programs in the container look for it.
+fn share_socket(client: &Client, body: &mut ContainerCreateBody) -> Result<(), Failure> {
+    let Endpoint::Unix(path) = client.endpoint() else {
+        return Err(Failure::new("the flag --use-api-socket needs a daemon on a unix socket"));
+    };
+    let mount = Mount {
+        kind: "bind".to_owned(),
+        source: path.to_string_lossy().into_owned(),
+        target: "/var/run/docker.sock".to_owned(),
+        bind_options: Some(BindOptions::default()),
+        ..Mount::default()
+    };
+    let host = body.host_config.get_or_insert_default();
+    host.mounts.get_or_insert_default().push(mount);
+    Ok(())
 }
 
 fn open_cidfile(path: &str) -> Result<File, Failure> {

@@ -21,6 +21,9 @@ use crate::units;
 const REDRAW: Duration = Duration::from_millis(500);
 /// How many drawings pass before containers that came and went are looked for.
 const DRAWINGS_PER_LOOK: u32 = 4;
+/// How often, and at which interval, first answers are looked for.
+const FIRST_LOOKS: u32 = 100;
+const FIRST_LOOK: Duration = Duration::from_millis(20);
 /// Clears the screen and goes to its first line.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
@@ -75,6 +78,10 @@ async fn watch(invocation: &Invocation, client: Rc<Client>, samples: Samples) ->
         format::list(&TABLE, format, rows(&samples, whole))?;
         return failed.map_or(Ok(0), Err);
     }
+    first_samples(&samples).await;
+    if let Some(failure) = failure(&samples, !named.is_empty()) {
+        return Err(failure);
+    }
     let mut drawings = 0;
     loop {
         let table = format::render(&TABLE, format, rows(&samples, whole))?;
@@ -94,6 +101,17 @@ async fn watch(invocation: &Invocation, client: Rc<Client>, samples: Samples) ->
             tasks.extend(follow_new(invocation, &client, &samples, true).await?);
             tasks.retain(|task| !task.is_finished());
         }
+    }
+}
+
+/// Waits for an answer about every container, but not for long.
+async fn first_samples(samples: &Samples) {
+    for _ in 0..FIRST_LOOKS {
+        let waiting = |sample: &Sample| matches!(sample, Sample::Waiting);
+        if !samples.borrow().values().any(waiting) {
+            return;
+        }
+        tokio::time::sleep(FIRST_LOOK).await;
     }
 }
 

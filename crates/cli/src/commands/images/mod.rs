@@ -7,8 +7,8 @@ mod registry;
 
 pub(crate) use archive::{import, load, save};
 pub(crate) use list::{TABLE, history, list, rows};
-pub(crate) use reference::{check_platform, check_reference, familiar, split_tag};
-pub(crate) use registry::{pull, pull_for_run, push, search};
+pub(crate) use reference::{check_reference, familiar, platform, split_tag};
+pub(crate) use registry::{pull, pull_for_run, push, search, trusted};
 
 use super::{Failures, inspect as inspection, prune as pruning};
 use crate::command::Outcome;
@@ -18,7 +18,9 @@ use crate::terminal::{complain, print};
 /// `tag`.
 pub(crate) async fn tag(invocation: &Invocation) -> Outcome {
     let (source, target) = (invocation.arg(0), invocation.arg(1));
-    check_reference(target)?;
+    check_reference(target).map_err(|why| {
+        format!("Error parsing reference: {target:?} is not a valid repository/tag: {why}")
+    })?;
     let (repository, tag) = split_tag(target);
     let tag = if tag.is_empty() { "latest" } else { tag };
     invocation.client()?.image_tag(source, repository, tag).await?;
@@ -89,17 +91,17 @@ pub(crate) fn platform_json(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    check_platform(text)?;
+    let text = platform(text)?;
     let mut parts = text.split('/');
-    let mut platform = serde_json::Map::new();
+    let mut fields = serde_json::Map::new();
     let mut put = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
-            platform.insert(name.to_owned(), value.into());
+            fields.insert(name.to_owned(), value.into());
         }
     };
     let os = parts.next();
     put("architecture", parts.next());
     put("os", os);
     put("variant", parts.next());
-    Ok(Some(serde_json::Value::Object(platform).to_string()))
+    Ok(Some(serde_json::Value::Object(fields).to_string()))
 }

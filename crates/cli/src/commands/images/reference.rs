@@ -78,29 +78,49 @@ pub(crate) fn split_domain(repository: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Refuses platforms that nothing is built for.
-pub(crate) fn check_platform(text: &str) -> Result<(), String> {
+/// A platform in full, `os/arch[/variant]`, from any of its short forms; empty stays empty.
+pub(crate) fn platform(text: &str) -> Result<String, String> {
     const OS: [&str; 7] = ["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris"];
     const ARCH: [&str; 17] = [
         "amd64", "x86_64", "x86-64", "386", "i386", "arm", "armhf", "armel", "arm64", "aarch64",
         "ppc64le", "s390x", "riscv64", "mips64le", "mips64", "loong64", "ppc64",
     ];
     if text.is_empty() {
-        return Ok(());
+        return Ok(String::new());
     }
-    let parts: Vec<&str> = text.split('/').collect();
-    let known = match parts.as_slice() {
-        [one] => OS.contains(one) || ARCH.contains(one),
-        [os, arch] | [os, arch, _] => OS.contains(os) && !arch.is_empty(),
-        _ => false,
-    };
-    if known {
-        return Ok(());
+    let lower = text.to_lowercase();
+    let parts: Vec<&str> = lower.split('/').collect();
+    let failed =
+        |why: String| Err(format!("error parsing specified platform: {why}: invalid argument"));
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if parts.len() > 3 {
+        return failed(format!("{text:?}: cannot parse platform specifier"));
     }
-    Err(format!(
-        "error parsing specified platform: {text:?}: unknown operating system or architecture: \
-         invalid argument"
-    ))
+    if let Some(part) = parts.iter().find(|part| part.is_empty() || !part.chars().all(word)) {
+        return failed(format!(
+            "{part:?} is an invalid component of {text:?}: platform specifier component must \
+             match \"^[A-Za-z0-9_.-]+$\""
+        ));
+    }
+    match parts.as_slice() {
+        [os] if OS.contains(os) => Ok(format!("{os}/{}", architecture(std::env::consts::ARCH))),
+        [arch] if ARCH.contains(arch) => Ok(format!("linux/{}", architecture(arch))),
+        [_] => failed(format!("{text:?}: unknown operating system or architecture")),
+        [os, arch] => Ok(format!("{os}/{}", architecture(arch))),
+        _ => Ok(lower),
+    }
+}
+
+/// Go's name of an architecture.
+fn architecture(name: &str) -> &str {
+    match name {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" => "arm64",
+        "i386" => "386",
+        "armhf" => "arm",
+        "armel" => "arm/v6",
+        name => name,
+    }
 }
 
 fn is_digest(text: &str) -> bool {
@@ -153,6 +173,9 @@ mod tests {
         ] {
             assert_eq!(check_reference(text).unwrap_err(), why, "{text}");
         }
+        assert_eq!(platform("arm64").unwrap(), "linux/arm64");
+        assert_eq!(platform("linux/x86_64").unwrap(), "linux/amd64");
+        assert!(platform("foo").is_err() && platform("linux/").is_err());
         assert_eq!(split_tag("localhost:5000/x"), ("localhost:5000/x", ""));
         assert_eq!(split_tag("x:1"), ("x", "1"));
         assert_eq!(familiar("docker.io/library/x"), "x:latest");

@@ -3,9 +3,10 @@
 use client::Client;
 
 use super::super::auth;
-use super::{check_platform, check_reference, familiar, platform_json, split_tag};
+use super::{check_reference, familiar, platform, platform_json, split_tag};
 use crate::command::Outcome;
 use crate::failure::Failure;
+use crate::flags::Matches;
 use crate::format::{self, Row, Table, ellipsis};
 use crate::invocation::Invocation;
 use crate::progress::{self, Target};
@@ -33,7 +34,8 @@ pub(crate) async fn pull(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
     let name = invocation.arg(0);
     check_reference(name)?;
-    check_platform(matches.text("platform"))?;
+    let wanted = platform(matches.text("platform"))?;
+    trusted(matches)?;
     let (all, quiet) = (matches.bool("all-tags"), matches.bool("quiet"));
     let tagged = name.contains('@') || !split_tag(name).1.is_empty();
     if all && tagged {
@@ -44,9 +46,19 @@ pub(crate) async fn pull(invocation: &Invocation) -> Outcome {
     }
     let client = invocation.client()?;
     let target = if quiet { Target::Nowhere } else { Target::Stdout };
-    fetch(invocation, &client, name, (matches.text("platform"), all), target).await?;
+    fetch(invocation, &client, name, (&wanted, all), target).await?;
     print(format!("{}\n", canonical(name, all)))?;
     Ok(0)
+}
+
+/// Refuses to check signatures rather than to pretend.
+pub(crate) fn trusted(matches: &Matches) -> Result<(), Failure> {
+    if matches.bool_or("disable-content-trust", true) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "content trust (--disable-content-trust=false) is not available in this version",
+    ))
 }
 
 /// Fetches an image that a container is to be made of; the progress goes to standard error.
@@ -109,6 +121,7 @@ pub(crate) async fn push(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
     let name = invocation.arg(0);
     check_reference(name)?;
+    trusted(matches)?;
     if name.contains('@') {
         return Err(Failure::new("cannot push a digest reference"));
     }

@@ -1,5 +1,6 @@
 //! `system df`.
 
+use wire::docker::container::ContainerSummary;
 use wire::docker::system::{BuildCache, LegacyDiskUsage};
 
 use super::super::{containers, images, volumes};
@@ -97,9 +98,7 @@ fn summary(usage: &LegacyDiskUsage) -> Vec<Row> {
         .map(|image| image.size - image.shared_size)
         .sum();
     let running = |state: &str| ["running", "paused", "restarting"].contains(&state);
-    let size = |container: &wire::docker::container::ContainerSummary| {
-        container.size_rw.unwrap_or_default()
-    };
+    let size = |container: &ContainerSummary| container.size_rw.unwrap_or_default();
     let volume = |volume: &wire::docker::volume::Volume| match &volume.usage_data {
         Some(usage) => (usage.size.max(0), usage.ref_count > 0),
         None => (0, false),
@@ -151,7 +150,10 @@ fn details(usage: &LegacyDiskUsage) -> Result<String, Failure> {
     let volumes = usage.volumes.as_deref().unwrap_or_default();
     let cache = usage.build_cache.as_deref().unwrap_or_default();
     let image_rows = images::rows(images, false, false);
-    let container_rows = containers.iter().map(|c| containers::row(c, false)).collect();
+    // Only what a container added counts here, not its image.
+    let own =
+        |container: &ContainerSummary| ContainerSummary { size_root_fs: None, ..container.clone() };
+    let container_rows = containers.iter().map(|c| containers::row(&own(c), false)).collect();
     let volume_rows = volumes.iter().map(volumes::row).collect();
     let total: i64 = cache.iter().map(|cache| cache.size).sum();
     let cache_rows = cache.iter().map(|cache| {

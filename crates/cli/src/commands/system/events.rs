@@ -16,13 +16,13 @@ pub(crate) async fn events(invocation: &Invocation) -> Outcome {
         "json" => "{{json .}}",
         format => format,
     };
-    let template = match source {
-        "" => None,
-        source => Some(Template::parse(source).map_err(|why| {
-            Failure::new(format!("Error parsing format: template parsing error: {why}"))
-                .with_code(64)
-        })?),
-    };
+    let template =
+        match source {
+            "" => None,
+            source => Some(Template::parse(source).map_err(|why| {
+                Failure::new(format!("Error parsing format: {why}")).with_code(64)
+            })?),
+        };
     let moment = |flag: &str| match matches.text(flag) {
         "" => Ok(String::new()),
         text => time::since(text),

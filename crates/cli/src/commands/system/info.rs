@@ -33,7 +33,7 @@ pub(crate) async fn info(invocation: &Invocation) -> Outcome {
             Ok(0)
         }
         Err(error) => {
-            print(format!("ERROR: {error}\n"))?;
+            complain(format!("ERROR: {error}\n"));
             Err(Failure::new("errors pretty printing info"))
         }
     }
