@@ -1,16 +1,11 @@
 //! Further processes in containers.
 
-use std::io::Write;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-
-use engine::{ClientStream, Engine, StreamKind};
 use hyper::StatusCode;
 use wire::docker::exec::{ExecCreateBody, ExecStartBody};
 use wire::docker::image::IdResponse;
 
 use super::size;
-use super::stream::{content_type, failure_frame};
+use super::stream::content_type;
 use crate::call::Call;
 use crate::convert::{console_size, exec};
 use crate::failure::describe;
@@ -36,34 +31,11 @@ pub(crate) async fn start(mut call: Call) -> Reply {
     let (engine, id) = (call.engine.clone(), call.target.clone());
     let content_type = content_type(kind, call.version);
     Hijack::of(call).answer(content_type, async move |client| {
-        run(engine, &id, (size, kind), client).await;
-    })
-}
-
-/// Starts the exec on a stream whose status is out: a failure is told on the stream, as Docker
-/// does.
-async fn run(
-    engine: Engine,
-    id: &str,
-    (size, kind): (Option<(u16, u16)>, StreamKind),
-    client: ClientStream,
-) {
-    let spare = client.fd.try_clone();
-    if let Err(error) = engine.execs.start(id, false, size, Some(client)).await {
-        let message = describe(&error);
-        tracing::debug!(exec = id, error = message, "exec start");
-        if let Ok(fd) = spare {
-            tell(fd, &failure_frame(&message, kind));
+        // The engine tells the client on its stream, the only place that is left.
+        if let Err(error) = engine.execs.start(&id, false, size, Some(client)).await {
+            tracing::debug!(exec = id, error = describe(&error), "exec start");
         }
-    }
-}
-
-/// One small write to an idle socket does not block; if it does, the client misses the reason and
-/// learns the failure from the exit code.
-fn tell(fd: OwnedFd, text: &[u8]) {
-    // The descriptor may be a TCP socket as well: writing and closing are the same for both.
-    let mut socket = UnixStream::from(fd);
-    let _ = socket.write_all(text);
+    })
 }
 
 /// `POST /exec/{id}/resize`.

@@ -1,6 +1,6 @@
 //! Containers: what takes its time. Attaching, logs, waiting.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use engine::{AttachOptions, LogEntry, LogOptions, LogStream, Stream, StreamKind, WaitCondition};
 use wire::docker::ApiVersion;
 use wire::docker::container::{WaitError, WaitResponse};
@@ -119,7 +119,7 @@ fn put_line(out: &mut BytesMut, entry: &LogEntry, form: LineForm, tty: bool) {
 }
 
 /// Docker's frame: the stream, three zeros, the length, big endian, then the bytes.
-pub(super) fn put_frame(out: &mut BytesMut, stream: Stream, mut bytes: &[u8], raw: bool) {
+fn put_frame(out: &mut BytesMut, stream: Stream, mut bytes: &[u8], raw: bool) {
     if raw {
         out.put(bytes);
         return;
@@ -167,11 +167,8 @@ pub(crate) async fn wait(call: Call) -> Reply {
             () = chunks.gone() => return,
         };
         let answer = match done {
-            Ok(status) => WaitResponse {
-                status_code: status.code,
-                error: Some(WaitError { message: status.error })
-                    .filter(|error| !error.message.is_empty()),
-            },
+            // Why a start failed is told to whoever asked for the start.
+            Ok(status) => WaitResponse { status_code: status.code, error: None },
             Err(error) => WaitResponse {
                 status_code: -1,
                 error: Some(WaitError { message: describe(&error) }),
@@ -185,17 +182,10 @@ pub(crate) async fn wait(call: Call) -> Reply {
     Ok(response)
 }
 
-/// A failure told on the stream itself, when the status is out already.
-pub(super) fn failure_frame(message: &str, kind: StreamKind) -> Bytes {
-    let mut frame = BytesMut::new();
-    let text = format!("{message}\r\n");
-    put_frame(&mut frame, Stream::Stdout, text.as_bytes(), kind == StreamKind::Raw);
-    frame.freeze()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use std::collections::BTreeMap;
 
     fn line(form: LineForm, tty: bool) -> Vec<u8> {
@@ -217,11 +207,5 @@ mod tests {
         assert_eq!(line(plain, true), b"hi\n");
         let full = LineForm { timestamps: true, details: true };
         assert_eq!(line(full, true), b"2023-11-14T22:13:20.120000000Z a+b=c%3Dd hi\n");
-    }
-
-    #[test]
-    fn failures_on_the_stream() {
-        assert_eq!(failure_frame("no", StreamKind::Raw), "no\r\n");
-        assert_eq!(failure_frame("no", StreamKind::Framed), b"\x01\0\0\0\0\0\0\x04no\r\n"[..]);
     }
 }
