@@ -13,7 +13,7 @@ pub enum Error {
     #[error(transparent)]
     Sys(#[from] sys::SysError),
     /// The kernel refused a netlink request.
-    #[error("{act}: {errno}{}", extack.as_deref().map(|e| format!(" ({e})")).unwrap_or_default())]
+    #[error("{act}: {errno}{}", in_brackets(extack.as_deref()))]
     Kernel {
         /// What was asked, with its objects.
         act: String,
@@ -113,6 +113,10 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn in_brackets(words: Option<&str>) -> String {
+    words.map(|words| format!(" ({words})")).unwrap_or_default()
 }
 
 impl HasKind for Error {

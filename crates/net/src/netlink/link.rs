@@ -97,8 +97,8 @@ fn ifinfo(index: u32, flags: u32, change: u32) -> [u8; IFINFO_LEN] {
 }
 
 /// Creates a bridge, down. Its hardware address is fixed: otherwise it would change with its ports
-/// and neighbours would lose their gateway. Without multicast snooping: it costs a timer per port and containers
-/// never gain from it.
+/// and neighbours would lose their gateway. Without multicast snooping: it costs a timer per port
+/// and containers never gain from it.
 pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: u32) {
     let act = format!("create bridge {name}");
     batch.message(act, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifinfo(0, 0, 0), |a| {
