@@ -1,4 +1,5 @@
-//! What can go wrong in a network, in the words of who asked. Knows kinds, never HTTP or exit codes.
+//! What can go wrong in a network, in the words of who asked. Knows kinds, never HTTP or exit
+//! codes.
 
 use model::error::{Denied, ErrorKind, HasKind};
 use std::net::IpAddr;
