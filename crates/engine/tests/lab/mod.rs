@@ -41,7 +41,7 @@ where
     F: Future<Output = Lab>,
 {
     std::thread::spawn(move || {
-        rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).unwrap();
+        own_network();
         let runtime = runtime();
         let (dir, options) = runtime.block_on(async {
             let lab = Lab::open().await;
@@ -56,26 +56,36 @@ where
     .unwrap();
 }
 
+/// Moves the calling thread to a network namespace of its own.
+#[expect(deprecated, reason = "its successor is unsafe for the sake of flags not used here")]
+pub(crate) fn own_network() {
+    rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).unwrap();
+}
+
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 impl Lab {
     async fn open() -> Self {
-        let dir = tempfile::Builder::new().prefix("engine-test-").tempdir().unwrap();
-        let options = options(dir.path());
-        let engine = Engine::open(options.clone()).await.unwrap();
-        let lab = Self { engine, options, dir };
+        let (dir, options) = place();
+        let lab = Self::open_at(dir, options).await;
         lab.import_busybox().await;
         lab
     }
 
-    /// The same node again, as a new daemon finds it.
-    pub(crate) async fn reopen(&mut self) {
-        self.engine = Engine::open(self.options.clone()).await.unwrap();
+    /// A node in a place that may have been another daemon's.
+    pub(crate) async fn open_at(dir: TempDir, options: Options) -> Self {
+        let engine = Engine::open(options.clone()).await.unwrap();
+        Self { engine, options, dir }
     }
 
-    async fn close(self) -> (TempDir, Options) {
+    /// Leaves the place to another daemon.
+    pub(crate) fn leave(self) -> (TempDir, Options) {
+        (self.dir, self.options)
+    }
+
+    pub(crate) async fn close(self) -> (TempDir, Options) {
         for view in self.engine.containers.list() {
             let options = RemoveOptions { force: true, volumes: true, link: false };
             self.engine.containers.remove(&view.id.to_string(), options).await.unwrap();
@@ -84,7 +94,7 @@ impl Lab {
         (self.dir, self.options)
     }
 
-    async fn import_busybox(&self) {
+    pub(crate) async fn import_busybox(&self) {
         let (tx, rx) = tokio::sync::mpsc::channel(4);
         tx.send(Ok(Bytes::from(busybox_tar()))).await.unwrap();
         drop(tx);
@@ -234,12 +244,21 @@ pub(crate) fn script(text: &str) -> Draft {
     draft(&["sh", "-c", text])
 }
 
-fn options(dir: &Path) -> Options {
+/// Directories and names that no other test has.
+pub(crate) fn place() -> (TempDir, Options) {
+    let dir = tempfile::Builder::new().prefix("engine-test-").tempdir().unwrap();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let parent = format!("/engine-test-{}-{number}", std::process::id());
+    let options = options(dir.path(), parent);
+    (dir, options)
+}
+
+/// The options of a node in a directory.
+pub(crate) fn options(dir: &Path, cgroup_parent: String) -> Options {
     Options {
         data_root: dir.join("data"),
         exec_root: dir.join("run"),
-        cgroup_parent: format!("/engine-test-{}-{number}", std::process::id()),
+        cgroup_parent,
         runtime_exe: runtime_exe(),
         ..Options::default()
     }
@@ -297,7 +316,7 @@ fn unframe(mut stream: UnixStream) -> (String, String) {
     (stdout, stderr)
 }
 
-fn check_nothing_left(options: &Options) {
+pub(crate) fn check_nothing_left(options: &Options) {
     let root = options.exec_root.to_string_lossy().into_owned();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let data = options.data_root.to_string_lossy().into_owned();
