@@ -1,5 +1,7 @@
 //! Real monitors with real containers: the program `estiba-runtime monitor` as the daemon uses it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod lab;
 
 use lab::{Lab, process};
@@ -39,7 +41,7 @@ impl Monitored {
         }
     }
 
-    fn try_create(mut lab: Lab) -> Result<Self, Reply> {
+    fn try_create(mut lab: Lab) -> Result<Self, Box<Reply>> {
         lab.launch.log = LogConfig::JsonFile(JsonFile {
             path: log_path(&lab),
             max_size: Some(20 << 20),
@@ -56,7 +58,7 @@ impl Monitored {
             Message::Reply(LAUNCH, reply) => {
                 assert!(connection.recv().unwrap().is_none());
                 reap(pid);
-                Err(reply)
+                Err(Box::new(reply))
             }
             other => panic!("{other:?}"),
         }
@@ -255,9 +257,8 @@ fn what_cannot_be_created_is_told_and_leaves_nothing() {
     let mut lab = Lab::sh("true");
     lab.launch.user = Some("nobody-like-that".into());
     let (state, id) = (lab.launch.state_dir.clone(), lab.launch.id.clone());
-    let Err(Reply::Failed { exit_code, message }) = Monitored::try_create(lab) else {
-        panic!("created");
-    };
+    let Err(reply) = Monitored::try_create(lab) else { panic!("created") };
+    let Reply::Failed { exit_code, message } = *reply else { panic!("{reply:?}") };
     assert_eq!(exit_code, 125);
     assert!(message.contains("nobody-like-that"), "{message}");
     assert!(!state.join(SOCKET_NAME).exists());
@@ -270,8 +271,10 @@ fn a_command_that_is_not_there_is_127() {
     let mut container = match Monitored::try_create(lab) {
         Ok(container) => container,
         // It may be noticed before the gate or behind it.
-        Err(Reply::Failed { exit_code, .. }) => return assert_eq!(exit_code, 127),
-        Err(other) => panic!("{other:?}"),
+        Err(reply) => {
+            assert!(matches!(*reply, Reply::Failed { exit_code: 127, .. }), "{reply:?}");
+            return;
+        }
     };
     let Reply::Failed { exit_code, message } = container.ask(&Request::Start) else {
         panic!("started");
@@ -469,17 +472,19 @@ fn an_idle_monitor_is_small() {
     let mut container = Monitored::started(Lab::sh("sleep 100"));
     let (_, exit) = container.exec(shell("e", "true"), "");
     assert_eq!(exit.code, 0);
+    // The law is 256 KiB; a debug build's code is larger.
+    let limit_kib = if cfg!(debug_assertions) { 2000 } else { 256 };
     let before = Instant::now();
     let mut pss_kib = usize::MAX;
-    // A debug build's pages are many, but they too are given back.
-    while pss_kib > 1000 && before.elapsed() < Duration::from_secs(10) {
+    while pss_kib > limit_kib && before.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(200));
         let rollup =
             std::fs::read_to_string(format!("/proc/{}/smaps_rollup", container.pid)).unwrap();
         let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
         pss_kib = pss.trim().trim_end_matches(" kB").parse().unwrap();
     }
-    assert!(pss_kib <= 1000, "{pss_kib} KiB");
+    println!("an idle monitor: {pss_kib} KiB PSS");
+    assert!(pss_kib <= limit_kib, "{pss_kib} KiB");
     container.signal(9);
     container.end();
 }

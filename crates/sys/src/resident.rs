@@ -54,6 +54,50 @@ pub fn trim_memory() {
     unsafe { libc::malloc_trim(0) };
 }
 
+/// Gives back the pages of the calling thread's stack that deeper calls have used before.
+pub fn trim_stack() {
+    let Some(lowest) = lowest_of_stack() else {
+        return;
+    };
+    let page = rustix::param::page_size();
+    let here = (&raw const page).addr();
+    // What lies below the frames of this function and of the calls it makes is nobody's; two
+    // pages are far more than those frames and the red zone.
+    let end = (here / page).saturating_sub(2) * page;
+    let start = lowest.max(end.saturating_sub(MAX_STACK_TRIM_BYTES));
+    let start = start.next_multiple_of(page);
+    if start < end {
+        let start = std::ptr::with_exposed_provenance_mut(start);
+        // SAFETY: the range lies within this thread's stack, below everything that is in use. Of
+        // the main thread's it may not be mapped yet, which is an error of no consequence.
+        let _ = unsafe {
+            rustix::mm::madvise(start, end - start.addr(), rustix::mm::Advice::LinuxDontNeed)
+        };
+    }
+}
+
+/// More than any call here uses.
+const MAX_STACK_TRIM_BYTES: usize = 1 << 20;
+
+/// Lowest address that belongs to the calling thread's stack.
+fn lowest_of_stack() -> Option<usize> {
+    let mut attributes = std::mem::MaybeUninit::uninit();
+    let mut lowest = std::ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: the attributes are initialised by pthread_getattr_np before they are read and
+    // destroyed once; the two results are written to live variables.
+    let result = unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return None;
+        }
+        let result =
+            libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut lowest, &raw mut size);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        result
+    };
+    (result == 0).then_some(lowest.addr())
+}
+
 /// Unmaps the pages of the process's own program. They come back from the page cache as they are
 /// used, so this is for just before a long wait: inlined into the waiting function, and without a
 /// detour through libc, nearly nothing is used behind it.
@@ -90,6 +134,7 @@ mod tests {
     #[test]
     fn a_trimmed_process_goes_on() {
         let kept = vec![7_u8; 1 << 20];
+        trim_stack();
         trim_memory();
         forget_program();
         assert!(kept.iter().all(|&byte| byte == 7));

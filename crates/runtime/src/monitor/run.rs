@@ -1,7 +1,7 @@
 //! The monitor's beginning: from two inherited descriptors to a created container and a loop.
 
 use super::control::{Control, Listener};
-use super::log::LogWriter;
+use super::log::{LogConfig, LogWriter};
 use super::process::Process;
 use super::protocol::{LAUNCH, ProcessId, Reply};
 use super::sandbox::{Container, Sandbox};
@@ -47,7 +47,9 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Creates the container and tells so.
+/// Creates the container and tells so. Kept out of [`run`], whose frame stays for the monitor's
+/// whole life: what is on the stack only here can be given back.
+#[inline(never)]
 fn launch(control: &mut Control) -> Result<Parts<Container>, LaunchError> {
     settle_in()?;
     let launch = read_launch()?;
@@ -59,7 +61,7 @@ fn launch(control: &mut Control) -> Result<Parts<Container>, LaunchError> {
     .map_err(|errno| {
         LaunchError::at(format!("open state directory {}", launch.state_dir.display()), errno)
     })?;
-    let log = LogWriter::open(&launch.log).map_err(|error| LaunchError::io("open log", &error))?;
+    let log = open_log(&launch.log)?;
     let listener = state_dir.as_fd().try_clone_to_owned().map(Listener::bind);
     let listener = listener
         .map_err(|error| LaunchError::io("open state directory again", &error))?
@@ -96,6 +98,15 @@ fn read_launch() -> Result<Launch, LaunchError> {
         .map_err(|error| LaunchError::invalid(format!("decode the launch order: {error}")))
 }
 
+fn open_log(config: &LogConfig) -> Result<LogWriter, LaunchError> {
+    LogWriter::open(config).map_err(|error| match config {
+        LogConfig::None => LaunchError::io("make a log", &error),
+        LogConfig::JsonFile(file) => {
+            LaunchError::io(format!("open log {}", file.path.display()), &error)
+        }
+    })
+}
+
 fn create_container(launch: &Launch) -> Result<(Container, Process, Vec<String>), LaunchError> {
     let stdio_failed = |error: std::io::Error| LaunchError::io("make standard streams", &error);
     let process = launch.spec.process.as_ref();
@@ -113,5 +124,5 @@ fn create_container(launch: &Launch) -> Result<(Container, Process, Vec<String>)
     let mut init = Process::new(ProcessId::Init, 0, created.pid, Pidfd::from(pidfd), ends);
     init.terminal = wanted.terminal.is_some();
     init.stdin_once = launch.stdin_once;
-    Ok((Container::Created(created), init, warnings))
+    Ok((Container::Created(Box::new(created)), init, warnings))
 }

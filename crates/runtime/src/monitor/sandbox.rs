@@ -43,9 +43,9 @@ pub(super) trait Sandbox {
 #[derive(Debug)]
 pub(super) enum Container {
     /// Its init waits.
-    Created(Created),
+    Created(Box<Created>),
     /// Its program was started.
-    Running(Running),
+    Running(Box<Running>),
     /// Its start has failed.
     Gone,
 }
@@ -64,7 +64,7 @@ impl Sandbox for Container {
     fn start(&mut self) -> Result<(), LaunchError> {
         match std::mem::replace(self, Self::Gone) {
             Self::Created(created) => {
-                *self = Self::Running(created.start()?);
+                *self = Self::Running(Box::new(created.start()?));
                 Ok(())
             }
             other => {
