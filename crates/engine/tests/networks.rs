@@ -20,7 +20,7 @@ fn on(network: &str, mut draft: Draft) -> Draft {
 
 /// Answers `hello` to whoever connects to port 8080.
 fn server() -> Draft {
-    draft(&["nc", "-lk", "-p", "8080", "-e", "echo", "hello"])
+    draft(&["nc", "-ll", "-p", "8080", "-e", "echo", "hello"])
 }
 
 async fn network(lab: &Lab, name: &str) {

@@ -60,6 +60,8 @@ where
 #[expect(deprecated, reason = "its successor is unsafe for the sake of flags not used here")]
 pub(crate) fn own_network() {
     rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).unwrap();
+    let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+    assert!(up.success());
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
