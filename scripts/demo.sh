@@ -67,7 +67,7 @@ sed -n 's/.*<title>\(.*\)<\/title>.*/    "\1"/p' "$lab/page"
 show estiba ps
 show estiba exec web sh -c 'echo "pid 1 is $(cat /proc/1/comm), I am uid $(id -u)"'
 show estiba stats --no-stream web
-show estiba run --rm --network container:web busybox wget -qO /dev/null http://127.0.0.1/ && echo "    the same server, from a neighbour that shares its network"
+show estiba run --rm --network container:web busybox sh -c 'nc -z 127.0.0.1 80 && echo "the same server, from a neighbour in its network"' 
 
 say "What a container cannot do"
 try() { # what, command…

@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 
 make_busybox() {
   root=$work/busybox
-  mkdir -p "$root/bin" "$root/etc" "$root/root" "$root/var/www" "$root/home"
+  mkdir -p "$root/bin" "$root/etc" "$root/root" "$root/var/www" "$root/home" "$root/mnt"
   install -d -m 1777 "$root/tmp"
   cp /bin/busybox "$root/bin/busybox"
   for applet in $(/bin/busybox --list); do

@@ -12,7 +12,7 @@ fn the_command_line_says_what_is_wrong() {
     for (words, status, said) in [
         (&["run", "--nope", "busybox"][..], 125, "unknown flag: --nope"),
         (&["run"], 1, "requires at least 1 argument"),
-        (&["run", "--rm", "UPPER/case"], 125, "invalid reference format"),
+        (&["run", "--rm", "Busybox"], 125, "invalid reference format"),
         (&["run", "--rm", "-v", "relative:rel", "busybox"], 125, "rel"),
         (
             &["run", "--rm", "--mount", "type=bind,source=/no/such/dir,target=/x", "busybox"],

@@ -28,7 +28,7 @@ fn the_stock_command_line_runs_the_same_commands() {
         "run",
         "-d",
         "--name",
-        "d",
+        "dd",
         "-p",
         "127.0.0.1:18090:80",
         "-m",
@@ -39,31 +39,31 @@ fn the_stock_command_line_runs_the_same_commands() {
         "echo started; exec sleep 1000"
     )
     .ok();
-    eventually("it logs", || lab.docker(&["logs", "d"]).unwrap().stdout == "started\n");
-    assert_eq!(docker!(lab, "exec", "d", "hostname").ok().len(), 12);
+    eventually("it logs", || lab.docker(&["logs", "dd"]).unwrap().stdout == "started\n");
+    assert_eq!(docker!(lab, "exec", "dd", "hostname").ok().len(), 12);
     assert!(docker!(lab, "ps").ok().contains("127.0.0.1:18090->80/tcp"));
-    assert!(docker!(lab, "top", "d").ok().contains("sleep 1000"));
-    let stats = docker!(lab, "stats", "--no-stream", "d");
+    assert!(docker!(lab, "top", "dd").ok().contains("sleep 1000"));
+    let stats = docker!(lab, "stats", "--no-stream", "dd");
     assert!(stats.ok().contains("64MiB"), "{stats:?}");
-    docker!(lab, "pause", "d").ok();
-    docker!(lab, "unpause", "d").ok();
-    docker!(lab, "update", "--restart", "no", "d").ok();
-    docker!(lab, "rename", "d", "e").ok();
-    docker!(lab, "stop", "-t", "0", "e").ok();
-    docker!(lab, "start", "e").ok();
-    docker!(lab, "kill", "e").ok();
-    assert_eq!(docker!(lab, "wait", "e").ok(), "137");
-    docker!(lab, "diff", "e").ok();
-    docker!(lab, "rm", "e").ok();
+    docker!(lab, "pause", "dd").ok();
+    docker!(lab, "unpause", "dd").ok();
+    docker!(lab, "update", "--restart", "no", "dd").ok();
+    docker!(lab, "rename", "dd", "ee").ok();
+    docker!(lab, "stop", "-t", "0", "ee").ok();
+    docker!(lab, "start", "ee").ok();
+    docker!(lab, "kill", "ee").ok();
+    assert_eq!(docker!(lab, "wait", "ee").ok(), "137");
+    docker!(lab, "diff", "ee").ok();
+    docker!(lab, "rm", "ee").ok();
     assert!(docker!(lab, "images").ok().contains("busybox"));
     assert!(docker!(lab, "history", "busybox").ok().contains("IMAGE"));
     docker!(lab, "network", "create", "n").ok();
     docker!(lab, "run", "--rm", "--network", "n", "busybox", "true").ok();
     docker!(lab, "network", "inspect", "n").ok();
     docker!(lab, "network", "rm", "n").ok();
-    docker!(lab, "volume", "create", "v").ok();
-    docker!(lab, "run", "--rm", "-v", "v:/v", "busybox", "touch", "/v/x").ok();
-    docker!(lab, "volume", "rm", "v").ok();
+    docker!(lab, "volume", "create", "vv").ok();
+    docker!(lab, "run", "--rm", "-v", "vv:/v", "busybox", "touch", "/v/x").ok();
+    docker!(lab, "volume", "rm", "vv").ok();
     docker!(lab, "info").ok();
     docker!(lab, "version").ok();
     docker!(lab, "system", "df").ok();

@@ -22,7 +22,7 @@ fn import_changes_history_and_run() {
     ]);
     assert!(id.ok().starts_with("sha256:"), "{id:?}");
     assert_eq!(lab.estiba(&["run", "--rm", "own:1"]).ok(), "imported");
-    assert_eq!(lab.estiba(&["run", "--rm", "own:1", "printenv", "A"]).ok(), "b");
+    assert_eq!(lab.estiba(&["run", "--rm", "own:1", "sh", "-c", "echo $A"]).ok(), "b");
     let format = "{{.Config.Labels.k}} {{.Os}}/{{.Architecture}} {{.Id}}";
     let seen = lab.estiba(&["image", "inspect", "-f", format, "own:1"]);
     assert_eq!(seen.ok(), format!("v linux/amd64 {}", id.ok()));
@@ -37,14 +37,14 @@ fn import_changes_history_and_run() {
 #[test]
 fn save_and_load_bring_back_the_same_image() {
     let lab = Lab::new();
-    lab.estiba(&["run", "--name", "c", "busybox", "sh", "-c", "echo more > /more; rm /etc/group"])
+    lab.estiba(&["run", "--name", "cc", "busybox", "sh", "-c", "echo more > /more; rm /etc/group"])
         .ok();
-    lab.estiba(&["commit", "-c", "CMD [\"cat\", \"/more\"]", "c", "two:layers"]).ok();
+    lab.estiba(&["commit", "-c", "CMD [\"cat\", \"/more\"]", "cc", "two:layers"]).ok();
     let file = lab.dir().join("saved.tar");
     let file = file.to_str().unwrap();
     lab.estiba(&["save", "-o", file, "two:layers", "busybox"]).ok();
     let id = lab.estiba(&["image", "inspect", "-f", "{{.Id}}", "two:layers"]).ok().to_owned();
-    lab.estiba(&["rm", "c"]).ok();
+    lab.estiba(&["rm", "cc"]).ok();
     lab.estiba(&["rmi", "two:layers", "busybox"]).ok();
     assert_eq!(lab.estiba(&["images", "-aq"]).ok(), "");
     assert!(lab.estiba(&["load", "-i", file]).ok().contains("Loaded image: two:layers"));
@@ -72,7 +72,7 @@ fn tags_conflicts_and_removal() {
     lab.estiba(&["tag", "busybox", "UPPER"]).fails(1, "invalid reference format");
     lab.estiba(&["tag", "nothing", "x"]).fails(1, "No such image: nothing");
     lab.estiba(&["create", "--name", "user", "busybox"]).ok();
-    let id = lab.estiba(&["images", "-q", "busybox"]).ok().to_owned();
+    let id = lab.estiba(&["image", "inspect", "-f", "{{.Id}}", "busybox"]).ok().to_owned();
     lab.estiba(&["rmi", &id]).fails(1, "conflict");
     lab.estiba(&["rmi", "localhost:5000/a/b:c"]).ok();
     lab.estiba(&["rmi", "busybox"]).fails(1, "conflict");
@@ -139,9 +139,9 @@ fn archives_that_lie_are_refused_and_leave_nothing() {
 #[test]
 fn export_is_what_the_container_saw() {
     let lab = Lab::new();
-    lab.estiba(&["run", "--name", "e", "busybox", "sh", "-c", "echo x > /x; rm -r /var"]).ok();
+    lab.estiba(&["run", "--name", "ee", "busybox", "sh", "-c", "echo x > /x; rm -r /var"]).ok();
     let out = lab.dir().join("e.tar");
-    lab.estiba(&["export", "-o", out.to_str().unwrap(), "e"]).ok();
+    lab.estiba(&["export", "-o", out.to_str().unwrap(), "ee"]).ok();
     let listing = Command::new("tar").arg("-tf").arg(&out).output().unwrap();
     let listing = String::from_utf8(listing.stdout).unwrap();
     let names: Vec<&str> = listing.lines().map(|l| l.trim_start_matches("./")).collect();

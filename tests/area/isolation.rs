@@ -12,10 +12,10 @@ fn posture(output: &Output) -> Vec<String> {
 #[test]
 fn run_and_exec_have_the_same_tight_posture() {
     let lab = Lab::new();
-    lab.estiba(&["run", "-d", "--name", "x", "busybox", "sleep", "1000"]).ok();
+    lab.estiba(&["run", "-d", "--name", "xx", "busybox", "sleep", "1000"]).ok();
     let run = posture(&lab.estiba(&["run", "--rm", "busybox", "cat", "/proc/self/status"]));
-    let exec = posture(&lab.estiba(&["exec", "x", "cat", "/proc/self/status"]));
-    let init = posture(&lab.estiba(&["exec", "x", "cat", "/proc/1/status"]));
+    let exec = posture(&lab.estiba(&["exec", "xx", "cat", "/proc/self/status"]));
+    let init = posture(&lab.estiba(&["exec", "xx", "cat", "/proc/1/status"]));
     assert_eq!(run, exec);
     assert_eq!(run, init);
     // CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID NET_BIND_SERVICE SYS_CHROOT
@@ -38,10 +38,10 @@ fn run_and_exec_have_the_same_tight_posture() {
 #[test]
 fn other_users_have_no_capabilities() {
     let lab = Lab::new();
-    lab.estiba(&["run", "-d", "--name", "x", "busybox", "sleep", "1000"]).ok();
+    lab.estiba(&["run", "-d", "--name", "xx", "busybox", "sleep", "1000"]).ok();
     for words in [
         &["run", "--rm", "-u", "33", "busybox", "cat", "/proc/self/status"][..],
-        &["exec", "-u", "www-data", "x", "cat", "/proc/self/status"],
+        &["exec", "-u", "www-data", "xx", "cat", "/proc/self/status"],
     ] {
         let status = lab.estiba(words);
         assert!(status.ok().contains("CapEff:\t0000000000000000"), "{status:?}");
@@ -79,8 +79,8 @@ fn descriptors_and_working_directory() {
     // ls itself opens the directory: 0 1 2 and that one.
     let fds = lab.estiba(&["run", "--rm", "busybox", "sh", "-c", "ls /proc/self/fd | wc -l"]);
     assert_eq!(fds.ok().trim(), "4");
-    lab.estiba(&["run", "-d", "--name", "x", "busybox", "sleep", "1000"]).ok();
-    let fds = lab.estiba(&["exec", "x", "sh", "-c", "ls /proc/self/fd | wc -l"]);
+    lab.estiba(&["run", "-d", "--name", "xx", "busybox", "sleep", "1000"]).ok();
+    let fds = lab.estiba(&["exec", "xx", "sh", "-c", "ls /proc/self/fd | wc -l"]);
     assert_eq!(fds.ok().trim(), "4");
     for fd in 0..12 {
         let dir = format!("/proc/self/fd/{fd}");
@@ -118,7 +118,7 @@ fn kernel_paths_are_masked_or_read_only() {
 fn dangerous_calls_are_refused() {
     let lab = Lab::new();
     for words in [
-        &["mount", "-t", "tmpfs", "x", "/mnt"][..],
+        &["mount", "-t", "tmpfs", "xx", "/mnt"][..],
         &["mknod", "/tmp/sda", "b", "8", "0"],
         &["unshare", "-m", "true"],
         &["unshare", "-r", "true"],
@@ -149,7 +149,7 @@ fn options_widen_and_narrow() {
     let loose = ["run", "--rm", "--security-opt", "seccomp=unconfined", "busybox"];
     let status = lab.estiba(&[&loose[..], &["cat", "/proc/self/status"]].concat());
     assert!(status.ok().contains("Seccomp:\t0"), "{status:?}");
-    lab.estiba(&["run", "--rm", "--privileged", "busybox", "mount", "-t", "tmpfs", "x", "/mnt"])
+    lab.estiba(&["run", "--rm", "--privileged", "busybox", "mount", "-t", "tmpfs", "xx", "/mnt"])
         .ok();
     lab.estiba(&["run", "--rm", "--cap-add", "NO_SUCH", "busybox"]).fails(125, "NO_SUCH");
     let readonly = lab.estiba(&["run", "--rm", "--read-only", "busybox", "touch", "/x"]);

@@ -13,7 +13,7 @@ fn run_prints_and_hands_on_the_exit_code() {
     lab.estiba(&["run", "--rm", "busybox", "/etc"]).fails(126, "/etc");
     lab.estiba(&["run", "--rm", "busybox", "/etc/passwd"]).fails(126, "permission denied");
     lab.estiba(&["run", "--rm", "no-such-image", "true"]).fails(125, "no-such-image");
-    let killed = lab.estiba(&["run", "--rm", "busybox", "sh", "-c", "kill -9 $$"]);
+    let killed = lab.estiba(&["run", "--rm", "--init", "busybox", "sh", "-c", "kill -9 $$"]);
     assert_eq!(killed.status, 137, "{killed:?}");
     assert_eq!(lab.estiba(&["ps", "-aq"]).ok(), "");
 }
@@ -62,7 +62,7 @@ fn stop_sends_the_stop_signal_first() {
         "run",
         "-d",
         "--name",
-        "t",
+        "tt",
         "--stop-signal",
         "USR1",
         "busybox",
@@ -71,86 +71,92 @@ fn stop_sends_the_stop_signal_first() {
         script,
     ])
     .ok();
-    eventually("it traps", || lab.estiba(&["logs", "t"]).stdout.contains("ready"));
-    lab.estiba(&["stop", "t"]).ok();
-    assert!(lab.estiba(&["logs", "t"]).ok().contains("got it"));
-    assert_eq!(lab.estiba(&["inspect", "-f", "{{.State.ExitCode}}", "t"]).ok(), "7");
-    assert_eq!(lab.estiba(&["wait", "t"]).ok(), "7");
+    eventually("it traps", || lab.estiba(&["logs", "tt"]).stdout.contains("ready"));
+    lab.estiba(&["stop", "tt"]).ok();
+    assert!(lab.estiba(&["logs", "tt"]).ok().contains("got it"));
+    assert_eq!(lab.estiba(&["inspect", "-f", "{{.State.ExitCode}}", "tt"]).ok(), "7");
+    assert_eq!(lab.estiba(&["wait", "tt"]).ok(), "7");
 }
 
 #[test]
 fn exec_joins_the_container() {
     let lab = Lab::new();
-    lab.estiba(&["run", "-d", "--name", "e", "-e", "COLOUR=red", "busybox", "sleep", "1000"]).ok();
-    assert_eq!(lab.estiba(&["exec", "e", "sh", "-c", "echo $COLOUR"]).ok(), "red");
-    assert_eq!(lab.estiba(&["exec", "e", "sh", "-c", "exit 3"]).status, 3);
-    assert_eq!(lab.estiba(&["exec", "-w", "/tmp", "e", "pwd"]).ok(), "/tmp");
-    assert_eq!(lab.estiba(&["exec", "-u", "www-data", "e", "id", "-un"]).ok(), "www-data");
-    assert_eq!(lab.estiba(&["exec", "-e", "A=b", "e", "printenv", "A"]).ok(), "b");
-    assert_eq!(lab.estiba_with(&["exec", "-i", "e", "cat"], b"through").ok(), "through");
-    lab.estiba(&["exec", "e", "nothing-there"]).fails(127, "executable file not found in $PATH");
-    lab.estiba(&["exec", "-u", "nobody-here", "e", "id"]).fails(126, "nobody-here");
-    assert_eq!(lab.estiba(&["exec", "e", "cat", "/proc/1/comm"]).ok(), "sleep");
-    lab.estiba(&["exec", "-d", "e", "touch", "/tmp/detached"]).ok();
+    lab.estiba(&["run", "-d", "--name", "ee", "-e", "COLOUR=red", "busybox", "sleep", "1000"]).ok();
+    assert_eq!(lab.estiba(&["exec", "ee", "sh", "-c", "echo $COLOUR"]).ok(), "red");
+    assert_eq!(lab.estiba(&["exec", "ee", "sh", "-c", "exit 3"]).status, 3);
+    assert_eq!(lab.estiba(&["exec", "-w", "/tmp", "ee", "pwd"]).ok(), "/tmp");
+    assert_eq!(lab.estiba(&["exec", "-u", "www-data", "ee", "id", "-un"]).ok(), "www-data");
+    assert_eq!(lab.estiba(&["exec", "-e", "A=b", "ee", "sh", "-c", "echo $A"]).ok(), "b");
+    assert_eq!(lab.estiba_with(&["exec", "-i", "ee", "cat"], b"through").ok(), "through");
+    // As with Docker, why an exec failed comes through the stream.
+    let missing = lab.estiba(&["exec", "ee", "nothing-there"]);
+    assert_eq!(missing.status, 127);
+    assert!(missing.stdout.contains("executable file not found in $PATH"), "{missing:?}");
+    let nobody = lab.estiba(&["exec", "-u", "nobody-here", "ee", "id"]);
+    assert_eq!(nobody.status, 126);
+    assert!(nobody.stdout.contains("nobody-here"), "{nobody:?}");
+    assert_eq!(lab.estiba(&["exec", "ee", "cat", "/proc/1/comm"]).ok(), "sleep");
+    lab.estiba(&["exec", "-d", "ee", "touch", "/tmp/detached"]).ok();
     eventually("the detached one ran", || {
-        lab.estiba(&["exec", "e", "test", "-e", "/tmp/detached"]).status == 0
+        lab.estiba(&["exec", "ee", "test", "-e", "/tmp/detached"]).status == 0
     });
 }
 
 #[test]
 fn logs_tail_since_timestamps_follow() {
     let lab = Lab::new();
-    lab.estiba(&["run", "--name", "l", "busybox", "sh", "-c", "seq 1 1000; echo oops >&2"]);
-    let all = lab.estiba(&["logs", "l"]);
+    lab.estiba(&["run", "--name", "ll", "busybox", "sh", "-c", "seq 1 1000; echo oops >&2"]);
+    let all = lab.estiba(&["logs", "ll"]);
     assert_eq!(all.ok().lines().count(), 1000);
     assert_eq!(all.stderr, "oops\n");
-    let tail = lab.estiba(&["logs", "--tail", "3", "l"]);
+    let tail = lab.estiba(&["logs", "--tail", "3", "ll"]);
     assert_eq!(format!("{}{}", tail.stdout, tail.stderr), "999\n1000\noops\n");
-    let stamped = lab.estiba(&["logs", "-t", "--tail", "1", "l"]);
+    let stamped = lab.estiba(&["logs", "-t", "--tail", "1", "ll"]);
     let line = format!("{}{}", stamped.stdout, stamped.stderr);
     assert!(line.len() > 30 && line.as_bytes()[10] == b'T' && line.ends_with(" oops\n"), "{line}");
-    assert_eq!(lab.estiba(&["logs", "--until", "2001-01-01T00:00:00Z", "l"]).ok(), "");
+    assert_eq!(lab.estiba(&["logs", "--until", "2001-01-01T00:00:00Z", "ll"]).ok(), "");
 
     let slow = "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done";
-    lab.estiba(&["run", "-d", "--name", "f", "busybox", "sh", "-c", slow]).ok();
-    assert_eq!(lab.estiba(&["logs", "-f", "f"]).ok(), "1\n2\n3\n4\n5");
+    lab.estiba(&["run", "-d", "--name", "ff", "busybox", "sh", "-c", slow]).ok();
+    assert_eq!(lab.estiba(&["logs", "-f", "ff"]).ok(), "1\n2\n3\n4\n5");
 }
 
 #[test]
 fn pause_freezes_and_unpause_goes_on() {
     let lab = Lab::new();
     let count = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done";
-    lab.estiba(&["run", "-d", "--name", "p", "busybox", "sh", "-c", count]).ok();
-    lab.estiba(&["pause", "p"]).ok();
-    assert_eq!(lab.estiba(&["inspect", "-f", "{{.State.Status}}", "p"]).ok(), "paused");
-    let before = lab.estiba(&["logs", "p"]).stdout;
+    lab.estiba(&["run", "-d", "--name", "pp", "busybox", "sh", "-c", count]).ok();
+    lab.estiba(&["pause", "pp"]).ok();
+    assert_eq!(lab.estiba(&["inspect", "-f", "{{.State.Status}}", "pp"]).ok(), "paused");
+    let before = lab.estiba(&["logs", "pp"]).stdout;
     std::thread::sleep(std::time::Duration::from_millis(300));
-    assert_eq!(lab.estiba(&["logs", "p"]).stdout, before);
-    lab.estiba(&["exec", "p", "true"]).fails(1, "paused");
-    lab.estiba(&["unpause", "p"]).ok();
-    eventually("it goes on", || lab.estiba(&["logs", "p"]).stdout.len() > before.len());
-    lab.estiba(&["unpause", "p"]).fails(1, "not paused");
+    assert_eq!(lab.estiba(&["logs", "pp"]).stdout, before);
+    lab.estiba(&["exec", "pp", "true"]).fails(1, "paused");
+    lab.estiba(&["unpause", "pp"]).ok();
+    eventually("it goes on", || lab.estiba(&["logs", "pp"]).stdout.len() > before.len());
+    lab.estiba(&["unpause", "pp"]).fails(1, "not paused");
 }
 
 #[test]
 fn restart_policies() {
     let lab = Lab::new();
-    lab.estiba(&["run", "-d", "--name", "r", "--restart", "on-failure:2", "busybox", "false"]).ok();
+    lab.estiba(&["run", "-d", "--name", "rr", "--restart", "on-failure:2", "busybox", "false"])
+        .ok();
     eventually("it gave up after two restarts", || {
         let format = "{{.RestartCount}} {{.State.Status}}";
-        lab.estiba(&["inspect", "-f", format, "r"]).stdout.trim() == "2 exited"
+        lab.estiba(&["inspect", "-f", format, "rr"]).stdout.trim() == "2 exited"
     });
-    lab.estiba(&["run", "-d", "--name", "a", "--restart", "always", "busybox", "sleep", "0.1"])
+    lab.estiba(&["run", "-d", "--name", "aa", "--restart", "always", "busybox", "sleep", "0.1"])
         .ok();
     eventually("it restarts", || {
-        let count = lab.estiba(&["inspect", "-f", "{{.RestartCount}}", "a"]);
+        let count = lab.estiba(&["inspect", "-f", "{{.RestartCount}}", "aa"]);
         count.stdout.trim().parse::<u32>().is_ok_and(|n| n >= 2)
     });
-    lab.estiba(&["stop", "a"]).ok();
-    let count = lab.estiba(&["inspect", "-f", "{{.RestartCount}}", "a"]).ok().to_owned();
+    lab.estiba(&["stop", "aa"]).ok();
+    let count = lab.estiba(&["inspect", "-f", "{{.RestartCount}}", "aa"]).ok().to_owned();
     std::thread::sleep(std::time::Duration::from_millis(800));
-    assert_eq!(lab.estiba(&["inspect", "-f", "{{.RestartCount}}", "a"]).ok(), count);
-    assert_eq!(lab.estiba(&["inspect", "-f", "{{.State.Running}}", "a"]).ok(), "false");
+    assert_eq!(lab.estiba(&["inspect", "-f", "{{.RestartCount}}", "aa"]).ok(), count);
+    assert_eq!(lab.estiba(&["inspect", "-f", "{{.State.Running}}", "aa"]).ok(), "false");
 }
 
 #[test]
@@ -175,7 +181,7 @@ fn top_stats_port_diff_update() {
         "run",
         "-d",
         "--name",
-        "x",
+        "xx",
         "-p",
         "127.0.0.1:18080:80",
         "-m",
@@ -186,20 +192,20 @@ fn top_stats_port_diff_update() {
         "echo hi > /new; rm /etc/group; echo >> /etc/passwd; sleep 1000",
     ])
     .ok();
-    assert!(lab.estiba(&["top", "x"]).ok().contains("sleep 1000"));
-    assert_eq!(lab.estiba(&["port", "x"]).ok(), "80/tcp -> 127.0.0.1:18080");
-    eventually("it wrote", || lab.estiba(&["diff", "x"]).stdout.contains("D /etc/group"));
-    let diff = lab.estiba(&["diff", "x"]).ok().to_owned();
+    assert!(lab.estiba(&["top", "xx"]).ok().contains("sleep 1000"));
+    assert_eq!(lab.estiba(&["port", "xx"]).ok(), "80/tcp -> 127.0.0.1:18080");
+    eventually("it wrote", || lab.estiba(&["diff", "xx"]).stdout.contains("D /etc/group"));
+    let diff = lab.estiba(&["diff", "xx"]).ok().to_owned();
     let lines: Vec<&str> = diff.lines().collect();
     for want in ["A /new", "C /etc", "C /etc/passwd", "D /etc/group"] {
         assert!(lines.contains(&want), "{want} in {diff}");
     }
-    let stats = lab.estiba(&["stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", "x"]);
+    let stats = lab.estiba(&["stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", "xx"]);
     assert!(stats.ok().contains("/ 64MiB"), "{stats:?}");
-    lab.estiba(&["update", "-m", "128m", "--memory-swap", "-1", "x"]).ok();
+    lab.estiba(&["update", "-m", "128m", "--memory-swap", "-1", "xx"]).ok();
     let format = "{{.HostConfig.Memory}}";
-    assert_eq!(lab.estiba(&["inspect", "-f", format, "x"]).ok(), (128 << 20).to_string());
-    let stats = lab.estiba(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "x"]);
+    assert_eq!(lab.estiba(&["inspect", "-f", format, "xx"]).ok(), (128 << 20).to_string());
+    let stats = lab.estiba(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "xx"]);
     assert!(stats.ok().contains("/ 128MiB"), "{stats:?}");
 }
 
@@ -210,16 +216,16 @@ fn copy_in_and_out() {
     std::fs::create_dir_all(from.join("sub")).unwrap();
     std::fs::write(from.join("a.txt"), "first").unwrap();
     std::fs::write(from.join("sub/b.txt"), "second").unwrap();
-    lab.estiba(&["create", "--name", "c", "busybox", "sh", "-c", "cat /in/sub/b.txt; ls -ln /in"])
+    lab.estiba(&["create", "--name", "cc", "busybox", "sh", "-c", "cat /in/sub/b.txt; ls -ln /in"])
         .ok();
-    lab.estiba(&["cp", &from.to_string_lossy(), "c:/in"]).ok();
-    let seen = lab.estiba(&["start", "-a", "c"]);
+    lab.estiba(&["cp", &from.to_string_lossy(), "cc:/in"]).ok();
+    let seen = lab.estiba(&["start", "-a", "cc"]);
     assert!(seen.ok().starts_with("second"), "{seen:?}");
     let to = lab.dir().join("to");
-    lab.estiba(&["cp", "c:/in/a.txt", &to.to_string_lossy()]).ok();
+    lab.estiba(&["cp", "cc:/in/a.txt", &to.to_string_lossy()]).ok();
     assert_eq!(std::fs::read_to_string(&to).unwrap(), "first");
-    lab.estiba(&["run", "-d", "--name", "d", "busybox", "sleep", "1000"]).ok();
-    lab.estiba(&["cp", &from.join("a.txt").to_string_lossy(), "d:/tmp/"]).ok();
-    assert_eq!(lab.estiba(&["exec", "d", "cat", "/tmp/a.txt"]).ok(), "first");
-    lab.estiba(&["cp", "d:/not/there", "."]).fails(1, "Could not find the file /not/there");
+    lab.estiba(&["run", "-d", "--name", "dd", "busybox", "sleep", "1000"]).ok();
+    lab.estiba(&["cp", &from.join("a.txt").to_string_lossy(), "dd:/tmp/"]).ok();
+    assert_eq!(lab.estiba(&["exec", "dd", "cat", "/tmp/a.txt"]).ok(), "first");
+    lab.estiba(&["cp", "dd:/not/there", "."]).fails(1, "Could not find the file /not/there");
 }

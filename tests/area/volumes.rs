@@ -32,9 +32,9 @@ fn anonymous_volumes_go_with_their_container() {
     let lab = Lab::new();
     lab.estiba(&["run", "--rm", "-v", "/anon", "busybox", "touch", "/anon/x"]).ok();
     assert_eq!(lab.estiba(&["volume", "ls", "-q"]).ok(), "");
-    lab.estiba(&["create", "--name", "k", "-v", "/anon", "busybox"]).ok();
+    lab.estiba(&["create", "--name", "kk", "-v", "/anon", "busybox"]).ok();
     assert_eq!(lab.estiba(&["volume", "ls", "-q"]).ok().len(), 64);
-    lab.estiba(&["rm", "-v", "k"]).ok();
+    lab.estiba(&["rm", "-v", "kk"]).ok();
     assert_eq!(lab.estiba(&["volume", "ls", "-q"]).ok(), "");
 }
 

@@ -48,7 +48,8 @@ impl Lab {
         lab.start_daemon();
         if !lab.setup.empty {
             let tar = archive("busybox");
-            lab.estiba(&["import", &tar.to_string_lossy(), "busybox:latest"]).ok();
+            let words = ["import", "-c", "CMD [\"sh\"]", &tar.to_string_lossy(), "busybox:latest"];
+            lab.estiba(&words).ok();
         }
         lab
     }

@@ -22,6 +22,10 @@ is() { # name, wanted, command…
     echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3), wanted $want"
   fi
 }
+get="printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n'"
+fetch() { # Debian's static busybox crashes in its wget
+  sh -c "$get" | nc -w 5 "$1" "$2" | tail -n 1
+}
 start() {
   estiba daemon --data-root /var/lib/estiba --exec-root /run/estiba --pidfile /run/estiba.pid -H $DOCKER_HOST \
     >>/run/daemon.log 2>&1 &
@@ -58,15 +62,15 @@ ok out-of-memory sh -c 'estiba run --name oom -m 16m --memory-swap 16m busybox s
 is oom-seen 'true 137' estiba inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' oom
 ok publish estiba run -d --name web -p 8080:80 busybox sh -c 'echo page > /index.html; exec httpd -f -p 80 -h /'
 usleep 500000
-is published page wget -q -T 5 -O - http://127.0.0.1:8080/index.html
+is published page fetch 127.0.0.1 8080
 ok network estiba network create n
 ok named estiba run -d --name db --network n busybox sh -c 'echo db > /index.html; exec httpd -f -p 80 -h /'
 usleep 500000
-is by-name db estiba run --rm --network n busybox wget -q -T 5 -O - http://db/index.html
+is by-name db estiba run --rm --network n busybox sh -c "$get | nc -w 5 db 80 | tail -n 1"
 pid=$(estiba inspect -f '{{.State.Pid}}' c)
 kill -9 $daemon
 wait $daemon 2>/dev/null
-is served-without-daemon page wget -q -T 5 -O - http://127.0.0.1:8080/index.html
+is served-without-daemon page fetch 127.0.0.1 8080
 start
 is found-again "$pid" estiba inspect -f '{{.State.Pid}}' c
 is exec-after-restore again estiba exec c echo again
