@@ -1,6 +1,7 @@
 //! One request, after its version and route are known: what a handler works with. The body is read
 //! at most once, bounded in size and time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ pub(crate) struct Peer {
 pub(crate) struct Call {
     /// The node.
     pub engine: Engine,
+    /// Name of the snapshot driver.
+    pub storage_driver: Arc<str>,
     /// What the client speaks.
     pub version: ApiVersion,
     /// The path's variable, decoded: an id or a name; empty if the path has none.

@@ -1,6 +1,8 @@
 //! One request to one answer: version, operation, handler; the headers of every answer. Knows no
 //! socket.
 
+use std::sync::Arc;
+
 use engine::Engine;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, SERVER};
@@ -19,12 +21,15 @@ use crate::{router, routes};
 #[derive(Clone)]
 pub(crate) struct Api {
     engine: Engine,
+    /// Asked once: it never changes, and asking means reading the host's files.
+    storage_driver: Arc<str>,
 }
 
 impl Api {
     /// Over this engine.
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine }
+        let storage_driver = engine.system.view().storage_driver.into();
+        Self { engine, storage_driver }
     }
 }
 
@@ -65,7 +70,8 @@ impl Api {
         let (head, body) = request.into_parts();
         let engine = self.engine.clone();
         let headers = head.headers;
-        let call = Call { engine, version, target, query, headers, body, upgrade };
+        let storage_driver = Arc::clone(&self.storage_driver);
+        let call = Call { engine, storage_driver, version, target, query, headers, body, upgrade };
         (route.handler)(call).await
     }
 }

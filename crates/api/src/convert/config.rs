@@ -2,11 +2,12 @@
 
 use model::draft::HealthDraft;
 use model::image::ImageConfig;
+use model::spec::HealthSpec;
 use model::view::ContainerView;
 use wire::docker::Empty;
 use wire::docker::container::{ContainerConfig, HealthConfig};
 
-use super::{null_if_empty, null_if_empty_map, port};
+use super::{null_if_empty, null_if_empty_map, port, signed};
 
 /// A container's configuration: the image's defaults merged in.
 pub(crate) fn of_container(view: &ContainerView) -> ContainerConfig {
@@ -19,7 +20,7 @@ pub(crate) fn of_container(view: &ContainerView) -> ContainerConfig {
         attach_stdin: draft.attach_stdin,
         attach_stdout: draft.attach_stdout,
         attach_stderr: draft.attach_stderr,
-        exposed_ports: draft
+        exposed_ports: spec
             .exposed_ports
             .iter()
             .map(|port| (port::spec_text(*port), Empty {}))
@@ -29,7 +30,10 @@ pub(crate) fn of_container(view: &ContainerView) -> ContainerConfig {
         stdin_once: spec.stdin_once,
         env: Some(spec.env.clone()),
         cmd: null_if_empty(command.to_vec()),
-        healthcheck: draft.health.as_ref().map(health),
+        healthcheck: match &draft.health {
+            Some(asked) => Some(health(asked)),
+            None => spec.health.as_ref().map(inherited_health),
+        },
         image: draft.image.clone(),
         volumes: null_if_empty_map(
             draft.volumes.iter().map(|path| (path.clone(), Empty {})).collect(),
@@ -54,6 +58,20 @@ pub(crate) fn health(draft: &HealthDraft) -> HealthConfig {
         start_period: draft.start_period_ns,
         start_interval: draft.start_interval_ns,
         retries: i64::from(draft.retries),
+    }
+}
+
+/// The image's health check, as it was decided.
+fn inherited_health(spec: &HealthSpec) -> HealthConfig {
+    let mut test = vec!["CMD".to_owned()];
+    test.extend(spec.command.iter().cloned());
+    HealthConfig {
+        test,
+        interval: signed(spec.interval_ns),
+        timeout: signed(spec.timeout_ns),
+        start_period: signed(spec.start_period_ns),
+        start_interval: signed(spec.start_interval_ns),
+        retries: i64::from(spec.retries),
     }
 }
 

@@ -140,7 +140,7 @@ fn network_settings(view: &ContainerView, version: ApiVersion) -> NetworkSetting
     let networks = networks(view);
     let running = view.phase.run().is_some();
     let ports = if running {
-        port::in_force(&view.draft.exposed_ports, &view.ports)
+        port::in_force(&view.spec.exposed_ports, &view.ports)
     } else {
         BTreeMap::new()
     };

@@ -25,8 +25,6 @@ pub(crate) mod volume;
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod view_tests;
 
 use std::collections::BTreeMap;
 

@@ -14,7 +14,7 @@ use crate::moment::human;
 /// One line of the list.
 pub(crate) fn to_wire(view: &ContainerView, now: Timestamp, v: ApiVersion) -> ContainerSummary {
     let running = view.phase.run().is_some();
-    let exposed = if running { view.draft.exposed_ports.as_slice() } else { &[] };
+    let exposed = if running { view.spec.exposed_ports.as_slice() } else { &[] };
     ContainerSummary {
         id: view.id.to_string(),
         names: vec![format!("/{}", view.name)],

@@ -56,8 +56,7 @@ pub(crate) async fn inspect(call: Call) -> Reply {
         let sizes = call.engine.containers.sizes(&call.target).await?;
         std::sync::Arc::make_mut(&mut view).size = Some(sizes);
     }
-    let driver = call.engine.system.view().storage_driver;
-    reply::json(&inspect_view::to_wire(&view, &driver, call.version))
+    reply::json(&inspect_view::to_wire(&view, &call.storage_driver, call.version))
 }
 
 /// `GET /containers/{id}/top`.

@@ -79,8 +79,7 @@ fn matches_reference(view: &ImageView, pattern: &str) -> bool {
 /// `GET /images/{name}/json`.
 pub(crate) async fn inspect(call: Call) -> Reply {
     let view = call.engine.images.view(&call.target).await?;
-    let driver = call.engine.system.view().storage_driver;
-    let shown = image::inspect(&view, &driver, call.version);
+    let shown = image::inspect(&view, &call.storage_driver, call.version);
     if call.version.at_least(50) {
         reply::json(&shown)
     } else {

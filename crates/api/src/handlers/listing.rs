@@ -150,7 +150,7 @@ impl Selection {
         };
         let (publish, expose) = (&self.ports.publish, &self.ports.expose);
         let published = || view.ports.iter().any(|port| within(publish, port.container));
-        let exposed = || view.draft.exposed_ports.iter().any(|port| within(expose, *port));
+        let exposed = || view.spec.exposed_ports.iter().any(|port| within(expose, *port));
         (publish.is_empty() || published()) && (expose.is_empty() || exposed())
     }
 }

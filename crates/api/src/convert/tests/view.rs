@@ -11,7 +11,7 @@ use model::view::{ContainerPaths, ContainerView, HealthView};
 use model::{ContainerId, ContainerName, ContainerSpec, Digest, Draft, NetworkId, Timestamp};
 use wire::docker::ApiVersion;
 
-use super::{inspect, port, summary};
+use crate::convert::{inspect, port, summary};
 
 const SECOND: i64 = 1_000_000_000;
 const CREATED: Timestamp = Timestamp(1_700_000_000 * SECOND);
@@ -27,7 +27,6 @@ fn draft() -> Draft {
     Draft {
         image: "web:1".to_owned(),
         command: Some(vec!["-d".to_owned(), "/www".to_owned()]),
-        exposed_ports: vec![port::spec("80/tcp").unwrap(), port::spec("53/udp").unwrap()],
         host: HostDraft {
             network: NetworkMode::Default,
             ports: port::bindings(BTreeMap::from([("80/tcp".to_owned(), None)])).unwrap(),
@@ -86,6 +85,8 @@ fn spec() -> ContainerSpec {
         network: NetworkMode::Default,
         endpoints: BTreeMap::new(),
         ports: Vec::new(),
+        exposed_ports: vec![port::spec("80/tcp").unwrap(), port::spec("53/udp").unwrap()],
+        dns: model::spec::DnsSpec::default(),
         isolation: isolation(),
         readonly_rootfs: false,
         shm_size_bytes: 64 << 20,
@@ -97,6 +98,9 @@ fn spec() -> ContainerSpec {
             max_files: 3,
             attributes: BTreeMap::new(),
         },
+        health: None,
+        cgroup_parent: "/estiba".to_owned(),
+        console_size: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bodies that the docker command line 28.2 sent, and what they mean.
 
+mod view;
+
 use std::collections::BTreeMap;
 
 use model::draft::{HostDraft, LogDraft};
@@ -23,7 +25,7 @@ macro_rules! captured {
 }
 
 fn create(text: &str) -> Result<Draft, Denied> {
-    super::draft::from_wire(json::from_slice(text.as_bytes()).unwrap(), "")
+    crate::convert::draft::from_wire(json::from_slice(text.as_bytes()).unwrap(), "")
 }
 
 /// Everything the command line says by default must come out as "not asked".
@@ -55,16 +57,19 @@ fn creates_with_every_flag() {
 #[test]
 fn the_rest() {
     let network: NetworkCreateBody = parse(captured!("network_create"));
-    insta::assert_debug_snapshot!("network", super::network::from_wire(network).unwrap());
+    insta::assert_debug_snapshot!("network", crate::convert::network::from_wire(network).unwrap());
     let volume: VolumeCreateBody = parse(captured!("volume_create"));
-    insta::assert_debug_snapshot!("volume", super::volume::from_wire(volume));
+    insta::assert_debug_snapshot!("volume", crate::convert::volume::from_wire(volume));
     let exec: ExecCreateBody = parse(captured!("exec_create_detached"));
-    insta::assert_debug_snapshot!("exec", super::exec::from_wire(exec).unwrap());
+    insta::assert_debug_snapshot!("exec", crate::convert::exec::from_wire(exec).unwrap());
     let connect: NetworkConnectBody = parse(captured!("network_connect"));
-    let endpoint = super::endpoint::from_wire(connect.endpoint_config.unwrap());
+    let endpoint = crate::convert::endpoint::from_wire(connect.endpoint_config.unwrap());
     insta::assert_debug_snapshot!("connect", endpoint.unwrap());
     let update: ContainerUpdateBody = parse(captured!("update"));
-    insta::assert_debug_snapshot!("update", super::host::update_from_wire(update).unwrap());
+    insta::assert_debug_snapshot!(
+        "update",
+        crate::convert::host::update_from_wire(update).unwrap()
+    );
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> T {
