@@ -305,17 +305,18 @@ fn write_entry(
 
 /// The path of an entry below the root, its first name replaced. Refuses `..` and absolute names.
 fn renamed(path: &Path, name: &str) -> Result<Option<PathBuf>, String> {
+    // A leading `.` stands for the first name: the content of a directory without its name.
     let mut parts = Vec::new();
     for component in path.components() {
         match component {
             Component::Normal(part) => parts.push(part),
-            Component::CurDir => {}
+            Component::CurDir => parts.push(std::ffi::OsStr::new(".")),
             _ => return Err(format!("the archive names {}: refused", path.display())),
         }
     }
     let mut relative = PathBuf::from(name);
     relative.extend(parts.iter().skip(1));
-    Ok((!relative.as_os_str().is_empty() || !parts.is_empty()).then_some(relative))
+    Ok((!parts.is_empty()).then_some(relative))
 }
 
 /// Creates the directories above an entry; a link among them is refused, not followed.
@@ -450,6 +451,11 @@ mod tests {
         extract(&tar[..], dir.path(), "b", false).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("b/f")).unwrap(), "hi");
         assert_eq!(fs::read_to_string(dir.path().join("b/g")).unwrap(), "hi");
+        let dots = archive(&[("./", Directory, ""), ("./f", Regular, "hi")]);
+        let flat = dir.path().join("dots");
+        fs::create_dir(&flat).unwrap();
+        extract(&dots[..], &flat, "", false).unwrap();
+        assert_eq!(fs::read_to_string(flat.join("f")).unwrap(), "hi");
         let flat = dir.path().join("flat");
         fs::create_dir(&flat).unwrap();
         extract(&tar[..], &flat, "", false).unwrap();

@@ -22,6 +22,9 @@ use crate::terminal::RawMode;
 use keys::Keys;
 use sink::Sink;
 
+/// A status above this is the number of the signal that ended a process.
+const SIGNALLED: i32 = 128;
+
 /// What is connected to what.
 pub(crate) struct Plan {
     /// Standard input is sent.
@@ -32,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) tty: bool,
     /// What detaches; only with a terminal.
     pub(crate) keys: Keys,
+    /// Signals are forwarded; otherwise those that end a process end this one.
+    pub(crate) proxied: bool,
 }
 
 /// How the streams ended.
@@ -51,7 +56,17 @@ pub(crate) async fn carry(raw: Raw, plan: Plan) -> Result<End, Failure> {
         true => Some(RawMode::enter()?),
         false => None,
     };
-    let outcome = exchange(raw, plan).await;
+    let proxied = plan.proxied;
+    let ended = async {
+        match proxied {
+            true => std::future::pending().await,
+            false => signals::deadly().await,
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = exchange(raw, plan) => outcome,
+        number = ended => Err(Failure::silent(SIGNALLED + number)),
+    };
     drop(raw_mode);
     outcome
 }

@@ -81,12 +81,42 @@ pub(crate) async fn follow_size(client: &Client, screen: Screen<'_>) {
     std::future::pending::<()>().await;
 }
 
+/// Makes a program draw its screen anew: it sees another size for a moment.
+pub(crate) async fn redraw(client: &Client, screen: Screen<'_>) {
+    if let Some((rows, columns)) = terminal::size(rustix::stdio::stdout())
+        && (rows, columns) != (0, 0)
+    {
+        resize(client, screen, (rows.saturating_add(1), columns)).await;
+    }
+}
+
+/// Waits for a signal that ends a process, and returns its number.
+pub(crate) async fn deadly() -> i32 {
+    let mut all = [1, 2, 3, 15].map(|number| (number, signal(SignalKind::from_raw(number))));
+    std::future::poll_fn(move |cx| {
+        for (number, stream) in &mut all {
+            if let Ok(stream) = stream
+                && stream.poll_recv(cx).is_ready()
+            {
+                return std::task::Poll::Ready(*number);
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
 /// Tells the engine the size of this terminal.
-pub(crate) async fn announce_size(client: &Client, screen: Screen<'_>) {
+async fn announce_size(client: &Client, screen: Screen<'_>) {
     let Some((rows, columns)) = terminal::size(rustix::stdio::stdout()) else { return };
     if rows == 0 && columns == 0 {
         return;
     }
+    resize(client, screen, (rows, columns)).await;
+}
+
+/// A failure is no reason to end: the program goes on at the size it had.
+async fn resize(client: &Client, screen: Screen<'_>, (rows, columns): (u16, u16)) {
     let _ = match screen {
         Screen::Container(id) => client.container_resize(id, rows, columns).await,
         Screen::Exec(id) => client.exec_resize(id, rows, columns).await,

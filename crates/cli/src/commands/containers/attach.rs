@@ -9,7 +9,7 @@ use crate::command::Outcome;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::stream::keys::Keys;
-use crate::stream::signals::{Screen, caught, follow_size, forward};
+use crate::stream::signals::{Screen, caught, follow_size, forward, redraw};
 use crate::stream::{self, End, Plan};
 use crate::terminal::{complain, is_terminal, print};
 
@@ -20,14 +20,14 @@ pub(crate) async fn attach(invocation: &Invocation) -> Outcome {
     let inspect = client.container_inspect(name).await?;
     let state = &inspect.state;
     if !state.running {
-        return Err(Failure::new("cannot attach to a stopped container, start it first"));
+        return Err(Failure::new("You cannot attach to a stopped container, start it first"));
     }
     if state.paused {
-        return Err(Failure::new("cannot attach to a paused container, unpause it first"));
+        return Err(Failure::new("You cannot attach to a paused container, unpause it first"));
     }
     if state.restarting {
         return Err(Failure::new(
-            "cannot attach to a restarting container, wait until it is running",
+            "You cannot attach to a restarting container, wait until it is running",
         ));
     }
     let stdin = !invocation.matches.bool("no-stdin") && inspect.config.open_stdin;
@@ -35,7 +35,8 @@ pub(crate) async fn attach(invocation: &Invocation) -> Outcome {
         return Err(Failure::new("the input device is not a TTY"));
     }
     let waiting = client.container_wait(&inspect.id, "").await?;
-    let end = follow(invocation, &client, &inspect, (stdin, false)).await?;
+    let proxied = invocation.matches.bool_or("sig-proxy", true);
+    let end = follow(invocation, &client, &inspect, (stdin, false, proxied)).await?;
     if end == End::Detached {
         complain("read escape sequence\n");
         return Ok(1);
@@ -62,7 +63,7 @@ pub(crate) async fn start(invocation: &Invocation) -> Outcome {
     let removed = inspect.host_config.auto_remove;
     let condition = if removed { "removed" } else { "next-exit" };
     let waiting = client.container_wait(&inspect.id, condition).await?;
-    match follow(invocation, &client, &inspect, (stdin, true)).await? {
+    match follow(invocation, &client, &inspect, (stdin, true, true)).await? {
         End::Detached => Ok(0),
         End::Closed => exit_status(&client, waiting).await,
     }
@@ -88,7 +89,7 @@ async fn follow(
     invocation: &Invocation,
     client: &Client,
     inspect: &ContainerInspect,
-    (stdin, start): (bool, bool),
+    (stdin, start, proxied): (bool, bool, bool),
 ) -> Result<End, Failure> {
     let (id, tty) = (inspect.id.as_str(), inspect.config.tty);
     let keys = Keys::parse(detach_keys(invocation)).map_err(Failure::new)?;
@@ -100,7 +101,7 @@ async fn follow(
     if !detach.is_empty() {
         query.push(("detachKeys", detach));
     }
-    let proxied = invocation.matches.bool_or("sig-proxy", true) && !tty;
+    let proxied = proxied && !tty;
     let mut signals = proxied.then(caught);
     let raw = client.container_attach(id, &query).await?;
     if start {
@@ -108,7 +109,12 @@ async fn follow(
     }
     let screen = async {
         match tty && is_terminal(rustix::stdio::stdout()) {
-            true => follow_size(client, Screen::Container(id)).await,
+            true => {
+                if !start {
+                    redraw(client, Screen::Container(id)).await;
+                }
+                follow_size(client, Screen::Container(id)).await;
+            }
             false => std::future::pending().await,
         }
     };
@@ -119,7 +125,7 @@ async fn follow(
         }
     };
     tokio::select! {
-        end = stream::carry(raw, Plan { stdin, output: true, tty, keys }) => end,
+        end = stream::carry(raw, Plan { stdin, output: true, tty, keys, proxied }) => end,
         () = screen => Ok(End::Closed),
         () = proxy => Ok(End::Closed),
     }

@@ -1,5 +1,7 @@
 //! `exec`: one more process in a running container.
 
+use std::time::Duration;
+
 use wire::docker::exec::{ExecCreateBody, ExecStartBody};
 
 use super::run::detach_keys;
@@ -11,6 +13,10 @@ use crate::stream::keys::Keys;
 use crate::stream::signals::{Screen, follow_size};
 use crate::stream::{self, End, Plan};
 use crate::terminal::is_terminal;
+
+/// How often, and at which interval, the exit of a process whose streams ended is looked for.
+const EXIT_LOOKS: u32 = 200;
+const EXIT_LOOK: Duration = Duration::from_millis(5);
 
 /// `exec`.
 pub(crate) async fn exec(invocation: &Invocation) -> Outcome {
@@ -51,7 +57,7 @@ pub(crate) async fn exec(invocation: &Invocation) -> Outcome {
         return Ok(0);
     }
     let raw = client.exec_attach(&id, &start).await?;
-    let plan = Plan { stdin: interactive, output: true, tty, keys };
+    let plan = Plan { stdin: interactive, output: true, tty, keys, proxied: false };
     let screen = async {
         match tty && is_terminal(rustix::stdio::stdin()) {
             true => follow_size(&client, Screen::Exec(&id)).await,
@@ -63,8 +69,16 @@ pub(crate) async fn exec(invocation: &Invocation) -> Outcome {
         () = screen => End::Closed,
     };
     if end == End::Detached {
-        return Ok(0);
+        return Err(Failure::new("read escape sequence"));
     }
-    let state = client.exec_inspect(&id).await?;
+    let mut state = client.exec_inspect(&id).await?;
+    // The stream may end a moment before the exit is known.
+    for _ in 0..EXIT_LOOKS {
+        if !state.running && state.exit_code.is_some() {
+            break;
+        }
+        tokio::time::sleep(EXIT_LOOK).await;
+        state = client.exec_inspect(&id).await?;
+    }
     Ok(state.exit_code.and_then(|code| i32::try_from(code).ok()).unwrap_or_default())
 }

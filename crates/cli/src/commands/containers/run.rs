@@ -31,6 +31,8 @@ pub(crate) async fn run(invocation: &Invocation) -> Outcome {
     match launch(invocation).await {
         Ok(code) => Ok(code),
         Err(Stop::Plain(failure)) => Err(failure),
+        // A silent failure has said what there was to say, and has its status.
+        Err(Stop::Failed(failure)) if failure.message.is_empty() => Err(failure),
         Err(Stop::Failed(failure)) => {
             let code = status_of(&failure.message);
             Err(helpful(invocation, &failure.message).with_code(code))
@@ -102,8 +104,10 @@ async fn launch(invocation: &Invocation) -> Result<i32, Stop> {
     let client = invocation.client()?;
     let id = create_container(invocation, &client, body.clone()).await?;
     if detached {
-        client.container_start(&id, matches.text("detach-keys")).await?;
+        let started = client.container_start(&id, matches.text("detach-keys")).await;
+        // The id is printed even so: the container exists.
         print(format!("{id}\n")).map_err(Stop::Plain)?;
+        started?;
         return Ok(0);
     }
     let mut signals = matches.bool_or("sig-proxy", true).then(caught);
@@ -150,6 +154,7 @@ async fn attended(
             output: config.attach_stdout || config.attach_stderr,
             tty: config.tty,
             keys,
+            proxied: invocation.matches.bool_or("sig-proxy", true),
         };
         stream::carry(raw, plan).await
     };
@@ -286,7 +291,7 @@ async fn create_with_pull(
         Ok(created) => return Ok(created),
         Err(error) => error,
     };
-    if !(error.is_not_found() && pull == "missing" && error.message().contains("image")) {
+    if !(error.is_not_found() && pull == "missing") {
         return Err(error.into());
     }
     if !quiet {
