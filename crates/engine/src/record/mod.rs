@@ -96,15 +96,18 @@ fn decode<S: Stored<M> + DeserializeOwned, M>(what: &str, bytes: &[u8]) -> Resul
     Ok(stored.load()?)
 }
 
-/// Writes a new container down, to last: a power cut does not take what was answered.
+/// Writes a new container down, to last: a power cut does not take what was answered. One that
+/// removes itself was never meant to outlive one, and does not make its user wait for the disk.
 pub(crate) fn create(records: &Records, definition: &Definition, state: &State) -> Result<()> {
+    let lasts = !definition.spec.auto_remove;
+    let durability = if lasts { Durability::Immediate } else { Durability::Relaxed };
     let id = definition.id.to_string();
     let batch = Batch::new().put(DEFINITIONS, &id, &encode::<v1::Definition, _>(definition)?).put(
         STATES,
         &id,
         &encode::<v1::State, _>(state)?,
     );
-    Ok(records.commit(batch, Durability::Immediate)?)
+    Ok(records.commit(batch, durability)?)
 }
 
 /// Writes a changed definition down, to last.
