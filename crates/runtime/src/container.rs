@@ -13,6 +13,7 @@
 
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::error::LaunchError;
+use crate::hooks::{self, Inside, Point};
 use crate::init::message::{Message, Tag};
 use crate::launch::Launch;
 use crate::plan::step::{InitPlan, Slot};
@@ -76,19 +77,25 @@ pub struct Running {
 /// # Errors
 /// [`LaunchError`]; nothing is left behind.
 pub fn create(launch: &Launch, stdio: Stdio) -> Result<Created, LaunchError> {
-    create_behind(launch, stdio, None)
+    create_with(launch, stdio, Extras::default())
 }
 
-/// As [`create`]; the process waits for a connection to `gate`, a listening socket that keeps
-/// messages apart, so that another process can start it: see [`start_through`].
+/// What only the OCI command line asks for.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// A listening socket that keeps messages apart: the process waits for a connection to it
+    /// instead of for [`Created::start`], so that another process can start it, through
+    /// [`start_through`].
+    pub gate: Option<OwnedFd>,
+    /// How many descriptors from 3 on stay open in the command.
+    pub preserve_fds: u32,
+}
+
+/// As [`create`], with extras.
 ///
 /// # Errors
 /// As [`create`].
-pub fn create_behind(
-    launch: &Launch,
-    stdio: Stdio,
-    gate: Option<OwnedFd>,
-) -> Result<Created, LaunchError> {
+pub fn create_with(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Created, LaunchError> {
     if launch.version != crate::launch::VERSION {
         let version = launch.version;
         return Err(LaunchError::invalid(format!("launch of version {version} is not known")));
@@ -97,13 +104,14 @@ pub fn create_behind(
     sys::process::set_dumpable(false).map_err(|e| LaunchError::at("become undumpable", e))?;
     let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
     let facts = facts::of_launch(launch, &hierarchy)?;
-    let plan = plan::plan(launch, &facts, stdio.kind())?;
+    let mut plan = plan::plan(launch, &facts, stdio.kind())?;
+    plan.init.preserve_fds = extras.preserve_fds;
     let (channel, theirs) = sys::socket::message_pair()
         .map_err(|errno| LaunchError::at("make a socket pair", errno))?;
     let owner = plan.maps.as_ref().map_or(Some(plan.uid), |maps| maps.host_uid(plan.uid));
     let mut slots = slots(stdio, owner)?;
     slots.put(Slot::CHANNEL, theirs);
-    if let Some(gate) = gate {
+    if let Some(gate) = extras.gate {
         slots.put(Slot::GATE, gate);
     }
     if launch.init {
@@ -113,8 +121,13 @@ pub fn create_behind(
     }
     let child = clone_child(&plan, slots)?;
     let mut doomed = Doomed::new(child.pidfd.as_fd())?;
-    let mut prepared =
-        Preparation { launch, plan: &plan, channel: channel.as_fd(), pid: child.pid };
+    let prepared = Preparation {
+        launch,
+        plan: &plan,
+        channel: channel.as_fd(),
+        pid: child.pid,
+        pidfd: child.pidfd.as_fd(),
+    };
     let (cgroup, warnings) = prepared.run(&hierarchy, &facts.cgroup_path, &mut doomed)?;
     let console = await_prepared(channel.as_fd(), &plan.init, child.pidfd.as_fd())?;
     Ok(Created {
@@ -162,11 +175,12 @@ struct Preparation<'a> {
     plan: &'a Plan,
     channel: BorrowedFd<'a>,
     pid: i32,
+    pidfd: BorrowedFd<'a>,
 }
 
 impl Preparation<'_> {
     fn run(
-        &mut self,
+        &self,
         hierarchy: &Hierarchy,
         cgroup_path: &str,
         doomed: &mut Doomed,
@@ -190,6 +204,9 @@ impl Preparation<'_> {
         let mut supplier =
             Supplier { launch: self.launch, mapped, pid: self.pid, pid_namespace, warnings };
         let supplies = supplier.make_all(&self.plan.supplies)?;
+        hooks::run(self.launch, Point::CreateRuntime, self.pid, None)?;
+        let inside = Inside { pidfd: self.pidfd, kinds: sys::clone::ns::MOUNT };
+        hooks::run(self.launch, Point::CreateContainer, self.pid, Some(inside))?;
         let fds: Vec<BorrowedFd<'_>> = supplies.iter().map(AsFd::as_fd).collect();
         self.tell(Tag::Supplies, &fds)?;
         Ok((cgroup, supplier.warnings))
@@ -276,8 +293,11 @@ impl Created {
     /// [`LaunchError`] when the command cannot be executed; the process is gone then.
     pub fn start(self) -> Result<Running, LaunchError> {
         let Created { pid, pidfd, cgroup, mut waiting, .. } = self;
+        start_hooks(&waiting.launch, pid, pidfd.as_fd())?;
         await_execution(waiting.channel.as_fd(), &waiting.plan, pidfd.as_fd())?;
         waiting.doomed.pardon();
+        // What runs already is not stopped by a hook that comes after it.
+        let _ = hooks::run(&waiting.launch, Point::Poststart, pid, None);
         Ok(Running { pid, pidfd, cgroup, launch: waiting.launch })
     }
 
@@ -290,6 +310,16 @@ impl Created {
     pub fn abort(self) {
         drop(self);
     }
+}
+
+fn start_hooks(launch: &Launch, pid: i32, pidfd: BorrowedFd<'_>) -> Result<(), LaunchError> {
+    let kinds = plan::namespaces_of(launch)?;
+    hooks::run(launch, Point::StartContainer, pid, Some(Inside { pidfd, kinds }))
+}
+
+/// Runs the hooks of a container that is gone. Failures are for people to read.
+pub fn after(launch: &Launch) -> Option<LaunchError> {
+    hooks::run(launch, Point::Poststop, 0, None).err()
 }
 
 impl Running {
@@ -318,7 +348,7 @@ impl Running {
 /// # Errors
 /// As [`Created::start`].
 pub fn start_through(
-    connection: OwnedFd,
+    connection: &OwnedFd,
     launch: &Launch,
     kind: StdioKind,
     pid: i32,
@@ -328,5 +358,9 @@ pub fn start_through(
     let plan = plan::plan(launch, &facts, kind)?;
     let pidfd = sys::Pidfd::open(pid)
         .map_err(|error| LaunchError::at(format!("open process {pid}"), error.errno))?;
-    await_execution(connection.as_fd(), &plan.init, pidfd.as_fd())
+    start_hooks(launch, pid, pidfd.as_fd())?;
+    await_execution(connection.as_fd(), &plan.init, pidfd.as_fd())?;
+    // What runs already is not stopped by a hook that comes after it.
+    let _ = hooks::run(launch, Point::Poststart, pid, None);
+    Ok(())
 }

@@ -16,15 +16,18 @@
 
 pub mod caps;
 pub mod cgroup;
+pub mod command;
 pub mod container;
 pub mod error;
 pub mod exec;
 mod facts;
 mod failure;
+mod hooks;
 mod init;
 pub mod launch;
 pub mod monitor;
 pub mod plan;
-pub mod rootfs;
+pub mod reaper;
+mod rootfs;
 pub mod seccomp;
 pub mod user;

@@ -208,7 +208,7 @@ impl Child<'_> {
             }
             InitStep::NoNewPrivileges => sys::cred::set_no_new_privileges()?,
             InitStep::Seal => {
-                sys::process::close_on_exec_from(3)?;
+                sys::process::close_on_exec_from(self.plan.preserve_fds.saturating_add(3))?;
                 sys::process::reset_signals()?;
                 self.say(Tag::Executing, None)?;
             }
@@ -269,6 +269,7 @@ impl Child<'_> {
         self.hear(Tag::Start)
     }
 
+    /// Puts the standard descriptors in their places.
     fn stdio(&self) -> Result<(), Errno> {
         rustix::stdio::dup2_stdin(self.slots.at(Slot::STDIN)?)?;
         rustix::stdio::dup2_stdout(self.slots.at(Slot::STDOUT)?)?;

@@ -42,7 +42,8 @@ impl Child<'_> {
             self.slots.put(slot, rustix::io::fcntl_dupfd_cloexec(&terminal, 3)?);
         }
         self.slots.put(Slot::MASTER, master);
-        Ok(())
+        // At once, so that nobody waits at the other end of what the parent had there.
+        self.stdio()
     }
 }
 

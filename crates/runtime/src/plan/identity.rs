@@ -312,8 +312,11 @@ pub fn plan_exec(
     if matches!(stdio, StdioKind::Terminal(_)) {
         steps.push(InitStep::Gate);
     }
+    if let Some(linux) = &launch.spec.linux {
+        super::personality(linux, &mut steps)?;
+    }
     identity.after_gate(stdio, facts, label, &mut steps)?;
-    Ok(InitPlan { steps, command: identity.command(false)? })
+    Ok(InitPlan { steps, command: identity.command(false)?, preserve_fds: 0 })
 }
 
 /// Resource limits, getrlimit(2), with the kernel's numbers.

@@ -19,6 +19,7 @@ mod text;
 
 pub use identity::{plan_exec, rlimits as rlimits_of};
 pub use namespaces::{Join, Maps};
+pub use options::MOUNT_OPTIONS;
 pub use paths::{ALSO_MASKED, ALSO_READONLY};
 pub use step::{InitPlan, InitStep, Slot, Supply};
 pub use text::{clean, within};
@@ -123,6 +124,7 @@ pub fn plan(launch: &Launch, facts: &Facts, stdio: StdioKind) -> Result<Plan, La
     steps.push(InitStep::Gate);
     steps.extend(later);
     let label = identity.label(&mut made, facts)?;
+    personality(linux, &mut steps)?;
     identity.after_gate(stdio, facts, label, &mut steps)?;
     let supplies = made.into_supplies();
     Ok(Plan {
@@ -135,7 +137,7 @@ pub fn plan(launch: &Launch, facts: &Facts, stdio: StdioKind) -> Result<Plan, La
         oom_score_adj: process.oom_score_adj,
         uid: identity.uid,
         terminal: matches!(stdio, StdioKind::Terminal(_)),
-        init: InitPlan { steps, command: identity.command(launch.init)? },
+        init: InitPlan { steps, command: identity.command(launch.init)?, preserve_fds: 0 },
     })
 }
 
@@ -183,6 +185,21 @@ fn root_attributes(
         let at = text::target("/")?;
         steps.push(InitStep::Change { at, set, clear: 0, recursive: false, propagation });
     }
+    Ok(())
+}
+
+/// Execution domains, personality(2).
+fn personality(linux: &Linux, steps: &mut Vec<InitStep>) -> Result<(), LaunchError> {
+    let Some(wanted) = &linux.personality else { return Ok(()) };
+    let persona = match wanted.domain.as_str() {
+        "LINUX" => 0,
+        "LINUX32" => 8,
+        other => return Err(LaunchError::invalid(format!("personality {other:?} is unknown"))),
+    };
+    if let Some(flag) = wanted.flags.first() {
+        return Err(LaunchError::invalid(format!("personality flag {flag:?} is unknown")));
+    }
+    steps.push(InitStep::Personality(persona));
     Ok(())
 }
 

@@ -397,6 +397,8 @@ pub struct InitPlan {
     pub steps: Vec<InitStep>,
     /// The command.
     pub command: Command,
+    /// How many descriptors from 3 on stay open.
+    pub preserve_fds: u32,
 }
 
 impl fmt::Display for InitStep {

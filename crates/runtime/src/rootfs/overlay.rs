@@ -21,6 +21,10 @@ use sys::mount::{MountChange, Propagation};
 /// Most layers that overlayfs takes, `OVL_MAX_STACK`.
 const MAX_LAYERS: usize = 500;
 
+/// What a writable layer may hold is plain: the store reads it to copy, compare and commit, and
+/// does not follow redirects or look for data in the layers below. Some kernels default otherwise.
+const PLAIN: [&str; 3] = ["redirect_dir", "metacopy", "index"];
+
 /// The layers, opened.
 struct Layers {
     lower: Vec<OwnedFd>,
@@ -46,7 +50,7 @@ impl Supplier<'_> {
         let layers = self.layers(lower, upper, work)?;
         let failed = |errno| LaunchError::at("mount the overlay", errno);
         match self.as_root(|| by_descriptor(&layers))? {
-            Err(Errno::INVAL | Errno::BADF) => {
+            Err(Errno::INVAL | Errno::BADF | Errno::OPNOTSUPP) => {
                 let state_dir = &self.launch.state_dir;
                 self.as_root(|| made_by_child(|| by_path(&layers, state_dir)))?.map_err(failed)
             }
@@ -98,6 +102,9 @@ fn by_descriptor(layers: &Layers) -> Result<OwnedFd, Errno> {
     }
     fsconfig_set_fd(&overlay, c"upperdir", &layers.upper)?;
     fsconfig_set_fd(&overlay, c"workdir", &layers.work)?;
+    for option in PLAIN {
+        fsconfig_set_string(&overlay, option, c"off")?;
+    }
     rustix::mount::fsconfig_create(&overlay)?;
     let flags = FsMountFlags::FSMOUNT_CLOEXEC;
     rustix::mount::fsmount(&overlay, flags, MountAttrFlags::empty())
@@ -125,7 +132,10 @@ fn by_path(layers: &Layers, place: &Path) -> Result<OwnedFd, Errno> {
     attach(&layers.writable, "w")?;
     rustix::fs::mkdir("m", Mode::from_raw_mode(0o700))?;
     let (upper, work) = (layers.upper_name.display(), layers.work_name.display());
-    let options = format!("lowerdir={names},upperdir=w/{upper},workdir=w/{work}");
+    let mut options = format!("lowerdir={names},upperdir=w/{upper},workdir=w/{work}");
+    for option in PLAIN {
+        let _ = write!(options, ",{option}=off");
+    }
     let options = CString::new(options).map_err(|_| Errno::INVAL)?;
     rustix::mount::mount(c"overlay", "m", c"overlay", MountFlags::empty(), options.as_c_str())?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

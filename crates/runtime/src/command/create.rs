@@ -1,0 +1,232 @@
+//! `create`, `start` and `run`.
+
+use super::args::{Args, Usage};
+use super::record::{self, Record, Status};
+use super::{Failed, Global, enter, signal};
+use crate::container::{Created, Extras, Stdio, create_with, start_through};
+use crate::launch::{Ids, Launch, Rootfs, VERSION};
+use crate::monitor::log::LogConfig;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use wire::oci::runtime::Spec;
+
+/// Options of `create` and `run`.
+#[derive(Debug, Default)]
+struct Options {
+    bundle: Option<PathBuf>,
+    console_socket: Option<PathBuf>,
+    pid_file: Option<PathBuf>,
+    preserve_fds: u32,
+    detach: bool,
+    keep: bool,
+}
+
+impl Options {
+    fn read(args: &mut Args) -> Result<Self, Usage> {
+        let mut options = Self::default();
+        while let Some(option) = args.option() {
+            match option.as_str() {
+                "--bundle" | "-b" => options.bundle = Some(args.value(&option)?.into()),
+                "--console-socket" => options.console_socket = Some(args.value(&option)?.into()),
+                "--pid-file" => options.pid_file = Some(args.value(&option)?.into()),
+                "--preserve-fds" => options.preserve_fds = args.parsed(&option)?,
+                "--detach" | "-d" => options.detach = args.switch(&option)?,
+                "--keep" => options.keep = args.switch(&option)?,
+                // The root is never left any other way than it can be, and orphans are init's.
+                "--no-pivot" | "--no-new-keyring" | "--no-subreaper" => {
+                    args.switch(&option)?;
+                }
+                _ => return Err(Usage::UnknownOption(option)),
+            }
+        }
+        Ok(options)
+    }
+}
+
+pub(super) fn create(global: &Global, mut args: Args) -> Result<i32, Failed> {
+    let options = Options::read(&mut args)?;
+    let id = args.required("the container's id")?;
+    args.end()?;
+    let dir = record::reserve(global, &id)?;
+    let made = prepare(&dir, &id, &options, true);
+    let (created, record) = made.inspect_err(|_| forget(&dir))?;
+    let done = announce(&created, &record, &options, &dir);
+    done.inspect_err(|_| forget(&dir))?;
+    created.leave();
+    Ok(0)
+}
+
+pub(super) fn run(global: &Global, mut args: Args) -> Result<i32, Failed> {
+    let options = Options::read(&mut args)?;
+    let id = args.required("the container's id")?;
+    args.end()?;
+    let dir = record::reserve(global, &id)?;
+    let ended = run_in(&dir, &id, &options);
+    if !options.detach && !options.keep || ended.is_err() {
+        forget(&dir);
+    }
+    ended
+}
+
+fn run_in(dir: &Path, id: &str, options: &Options) -> Result<i32, Failed> {
+    let (mut created, record) = prepare(dir, id, options, false)?;
+    announce(&created, &record, options, dir)?;
+    let console = created.console.take();
+    let launch = created_launch(&record);
+    let running = created.start()?;
+    if options.detach {
+        return Ok(0);
+    }
+    let ended = enter::attend(running.pidfd, console)?;
+    if !options.keep {
+        running.cgroup.delete()?;
+        tell_after(&launch);
+    }
+    Ok(ended)
+}
+
+fn created_launch(record: &Record) -> Launch {
+    record.launch.clone()
+}
+
+/// Runs the last hooks; what they fail at is only told.
+pub(super) fn tell_after(launch: &Launch) {
+    if let Some(error) = crate::container::after(launch) {
+        eprintln!("estiba-runtime: {error}");
+    }
+}
+
+pub(super) fn start(global: &Global, mut args: Args) -> Result<i32, Failed> {
+    let id = args.only_id()?;
+    let record = Record::load(global, &id)?;
+    let status = record.status();
+    if status != Status::Created {
+        let status = status.name();
+        return Err(Failed::said(format!("container {id} is {status}, not created")));
+    }
+    let gate = record::gate(&record.launch.state_dir);
+    let connection = connect(&gate)
+        .map_err(|error| Failed::io(format!("reach container {id}"), &error.into()))?;
+    let outcome = start_through(&connection, &record.launch, record.kind(), record.pid);
+    // It runs or it is gone: in neither case it can be started again.
+    let _ = fs::remove_file(&gate);
+    outcome?;
+    Ok(0)
+}
+
+/// Creates the container of a bundle, behind a gate or not.
+fn prepare(
+    dir: &Path,
+    id: &str,
+    options: &Options,
+    gated: bool,
+) -> Result<(Created, Record), Failed> {
+    let bundle = options.bundle.clone().unwrap_or_else(|| PathBuf::from("."));
+    let launch = launch_of(&bundle, id, dir)?;
+    let terminal = launch.spec.process.as_ref().is_some_and(|process| process.terminal);
+    if terminal && options.console_socket.is_none() && (gated || options.detach) {
+        return Err(Failed::said("a terminal in the background needs --console-socket"));
+    }
+    let stdio = if terminal { Stdio::Terminal { size: None } } else { enter::inherited()? };
+    let gate = match gated {
+        true => Some(listen(&record::gate(dir)).map_err(|e| Failed::io("make a gate", &e.into()))?),
+        false => None,
+    };
+    let extras = Extras { gate, preserve_fds: options.preserve_fds };
+    let created = create_with(&launch, stdio, extras)?;
+    for warning in &created.warnings {
+        eprintln!("estiba-runtime: warning: {warning}");
+    }
+    let record = Record::new(launch, created.pid, terminal);
+    Ok((created, record))
+}
+
+/// Tells the rest of the world: the state file, the terminal, the process id.
+fn announce(
+    created: &Created,
+    record: &Record,
+    options: &Options,
+    dir: &Path,
+) -> Result<(), Failed> {
+    record.save(dir)?;
+    if let (Some(socket), Some(console)) = (&options.console_socket, &created.console) {
+        enter::send_console(socket, console)?;
+    }
+    if let Some(path) = &options.pid_file {
+        enter::write_pid(path, created.pid)?;
+    }
+    Ok(())
+}
+
+fn launch_of(bundle: &Path, id: &str, state_dir: &Path) -> Result<Launch, Failed> {
+    let bundle = fs::canonicalize(bundle)
+        .map_err(|error| Failed::io(format!("find bundle {}", bundle.display()), &error))?;
+    let path = bundle.join("config.json");
+    let text =
+        fs::read(&path).map_err(|error| Failed::io(format!("read {}", path.display()), &error))?;
+    let mut spec: Spec = serde_json::from_slice(&text)
+        .map_err(|error| Failed::said(format!("read {}: {error}", path.display())))?;
+    // Relative sources of bind mounts begin at the bundle, config.md "Mounts".
+    for mount in &mut spec.mounts {
+        let bound = mount.kind == "bind" || mount.options.iter().any(|o| o.ends_with("bind"));
+        if bound && !mount.source.starts_with('/') {
+            mount.source = bundle.join(&mount.source).display().to_string();
+        }
+    }
+    let root = spec.root.as_ref().map_or("rootfs", |root| root.path.as_str());
+    let root = bundle.join(root);
+    Ok(Launch {
+        version: VERSION,
+        id: id.to_owned(),
+        spec,
+        rootfs: Rootfs::Directory(root),
+        ids: Ids::Host,
+        user: None,
+        seccomp: None,
+        state_dir: state_dir.to_owned(),
+        log: LogConfig::None,
+        stdin_open: false,
+        stdin_once: false,
+        init: false,
+        stop_timeout_s: None,
+        bundle: Some(bundle),
+    })
+}
+
+fn forget(dir: &Path) {
+    signal::remove(dir);
+}
+
+fn socket() -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+}
+
+/// The address of a socket whose path may be longer than an address can be: by a descriptor of
+/// its directory.
+fn address(path: &Path) -> rustix::io::Result<(OwnedFd, SocketAddrUnix)> {
+    use rustix::fs::{Mode, OFlags};
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+    let name = path.file_name().unwrap_or_default();
+    let short = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
+    Ok((dir, SocketAddrUnix::new(short)?))
+}
+
+fn listen(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let socket = socket()?;
+    let (_dir, address) = address(path)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(socket.as_fd(), 1)?;
+    Ok(socket)
+}
+
+fn connect(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let socket = socket()?;
+    let (_dir, address) = address(path)?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
+}
