@@ -1,6 +1,7 @@
 //! A daemon of one's own.
 
 use crate::program::{self, Output, Session};
+use crate::terminal::Terminal;
 use crate::{archive, binaries, eventually, leftovers};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
@@ -150,11 +151,23 @@ impl Lab {
         Session::new(command.spawn().expect("estiba starts"))
     }
 
+    /// `estiba ARGUMENTS…` on a terminal of 24 rows and 80 columns.
+    pub fn terminal(&self, arguments: &[&str]) -> Terminal {
+        let mut command = self.client(&binaries().join("estiba"));
+        command.args(arguments);
+        Terminal::start(&command, (24, 80))
+    }
+
+    /// The stock `docker ARGUMENTS…` on such a terminal; `None` where it is not installed.
+    pub fn docker_terminal(&self, arguments: &[&str]) -> Option<Terminal> {
+        let mut command = self.client(stock_docker()?);
+        command.args(arguments);
+        Some(Terminal::start(&command, (24, 80)))
+    }
+
     /// The stock `docker ARGUMENTS…`; `None` where it is not installed.
     pub fn docker(&self, arguments: &[&str]) -> Option<Output> {
-        let program = ["/usr/local/bin/docker", "/usr/bin/docker"];
-        let program = program.iter().find(|path| Path::new(path).exists())?;
-        let mut command = self.client(Path::new(program));
+        let mut command = self.client(stock_docker()?);
         command.args(arguments);
         Some(program::run(command, b""))
     }
@@ -204,6 +217,12 @@ impl Lab {
         }
         left
     }
+}
+
+/// Where the stock command line is, if it is installed.
+fn stock_docker() -> Option<&'static Path> {
+    let places = ["/usr/local/bin/docker", "/usr/bin/docker"];
+    places.iter().map(Path::new).find(|path| path.exists())
 }
 
 impl Default for Lab {

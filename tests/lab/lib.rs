@@ -5,9 +5,11 @@
 mod daemon;
 mod leftovers;
 mod program;
+mod terminal;
 
 pub use daemon::{Lab, Setup};
 pub use program::{Output, Session};
+pub use terminal::Terminal;
 
 use std::path::PathBuf;
 

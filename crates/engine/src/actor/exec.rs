@@ -42,6 +42,8 @@ impl Actor {
                 let (code, error) = match error {
                     EngineError::Launch { exit_code, message } => {
                         let message = format!("OCI runtime exec failed: exec failed: {message}");
+                        // As Docker: whatever is not a missing command could not be executed.
+                        let exit_code = if exit_code == 127 { 127 } else { 126 };
                         (exit_code, EngineError::Exec { exit_code, message })
                     }
                     error => (EXIT_NOT_STARTED, error),

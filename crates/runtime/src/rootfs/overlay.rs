@@ -4,7 +4,7 @@
 //! Newer kernels (6.13) take layers as descriptors. Older ones want paths, which a detached mount
 //! does not have: there a child makes the mount in a mount namespace of its own and hands it over.
 
-use super::{Mapped, Supplier, clone_tree, made_by_child, map_ids, open_dir};
+use super::{Mapped, Supplier, clone_tree, made_by_child, map_ids};
 use crate::error::LaunchError;
 use crate::launch::Ids;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -82,9 +82,12 @@ impl Supplier<'_> {
 }
 
 fn layer(path: &Path, mapped: Option<&Mapped>) -> Result<OwnedFd, Errno> {
-    let Some(mapped) = mapped else { return open_dir(path) };
+    // A clone also where no ids are mapped: the way of older kernels attaches it in a mount
+    // namespace that knows no mount of this one.
     let mount = clone_tree(path, false)?;
-    map_ids(mount.as_fd(), mapped, false)?;
+    if let Some(mapped) = mapped {
+        map_ids(mount.as_fd(), mapped, false)?;
+    }
     Ok(mount)
 }
 
@@ -142,20 +145,9 @@ fn by_path(layers: &Layers, place: &Path) -> Result<OwnedFd, Errno> {
     rustix::mount::open_tree(CWD, "m", flags)
 }
 
-/// Mounts a layer at a new directory: the detached mount itself, or what a descriptor of a
-/// directory shows.
+/// Mounts a layer at a new directory.
 fn attach(layer: &OwnedFd, name: &str) -> Result<(), Errno> {
     rustix::fs::mkdir(name, Mode::from_raw_mode(0o700))?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    match rustix::mount::move_mount(layer, c"", CWD, name, flags) {
-        Err(Errno::INVAL) => {
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE
-                | OpenTreeFlags::OPEN_TREE_CLOEXEC
-                | OpenTreeFlags::AT_EMPTY_PATH;
-            let copy = rustix::mount::open_tree(layer, c"", flags)?;
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            rustix::mount::move_mount(&copy, c"", CWD, name, flags)
-        }
-        result => result,
-    }
+    rustix::mount::move_mount(layer, c"", CWD, name, flags)
 }
