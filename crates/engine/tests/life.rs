@@ -1,5 +1,7 @@
 //! A container's life, from the outside: made, started, heard, stopped, removed.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod lab;
 
 use engine::{Outcome, RemoveOptions, WaitCondition};
@@ -138,7 +140,8 @@ fn execs_run_beside_it_and_tell_their_exit() {
         lab.start(&id).await;
         let ran = lab.exec(&id, &["sh", "-c", "echo hi; echo no >&2; exit 5"]).await;
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (5, "hi\n", "no\n"));
-        let status = lab.exec(&id, &["sh", "-c", "grep -E 'Seccomp:|NoNew' /proc/self/status"]).await;
+        let status =
+            lab.exec(&id, &["sh", "-c", "grep -E 'Seccomp:|NoNew' /proc/self/status"]).await;
         assert!(status.stdout.contains("Seccomp:\t2") && status.stdout.contains("NoNewPrivs:\t1"));
         let failed = lab.exec(&id, &["nonesuch"]).await;
         assert!(failed.stderr.contains("executable file not found"), "{failed:?}");
@@ -151,7 +154,8 @@ fn volumes_keep_and_binds_reach_the_host() {
     world(|lab| async move {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("in"), "from the host").unwrap();
-        let mut wanted = script("cat /h/in; cat /data/from-image; echo w > /h/out; echo v > /data/v");
+        let mut wanted =
+            script("cat /h/in; cat /data/from-image; echo w > /h/out; echo v > /data/v");
         let bind = |source: &str, target: &str| model::draft::BindDraft {
             source: source.into(),
             target: target.into(),

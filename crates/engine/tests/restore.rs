@@ -1,6 +1,8 @@
 //! The daemon's death. A daemon that was killed (SIGKILL, as a process of its own) is followed by
 //! another one in the same place, which takes over what runs and finishes or undoes the rest.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod lab;
 
 use engine::{Engine, RemoveOptions};
@@ -101,8 +103,11 @@ async fn be_restless(engine: &Engine) {
 }
 
 /// Runs `after` on a node whose former daemon was killed `delay` after it was ready.
-fn after_death<F>(scene: &'static str, delay: Duration, after: impl FnOnce(Lab) -> F + Send + 'static)
-where
+fn after_death<F>(
+    scene: &'static str,
+    delay: Duration,
+    after: impl FnOnce(Lab) -> F + Send + 'static,
+) where
     F: Future<Output = Lab>,
 {
     std::thread::spawn(move || {

@@ -319,7 +319,7 @@ fn exited(phase: &Phase, exit: Exit, facts: &Facts) -> Stepped {
         effects.extend([Effect::AnswerExit, Effect::Release, Effect::Record, Effect::Remove]);
         return Ok((Phase::Removing, effects));
     }
-    effects.extend([Effect::AnswerExit, Effect::Record, Effect::Release]);
+    effects.extend([Effect::AnswerExit, Effect::Release, Effect::Record]);
     Ok((Phase::Exited(exit), effects))
 }
 
@@ -327,7 +327,7 @@ fn restarting(last: Exit, facts: &Facts) -> (Phase, Vec<Effect>) {
     let delay_ns = next_delay_ns(facts.last_delay_ns, last.started, last.finished);
     let after = i64::try_from(delay_ns).unwrap_or(i64::MAX);
     let due = Timestamp(last.finished.0.saturating_add(after));
-    let effects = vec![Effect::AnswerExit, Effect::Record, Effect::Release, Effect::Wake(due)];
+    let effects = vec![Effect::AnswerExit, Effect::Release, Effect::Record, Effect::Wake(due)];
     (Phase::Restarting { last, due, delay_ns }, effects)
 }
 

@@ -178,3 +178,6 @@ pub(crate) fn daemon_fact(
     records.put(DAEMON, key, value.as_bytes(), Durability::Immediate)?;
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests;

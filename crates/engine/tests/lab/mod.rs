@@ -232,11 +232,8 @@ pub(crate) fn words(command: &[&str]) -> Vec<String> {
 
 /// A container of busybox that runs a command, without a network unless asked.
 pub(crate) fn draft(command: &[&str]) -> Draft {
-    let mut draft = Draft {
-        image: "busybox".into(),
-        command: Some(words(command)),
-        ..Default::default()
-    };
+    let mut draft =
+        Draft { image: "busybox".into(), command: Some(words(command)), ..Default::default() };
     draft.host.network = model::network::NetworkMode::None;
     draft
 }

@@ -1,1 +1,491 @@
+use super::*;
+use crate::draft::{
+    BindDraft, HealthDraft, SeccompDraft, SecurityProfile, SharedNamespace, UsernsMode,
+};
+use crate::mount::{MountDraft, MountKind, MountSource};
+use crate::network::{EndpointDraft, NetworkMode, PortBinding, PortSpec, Protocol};
+use crate::resources::Ulimit;
+use crate::spec::LogSpec;
 
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn facts() -> HostFacts {
+    HostFacts {
+        cpus: 2,
+        cpuset_cpus: "0-1".into(),
+        cpuset_mems: "0".into(),
+        swap_limit: true,
+        oom_kill_disable: true,
+        apparmor: false,
+        capabilities: CapabilityFacts {
+            known: strings(&["CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_RESOURCE"]),
+            available: strings(&["CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN"]),
+            estiba: strings(&["CHOWN", "KILL"]),
+            docker: strings(&["CHOWN", "KILL", "NET_RAW"]),
+        },
+    }
+}
+
+fn defaults() -> Defaults {
+    Defaults {
+        userns: true,
+        log_driver: "json-file".into(),
+        pids_limit: 4096,
+        shm_size_bytes: 64 << 20,
+        stop_timeout: 10,
+        cgroup_parent: "/estiba".into(),
+        ..Defaults::default()
+    }
+}
+
+fn image() -> ImageConfig {
+    ImageConfig { command: Some(strings(&["sh"])), ..ImageConfig::default() }
+}
+
+fn resolved(draft: &Draft, config: &ImageConfig) -> Result<Resolved, Denied> {
+    resolve(&Ask {
+        id: &ContainerId::from_bytes([0xab; 32]),
+        draft,
+        image: Digest::sha256([1; 32]),
+        config,
+        defaults: &defaults(),
+        facts: &facts(),
+        inherited: &[],
+    })
+}
+
+/// A draft that only `change` makes special.
+fn with(change: impl FnOnce(&mut Draft)) -> Draft {
+    let mut draft = Draft { image: "x".into(), ..Draft::default() };
+    change(&mut draft);
+    draft
+}
+
+fn spec(change: impl FnOnce(&mut Draft)) -> ContainerSpec {
+    resolved(&with(change), &image()).unwrap().spec
+}
+
+fn refusal(change: impl FnOnce(&mut Draft)) -> String {
+    resolved(&with(change), &image()).unwrap_err().message
+}
+
+#[test]
+fn entrypoint_and_command_as_docker_combines_them() {
+    let config = ImageConfig {
+        entrypoint: Some(strings(&["/entry"])),
+        command: Some(strings(&["default"])),
+        ..ImageConfig::default()
+    };
+    type Words = Option<&'static [&'static str]>;
+    let check = |entrypoint: Words, command: Words, want: &[&str], len: usize| {
+        let draft = with(|it| {
+            it.entrypoint = entrypoint.map(strings);
+            it.command = command.map(strings);
+        });
+        let spec = resolved(&draft, &config).unwrap().spec;
+        assert_eq!((spec.command, spec.entrypoint_len), (strings(want), len));
+    };
+    check(None, None, &["/entry", "default"], 1);
+    check(None, Some(&["a", "b"]), &["/entry", "a", "b"], 1);
+    check(Some(&["/own"]), None, &["/own"], 1);
+    check(Some(&["/own"]), Some(&["a"]), &["/own", "a"], 1);
+    check(Some(&[""]), Some(&["a"]), &["a"], 0);
+    let nothing = resolved(&with(|it| it.entrypoint = Some(strings(&[""]))), &config);
+    assert_eq!(nothing.unwrap_err().message, "no command specified");
+}
+
+#[test]
+fn the_environment_is_merged_by_name() {
+    let config = ImageConfig { env: strings(&["A=image", "B=image", "PATH=/image"]), ..image() };
+    let draft = with(|it| {
+        it.tty = true;
+        it.env = strings(&["A=own", "B", "C=x=y", "D"]);
+    });
+    let env = resolved(&draft, &config).unwrap().spec.env;
+    assert_eq!(
+        env,
+        strings(&["PATH=/image", "HOSTNAME=abababababab", "TERM=xterm", "A=own", "C=x=y"])
+    );
+    assert_eq!(refusal(|it| it.env = strings(&["=x"])), "invalid environment variable: =x");
+}
+
+#[test]
+fn isolation_is_tight_unless_something_else_is_asked_for() {
+    let plain = spec(|_| ()).isolation;
+    assert!(plain.own_ids && plain.no_new_privileges && !plain.privileged);
+    assert_eq!(plain.capabilities, strings(&["CHOWN", "KILL"]));
+    assert!(plain.masked_paths.contains(&"/proc/kcore".to_owned()));
+    assert_eq!(plain.cgroupns, SharedNamespace::Private);
+    let docker = spec(|it| it.host.security.profile = Some(SecurityProfile::Docker)).isolation;
+    assert!(!docker.no_new_privileges);
+    assert_eq!(docker.capabilities, strings(&["CHOWN", "KILL", "NET_RAW"]));
+    let privileged = spec(|it| it.host.privileged = true).isolation;
+    assert!(!privileged.own_ids && privileged.masked_paths.is_empty());
+    assert_eq!(privileged.seccomp, SeccompDraft::Unconfined);
+    assert_eq!(privileged.capabilities, facts().capabilities.available);
+    for shares in [
+        spec(|it| it.host.userns = UsernsMode::Host),
+        spec(|it| it.host.network = NetworkMode::Host),
+        spec(|it| it.host.pid = SharedNamespace::Host),
+        spec(|it| it.host.ipc = SharedNamespace::Host),
+    ] {
+        assert!(!shares.isolation.own_ids);
+    }
+}
+
+#[test]
+fn capabilities_are_added_and_dropped_as_docker_does() {
+    let check = |add: &[&str], drop: &[&str], want: &[&str]| {
+        let have = spec(|it| {
+            it.host.cap_add = strings(add);
+            it.host.cap_drop = strings(drop);
+        });
+        assert_eq!(have.isolation.capabilities, strings(want), "+{add:?} -{drop:?}");
+    };
+    check(&["net_admin"], &[], &["CHOWN", "KILL", "NET_ADMIN"]);
+    check(&[], &["CAP_KILL"], &["CHOWN"]);
+    check(&["CAP_CHOWN"], &["ALL"], &["CHOWN"]);
+    check(&["ALL"], &["SYS_ADMIN"], &["CHOWN", "KILL", "NET_ADMIN", "NET_RAW"]);
+    check(&["KILL"], &["KILL"], &["CHOWN", "KILL"]);
+    assert_eq!(
+        refusal(|it| it.host.cap_add = strings(&["FOO"])),
+        "invalid CapAdd: unknown capability: \"FOO\""
+    );
+    assert!(
+        refusal(|it| it.host.cap_add = strings(&["SYS_RESOURCE"]))
+            .contains("not available in the current environment: \"CAP_SYS_RESOURCE\"")
+    );
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused_in_dockers_words() {
+    type Change = fn(&mut crate::resources::Resources);
+    let cases: [(Change, &str); 12] = [
+        (|r| r.memory_bytes = Some(5 << 20), "Minimum memory limit allowed is 6MB"),
+        (
+            |r| {
+                r.memory_bytes = Some(64 << 20);
+                r.memory_swap_bytes = Some(32 << 20);
+            },
+            "Minimum memoryswap limit should be larger than memory limit, see usage",
+        ),
+        (
+            |r| r.memory_swap_bytes = Some(32 << 20),
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        ),
+        (
+            |r| {
+                r.memory_bytes = Some(8 << 20);
+                r.memory_reservation_bytes = Some(9 << 20);
+            },
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        ),
+        (
+            |r| {
+                r.nano_cpus = Some(1);
+                r.cpu_period_us = Some(1000);
+            },
+            "Conflicting options: Nano CPUs and CPU Period cannot both be set.",
+        ),
+        (
+            |r| r.nano_cpus = Some(3_000_000_000),
+            "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available",
+        ),
+        (|r| r.cpu_quota_us = Some(10), "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
+        (
+            |r| r.cpuset_cpus = Some("0-7".into()),
+            "Requested CPUs are not available - requested 0-7, available: 0-1",
+        ),
+        (|r| r.cpuset_cpus = Some("x".into()), "Invalid value x for cpuset cpus"),
+        (|r| r.blkio_weight = Some(5), "Range of blkio weight is from 10 to 1000"),
+        (
+            |r| r.memory_swappiness = Some(101),
+            "Invalid value: 101, valid memory swappiness range is 0-100",
+        ),
+        (
+            |r| r.ulimits = vec![Ulimit { name: "zzz".into(), soft: 1, hard: 1 }],
+            "invalid ulimit type: zzz",
+        ),
+    ];
+    for (change, want) in cases {
+        assert_eq!(refusal(|it| change(&mut it.host.resources)), want);
+    }
+}
+
+#[test]
+fn limits_get_the_defaults_of_docker_and_of_the_daemon() {
+    let plain = spec(|_| ()).resources;
+    assert_eq!((plain.pids_limit, plain.memory_bytes), (Some(4096), None));
+    let unlimited = spec(|it| it.host.resources.pids_limit = Some(0)).resources;
+    assert_eq!(unlimited.pids_limit, Some(-1));
+    let memory = spec(|it| it.host.resources.memory_bytes = Some(64 << 20)).resources;
+    assert_eq!(memory.memory_swap_bytes, Some(128 << 20));
+    let draft = with(|it| it.host.resources.oom_kill_disable = Some(true));
+    let warned = resolved(&draft, &image()).unwrap().warnings;
+    assert!(warned[0].starts_with("OOM killer is disabled for the container"), "{warned:?}");
+}
+
+#[test]
+fn options_that_exclude_each_other_are_refused() {
+    let container = || NetworkMode::Container("x".into());
+    let port = PortBinding {
+        container: PortSpec { port: 80, protocol: Protocol::Tcp },
+        host_ip: None,
+        host_ports: None,
+    };
+    for (have, want) in [
+        (
+            refusal(|it| {
+                it.host.network = container();
+                it.hostname = "h".into();
+            }),
+            "conflicting options: hostname and the network mode",
+        ),
+        (
+            refusal(|it| {
+                it.host.network = container();
+                it.host.ports = vec![port];
+            }),
+            "conflicting options: port publishing and the container type network mode",
+        ),
+        (
+            refusal(|it| {
+                it.host.network = container();
+                it.host.dns = strings(&["1.1.1.1"]);
+            }),
+            "conflicting options: dns and the network mode",
+        ),
+        (
+            refusal(|it| {
+                it.host.uts = SharedNamespace::Host;
+                it.hostname = "h".into();
+            }),
+            "conflicting options: hostname and the UTS mode",
+        ),
+        (
+            refusal(|it| {
+                it.host.auto_remove = true;
+                it.host.restart = RestartPolicy::Always;
+            }),
+            "can't create 'AutoRemove' container with restart policy",
+        ),
+        (
+            refusal(|it| {
+                it.host.network = NetworkMode::Host;
+                it.endpoints.insert("other".into(), EndpointDraft::default());
+            }),
+            "container sharing network namespace with another container or host cannot be \
+             connected to any other network",
+        ),
+    ] {
+        assert_eq!(have, want);
+    }
+}
+
+fn bind(source: &str, target: &str) -> BindDraft {
+    BindDraft { source: source.into(), target: target.into(), ..BindDraft::default() }
+}
+
+#[test]
+fn mounts_win_over_the_images_volumes_and_come_outermost_first() {
+    let config = ImageConfig { volumes: strings(&["/data", "/cache/"]), ..image() };
+    let draft = with(|it| {
+        it.volumes = strings(&["/own"]);
+        it.host.binds = vec![bind("/host", "/data/deep/er"), bind("named", "/data")];
+        it.host.tmpfs.insert("/cache".into(), "size=1m".into());
+    });
+    let mounts = resolved(&draft, &config).unwrap().spec.mounts;
+    let shown: Vec<String> = mounts
+        .iter()
+        .map(|mount| {
+            let source = match &mount.source {
+                MountSource::Bind { path, .. } => path.clone(),
+                MountSource::Volume { anonymous: true, .. } => "(anonymous)".into(),
+                MountSource::Volume { name, .. } => name.clone(),
+                MountSource::Tmpfs { options } => options.join(","),
+                MountSource::Image { source, .. } => source.clone(),
+            };
+            format!("{} <- {source}", mount.target)
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        ["/cache <- size=1m", "/data <- named", "/own <- (anonymous)", "/data/deep/er <- /host"]
+    );
+}
+
+#[test]
+fn mounts_that_make_no_sense_are_refused() {
+    for (have, want) in [
+        (
+            refusal(|it| it.host.binds = vec![bind("/a", "/x"), bind("/b", "/x/")]),
+            "Duplicate mount point: /x",
+        ),
+        (
+            refusal(|it| it.host.binds = vec![bind("/a", "/")]),
+            "invalid specification: destination can't be '/'",
+        ),
+        (
+            refusal(|it| it.host.binds = vec![bind("/a", "rel")]),
+            "invalid mount path: 'rel' mount path must be absolute",
+        ),
+        (
+            refusal(|it| drop(it.host.tmpfs.insert("/t".into(), "context=x".into()))),
+            "invalid tmpfs option [\"context=x\"]",
+        ),
+    ] {
+        assert_eq!(have, want);
+    }
+    let name = refusal(|it| it.host.binds = vec![bind("a/b", "/x")]);
+    assert!(name.starts_with("create a/b: \"a/b\" includes invalid characters"), "{name}");
+    let escape = MountDraft {
+        target: "/x".into(),
+        readonly: false,
+        consistency: String::new(),
+        kind: MountKind::Volume {
+            name: "vol".into(),
+            nocopy: false,
+            labels: BTreeMap::new(),
+            driver: String::new(),
+            driver_opts: BTreeMap::new(),
+            subpath: "a/../../b".into(),
+        },
+    };
+    assert!(refusal(|it| it.host.mounts = vec![escape]).starts_with("subpath must be"));
+}
+
+#[test]
+fn sysctls_are_those_of_the_containers_own_namespaces() {
+    let set = |name: &'static str| {
+        move |it: &mut Draft| drop(it.host.sysctls.insert(name.into(), "1".into()))
+    };
+    let own = spec(set("net.core.somaxconn")).sysctls;
+    assert_eq!(own["net.core.somaxconn"], "1");
+    assert_eq!(own["net.ipv4.ip_unprivileged_port_start"], "0");
+    assert_eq!(own["net.ipv4.ping_group_range"], "0 65535");
+    assert_eq!(
+        refusal(set("kernel.pid_max")),
+        "sysctl \"kernel.pid_max\" is not in a separate kernel namespace"
+    );
+    for hostile in ["net..x", "net.x\ny", "", "net.a b", "../net"] {
+        assert!(
+            resolved(
+                &with(|it| drop(it.host.sysctls.insert(hostile.into(), "1".into()))),
+                &image()
+            )
+            .is_err(),
+            "{hostile:?}"
+        );
+    }
+    let host = refusal(|it| {
+        set("net.core.somaxconn")(it);
+        it.host.network = NetworkMode::Host;
+    });
+    assert!(host.contains("is not allowed in host network namespace"), "{host}");
+    assert!(spec(|it| it.host.network = NetworkMode::Host).sysctls.is_empty());
+}
+
+#[test]
+fn logs_are_bounded_unless_asked_otherwise() {
+    let LogSpec::JsonFile { max_size_bytes, max_files, .. } = spec(|_| ()).log else {
+        panic!("no log")
+    };
+    assert_eq!((max_size_bytes, max_files), (20 << 20, 5));
+    let asked = spec(|it| {
+        it.labels.insert("team".into(), "a".into());
+        it.host.log.options = BTreeMap::from(
+            [("max-size", "10k"), ("max-file", "2"), ("labels", "team,none")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+    });
+    assert_eq!(
+        asked.log,
+        LogSpec::JsonFile {
+            max_size_bytes: 10 << 10,
+            max_files: 2,
+            attributes: BTreeMap::from([("team".into(), "a".into())]),
+        }
+    );
+    assert_eq!(spec(|it| it.host.log.driver = "none".into()).log, LogSpec::None);
+    let unknown = refusal(|it| drop(it.host.log.options.insert("zzz".into(), "1".into())));
+    assert_eq!(unknown, "unknown log opt 'zzz' for json-file log driver");
+    assert!(refusal(|it| it.host.log.driver = "gelf".into()).contains("plugin \"gelf\" not found"));
+}
+
+#[test]
+fn health_checks_inherit_field_by_field() {
+    let config = ImageConfig {
+        health: Some(HealthDraft {
+            test: strings(&["CMD-SHELL", "true"]),
+            interval_ns: 5_000_000_000,
+            ..HealthDraft::default()
+        }),
+        ..image()
+    };
+    let health = |draft: HealthDraft| {
+        resolved(&with(|it| it.health = Some(draft)), &config).map(|it| it.spec.health)
+    };
+    let inherited = health(HealthDraft { retries: 7, ..HealthDraft::default() }).unwrap().unwrap();
+    assert_eq!(inherited.command, strings(&["/bin/sh", "-c", "true"]));
+    assert_eq!(
+        (inherited.interval_ns, inherited.timeout_ns, inherited.retries),
+        (5_000_000_000, 30_000_000_000, 7)
+    );
+    let none = HealthDraft { test: strings(&["NONE"]), ..HealthDraft::default() };
+    assert_eq!(health(none).unwrap(), None);
+    let short = HealthDraft { interval_ns: 5, ..HealthDraft::default() };
+    assert!(health(short).unwrap_err().message.contains("cannot be less than 1ms"));
+}
+
+#[test]
+fn publishing_everything_publishes_what_is_exposed() {
+    let config = ImageConfig {
+        exposed_ports: vec![PortSpec { port: 80, protocol: Protocol::Tcp }],
+        ..image()
+    };
+    let draft = with(|it| {
+        it.exposed_ports = vec![PortSpec { port: 53, protocol: Protocol::Udp }];
+        it.host.publish_all = true;
+    });
+    let spec = resolved(&draft, &config).unwrap().spec;
+    assert_eq!(spec.exposed_ports.len(), 2);
+    assert_eq!(spec.ports.len(), 2);
+    assert!(spec.ports.iter().all(|port| port.host_ports.is_none()));
+}
+
+#[test]
+fn names_for_etc_hosts() {
+    let hosts = spec(|it| {
+        it.host.extra_hosts = strings(&["a:1.2.3.4", "b=::1", "c:[::2]", "d:host-gateway"]);
+    });
+    let want = [("a", "1.2.3.4"), ("b", "::1"), ("c", "::2"), ("d", "host-gateway")];
+    let want = want.map(|(name, address)| (name.to_owned(), address.to_owned()));
+    assert_eq!(hosts.dns.extra_hosts, want);
+    for bad in ["a", "a:b", ":1.2.3.4", "a b:1.2.3.4"] {
+        assert!(
+            resolved(&with(|it| it.host.extra_hosts = strings(&[bad])), &image()).is_err(),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn small_things() {
+    assert_eq!(spec(|_| ()).hostname, "abababababab");
+    assert_eq!(spec(|it| it.workdir = "/a/../b//c/".into()).workdir, "/b/c");
+    assert!(refusal(|it| it.workdir = "a".into()).contains("needs to be an absolute path"));
+    assert_eq!(spec(|it| it.stop_signal = Some("INT".into())).stop_signal.number(), 2);
+    assert_eq!(refusal(|it| it.stop_signal = Some("X".into())), "invalid signal: X");
+    assert_eq!(
+        refusal(|it| it.host.runtime = "kata".into()),
+        "unknown or invalid runtime name: kata"
+    );
+    assert_eq!(spec(|it| it.host.runtime = "runc".into()).runtime, "");
+    assert_eq!(
+        refusal(|it| it.host.oom_score_adj = 2000),
+        "Invalid value 2000, range for oom score adj is [-1000, 1000]"
+    );
+    assert_eq!(refusal(|it| it.host.shm_size_bytes = -1), "SHM size can not be less than 0");
+}
