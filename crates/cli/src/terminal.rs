@@ -65,6 +65,12 @@ impl RawMode {
         if let Ok(mut slot) = SAVED.lock() {
             *slot = Some(saved);
         }
+        // A program that aborts on a panic runs no destructors.
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            restore();
+            report(panic);
+        }));
         Ok(Self(()))
     }
 }

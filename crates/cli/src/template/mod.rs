@@ -89,7 +89,8 @@ mod tests {
             ("{{title \"web\"}} {{lower \"ABC\"}}", "Web abc"),
             ("{{pad \"x\" 1 2}}| {{truncate \"abcdef\" 3}}", " x  | abc"),
             (
-                "{{printf \"%-5s|%5s|%05d|%.2f|%q|%v|%t|%x\" \"a\" \"b\" 42 1.5 \"q\" .List true 255}}",
+                "{{printf \"%-5s|%5s|%05d|%.2f|%q|%v|%t|%x\" \
+                 \"a\" \"b\" 42 1.5 \"q\" .List true 255}}",
                 "a    |    b|00042|1.50|\"q\"|[a b c]|true|ff",
             ),
             ("{{println .N}}", "3\n"),
@@ -97,11 +98,13 @@ mod tests {
             ("{{\"quoted\\t\"}}{{`raw\\`}}", "quoted\traw\\"),
             (
                 "{{.Missing}}",
-                "error: template: :1:2: executing \"\" at <.Missing>: map has no entry for key \"Missing\"",
+                "error: template: :1:2: executing \"\" at <.Missing>: map has no entry for key \
+                 \"Missing\"",
             ),
             (
                 "{{.Name.Foo}}",
-                "error: template: :1:7: executing \"\" at <.Name.Foo>: can't evaluate field Foo in type string",
+                "error: template: :1:7: executing \"\" at <.Name.Foo>: can't evaluate field Foo in \
+                 type string",
             ),
             ("{{", "error: template: :1: unclosed action"),
             ("{{.Name", "error: template: :1: unclosed action"),

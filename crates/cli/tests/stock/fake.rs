@@ -155,8 +155,8 @@ fn serve(
         let length = body.len();
         let body = if head_only { "" } else { body };
         let text = format!(
-            "HTTP/1.1 {status} X\r\nApi-Version: {version}\r\nOstype: linux\r\nSwarm: inactive\r\nContent-Type: \
-             application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            "HTTP/1.1 {status} X\r\nApi-Version: {version}\r\nOstype: linux\r\nSwarm: \
+             inactive\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         );
         writer.write_all(text.as_bytes()).ok()?;
     }

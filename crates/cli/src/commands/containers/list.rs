@@ -16,7 +16,8 @@ const MOUNT_WIDTH: usize = 15;
 
 /// The list of containers.
 pub(crate) const TABLE: Table = Table {
-    default: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
+    default: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t\
+              {{.Names}}",
     titles: &[
         ("Command", "COMMAND"),
         ("CreatedAt", "CREATED AT"),
