@@ -12,7 +12,7 @@ use crate::error::LaunchError;
 use crate::init::message::{Message, Tag};
 use crate::launch::{Ids, Launch, Rootfs};
 use crate::plan::step::{FsMount, MadeIn, Supply};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -165,11 +165,6 @@ fn map_ids(mount: BorrowedFd<'_>, mapped: &Mapped, recursive: bool) -> Result<()
         ..MountChange::default()
     };
     sys::mount::change(mount, &change)
-}
-
-fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty())
 }
 
 /// A procfs of a pid namespace that the caller is not in: made by a process that is.

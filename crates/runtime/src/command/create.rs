@@ -161,7 +161,7 @@ fn announce(
 }
 
 fn launch_of(bundle: &Path, id: &str, state_dir: &Path) -> Result<Launch, Failed> {
-    let bundle = fs::canonicalize(bundle)
+    let bundle = std::path::absolute(bundle)
         .map_err(|error| Failed::io(format!("find bundle {}", bundle.display()), &error))?;
     let path = bundle.join("config.json");
     let text =

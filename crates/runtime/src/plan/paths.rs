@@ -168,7 +168,7 @@ mod tests {
             "vm.swappiness",
             "net.",
             "net/../kernel/core_pattern",
-            "net.ipv4.//kernel.x",
+            "net.ipv4.//.kernel.x",
             "net.\n",
             "",
             "kernel.hostname",
