@@ -158,7 +158,8 @@ fn index(value: &Val, key: &Val) -> Result<Val, String> {
             item.cloned().map(Val::new).ok_or_else(|| format!("index out of range: {number}"))
         }
         (Value::Object(_), Value::String(name)) => {
-            Ok(value.entry(name).unwrap_or_else(|| Val::new(Value::String(String::new()))))
+            let entry = value.entry(name).filter(|entry| !entry.json.is_null());
+            Ok(entry.unwrap_or_else(|| Val::new(Value::String(String::new()))))
         }
         (Value::String(text), Value::Number(number)) => {
             let at = number.as_u64().and_then(|at| usize::try_from(at).ok());

@@ -83,6 +83,7 @@ mod tests {
             ("{{and .Yes .N}} {{or .Zero .Name}} {{not .Zero}}", "3 web true"),
             ("{{len .List}} {{len .Name}} {{index .List 1}}", "3 3 b"),
             ("{{index .Labels \"x\"}}|{{index .Labels \"none\"}}|", "1||"),
+            ("{{.Labels.none}}{{if .Labels.none}}x{{end}}", "<no value>"),
             ("{{(index .Mounts 1).Source}}", "/b"),
             ("{{slice .Name 1 2}}", "e"),
             ("{{join .List \"-\"}} {{split \"a:b\" \":\"}}", "a-b-c [a b]"),

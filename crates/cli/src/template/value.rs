@@ -102,6 +102,8 @@ enum Shape {
     Struct,
     TextMap,
     Map,
+    /// The entry that a map of text does not have: nothing, but no failure.
+    Missing,
 }
 
 impl Val {
@@ -125,7 +127,7 @@ impl Val {
             return Some(Val::under(value.clone(), name));
         }
         if self.shape == Shape::TextMap {
-            return Some(Val::new(Value::String(String::new())));
+            return Some(Self { json: Value::Null, shape: Shape::Missing });
         }
         if self.shape == Shape::Map {
             return Some(Val::new(Value::Null));
@@ -164,6 +166,9 @@ impl Val {
 
     /// Go's `%v`.
     pub(super) fn print(&self) -> String {
+        if self.shape == Shape::Missing {
+            return "<no value>".to_owned();
+        }
         let mut out = String::new();
         show(&mut out, &self.json, self.shape != Shape::Struct);
         out

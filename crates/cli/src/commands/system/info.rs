@@ -177,6 +177,12 @@ fn host(info: &Info) -> String {
         }
     }
     let _ = writeln!(out, " Live Restore Enabled: {}", info.live_restore_enabled);
+    if !info.default_address_pools.is_empty() {
+        let _ = writeln!(out, " Default Address Pools:");
+        for pool in &info.default_address_pools {
+            let _ = writeln!(out, "   Base: {}, Size: {}", pool.base, pool.size);
+        }
+    }
     out.push('\n');
     out
 }
