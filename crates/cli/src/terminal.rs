@@ -60,7 +60,8 @@ impl RawMode {
             .map_err(|error| Failure::new(format!("read the terminal's settings: {error}")))?;
         let mut raw = saved.clone();
         raw.make_raw();
-        termios::tcsetattr(stdin, OptionalActions::Flush, &raw)
+        // What was typed ahead is kept for the container.
+        termios::tcsetattr(stdin, OptionalActions::Now, &raw)
             .map_err(|error| Failure::new(format!("set the terminal to raw mode: {error}")))?;
         if let Ok(mut slot) = SAVED.lock() {
             *slot = Some(saved);
@@ -85,6 +86,6 @@ impl Drop for RawMode {
 pub(crate) fn restore() {
     let saved = SAVED.lock().ok().and_then(|mut slot| slot.take());
     if let Some(saved) = saved {
-        let _ = termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, &saved);
+        let _ = termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &saved);
     }
 }
