@@ -147,7 +147,7 @@ fn a_terminal_without_input() {
     let terminal = lab.terminal(&["run", "-t", "--rm", "busybox", "sh", "-c", "tty && echo out"]);
     let (status, screen) = terminal.finish();
     assert_eq!(status, 0, "{screen}");
-    assert!(screen.contains("/dev/") && screen.contains("out\r\n"), "{screen:?}");
+    assert!(screen.contains("/dev/") && screen.contains("out\r"), "{screen:?}");
     // Pipes outside: -t is fine, output carries the terminal's line ends; -it is refused.
     let piped = lab.estiba(&["run", "-t", "--rm", "busybox", "echo", "out"]);
     assert_eq!((piped.ok(), piped.stdout.as_str()), ("out\r", "out\r\n"));
@@ -210,12 +210,12 @@ fn input_ends_and_output_goes_on() {
     let script = "cat; echo after the end";
     let words = ["run", "-i", "--rm", "busybox", "sh", "-c", script];
     assert_eq!(lab.estiba_with(&words, b"in\n").ok(), "in\nafter the end");
-    let words = ["run", "--name", "aa", "-i", "-d", "busybox", "sh", "-c", script];
-    lab.estiba(&words).ok();
+    lab.estiba(&["create", "--name", "aa", "-i", "busybox", "sh", "-c", script]).ok();
+    lab.estiba(&["start", "aa"]).ok();
     // Without its standard input, an attached client sees all and sends nothing.
     let mut silent = lab.session(&["attach", "--no-stdin", "aa"]);
     silent.send(b"not this\n");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_millis(500));
     silent.close();
     let mut attached = lab.session(&["attach", "aa"]);
     attached.send(b"this\n");
@@ -223,8 +223,17 @@ fn input_ends_and_output_goes_on() {
     attached.close();
     assert_eq!(attached.finish().ok(), "this\nafter the end");
     assert_eq!(silent.finish().ok(), "this\nafter the end");
-    lab.estiba(&["start", "aa"]).ok();
-    lab.estiba(&["rm", "-f", "aa"]).ok();
+    // Started detached, the input belongs to no one client and outlives each.
+    lab.estiba(&["run", "--name", "bb", "-id", "busybox", "sh", "-c", script]).ok();
+    for line in ["one\n", "two\n"] {
+        let mut attached = lab.session(&["attach", "bb"]);
+        attached.send(line.as_bytes());
+        eventually("it comes back", || attached.so_far().ends_with(line));
+        attached.close();
+        attached.signal(Signal::KILL);
+        attached.finish();
+    }
+    assert!(running(&lab, "bb"));
     // Megabytes both ways, whole.
     let much: Vec<u8> = (0..300_000_u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
     let back = lab.estiba_with(&["run", "-i", "--rm", "busybox", "cat"], &much);

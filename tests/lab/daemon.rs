@@ -221,8 +221,8 @@ impl Lab {
 
 /// Where the stock command line is, if it is installed.
 fn stock_docker() -> Option<&'static Path> {
-    let places = ["/usr/local/bin/docker", "/usr/bin/docker"];
-    places.iter().map(Path::new).find(|path| path.exists())
+    let mut places = ["/usr/local/bin/docker", "/usr/bin/docker"].into_iter().map(Path::new);
+    places.find(|path| path.exists())
 }
 
 impl Default for Lab {
