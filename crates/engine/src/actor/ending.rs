@@ -15,6 +15,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+/// How long a monitor may take to close its connections once its container is over; its own limit
+/// is two seconds.
+const PARTING: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Exit code of a container whose monitor was killed under it: its processes were killed.
 const EXIT_KILLED: i32 = 137;
 
@@ -22,8 +26,8 @@ impl Actor {
     /// Its init is over.
     pub(super) async fn exited(&mut self, exit: Exit) {
         self.deadline = None;
+        // What the last checks said stays to be looked at.
         self.health = None;
-        self.health_view = None;
         self.node.execs.container_ended(&self.definition.id);
         // Refused when the end was told already; the second telling changes nothing.
         let _ = self.apply(Input::Exited(exit)).await;
@@ -60,6 +64,16 @@ impl Actor {
             error: "the container's monitor died".to_owned(),
         });
         self.exited(exit).await;
+    }
+
+    /// Waits until the monitor of a run that is over has removed the cgroup and its socket: the
+    /// next run has them by the same names. It goes on alone for clients that read slowly.
+    pub(super) async fn part_from_monitor(&mut self) {
+        let Some(mut link) = self.link.take() else { return };
+        let over = async { while link.event().await.is_some() {} };
+        if tokio::time::timeout(PARTING, over).await.is_err() {
+            tracing::warn!(container = %self.definition.id, "the monitor of a past run stays");
+        }
     }
 
     /// Answers everybody who waits for an exit.
@@ -122,11 +136,7 @@ impl Actor {
         if !waited_for {
             self.vanish();
         }
-        // The monitor ends when the container's mounts and cgroup are gone.
-        if let Some(mut link) = self.link.take() {
-            let _ = link.call(&runtime::monitor::protocol::Request::Quit, &[]).await;
-            while link.event().await.is_some() {}
-        }
+        self.part_from_monitor().await;
         let teardown = self.node.teardowns.begin();
         let (node, definition) = (Arc::clone(&self.node), self.definition.clone());
         let cleared = blocking(move || {

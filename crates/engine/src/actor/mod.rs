@@ -209,9 +209,12 @@ impl Actor {
         }
         if self.due.is_some_and(|at| at <= now) {
             self.due = None;
-            self.state.restart_count = self.state.restart_count.saturating_add(1);
-            // The failure is in the container's state, for whoever looks.
-            let _ = self.apply(Input::Due).await;
+            // It may have been stopped, or started by hand, meanwhile.
+            if matches!(self.state.phase, Phase::Restarting { .. }) {
+                self.state.restart_count = self.state.restart_count.saturating_add(1);
+                // The failure is in the container's state, for whoever looks.
+                let _ = self.apply(Input::Due).await;
+            }
         }
         if self.health_due().is_some_and(|at| at <= now) {
             self.probe().await;
@@ -407,6 +410,7 @@ impl Actor {
             }
             Effect::Launch => {
                 self.publish();
+                self.part_from_monitor().await;
                 return Ok(Some(Box::pin(self.launch_or_fail()).await));
             }
             Effect::Emit(action) => self.emit_action(action),

@@ -33,6 +33,7 @@ fn root(node: &Node, view: &ContainerView) -> Result<Root> {
         rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
     let fd = rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
         .map_err(|errno| EngineError::io(format!("open {path}"), errno))?;
+    check_whose(run.pid, view)?;
     // The mounts are idmapped: a file of the container's root shows the first id of its range.
     let first = |file: &str| {
         let path = format!("/proc/{}/{file}", run.pid);
@@ -40,6 +41,18 @@ fn root(node: &Node, view: &ContainerView) -> Result<Root> {
         text.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
     };
     Ok(Root { fd, shift: (first("uid_map"), first("gid_map")) })
+}
+
+/// A pid may be another's by now: the container's processes are those of its cgroup. Asked after
+/// the root was opened, so that what was opened is the container's if the answer is yes.
+fn check_whose(pid: i32, view: &ContainerView) -> Result<()> {
+    let path = format!("/proc/{pid}/cgroup");
+    let groups = std::fs::read_to_string(&path)
+        .map_err(|source| EngineError::io(format!("read {path}"), source))?;
+    if groups.contains(&view.id.to_string()) {
+        return Ok(());
+    }
+    Err(EngineError::conflict(format!("container {} is not running", view.id)))
 }
 
 fn missing(view: &ContainerView, path: &str, error: store::Error) -> EngineError {
