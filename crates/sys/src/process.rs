@@ -36,7 +36,8 @@ impl Pidfd {
     /// `ESRCH` when there is none.
     pub fn open(pid: i32) -> Result<Self, SysError> {
         let failed = |errno| SysError::new("pidfd_open", pid.to_string(), errno);
-        let pid = Pid::from_raw(pid).ok_or_else(|| failed(Errno::INVAL))?;
+        let pid = (pid > 0).then(|| Pid::from_raw(pid)).flatten();
+        let pid = pid.ok_or_else(|| failed(Errno::INVAL))?;
         let fd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
         Ok(Self(fd))
     }

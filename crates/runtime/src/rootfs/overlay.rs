@@ -151,3 +151,6 @@ fn attach(layer: &OwnedFd, name: &str) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(layer, c"", CWD, name, flags)
 }
+
+#[cfg(test)]
+mod tests;

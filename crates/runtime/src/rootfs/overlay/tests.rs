@@ -1,0 +1,60 @@
+//! Both ways to an overlay, on the running kernel: the older one has to go on working.
+
+use super::*;
+use std::fs;
+
+fn layers(dir: &Path) -> Layers {
+    for name in ["top", "bottom", "upper", "work"] {
+        fs::create_dir(dir.join(name)).expect("directory");
+    }
+    fs::write(dir.join("top/which"), "top").expect("file");
+    fs::write(dir.join("bottom/which"), "bottom").expect("file");
+    fs::write(dir.join("bottom/only"), "bottom").expect("file");
+    let open = |path: &Path| layer(path, None).expect("layer");
+    let writable = open(dir);
+    let below = |name: &str| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&writable, name, flags, Mode::empty()).expect("directory")
+    };
+    Layers {
+        lower: vec![open(&dir.join("top")), open(&dir.join("bottom"))],
+        upper: below("upper"),
+        work: below("work"),
+        upper_name: "upper".into(),
+        work_name: "work".into(),
+        writable,
+    }
+}
+
+fn check(mount: impl FnOnce(&Layers, &Path) -> Result<OwnedFd, Errno>) {
+    let table = || fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let (dir, before) = (tempfile::tempdir().expect("directory"), table());
+    let place = dir.path().join("place");
+    fs::create_dir(&place).expect("directory");
+    let overlay = mount(&layers(dir.path()), &place).expect("overlay");
+    let root = sys::Root::from(overlay);
+    let read = |name: &str| root.read(Path::new(name), 100).expect(name);
+    assert_eq!((read("which"), read("only")), (b"top".to_vec(), b"bottom".to_vec()));
+    let flags = OFlags::WRONLY | OFlags::CREATE;
+    root.openat(Path::new("new"), flags, Mode::from_raw_mode(0o644)).expect("write");
+    assert!(dir.path().join("upper/new").exists());
+    assert_eq!(table(), before, "something is mounted on the host");
+    assert_eq!(fs::read_dir(&place).expect("place").count(), 0);
+}
+
+#[test]
+fn layers_are_given_as_descriptors() {
+    check(|layers, _| by_descriptor(layers));
+}
+
+#[test]
+fn layers_are_given_by_name_where_the_kernel_wants_it() {
+    check(|layers, place| made_by_child(|| by_path(layers, place)));
+}
+
+#[test]
+fn what_two_paths_share_is_found() {
+    for (a, b, expect) in [("/x/u", "/x/w", "/x"), ("/x/a/u", "/x/b/w", "/x"), ("/u", "/w", "/")] {
+        assert_eq!(common(Path::new(a), Path::new(b)), Path::new(expect));
+    }
+}
