@@ -172,3 +172,33 @@ fn volumes_keep_and_binds_reach_the_host() {
         lab
     });
 }
+
+#[test]
+fn a_client_that_reads_slowly_gets_everything_of_one_that_removes_itself() {
+    world(|lab| async move {
+        let mut wanted = script("i=0; while [ $i -lt 40000 ]; do echo line-$i; i=$((i+1)); done");
+        wanted.host.auto_remove = true;
+        let id = lab.create(wanted).await;
+        let output = lab.attach_slowly(&id, std::time::Duration::from_secs(1)).await;
+        let wait = lab.engine.containers.wait(&id, WaitCondition::Removed).await.unwrap();
+        lab.start(&id).await;
+        let (stdout, _) = output.await.unwrap();
+        assert_eq!(stdout.lines().count(), 40_000);
+        assert!(stdout.ends_with("line-39999\n"));
+        assert_eq!(wait.done().await.unwrap().code, 0);
+        lab
+    });
+}
+
+#[test]
+fn restarted_again_and_again_it_comes_up() {
+    world(|lab| async move {
+        let id = lab.create(draft(&["sleep", "1000"])).await;
+        lab.start(&id).await;
+        for _ in 0..10 {
+            lab.engine.containers.restart(&id, None, Some(0)).await.unwrap();
+            assert_eq!(lab.exec(&id, &["echo", "up"]).await.stdout, "up\n");
+        }
+        lab
+    });
+}

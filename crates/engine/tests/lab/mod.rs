@@ -159,6 +159,15 @@ impl Lab {
 
     /// Attaches to the output of a container; what it wrote by its end.
     pub(crate) async fn attach(&self, id: &str) -> tokio::task::JoinHandle<(String, String)> {
+        self.attach_slowly(id, Duration::ZERO).await
+    }
+
+    /// [`Lab::attach`] by a client that begins to read after a pause.
+    pub(crate) async fn attach_slowly(
+        &self,
+        id: &str,
+        pause: Duration,
+    ) -> tokio::task::JoinHandle<(String, String)> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let options = AttachOptions {
             stdout: true,
@@ -169,7 +178,10 @@ impl Lab {
         };
         let client = ClientStream { fd: theirs.into(), read_ahead: Bytes::new() };
         self.engine.containers.attach(id, options, client).await.unwrap();
-        tokio::task::spawn_blocking(move || unframe(ours))
+        tokio::task::spawn_blocking(move || {
+            std::thread::sleep(pause);
+            unframe(ours)
+        })
     }
 
     /// Runs a command in a running container.
