@@ -25,7 +25,7 @@ impl Bundle {
         bundle.edit(|config| {
             config["process"]["args"] = json!(args);
             config["process"]["terminal"] = json!(false);
-            config["linux"]["cgroupsPath"] = json!(format!("/estiba-test/{}", bundle.id));
+            config["linux"]["cgroupsPath"] = json!(format!("/estiba-test-{}", bundle.id));
         });
         bundle
     }
@@ -133,7 +133,7 @@ fn from_create_to_delete() {
     assert_eq!(fs::read_to_string(bundle.path("out")).expect("output"), "begun\n");
     bundle.ok(&["delete", &bundle.id]);
     assert!(bundle.refused(&["state", &bundle.id]).contains("does not exist"));
-    assert!(!PathBuf::from(format!("/sys/fs/cgroup/pids/estiba-test/{}", bundle.id)).exists());
+    assert!(!PathBuf::from(format!("/sys/fs/cgroup/pids/estiba-test-{}", bundle.id)).exists());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_container_is_paused_updated_and_measured() {
         serde_json::from_str(&bundle.ok(&["events", "--stats", &bundle.id])).expect("JSON");
     assert!(stats["data"]["memory"]["usage"]["usage"].as_u64().is_some_and(|bytes| bytes > 0));
     let limit =
-        fs::read_to_string(format!("/sys/fs/cgroup/pids/estiba-test/{}/pids.max", bundle.id));
+        fs::read_to_string(format!("/sys/fs/cgroup/pids/estiba-test-{}/pids.max", bundle.id));
     assert_eq!(limit.expect("pids.max").trim(), "77");
     bundle.ok(&["delete", "--force", &bundle.id]);
 }
@@ -171,7 +171,10 @@ fn a_container_is_paused_updated_and_measured() {
 fn hooks_run_where_they_belong() {
     let bundle = Bundle::new("hooks", &["true"]);
     let log = bundle.path("hooks.log");
-    let hook = |name: &str, line: &str| json!([{"path": "/bin/busybox", "args": ["busybox", "sh", "-c", line], "env": [format!("N={name}")]}]);
+    let hook = |name: &str, line: &str| {
+        let args = ["busybox", "sh", "-c", line];
+        json!([{"path": "/bin/busybox", "args": args, "env": [format!("N={name}")]}])
+    };
     let outside = format!("cat >> {0}; echo >> {0}", log.display());
     bundle.edit(|config| {
         config["hooks"] = json!({
@@ -205,7 +208,7 @@ fn a_failing_hook_fails_the_creation() {
     });
     assert!(bundle.refused(&["create", &bundle.id]).contains("createRuntime hook /bin/false"));
     assert_eq!(bundle.ok(&["list", "-q"]), "");
-    assert!(!PathBuf::from(format!("/sys/fs/cgroup/pids/estiba-test/{}", bundle.id)).exists());
+    assert!(!PathBuf::from(format!("/sys/fs/cgroup/pids/estiba-test-{}", bundle.id)).exists());
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn refuse(lab: &Lab, code: i32, words: &str) {
     let error = lab.try_run().expect_err(words);
     assert_eq!(error.exit_code(), code, "{error}");
     assert!(error.to_string().contains(words), "{error}");
-    let group = format!("/sys/fs/cgroup/pids/estiba-test/{}", lab.launch.id);
+    let group = format!("/sys/fs/cgroup/pids/estiba-test-{}", lab.launch.id);
     assert!(!std::path::Path::new(&group).exists(), "{group} stays");
 }
 

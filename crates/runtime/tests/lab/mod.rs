@@ -166,7 +166,7 @@ impl Lab {
             linux: Some(Linux {
                 uid_mappings: map.clone(),
                 gid_mappings: map,
-                cgroups_path: format!("/estiba-test/{id}"),
+                cgroups_path: format!("/estiba-test-{id}"),
                 namespaces: namespaces(&[
                     "pid", "network", "ipc", "uts", "mount", "cgroup", "user",
                 ]),
