@@ -119,14 +119,12 @@ impl Globals {
             }
             self.default_host()
         } else {
-            context::host_of(self.config_dir(), &name)
-                .map_err(|why| Failure::new(format!("unable to resolve docker endpoint: {why}")))?
+            context::host_of(self.config_dir(), &name).map_err(|why| unresolved(why))?
         };
         if tls && !host.starts_with("unix://") {
             return Err(Failure::new(format!("connect to {host}: TLS is not supported yet")));
         }
-        Endpoint::parse(&host)
-            .map_err(|error| Failure::new(format!("unable to resolve docker endpoint: {error}")))
+        Endpoint::parse(&host).map_err(unresolved)
     }
 }
 
@@ -160,6 +158,11 @@ impl Invocation {
     pub(crate) fn arg(&self, index: usize) -> &str {
         self.matches.arg(index).unwrap_or_default()
     }
+}
+
+/// Why there is no engine to talk to.
+fn unresolved(why: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("Failed to initialize: unable to resolve docker endpoint: {why}"))
 }
 
 /// The report of a mistake in a command's flags.
