@@ -119,7 +119,7 @@ impl Globals {
             }
             self.default_host()
         } else {
-            context::host_of(self.config_dir(), &name).map_err(|why| unresolved(why))?
+            context::host_of(self.config_dir(), &name).map_err(unresolved)?
         };
         if tls && !host.starts_with("unix://") {
             return Err(Failure::new(format!("connect to {host}: TLS is not supported yet")));
