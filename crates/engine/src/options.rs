@@ -47,7 +47,8 @@ pub struct Options {
     pub dns_search: Vec<String>,
     /// resolv.conf options (`--dns-opt`).
     pub dns_options: Vec<String>,
-    /// Address that `host-gateway` stands for; `None` for the default bridge's (`--host-gateway-ip`).
+    /// Address that `host-gateway` stands for (`--host-gateway-ip`); `None` for the default
+    /// bridge's.
     pub host_gateway: Option<IpAddr>,
     /// Run a small init as pid 1 (`--init`).
     pub init: bool,

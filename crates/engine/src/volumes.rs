@@ -154,7 +154,10 @@ fn remove(node: &Node, name: &str) -> Result<()> {
 
 /// Containers that mount a volume.
 pub(crate) fn users(node: &Node, volume: &VolumeName) -> Vec<ContainerId> {
-    let mounts = |source: &MountSource| matches!(source, MountSource::Volume { name, .. } if name == volume.as_str());
+    let mounts = |source: &MountSource| match source {
+        MountSource::Volume { name, .. } => name == volume.as_str(),
+        _ => false,
+    };
     let all = node.registry.all().into_iter();
     all.map(|handle| handle.view())
         .filter(|view| view.spec.mounts.iter().any(|mount| mounts(&mount.source)))

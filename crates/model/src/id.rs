@@ -24,9 +24,8 @@ macro_rules! hex_id {
 
             /// Parses exactly 64 lower-case hex digits.
             pub fn parse(text: &str) -> Result<Self, Denied> {
-                parse_hex(text)
-                    .map(Self)
-                    .ok_or_else(|| Denied::invalid(format!("invalid id {text:?}: want 64 hex digits")))
+                let fail = || Denied::invalid(format!("invalid id {text:?}: want 64 hex digits"));
+                parse_hex(text).map(Self).ok_or_else(fail)
             }
 
             /// The first [`SHORT_ID_LEN`] hex digits.

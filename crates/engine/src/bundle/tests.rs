@@ -1,3 +1,5 @@
+//! The OCI document of a container, by data.
+
 use super::*;
 use model::draft::{BindDraft, Draft};
 use model::image::ImageConfig;

@@ -1,3 +1,5 @@
+//! Stored forms, by data.
+
 use super::*;
 use model::draft::{BindDraft, HealthDraft, SeccompDraft, SharedNamespace};
 use model::image::ImageConfig;

@@ -346,8 +346,22 @@ stored_enums! {
         Profile(inner: String),
     }
     enum MountKind = model::mount::MountKind {
-        Bind { source: String, propagation: Option<Propagation>, non_recursive: bool, create_source: bool, readonly_non_recursive: bool, readonly_force_recursive: bool },
-        Volume { name: String, nocopy: bool, labels: BTreeMap<String, String>, driver: String, driver_opts: BTreeMap<String, String>, subpath: String },
+        Bind {
+            source: String,
+            propagation: Option<Propagation>,
+            non_recursive: bool,
+            create_source: bool,
+            readonly_non_recursive: bool,
+            readonly_force_recursive: bool,
+        },
+        Volume {
+            name: String,
+            nocopy: bool,
+            labels: BTreeMap<String, String>,
+            driver: String,
+            driver_opts: BTreeMap<String, String>,
+            subpath: String,
+        },
         Tmpfs { size_bytes: i64, mode: u32, options: Vec<String> },
         Image { source: String, subpath: String },
     }

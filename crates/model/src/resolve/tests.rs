@@ -1,3 +1,5 @@
+//! What drafts resolve to, by data.
+
 use super::*;
 use crate::draft::{
     BindDraft, HealthDraft, SeccompDraft, SecurityProfile, SharedNamespace, UsernsMode,

@@ -1,3 +1,5 @@
+//! Transitions, by data.
+
 use super::*;
 
 const AT: fn(i64) -> Timestamp = |seconds| Timestamp(seconds * 1_000_000_000);
