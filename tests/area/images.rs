@@ -97,8 +97,10 @@ fn archives_that_lie_are_refused_and_leave_nothing() {
         let mut python = Command::new("python3");
         python.arg("-c").arg(format!(
             "import tarfile, io, sys\nout = tarfile.open(sys.argv[1], 'w')\n\
-             def add(name, data=b'', **more):\n    t = tarfile.TarInfo(name); t.size = len(data)\n    \
-             [setattr(t, k, v) for k, v in more.items()]; out.addfile(t, io.BytesIO(data))\n{script}\nout.close()"
+             def add(name, data=b'', **more):\n    t = tarfile.TarInfo(name); \
+             t.size = len(data)\n    \
+             [setattr(t, k, v) for k, v in more.items()]; out.addfile(t, io.BytesIO(data))\n\
+             {script}\nout.close()"
         ));
         assert!(python.arg(&out).status().unwrap().success(), "{name}");
         out.to_string_lossy().into_owned()

@@ -20,8 +20,8 @@ fn lower(lab: &Lab) -> PathBuf {
 
 #[test]
 fn files_made_inside_carry_the_ids_of_the_container_on_disk() {
-    let line = "echo x > /made; chown 33:44 /made; touch /root-file; cat /etc/passwd >> /etc/group; \
-        stat -c %u:%g /made /etc/group";
+    let line = "echo x > /made; chown 33:44 /made; touch /root-file; \
+        cat /etc/passwd >> /etc/group; stat -c %u:%g /made /etc/group";
     let lab = Lab::sh(line);
     assert_eq!(ok(lab.run()), "33:44\n0:0\n");
     let owner = |name: &str| {
@@ -89,11 +89,12 @@ fn nothing_of_the_host_is_mounted_inside() {
 fn devices_are_the_usual_ones_and_work() {
     let out = ok(Lab::sh(
         "cd /dev; ls | tr '\\n' ' '; echo x > null; head -c 4 zero | wc -c; \
-         head -c 4 urandom | wc -c; stat -c '%t:%T:%a:%u' null tty full; readlink fd; readlink ptmx",
+         head -c 4 urandom | wc -c; stat -c '%t:%T:%a:%u' null tty full; \
+         readlink fd; readlink ptmx",
     )
     .run());
-    let expect = "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero \
-        4\n4\n1:3:666:0\n5:0:666:0\n1:7:666:0\n/proc/self/fd\npts/ptmx\n";
+    let expect = "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom \
+        zero 4\n4\n1:3:666:0\n5:0:666:0\n1:7:666:0\n/proc/self/fd\npts/ptmx\n";
     assert_eq!(out, expect);
 }
 

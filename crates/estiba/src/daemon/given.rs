@@ -123,7 +123,8 @@ pub(crate) fn join(flags: Given, file: Given) -> Result<Given, String> {
         file.keys().copied().filter(|name| flags.contains_key(name) && !lists(name)).collect();
     if !twice.is_empty() {
         return Err(format!(
-            "the following directives are specified both as a flag and in the configuration file: {}",
+            "the following directives are specified both as a flag and in the configuration \
+             file: {}",
             twice.join(", ")
         ));
     }
@@ -170,8 +171,9 @@ mod tests {
     #[test]
     fn flags_and_file_say_the_same_thing() {
         let by_flags = flags(
-            "--debug -H unix:///a -H unix:///b --default-ulimit nofile=64:128 --log-opt max-size=1m \
-             --default-address-pool base=10.0.0.0/8,size=24 --mtu 1400 --add-runtime c=/usr/bin/crun",
+            "--debug -H unix:///a -H unix:///b --default-ulimit nofile=64:128 --mtu 1400 \
+             --log-opt max-size=1m --default-address-pool base=10.0.0.0/8,size=24 \
+             --add-runtime c=/usr/bin/crun",
         );
         let by_file = from_json(
             r#"{"debug": true, "hosts": ["unix:///a", "unix:///b"], "mtu": 1400,

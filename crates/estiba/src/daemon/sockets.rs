@@ -64,7 +64,8 @@ impl Pidfile {
             && is_daemon(pid)
         {
             return Err(format!(
-                "{} names process {pid}, which is running: end it first, or choose another --pidfile",
+                "{} names process {pid}, which is running: end it first, or choose another \
+                 --pidfile",
                 path.display()
             ));
         }

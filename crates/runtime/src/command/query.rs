@@ -211,7 +211,11 @@ pub(super) fn spec(mut args: Args) -> Result<i32, Failed> {
 /// A specification to begin with: a shell under everything that protects the host.
 fn template() -> Value {
     let caps = crate::caps::estiba_default().names();
-    let mount = |at: &str, kind: &str, source: &str, options: &[&str]| json!({"destination": at, "type": kind, "source": source, "options": options});
+    let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| {
+        let mut mount = json!({"destination": destination, "type": kind, "source": source});
+        mount["options"] = json!(options);
+        mount
+    };
     let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
     json!({
         "ociVersion": VERSION,

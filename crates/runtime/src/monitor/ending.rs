@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  init reaped ─▶ output drained, execs reaped ─▶ conclude: clients finished, exit.json,
-//!  Exited told, cgroup and socket removed ─▶ connections flushed and closed ─▶ clients gone ─▶ over
+//!  Exited told, cgroup and socket removed ─▶ connections flushed, closed ─▶ clients gone ─▶ over
 //! ```
 
 use super::log::Stream;
