@@ -202,3 +202,23 @@ fn restarted_again_and_again_it_comes_up() {
         lab
     });
 }
+
+#[test]
+fn one_whose_monitor_is_killed_is_over_and_can_be_started_again() {
+    world(|lab| async move {
+        let id = lab.create(draft(&["sleep", "1000"])).await;
+        lab.start(&id).await;
+        let init = lab.view(&id).phase.run().unwrap().pid;
+        let stat = std::fs::read_to_string(format!("/proc/{init}/stat")).unwrap();
+        let parent = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap();
+        let monitor = rustix::process::Pid::from_raw(parent.parse().unwrap()).unwrap();
+        let name = std::fs::read_to_string(format!("/proc/{parent}/cmdline")).unwrap();
+        assert!(name.contains("monitor"), "{name:?}");
+        rustix::process::kill_process(monitor, rustix::process::Signal::KILL).unwrap();
+        assert_eq!(lab.wait(&id).await.code, 137);
+        assert!(!std::path::Path::new(&format!("/proc/{init}/root")).exists());
+        lab.start(&id).await;
+        assert_eq!(lab.exec(&id, &["echo", "again"]).await.stdout, "again\n");
+        lab
+    });
+}
