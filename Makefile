@@ -44,10 +44,11 @@ blackbox: ## the product through its real binaries
 	cargo build --locked -p estiba -p runtime
 	cargo test --locked -p blackbox
 
-vm: build ## a core subset on Debian's kernel with cgroup v2, in a virtual machine
+vm: ## a core subset on Debian's kernel with cgroup v2, in a virtual machine
 	@scripts/deps.sh vm
 	@scripts/images.sh $(IMAGES) busybox
-	@scripts/vm-test.sh target/release $(IMAGES) target/vm
+	cargo build --locked -p estiba -p runtime
+	@scripts/vm-test.sh target/$(TARGET)/debug $(IMAGES) target/vm
 
 bench: build images ## ratios against the kernel's floor, in one run
 	@scripts/bench.sh target/release $(IMAGES)

@@ -72,6 +72,17 @@ fn the_stock_command_line_runs_the_same_commands() {
     docker!(lab, "load", "-i", file.to_str().unwrap()).ok();
 }
 
+/// A client asks for the exit code as soon as its stream ends; the daemon must know it by then.
+#[test]
+fn an_execs_exit_code_is_known_when_its_stream_ends() {
+    let lab = Lab::new();
+    docker!(lab, "run", "-d", "--name", "busy", "busybox", "sleep", "1000").ok();
+    for round in 0..40 {
+        let exec = docker!(lab, "exec", "busy", "sh", "-c", "echo x; exit 3");
+        assert_eq!(exec.status, 3, "round {round}: {exec:?}");
+    }
+}
+
 #[test]
 fn both_command_lines_print_the_same() {
     let lab = Lab::new();

@@ -10,10 +10,14 @@ use model::phase::Phase;
 use model::{ContainerId, ExecId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How many execs of one container are remembered; the oldest finished ones are forgotten first.
 const MAX_PER_CONTAINER: usize = 1000;
+
+/// How long looking at a running exec waits for its container's attention.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Further processes in containers. Cheap to clone.
 #[derive(Clone)]
@@ -59,8 +63,24 @@ impl Execs {
         Ok(exec)
     }
 
-    /// What is known of an exec, by id or unique prefix.
+    /// What is known of an exec, by id or unique prefix. A client asks as soon as its stream ends,
+    /// so what the monitor has said by then is heard first.
     pub async fn view(&self, id: &str) -> Result<ExecView> {
+        let exec = self.node.execs.find(id)?;
+        if !matches!(exec.state, ExecState::Running { .. }) {
+            return Ok(exec);
+        }
+        if let Some(handle) = self.node.registry.by_id(&exec.container) {
+            let (answer, heard) = oneshot::channel();
+            let settled = async {
+                // A container that is gone has nothing more to say.
+                if handle.send(Order::Settle(answer)).await.is_ok() {
+                    let _ = heard.await;
+                }
+            };
+            // A busy container does not freeze who only looks.
+            let _ = tokio::time::timeout(SETTLE, settled).await;
+        }
         self.node.execs.find(id)
     }
 

@@ -164,6 +164,8 @@ impl Actor {
                 reply(answer, self.attach(options, client).await);
             }
             Order::Exec(order) => self.exec(order).await,
+            // Events come first in the loop; whoever asked may be gone.
+            Order::Settle(answer) => drop(answer.send(())),
             Order::ResizeExec { id, rows, cols, answer } => {
                 let process = ProcessId::Exec(id.to_string());
                 reply(answer, self.resize(process, rows, cols).await);

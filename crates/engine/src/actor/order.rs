@@ -17,21 +17,67 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T>>;
 #[derive(Debug)]
 pub(crate) enum Order {
     Start(Answer<Outcome>),
-    Stop { signal: Option<Signal>, timeout_s: Option<i64>, answer: Answer<Outcome> },
-    Restart { signal: Option<Signal>, timeout_s: Option<i64>, answer: Answer<()> },
-    Kill { signal: Signal, answer: Answer<()> },
+    Stop {
+        signal: Option<Signal>,
+        timeout_s: Option<i64>,
+        answer: Answer<Outcome>,
+    },
+    Restart {
+        signal: Option<Signal>,
+        timeout_s: Option<i64>,
+        answer: Answer<()>,
+    },
+    Kill {
+        signal: Signal,
+        answer: Answer<()>,
+    },
     Pause(Answer<()>),
     Unpause(Answer<()>),
-    Rename { name: ContainerName, answer: Answer<()> },
-    Update { change: Box<UpdateDraft>, answer: Answer<Vec<String>> },
-    Remove { options: RemoveOptions, answer: Answer<()> },
-    Wait { condition: WaitCondition, exit: oneshot::Sender<ExitStatus> },
-    Resize { rows: u16, cols: u16, answer: Answer<()> },
-    Attach { options: AttachOptions, client: ClientStream, answer: Answer<()> },
+    Rename {
+        name: ContainerName,
+        answer: Answer<()>,
+    },
+    Update {
+        change: Box<UpdateDraft>,
+        answer: Answer<Vec<String>>,
+    },
+    Remove {
+        options: RemoveOptions,
+        answer: Answer<()>,
+    },
+    Wait {
+        condition: WaitCondition,
+        exit: oneshot::Sender<ExitStatus>,
+    },
+    Resize {
+        rows: u16,
+        cols: u16,
+        answer: Answer<()>,
+    },
+    Attach {
+        options: AttachOptions,
+        client: ClientStream,
+        answer: Answer<()>,
+    },
     Exec(ExecOrder),
-    ResizeExec { id: ExecId, rows: u16, cols: u16, answer: Answer<()> },
-    Connect { network: Box<NetworkSpec>, draft: Box<EndpointDraft>, answer: Answer<()> },
-    Disconnect { network: Box<NetworkSpec>, force: bool, answer: Answer<()> },
+    /// Answered when everything the monitor has said so far was heard.
+    Settle(oneshot::Sender<()>),
+    ResizeExec {
+        id: ExecId,
+        rows: u16,
+        cols: u16,
+        answer: Answer<()>,
+    },
+    Connect {
+        network: Box<NetworkSpec>,
+        draft: Box<EndpointDraft>,
+        answer: Answer<()>,
+    },
+    Disconnect {
+        network: Box<NetworkSpec>,
+        force: bool,
+        answer: Answer<()>,
+    },
 }
 
 /// Start a further process.

@@ -119,18 +119,20 @@ impl<S: Sandbox> Monitor<S> {
     fn finish_exec(&mut self, index: usize, now: Instant) {
         self.last_output(index);
         let exec = self.processes.remove(index);
-        for client in self.clients.iter_mut().filter(|one| one.serial == exec.serial) {
+        let serial = exec.serial;
+        if let (ProcessId::Exec(exec_id), Some(exit)) = (exec.id, exec.exit) {
+            if self.finished_execs.len() == MAX_KEPT_EXECS {
+                self.finished_execs.pop_front();
+            }
+            let exit_kept = Some(exit.clone());
+            let state = ExecState { exec_id: exec_id.clone(), pid: exec.pid, exit: exit_kept };
+            self.finished_execs.push_back(state);
+            // Before its clients see the end: they ask the daemon for the exit code at once.
+            self.tell(&Event::ExecExited { exec_id, exit });
+        }
+        for client in self.clients.iter_mut().filter(|one| one.serial == serial) {
             client.finish(now);
         }
-        let (ProcessId::Exec(exec_id), Some(exit)) = (exec.id, exec.exit) else {
-            return;
-        };
-        if self.finished_execs.len() == MAX_KEPT_EXECS {
-            self.finished_execs.pop_front();
-        }
-        let state = ExecState { exec_id: exec_id.clone(), pid: exec.pid, exit: Some(exit.clone()) };
-        self.finished_execs.push_back(state);
-        self.tell(&Event::ExecExited { exec_id, exit });
     }
 
     /// Takes what is in the pipes of a process that is not waited for any longer.
