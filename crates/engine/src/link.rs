@@ -14,6 +14,15 @@ use tokio::io::unix::AsyncFd;
 /// it does, and a mount from a slow disk the longest of that.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How far a launch has come.
+#[derive(Debug)]
+pub(crate) enum Launching {
+    /// The container's own network namespace is there, the rest is being made.
+    Network(OwnedFd),
+    /// It is over: the answer that comes without a request.
+    Over(Reply),
+}
+
 /// A connection to one monitor.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -41,9 +50,9 @@ impl Link {
         }
         loop {
             match self.message().await {
-                Ok(Some(Message::Event(event))) => return Some(event),
+                Ok(Some((Message::Event(event), _))) => return Some(event),
                 // The answer to a request that was given up.
-                Ok(Some(Message::Reply(..))) => {}
+                Ok(Some((Message::Reply(..), _))) => {}
                 Ok(None) | Err(_) => return None,
             }
         }
@@ -59,32 +68,46 @@ impl Link {
         refused(self.reply(id).await?)
     }
 
-    /// The outcome of the launch: the answer that comes without a request.
-    pub(crate) async fn launched(&mut self) -> Result<Reply> {
-        refused(self.reply(protocol::LAUNCH).await?)
+    /// The next step of the launch. What the monitor could not make is an error.
+    pub(crate) async fn launching(&mut self) -> Result<Launching> {
+        let step = async {
+            loop {
+                match self.message().await? {
+                    Some((Message::Event(Event::Begun), mut fds)) => {
+                        if let Some(network) = fds.pop() {
+                            return Ok(Launching::Network(network));
+                        }
+                    }
+                    Some((Message::Reply(protocol::LAUNCH, reply), _)) => {
+                        return refused(reply).map(Launching::Over);
+                    }
+                    Some((Message::Reply(..), _)) => {}
+                    Some((Message::Event(event), _)) => self.events.push_back(event),
+                    None => return Err(gone()),
+                }
+            }
+        };
+        patiently(step).await
     }
 
     async fn reply(&mut self, id: u64) -> Result<Reply> {
         let answer = async {
             loop {
                 match self.message().await? {
-                    Some(Message::Reply(of, reply)) if of == id => return Ok(reply),
-                    Some(Message::Reply(..)) => {}
-                    Some(Message::Event(event)) => self.events.push_back(event),
-                    None => return Err(EngineError::internal("the container's monitor is gone")),
+                    Some((Message::Reply(of, reply), _)) if of == id => return Ok(reply),
+                    Some((Message::Reply(..), _)) => {}
+                    Some((Message::Event(event), _)) => self.events.push_back(event),
+                    None => return Err(gone()),
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(reply) => reply,
-            Err(_) => Err(EngineError::internal("the container's monitor does not answer")),
-        }
+        patiently(answer).await
     }
 
-    async fn message(&mut self) -> Result<Option<Message>> {
+    async fn message(&mut self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
         loop {
             match self.fd.get_mut().try_recv().map_err(EngineError::internal)? {
-                Received::Message(message, _) => return Ok(Some(message)),
+                Received::Message(message, fds) => return Ok(Some((message, fds))),
                 Received::End => return Ok(None),
                 Received::WouldBlock => {
                     let mut ready = self.fd.readable().await.map_err(|source| {
@@ -95,6 +118,18 @@ impl Link {
             }
         }
     }
+}
+
+/// Waits for a monitor as long as one may take.
+async fn patiently<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(EngineError::internal("the container's monitor does not answer")),
+    }
+}
+
+fn gone() -> EngineError {
+    EngineError::internal("the container's monitor is gone")
 }
 
 /// Registers a descriptor with the reactor.

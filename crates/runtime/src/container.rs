@@ -96,6 +96,24 @@ pub struct Extras {
 /// # Errors
 /// As [`create`].
 pub fn create_with(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Created, LaunchError> {
+    begin(launch, stdio, extras)?.prepare(launch)
+}
+
+/// A container whose first process exists, in namespaces of its own, and waits to be prepared.
+///
+/// Dropping it kills the process.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    plan: Plan,
+    hierarchy: Hierarchy,
+    cgroup_path: String,
+    channel: OwnedFd,
+    child: sys::clone::Child,
+    doomed: Doomed,
+}
+
+/// The first half of [`create_with`].
+pub(crate) fn begin(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Begun, LaunchError> {
     if launch.version != crate::launch::VERSION {
         let version = launch.version;
         return Err(LaunchError::invalid(format!("launch of version {version} is not known")));
@@ -120,29 +138,43 @@ pub fn create_with(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Crea
         slots.put(Slot::INIT_PROGRAM, program);
     }
     let child = clone_child(&plan, slots)?;
-    let mut doomed = Doomed::new(child.pidfd.as_fd())?;
-    let prepared = Preparation {
-        launch,
-        plan: &plan,
-        channel: channel.as_fd(),
-        pid: child.pid,
-        pidfd: child.pidfd.as_fd(),
-    };
-    let (cgroup, warnings) = prepared.run(&hierarchy, &facts.cgroup_path, &mut doomed)?;
-    let console = await_prepared(channel.as_fd(), &plan.init, child.pidfd.as_fd())?;
-    Ok(Created {
-        pid: child.pid,
-        pidfd: child.pidfd,
-        console,
-        cgroup,
-        warnings,
-        waiting: Box::new(Waiting {
-            doomed,
-            channel,
-            plan: plan.init,
-            launch: Box::new(launch.clone()),
-        }),
-    })
+    let doomed = Doomed::new(child.pidfd.as_fd())?;
+    Ok(Begun { plan, hierarchy, cgroup_path: facts.cgroup_path, channel, child, doomed })
+}
+
+impl Begun {
+    /// The network namespace, if the container has one of its own.
+    pub(crate) fn own_network(&self) -> Option<OwnedFd> {
+        if self.plan.clone & sys::clone::ns::NET == 0 {
+            return None;
+        }
+        // The child is not reaped before `self` is gone, so its id is nobody else's.
+        let path = format!("/proc/{}/ns/net", self.child.pid);
+        sys::netns::open(Path::new(&path)).ok()
+    }
+
+    /// The second half of [`create_with`].
+    pub(crate) fn prepare(self, launch: &Launch) -> Result<Created, LaunchError> {
+        let Begun { plan, hierarchy, cgroup_path, channel, child, mut doomed } = self;
+        let prepared = Preparation {
+            launch,
+            plan: &plan,
+            channel: channel.as_fd(),
+            pid: child.pid,
+            pidfd: child.pidfd.as_fd(),
+        };
+        let (cgroup, warnings) = prepared.run(&hierarchy, &cgroup_path, &mut doomed)?;
+        let console = await_prepared(channel.as_fd(), &plan.init, child.pidfd.as_fd())?;
+        let launch = Box::new(launch.clone());
+        Ok(Created {
+            pid: child.pid,
+            pidfd: child.pidfd,
+            console,
+            cgroup,
+            warnings,
+            waiting: Box::new(Waiting { doomed, channel, plan: plan.init, launch }),
+        })
+    }
 }
 
 fn clone_child(plan: &Plan, slots: init::Slots) -> Result<sys::clone::Child, LaunchError> {

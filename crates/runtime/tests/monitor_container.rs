@@ -49,7 +49,12 @@ impl Monitored {
             attrs: Default::default(),
         });
         let (mut connection, pid) = launch(&lab.launch);
-        let (message, mut fds) = connection.recv().unwrap().expect("the outcome of the launch");
+        let mut next = || connection.recv().unwrap().expect("the outcome of the launch");
+        let (mut message, mut fds) = next();
+        if let Message::Event(Event::Begun) = message {
+            assert_eq!(fds.len(), 1, "the network namespace comes along");
+            (message, fds) = next();
+        }
         match message {
             Message::Reply(LAUNCH, Reply::Created { pid: init, cgroup, .. }) => {
                 let pidfd = fds.pop().expect("init's pidfd comes along");

@@ -1,9 +1,10 @@
 //! From intent to a running program: range of ids, monitor, networks, waiting clients, go. What
 //! was done is undone in reverse when a step fails.
 
+use super::network::{self, Joined};
 use super::prepare::{Prepared, prepare};
 use super::{Actor, attach};
-use crate::link::Link;
+use crate::link::{Launching, Link};
 use crate::node::blocking;
 use crate::{EngineError, Result, clock};
 use model::Timestamp;
@@ -62,8 +63,43 @@ impl Actor {
     async fn launch_with_ids(&mut self) -> Result<Run> {
         let (prepared, link) = self.spawn().await?;
         self.state.cgroup = prepared.cgroup;
-        let link = self.link.insert(link);
-        let Reply::Created { pid, cgroup, warnings } = link.launched().await? else {
+        self.link = Some(link);
+        let pid = self.make().await?;
+        self.hand_over_clients().await;
+        match self.monitor()?.call(&Request::Start, &[]).await? {
+            Reply::Started { started_at_ns } => Ok(Run { pid, started: Timestamp(started_at_ns) }),
+            _ => Err(EngineError::internal("the monitor does not say what it started")),
+        }
+    }
+
+    /// Lets the monitor make the container, and joins the networks meanwhile.
+    async fn make(&mut self) -> Result<i32> {
+        let mut joining = None;
+        let created = loop {
+            match self.monitor()?.launching().await {
+                Ok(Launching::Network(netns)) => joining = self.begin_to_join(netns)?,
+                Ok(Launching::Over(reply)) => break self.created(reply),
+                Err(error) => break Err(error),
+            }
+        };
+        if let (Ok(pid), None) = (&created, &joining) {
+            joining = self.begin_to_join(network::netns_of(*pid)?)?;
+        }
+        let joined = match joining {
+            Some(joining) => self.joined(joining).await,
+            None => Ok(Joined::default()),
+        };
+        // Kept even if the container was not made: what is known is given back.
+        let joined = joined.map(|joined| {
+            self.state.endpoints = joined.endpoints;
+            self.state.ports = joined.ports;
+        });
+        created.and_then(|pid| joined.map(|()| pid))
+    }
+
+    /// Notes what the monitor says of the container that it made.
+    fn created(&mut self, reply: Reply) -> Result<i32> {
+        let Reply::Created { pid, cgroup, warnings } = reply else {
             return Err(EngineError::internal("the monitor does not say what it created"));
         };
         self.state.cgroup = cgroup;
@@ -73,15 +109,11 @@ impl Actor {
                 self.definition.warnings.push(warning);
             }
         }
-        let joined = self.join_networks(pid).await?;
-        self.state.endpoints = joined.endpoints;
-        self.state.ports = joined.ports;
-        self.hand_over_clients().await;
-        let link = self.link.as_mut().ok_or_else(|| EngineError::internal("no monitor"))?;
-        match link.call(&Request::Start, &[]).await? {
-            Reply::Started { started_at_ns } => Ok(Run { pid, started: Timestamp(started_at_ns) }),
-            _ => Err(EngineError::internal("the monitor does not say what it started")),
-        }
+        Ok(pid)
+    }
+
+    fn monitor(&mut self) -> Result<&mut Link> {
+        self.link.as_mut().ok_or_else(|| EngineError::internal("no monitor"))
     }
 
     async fn spawn(&self) -> Result<(Prepared, Link)> {

@@ -12,8 +12,9 @@ use net::{Attach, DnsSettings};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 
 /// Name of the network that containers are on when they ask for none.
 pub(crate) const DEFAULT_NETWORK: &str = "bridge";
@@ -50,43 +51,61 @@ struct Join {
     name: ContainerName,
     spec: ContainerSpec,
     links: Vec<String>,
-    netns: File,
+    netns: OwnedFd,
 }
 
 /// Opens the network namespace of a process.
-fn netns_of(pid: i32) -> Result<File> {
+pub(super) fn netns_of(pid: i32) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/ns/net");
-    File::open(&path).map_err(|source| EngineError::io(format!("open {path}"), source))
+    File::open(&path)
+        .map(OwnedFd::from)
+        .map_err(|source| EngineError::io(format!("open {path}"), source))
+}
+
+/// Networks being joined on another thread.
+pub(super) struct Joining {
+    work: JoinHandle<Result<Joined>>,
+    /// The same once more, when something is being given back that it may need.
+    again: Option<Join>,
 }
 
 impl Actor {
-    /// Joins the networks it was asked to be on, publishes its ports, and writes down its names.
-    /// Undone completely on failure.
-    pub(super) async fn join_networks(&mut self, pid: i32) -> Result<Joined> {
+    /// Begins to join the networks it was asked to be on, publish its ports, and write down its
+    /// names; nothing when the networks are another container's.
+    pub(super) fn begin_to_join(&self, netns: OwnedFd) -> Result<Option<Joining>> {
         let spec = &self.definition.spec;
         if matches!(spec.network, NetworkMode::Container(_)) {
-            return Ok(Joined::default());
+            return Ok(None);
         }
-        let join = || -> Result<Join> {
-            Ok(Join {
-                node: Arc::clone(&self.node),
-                id: self.definition.id,
-                name: self.definition.name.clone(),
-                spec: spec.clone(),
-                links: self.definition.draft.host.links.clone(),
-                netns: netns_of(pid)?,
-            })
+        let copied = |source| EngineError::io("keep a network namespace", source);
+        let join = |netns| Join {
+            node: Arc::clone(&self.node),
+            id: self.definition.id,
+            name: self.definition.name.clone(),
+            spec: spec.clone(),
+            links: self.definition.draft.host.links.clone(),
+            netns,
         };
-        let first = join()?;
-        let busy = self.node.teardowns.busy();
-        let joined = match blocking(move || first.carry_out()).await {
+        let again = match self.node.teardowns.busy() {
+            true => Some(join(netns.try_clone().map_err(copied)?)),
+            false => None,
+        };
+        let first = join(netns);
+        let work = tokio::task::spawn_blocking(move || first.carry_out());
+        Ok(Some(Joining { work, again }))
+    }
+
+    /// What came of it. Undone completely on failure.
+    pub(super) async fn joined(&self, joining: Joining) -> Result<Joined> {
+        let abandoned = |error| EngineError::Internal(format!("joining was abandoned: {error}"));
+        let outcome = joining.work.await.map_err(abandoned)?;
+        let joined = match (outcome, joining.again) {
             // What is missing may be just being given back.
-            Err(EngineError::Net(_)) if busy => {
+            (Err(EngineError::Net(_)), Some(again)) => {
                 self.node.teardowns.idle().await;
-                let again = join()?;
                 blocking(move || again.carry_out()).await?
             }
-            outcome => outcome?,
+            (outcome, _) => outcome?,
         };
         for endpoint in &joined.endpoints {
             self.emit_network("connect", endpoint);

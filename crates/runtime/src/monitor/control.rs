@@ -167,6 +167,11 @@ impl Control {
         self.send(Message::Event(event.clone()), &[]);
     }
 
+    /// Tells news that come with something.
+    pub(super) fn tell_with(&mut self, event: &Event, fds: &[BorrowedFd]) {
+        self.send(Message::Event(event.clone()), fds);
+    }
+
     fn send(&mut self, message: Message, fds: &[BorrowedFd]) {
         let pushed = self.outbox.push(&MessageFrame::from(message), fds);
         if pushed.is_err() || self.outbox.queued_bytes() > MAX_QUEUED_BYTES {

@@ -5,7 +5,8 @@
 //!  daemon ◀── MessageFrame{id, reply} ──── monitor      one per request, in the order asked
 //!  daemon ◀── MessageFrame{event} ──────── monitor      to every connection
 //! ```
-//! The first message on the launch connection is `reply` with id [`LAUNCH`]: `Created` or `Failed`.
+//! The first messages on the launch connection are [`Event::Begun`], if there is something to say
+//! so early, and `reply` with id [`LAUNCH`]: `Created` or `Failed`.
 //!
 //! Monitors outlive the daemon that started them, so both sides meet versions of the other that
 //! they have never seen. Fields are only ever added, with a default; unknown fields are ignored;
@@ -332,6 +333,9 @@ pub enum ErrorKind {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
+    /// Init exists and is being prepared, and has a network namespace of its own, which comes with
+    /// the event: what is made there can be made meanwhile.
+    Begun,
     /// Init is dead, its output is in the log and `exit.json` is written. The monitor then
     /// removes the cgroup and its socket; the end of the connection says that this is done.
     Exited {

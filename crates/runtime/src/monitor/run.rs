@@ -3,12 +3,12 @@
 use super::control::{Control, Listener};
 use super::log::{LogConfig, LogWriter};
 use super::process::Process;
-use super::protocol::{LAUNCH, ProcessId, Reply};
+use super::protocol::{Event, LAUNCH, ProcessId, Reply};
 use super::sandbox::{Container, Sandbox};
 use super::server::{Monitor, Parts};
 use super::stdio::{self, Ends, Wanted};
 use super::{CONTROL_FD, LAUNCH_FD};
-use crate::container::create;
+use crate::container::{Extras, begin};
 use crate::error::LaunchError;
 use crate::launch::Launch;
 use rustix::fs::{Mode, OFlags};
@@ -66,7 +66,8 @@ fn launch(control: &mut Control) -> Result<Parts<Container>, LaunchError> {
     let listener = listener
         .map_err(|error| LaunchError::io("open state directory again", &error))?
         .map_err(|errno| LaunchError::at("bind the monitor's socket", errno))?;
-    let (sandbox, init, warnings) = create_container(&launch).inspect_err(|_| listener.unlink())?;
+    let (sandbox, init, warnings) =
+        create_container(&launch, control).inspect_err(|_| listener.unlink())?;
     let reply = Reply::Created { pid: init.pid, cgroup: sandbox.cgroup_path(), warnings };
     control.reply(LAUNCH, reply, &[init.pidfd.as_fd()]);
     Ok(Parts { id: launch.id, state_dir, sandbox, listener, init, log })
@@ -107,14 +108,21 @@ fn open_log(config: &LogConfig) -> Result<LogWriter, LaunchError> {
     })
 }
 
-fn create_container(launch: &Launch) -> Result<(Container, Process, Vec<String>), LaunchError> {
+fn create_container(
+    launch: &Launch,
+    control: &mut Control,
+) -> Result<(Container, Process, Vec<String>), LaunchError> {
     let stdio_failed = |error: std::io::Error| LaunchError::io("make standard streams", &error);
     let process = launch.spec.process.as_ref();
     let process =
         process.ok_or_else(|| LaunchError::invalid("create container: no process is given"))?;
     let wanted = Wanted::new(process, launch.stdin_open);
     let (stdio, ends) = stdio::open(wanted).map_err(stdio_failed)?;
-    let mut created = create(launch, stdio)?;
+    let begun = begin(launch, stdio, Extras::default())?;
+    if let Some(network) = begun.own_network() {
+        control.tell_with(&Event::Begun, &[network.as_fd()]);
+    }
+    let mut created = begun.prepare(launch)?;
     let ends = match created.console.take() {
         Some(console) => Ends::of_terminal(console, wanted.stdin).map_err(stdio_failed)?,
         None => ends,
