@@ -116,7 +116,8 @@ impl<S: Sandbox> Monitor<S> {
     /// Fills `ready` with what can be done without blocking.
     fn wait(&mut self, ready: &mut Vec<(Source, PollFlags)>) {
         let now = Instant::now();
-        let idle = if self.buffer.is_empty() { None } else { Some(now + IDLE) };
+        let resting = self.trimmed && self.buffer.is_empty();
+        let idle = if resting { None } else { Some(now + IDLE) };
         let deadline = self.deadline();
         let wake = if self.backlog { Some(now) } else { deadline.into_iter().chain(idle).min() };
         let timeout = wake.map(|wake| timespec(wake.saturating_duration_since(now)));
