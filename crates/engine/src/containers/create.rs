@@ -72,7 +72,7 @@ fn make(
 ) -> Result<(Definition, Snapshot)> {
     let image = images::find(node, &draft.image)?;
     check_platform(&draft, &image.config)?;
-    let inherited = inherited(node, &draft)?;
+    let inherited = inherited(node, &draft).map_err(named_in_request)?;
     let config = image_config::from_wire(&image.config.config);
     let Resolved { mut spec, warnings } = resolve(&Ask {
         id: &id,
@@ -83,7 +83,7 @@ fn make(
         facts: &node.facts,
         inherited: &inherited,
     })?;
-    pin_containers(node, &mut spec)?;
+    pin_containers(node, &mut spec).map_err(named_in_request)?;
     check_sources(&spec.mounts)?;
     let mut undo = Undo { node, snapshot: None, volumes: Vec::new() };
     let snapshot = node.store.snapshots().create(id, Some(image.id))?;
@@ -95,6 +95,15 @@ fn make(
     record::create(node.store.records(), &definition, &State::default())?;
     undo.keep();
     Ok((definition, snapshot))
+}
+
+/// A container that the request names and that does not exist makes the request invalid: "not
+/// found" would mean the image, which clients then try to pull.
+fn named_in_request(error: EngineError) -> EngineError {
+    match error {
+        EngineError::NoSuchContainer(_) => EngineError::invalid(error.to_string()),
+        error => error,
+    }
 }
 
 /// What was made so far; removed unless kept.
