@@ -38,8 +38,14 @@ impl Actor {
         if let Some(answer) = self.restart.take() {
             self.start_again(answer).await;
         }
-        if !self.removals.is_empty() && matches!(self.state.phase, Phase::Exited(_)) {
-            let _ = self.apply(Input::Remove { force: true }).await;
+        if !self.removals.is_empty()
+            && matches!(self.state.phase, Phase::Exited(_))
+            && let Err(error) = self.apply(Input::Remove { force: true }).await
+        {
+            let message = error.to_string();
+            for (_, answer) in std::mem::take(&mut self.removals) {
+                reply(answer, Err(EngineError::Internal(message.clone())));
+            }
         }
     }
 

@@ -10,7 +10,7 @@
 
 use super::Op;
 use crate::error::{Act, Error, Result};
-use rustix::fs::{self, CWD, Mode, OFlags};
+use rustix::fs::{self, CWD, FallocateFlags, Mode, OFlags};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 const NAME: &str = "estiba.journal.";
 /// The largest record accepted when reading.
 const MAX_RECORD_BYTES: usize = 64 << 20;
+/// Space taken in advance, so that containers can be stopped and removed on a full disk: that is
+/// what makes room.
+const RESERVE_BYTES: u64 = 256 << 10;
 
 /// The file that relaxed commits go to.
 pub(super) struct Journal {
@@ -30,20 +33,25 @@ pub(super) struct Journal {
     bytes: u64,
     /// Bytes in the file written to.
     file_bytes: u64,
+    /// Up to where that file has its space already.
+    reserved: u64,
     sequence: u64,
 }
 
 impl Journal {
-    /// Reads what earlier processes left and redb does not have, then begins a new file.
+    /// Reads what earlier processes left and redb does not have, and goes on in the last file, for
+    /// the space it has in advance.
     pub(super) fn open(root: &Path, folded: u64, mut apply: impl FnMut(Vec<Op>)) -> Result<Self> {
         let mut older = numbers(root)?;
         older.sort_unstable();
         let mut sequence = folded;
-        let mut bytes = 0;
+        let (mut bytes, mut file_bytes) = (0, 0);
+        let mut torn = false;
         for number in &older {
             let path = path(root, *number);
             let data = std::fs::read(&path).act(|| format!("read {}", path.display()))?;
-            bytes += data.len() as u64;
+            file_bytes = data.len() as u64;
+            bytes += file_bytes;
             let mut rest = data.as_slice();
             while let Some((record, ops, tail)) = record(rest) {
                 if record > folded {
@@ -52,10 +60,23 @@ impl Journal {
                 sequence = sequence.max(record);
                 rest = tail;
             }
+            torn = !rest.is_empty();
         }
-        let number = older.last().copied().unwrap_or(0) + 1;
-        let file = create(root, number)?;
-        Ok(Self { root: root.to_owned(), file, number, older, bytes, file_bytes: 0, sequence })
+        // What follows a torn record would not be read.
+        let last = if torn { None } else { older.pop() };
+        let (number, file) = match last {
+            Some(number) => (number, create(root, number, OFlags::empty())?),
+            None => {
+                file_bytes = 0;
+                let number = older.last().copied().unwrap_or(0) + 1;
+                (number, create(root, number, OFlags::EXCL)?)
+            }
+        };
+        let root = root.to_owned();
+        let mut journal =
+            Self { root, file, number, older, bytes, file_bytes, reserved: 0, sequence };
+        journal.reserve();
+        Ok(journal)
     }
 
     /// Appends one batch.
@@ -75,12 +96,27 @@ impl Journal {
         if let Err(error) = self.file.write_all(&record) {
             // What was written of it would end the file for readers: take it back.
             let _ = self.file.set_len(self.file_bytes);
+            self.reserved = self.file_bytes;
             return Err(Error::io("append to the journal", error));
         }
         self.bytes += record.len() as u64;
         self.file_bytes += record.len() as u64;
         self.sequence += 1;
+        self.reserve();
         Ok(())
+    }
+
+    /// Takes space ahead of what is written, when half of the last is used. A disk that has none
+    /// just now, or a file system that cannot, leaves what was taken before.
+    fn reserve(&mut self) {
+        let want = self.file_bytes + RESERVE_BYTES;
+        if want - self.reserved.min(want) < RESERVE_BYTES / 2 {
+            return;
+        }
+        let (offset, length) = (self.file_bytes, RESERVE_BYTES);
+        if fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, length).is_ok() {
+            self.reserved = want;
+        }
     }
 
     /// Bytes that wait to be folded.
@@ -92,10 +128,12 @@ impl Journal {
     pub(super) fn rotate(&mut self) -> Result<(u64, u64)> {
         let old = self.number;
         if self.file_bytes > 0 {
-            self.file = create(&self.root, old + 1)?;
+            self.file = create(&self.root, old + 1, OFlags::EXCL)?;
             self.older.push(old);
             self.number = old + 1;
             self.file_bytes = 0;
+            self.reserved = 0;
+            self.reserve();
             return Ok((self.sequence, old));
         }
         Ok((self.sequence, old - 1))
@@ -126,10 +164,10 @@ fn numbers(root: &Path) -> Result<Vec<u64>> {
     Ok(numbers)
 }
 
-fn create(root: &Path, number: u64) -> Result<File> {
+fn create(root: &Path, number: u64, more: OFlags) -> Result<File> {
     let path = path(root, number);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND | OFlags::CLOEXEC;
-    fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
+    fs::openat(CWD, &path, flags | more, Mode::RUSR | Mode::WUSR)
         .map(File::from)
         .act(|| format!("create {}", path.display()))
 }
