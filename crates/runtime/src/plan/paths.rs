@@ -85,7 +85,9 @@ pub(super) fn sysctls(
         return Ok(later);
     }
     let into = made.slot()?;
-    let from = made.proc().ok_or_else(|| LaunchError::invalid("sysctl needs a mount of proc"))?;
+    let from = made
+        .proc()
+        .ok_or_else(|| LaunchError::invalid("sysctl needs the container's own proc at /proc"))?;
     steps.push(InitStep::Keep { from, path: c"sys".into(), into });
     for (name, value) in &linux.sysctl {
         let (path, kind) = parameter(name)?;
