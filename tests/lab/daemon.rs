@@ -14,6 +14,9 @@ pub struct Setup {
     pub arguments: Vec<String>,
     /// Do not import the `busybox` image.
     pub empty: bool,
+    /// Let the data root be a file system of this many mebibytes, inside the lab's mount
+    /// namespace.
+    pub data_mib: Option<u32>,
 }
 
 /// A daemon in namespaces of its own. Dropping it removes everything, and fails the test when
@@ -46,6 +49,13 @@ impl Lab {
         let pipe = holder.stdout.as_mut().expect("piped");
         std::io::Read::read_exact(pipe, &mut word).expect("root can make namespaces");
         let mut lab = Self { dir, cgroup, setup, holder, daemon: None };
+        if let Some(mib) = lab.setup.data_mib {
+            std::fs::create_dir(lab.data_root()).expect("the lab's directory is ours");
+            let size = format!("size={mib}m,mode=700");
+            let data = lab.data_root();
+            let data = data.to_string_lossy();
+            lab.in_network(&["mount", "-t", "tmpfs", "-o", &size, "small", &data]).ok();
+        }
         lab.start_daemon();
         if !lab.setup.empty {
             let tar = archive("busybox");
@@ -172,7 +182,7 @@ impl Lab {
         Some(program::run(command, b""))
     }
 
-    /// Any program, in the daemon's network.
+    /// Any program, in the daemon's network and with its mounts.
     pub fn in_network(&self, arguments: &[&str]) -> Output {
         let (program, rest) = arguments.split_first().expect("a program");
         let mut command = self.inside(Path::new(program));
