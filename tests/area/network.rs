@@ -77,6 +77,20 @@ fn containers_find_each_other_by_name_on_their_network() {
 }
 
 #[test]
+fn ports_stay_while_networks_come_and_go() {
+    let lab = Lab::new();
+    serve(&lab, "web", &["-p", "18085:80"]);
+    eventually("it serves", || page(&lab, "127.0.0.1:18085") == "page");
+    lab.estiba(&["network", "create", "second"]).ok();
+    lab.estiba(&["network", "connect", "second", "web"]).ok();
+    lab.estiba(&["network", "disconnect", "second", "web"]).ok();
+    assert_eq!(page(&lab, "127.0.0.1:18085"), "page");
+    lab.estiba(&["network", "connect", "second", "web"]).ok();
+    lab.estiba(&["network", "disconnect", "bridge", "web"]).ok();
+    eventually("through the other network", || page(&lab, "127.0.0.1:18085") == "page");
+}
+
+#[test]
 fn none_host_and_a_neighbours_network() {
     let lab = Lab::new();
     let links =

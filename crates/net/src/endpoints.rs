@@ -203,6 +203,11 @@ impl Net {
         Ok(taken.iter().map(binding).collect())
     }
 
+    /// Whether an endpoint has ports published.
+    pub fn publishes(&self, endpoint: &Endpoint) -> bool {
+        !self.lock().ports.of(&endpoint.id).is_empty()
+    }
+
     /// Takes back every port of an endpoint. Idempotent.
     pub fn unpublish(&self, endpoint: &Endpoint) -> Result<()> {
         let taken = self.lock().ports.of(&endpoint.id);

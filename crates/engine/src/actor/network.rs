@@ -230,19 +230,20 @@ impl Actor {
         self.redefine()?;
         if let Some(at) = at {
             let endpoint = self.state.endpoints.remove(at);
-            let had_ports = !self.state.ports.is_empty() && endpoint.interface.is_some();
             let next = self.state.endpoints.iter().find(|it| it.interface.is_some()).cloned();
             let (node, left) = (Arc::clone(&self.node), endpoint.clone());
             let run = self.state.phase.run();
             let ports = self.definition.spec.ports.clone();
+            let published = self.state.ports.clone();
             self.state.ports = blocking(move || {
+                let moves = node.net.publishes(&left);
                 if left.interface.is_some() {
                     node.net.detach(&left)?;
                 }
                 // Another network becomes the way out, and where the ports lead.
                 let (Some(next), Some(run)) = (next, run) else { return Ok(Vec::new()) };
                 node.net.route_through(&next, netns_of(run.pid)?.as_fd())?;
-                if had_ports { Ok(node.net.publish(&next, &ports)?) } else { Ok(Vec::new()) }
+                if moves { Ok(node.net.publish(&next, &ports)?) } else { Ok(published) }
             })
             .await?;
             self.emit_network("disconnect", &endpoint);
