@@ -1,1 +1,456 @@
-//! hostile
+//! Images, containers and options that try to get out: every path they name leads elsewhere, and
+//! nothing on the host may change, be read or stay mounted. (Laws A1-A4, B1, B2, B5, C2, C5.)
+
+use lab::{Lab, eventually};
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Host files that hostile paths point at, and how they were.
+struct Sentinel {
+    dir: PathBuf,
+    before: BTreeMap<PathBuf, (Vec<u8>, u32, u32, u32, u64)>,
+}
+
+impl Sentinel {
+    fn new(lab: &Lab) -> Self {
+        let dir = lab.dir().join("sentinel");
+        std::fs::create_dir_all(dir.join("sub")).unwrap();
+        std::fs::set_permissions(lab.dir(), PermissionsExt::from_mode(0o755)).unwrap();
+        for (name, text) in [("file", "host secret"), ("sub/deep", "deep secret"), ("hosts", "h")] {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        let before = state(&dir);
+        Self { dir, before }
+    }
+
+    fn path(&self) -> &str {
+        self.dir.to_str().unwrap()
+    }
+
+    #[track_caller]
+    fn unchanged(&self, after: &str) {
+        assert_eq!(state(&self.dir), self.before, "the host changed after {after}");
+    }
+}
+
+/// Content, mode, owner and inode of everything below a directory.
+fn state(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, u32, u32, u32, u64)> {
+    let mut all = BTreeMap::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(path) = todo.pop() {
+        let meta = path.symlink_metadata().unwrap();
+        let mut content = Vec::new();
+        if meta.is_symlink() {
+            content = std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes();
+        } else if meta.is_dir() {
+            todo.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if meta.is_file() {
+            content = std::fs::read(&path).unwrap();
+        }
+        all.insert(path, (content, meta.mode(), meta.uid(), meta.gid(), meta.ino()));
+    }
+    all
+}
+
+/// The root filesystem of the busybox image, to be made hostile and imported.
+fn root(lab: &Lab, name: &str) -> PathBuf {
+    let root = lab.dir().join(format!("root-{name}"));
+    std::fs::create_dir(&root).unwrap();
+    tar(&["-C", root.to_str().unwrap(), "-xf", lab::archive("busybox").to_str().unwrap()]);
+    root
+}
+
+fn tar(words: &[&str]) {
+    assert!(Command::new("tar").args(words).status().unwrap().success(), "tar {words:?}");
+}
+
+/// Puts something else in a path's place.
+fn replace(root: &Path, path: &str, with: &str) {
+    let place = root.join(path.trim_start_matches('/'));
+    let _ = std::fs::remove_dir_all(&place);
+    let _ = std::fs::remove_file(&place);
+    if let Some(parent) = place.parent() {
+        std::fs::create_dir_all(parent).unwrap();
+    }
+    match with {
+        "a file" => std::fs::write(&place, "not what you think").unwrap(),
+        "a directory" => std::fs::create_dir(&place).unwrap(),
+        "a pipe" => {
+            assert!(Command::new("mkfifo").arg(&place).status().unwrap().success());
+        }
+        target => symlink(target, &place).unwrap(),
+    }
+}
+
+fn import(lab: &Lab, root: &Path, name: &str, changes: &[&str]) {
+    let file = lab.dir().join(format!("{name}.tar"));
+    tar(&["-C", root.to_str().unwrap(), "-cf", file.to_str().unwrap(), "."]);
+    let mut words = vec!["import", "-c", "CMD [\"sh\"]"];
+    words.extend(changes.iter().flat_map(|change| ["-c", *change]));
+    words.extend([file.to_str().unwrap(), name]);
+    lab.estiba(&words).ok();
+    std::fs::remove_file(file).unwrap();
+}
+
+/// Mounts in the lab's namespace that belong to containers.
+fn mounts(lab: &Lab) -> Vec<String> {
+    let table = lab.in_network(&["cat", "/proc/self/mountinfo"]);
+    let ours = lab.dir().to_str().unwrap().to_owned();
+    let lines = table.ok().lines().filter(|line| line.contains(&ours));
+    lines.map(|line| line.split(' ').skip(3).take(2).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[track_caller]
+fn nothing_left(lab: &Lab, before: &[String]) {
+    eventually("no mount is left", || mounts(lab) == before);
+}
+
+/// A container either is refused, or all that it sees is right.
+const SEES: &str = "
+    [ -c /dev/null ] && [ ! -L /dev/null ] || echo WRONG null
+    [ \"$(stat -c %t:%T /dev/null)\" = 1:3 ] || echo WRONG null device
+    [ -e /proc/self/status ] || echo WRONG proc
+    grep -q 'proc /proc proc' /proc/self/mounts || echo WRONG proc mount
+    [ -s /proc/kcore ] && head -c 1 /proc/kcore 2>/dev/null | grep -q . && echo WRONG kcore
+    (echo 1 > /proc/sysrq-trigger) 2>/dev/null && echo WRONG sysrq
+    for f in /etc/hosts /etc/hostname /etc/resolv.conf /etc/passwd /etc/group; do
+        [ -p $f ] || ! grep -qs 'host secret' $f || echo WRONG $f; done
+    echo x > /dev/null
+    echo seen";
+
+#[test]
+fn what_an_image_puts_in_the_way_of_mounts() {
+    let lab = Lab::new();
+    let sentinel = Sentinel::new(&lab);
+    let host = sentinel.path().to_owned();
+    let file = format!("{host}/file");
+    let before = mounts(&lab);
+    let cases: Vec<(&str, String)> = ["/proc", "/sys", "/dev", "/etc"]
+        .into_iter()
+        .flat_map(|path| {
+            let up = format!("../../../../../../../..{host}");
+            [(path, host.clone()), (path, up), (path, "a file".into()), (path, "loop".into())]
+        })
+        .chain(
+            ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/passwd", "/etc/group"]
+                .into_iter()
+                .flat_map(|path| {
+                    [
+                        (path, file.clone()),
+                        (path, "a directory".into()),
+                        (path, "a pipe".into()),
+                        (path, "/proc/self/exe".into()),
+                    ]
+                }),
+        )
+        .chain(
+            ["/dev/null", "/dev/console", "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/ptmx"]
+                .into_iter()
+                .flat_map(|path| [(path, file.clone()), (path, "a directory".into())]),
+        )
+        .collect();
+    for (number, (path, with)) in cases.iter().enumerate() {
+        let root = root(&lab, &number.to_string());
+        let with = if with == "loop" { *path } else { with.as_str() };
+        replace(&root, path, with);
+        let name = format!("case{number}:1");
+        import(&lab, &root, &name, &[]);
+        std::fs::remove_dir_all(&root).unwrap();
+        for tty in [false, true].into_iter().take(1 + usize::from(path.starts_with("/dev"))) {
+            let mut words = vec!["run", "--rm", "--network", "none"];
+            words.extend(tty.then_some("-t"));
+            words.extend([name.as_str(), "sh", "-c", SEES]);
+            let output = lab.estiba(&words);
+            let told = format!("{path} → {with} (tty {tty}): {output:?}");
+            assert!(!output.stdout.contains("WRONG"), "{told}");
+            assert!(!output.stdout.contains("host secret"), "{told}");
+            if output.status == 0 {
+                assert!(output.stdout.contains("seen"), "{told}");
+            } else {
+                assert!(!output.stderr.is_empty() || !output.stdout.is_empty(), "{told}");
+            }
+            sentinel.unchanged(&told);
+        }
+        lab.estiba(&["rmi", &name]).ok();
+    }
+    nothing_left(&lab, &before);
+}
+
+#[test]
+fn working_directories_that_lead_elsewhere() {
+    let lab = Lab::new();
+    let sentinel = Sentinel::new(&lab);
+    let root = root(&lab, "wd");
+    symlink(sentinel.path(), root.join("out")).unwrap();
+    symlink("/proc/self/fd/5", root.join("descriptor")).unwrap();
+    symlink("/proc/1/root", root.join("init")).unwrap();
+    import(&lab, &root, "wd:1", &[]);
+    lab.estiba(&["run", "-d", "--name", "xx", "wd:1", "sleep", "1000"]).ok();
+    let mut dirs: Vec<String> = (0..20).map(|fd| format!("/proc/self/fd/{fd}")).collect();
+    dirs.extend(
+        ["/out", "/out/sub", "/descriptor", "/init/../../..", "/proc/1/cwd"].map(Into::into),
+    );
+    let script = "cat file deep ../file sub/deep 2>/dev/null; ls -a | grep -x estiba.sock; \
+                  ls -d ../../../../../../etc/estiba-is-here 2>/dev/null; pwd -P";
+    for dir in &dirs {
+        for words in [
+            &["run", "--rm", "-w", dir, "wd:1", "sh", "-c", script][..],
+            &["exec", "-w", dir, "xx", "sh", "-c", script],
+        ] {
+            let output = lab.estiba(words);
+            assert!(!output.stdout.contains("secret"), "{words:?}: {output:?}");
+            assert!(!output.stdout.contains("estiba.sock"), "{words:?}: {output:?}");
+            assert!(!output.stdout.contains("(unreachable)"), "{words:?}: {output:?}");
+            sentinel.unchanged(dir);
+        }
+    }
+    let sub = lab.estiba(&["exec", "xx", "ls", sentinel.path()]);
+    assert_ne!(sub.stdout, "deep\n", "{sub:?}");
+}
+
+/// Bytes of a program, to see that they stay.
+fn programs() -> Vec<(PathBuf, u64, Vec<u8>)> {
+    let names = ["estiba", "estiba-runtime"].map(|name| lab::binaries().join(name));
+    let read = |path: PathBuf| {
+        let (inode, bytes) = (path.metadata().unwrap().ino(), std::fs::read(&path).unwrap());
+        (path, inode, bytes)
+    };
+    names.into_iter().filter(|path| path.exists()).map(read).collect()
+}
+
+#[test]
+fn the_runtimes_own_program_is_out_of_reach() {
+    let lab = Lab::new();
+    let before = programs();
+    assert_eq!(before.len(), 2, "both programs are watched");
+    let root = root(&lab, "exe");
+    symlink("/proc/self/exe", root.join("link")).unwrap();
+    std::fs::write(root.join("script"), "#!/proc/self/exe\n").unwrap();
+    std::fs::set_permissions(root.join("script"), PermissionsExt::from_mode(0o755)).unwrap();
+    import(&lab, &root, "exe:1", &[]);
+    for entry in ["/link", "/script", "/proc/self/exe", "/proc/1/exe"] {
+        let output = lab.estiba(&["run", "--rm", "--entrypoint", entry, "exe:1", "sh"]);
+        assert_ne!(output.status, 0, "{entry}: {output:?}");
+    }
+    lab.estiba(&["run", "-d", "--name", "xx", "exe:1", "sleep", "1000"]).ok();
+    // While execs come in, try to write to the program of every process that can be seen.
+    let attack = "while :; do for p in /proc/[0-9]*; do ( : >> $p/exe; echo evil > $p/exe ) \
+                  2>/dev/null && readlink $p/exe; done; done";
+    lab.estiba(&["exec", "-d", "xx", "sh", "-c", attack]).ok();
+    for _ in 0..30 {
+        for entry in ["/link", "/script", "/proc/self/exe"] {
+            lab.estiba(&["exec", "xx", entry]);
+        }
+        lab.estiba(&["exec", "xx", "true"]);
+    }
+    assert!(programs() == before, "a program of the host was changed");
+    assert_eq!(lab.estiba(&["run", "--rm", "busybox", "echo", "fine"]).ok(), "fine");
+}
+
+#[test]
+fn volumes_at_paths_that_lead_elsewhere() {
+    let lab = Lab::new();
+    let sentinel = Sentinel::new(&lab);
+    let before = mounts(&lab);
+    let root = root(&lab, "vol");
+    let host = sentinel.path();
+    symlink(host, root.join("abs")).unwrap();
+    symlink(format!("../../../../../../../..{host}"), root.join("rel")).unwrap();
+    symlink("/proc/self/root", root.join("magic")).unwrap();
+    import(&lab, &root, "vol:1", &[]);
+    let write = "for d in /abs /rel /abs/sub /rel/new/dir; do echo in > $d/written; done; true";
+    for target in ["/abs", "/rel", "/abs/sub", "/rel/new/dir", "/magic/abs", "/abs/../../x"] {
+        for kind in ["vv:", "bind"] {
+            let source = lab.dir().join("source");
+            std::fs::create_dir_all(&source).unwrap();
+            let source =
+                if kind == "bind" { format!("{}:", source.display()) } else { kind.into() };
+            let volume = format!("{source}{target}");
+            let words = ["run", "--rm", "-v", &volume, "vol:1", "sh", "-c", write];
+            let output = lab.estiba(&words);
+            sentinel.unchanged(&format!("-v {volume}: {output:?}"));
+        }
+    }
+    let tmpfs = lab.estiba(&["run", "--rm", "--tmpfs", "/abs/sub", "vol:1", "touch", "/abs/sub/x"]);
+    sentinel.unchanged(&format!("{tmpfs:?}"));
+    nothing_left(&lab, &before);
+    // The kernel's own files are no place for mounts.
+    for target in ["/proc/self/attr", "/proc/self", "/proc/sys", "/proc/1", "/proc", "/sys/kernel"]
+    {
+        let volume = format!("vv:{target}");
+        for words in [
+            &["run", "--rm", "-v", &volume, "busybox", "true"][..],
+            &["run", "--rm", "--tmpfs", target, "busybox", "true"],
+        ] {
+            let output = lab.estiba(words);
+            if target.starts_with("/proc") {
+                assert_ne!(output.status, 0, "{words:?}: {output:?}");
+                assert!(output.stderr.contains("/proc"), "{words:?}: {output:?}");
+            }
+        }
+    }
+    nothing_left(&lab, &before);
+}
+
+#[test]
+fn copies_through_links_stay_inside() {
+    let lab = Lab::new();
+    let sentinel = Sentinel::new(&lab);
+    let host = sentinel.path();
+    let root = root(&lab, "cp");
+    symlink(host, root.join("abs")).unwrap();
+    symlink(format!("../../../../../../../..{host}/file"), root.join("rel")).unwrap();
+    import(&lab, &root, "cp:1", &[]);
+    lab.estiba(&["create", "--name", "stopped", "cp:1"]).ok();
+    lab.estiba(&["run", "-d", "--name", "running", "cp:1", "sleep", "1000"]).ok();
+    let from = lab.dir().join("evil");
+    std::fs::write(&from, "evil").unwrap();
+    let from = from.to_str().unwrap();
+    for name in ["stopped", "running"] {
+        for path in ["abs", "abs/", "abs/file", "abs/sub/deep", "rel", "abs/../../../x", "../../y"]
+        {
+            let place = format!("{name}:/{path}");
+            let into = lab.estiba(&["cp", from, &place]);
+            sentinel.unchanged(&format!("cp into {place}: {into:?}"));
+            let out = lab.dir().join("out");
+            lab.estiba(&["cp", "-L", &place, out.to_str().unwrap()]);
+            if let Ok(text) = std::fs::read(&out) {
+                assert!(!String::from_utf8_lossy(&text).contains("secret"), "{place}");
+            }
+            let _ = std::fs::remove_file(&out);
+            let _ = std::fs::remove_dir_all(&out);
+        }
+    }
+    assert!(!Path::new("/x").exists() && !Path::new("/y").exists());
+}
+
+#[test]
+fn copies_while_directories_become_links() {
+    let lab = Lab::new();
+    let sentinel = Sentinel::new(&lab);
+    let host = sentinel.path().to_owned();
+    let script = format!(
+        "mkdir -p /a/sub; echo inner > /a/file; echo inner > /a/sub/deep; ln -s {host} /b; \
+         i=0; while :; do mv /a /c; mv /b /a; mv /a /b; mv /c /a; i=$((i+1)); echo $i >/count; done"
+    );
+    lab.estiba(&["run", "-d", "--name", "race", "busybox", "sh", "-c", &script]).ok();
+    let from = lab.dir().join("evil");
+    std::fs::write(&from, "evil").unwrap();
+    let count = || {
+        let read = lab.estiba(&["exec", "race", "cat", "/count"]).stdout;
+        read.trim().parse::<u32>().unwrap_or(0)
+    };
+    for round in 0..1000 {
+        let out = lab.dir().join("out");
+        for path in ["race:/a/file", "race:/a/sub/deep", "race:/a"] {
+            lab.estiba(&["cp", path, out.to_str().unwrap()]);
+            // A link is copied as a link; what it points at must not be.
+            if out.symlink_metadata().is_ok() {
+                let copied = state(&out);
+                let secret = copied.values().any(|file| file.0.ends_with(b"secret"));
+                assert!(!secret, "{path} gave the host's file: {copied:?}");
+            }
+            let _ = std::fs::remove_file(&out);
+            let _ = std::fs::remove_dir_all(&out);
+        }
+        for path in ["race:/a/evil", "race:/a/sub/evil", "race:/a/file"] {
+            lab.estiba(&["cp", from.to_str().unwrap(), path]);
+        }
+        lab.estiba(&["exec", "-w", "/a", "race", "touch", "here"]);
+        sentinel.unchanged("cp against a race");
+        if round >= 20 && count() > 5000 {
+            return;
+        }
+    }
+    panic!("only {} swaps were raced against", count());
+}
+
+#[test]
+fn users_and_groups_that_lie() {
+    let lab = Lab::new();
+    let root = root(&lab, "users");
+    let passwd = root.join("etc/passwd");
+    let more = "1000:x:0:0:a number for a name:/:/bin/sh\n\
+                00:x:5:5::/:/bin/sh\n\
+                big:x:4294967296:0::/:/bin/sh\n\
+                neg:x:-1:-1::/:/bin/sh\n\
+                half\n\
+                plain:x:1234:1234::/:/bin/sh\n";
+    let text = std::fs::read_to_string(&passwd).unwrap() + more;
+    std::fs::write(&passwd, text).unwrap();
+    import(&lab, &root, "users:1", &[]);
+    lab.estiba(&["run", "-d", "--name", "xx", "users:1", "sleep", "1000"]).ok();
+    for (user, id) in [
+        ("1000", Some("1000")),
+        ("plain", Some("1234")),
+        ("1234:4321", Some("1234")),
+        ("big", None),
+        ("neg", None),
+        ("-1", None),
+        ("4294967295", None),
+        ("4294967296", None),
+        ("1:2:3", None),
+        ("half", None),
+        ("root\nroot", None),
+    ] {
+        for words in [
+            &["run", "--rm", "-u", user, "users:1", "id", "-u"][..],
+            &["exec", "-u", user, "xx", "id", "-u"],
+        ] {
+            let output = lab.estiba(words);
+            match id {
+                Some(id) => assert_eq!(output.ok(), id, "{words:?}"),
+                None => assert_ne!(output.status, 0, "{words:?}: {output:?}"),
+            }
+        }
+    }
+    // A group file without end: refused or read in part, soon, and in bounded memory.
+    let line = "g:x:7:plain\n";
+    std::fs::write(root.join("etc/group"), line.repeat((100 << 20) / line.len())).unwrap();
+    import(&lab, &root, "users:2", &[]);
+    std::fs::remove_dir_all(&root).unwrap();
+    let start = std::time::Instant::now();
+    let output = lab.estiba(&["run", "--rm", "-m", "64m", "-u", "plain", "users:2", "id", "-u"]);
+    assert!(output.status != 0 || output.stdout == "1234\n", "{output:?}");
+    assert!(start.elapsed().as_secs() < 30, "{output:?}");
+    let status = format!("/proc/{}/status", lab.daemon_pid().as_raw_nonzero());
+    let status = std::fs::read_to_string(status).unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 200_000, "the daemon read it all: {peak} kB");
+}
+
+#[test]
+fn separators_in_values() {
+    let lab = Lab::new();
+    // Where a value ends up in a file of lines, a newline would be a second line.
+    for words in [
+        &["run", "--rm", "-h", "a\nb", "busybox", "true"][..],
+        &["run", "--rm", "-h", "bad host", "busybox", "true"],
+        &["run", "--rm", "-h", "bad/host", "busybox", "true"],
+        &["run", "--rm", "-h", &"h".repeat(65), "busybox", "true"],
+        &["run", "--rm", "--domainname", "a\nb", "busybox", "true"],
+        &["run", "--rm", "--add-host", "x\n6.6.6.6 y:1.2.3.4", "busybox", "true"],
+        &["run", "--rm", "--add-host", "x:not-an-address", "busybox", "true"],
+        &["run", "--rm", "--dns", "1.2.3.4\nnameserver 6.6.6.6", "busybox", "true"],
+        &["run", "--rm", "--dns-search", "a\nnameserver 6.6.6.6", "busybox", "true"],
+        &["run", "--rm", "--dns-option", "a\nnameserver 6.6.6.6", "busybox", "true"],
+        &["run", "--rm", "--sysctl", "net.ipv4.ip_forward=1\n2", "busybox", "true"],
+        &["run", "--rm", "--sysctl", "net/../kernel/panic=1", "busybox", "true"],
+        &["run", "--rm", "--cgroup-parent", "/../../escape", "busybox", "true"],
+        &["run", "--rm", "-e", "=x", "busybox", "true"],
+    ] {
+        let output = lab.estiba(words);
+        assert_ne!(output.status, 0, "{words:?}: {output:?}");
+        assert!(!output.stderr.is_empty(), "{words:?}");
+    }
+    assert_eq!(lab.estiba(&["ps", "-aq"]).ok(), "", "nothing half-made");
+    // Where it is only data, it stays what it is.
+    let env = ["run", "--rm", "-e", "A=1\nB=2", "busybox", "sh", "-c", "echo \"$A|$B|\""];
+    assert_eq!(lab.estiba(&env).ok(), "1\nB=2||");
+    lab.estiba(&["create", "--name", "ll", "-l", "k=1\nx=2", "busybox"]).ok();
+    let label = lab.estiba(&["inspect", "-f", "{{json .Config.Labels}}", "ll"]);
+    assert_eq!(label.ok(), "{\"k\":\"1\\nx=2\"}");
+}
