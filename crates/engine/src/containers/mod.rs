@@ -2,6 +2,7 @@
 //! snapshots; orders go to the container's actor.
 
 mod archive;
+mod changes;
 mod create;
 mod stats;
 mod top;
@@ -188,7 +189,7 @@ impl Containers {
         let id = self.node.registry.find(query)?.id;
         let node = Arc::clone(&self.node);
         blocking(move || {
-            let changes = node.store.snapshots().changes(id)?;
+            let found = node.store.snapshots().changes(id)?;
             let change = |it: store::snapshot::Change| Change {
                 path: it.path.to_string_lossy().into_owned(),
                 kind: match it.kind {
@@ -197,7 +198,7 @@ impl Containers {
                     store::snapshot::ChangeKind::Deleted => ChangeKind::Deleted,
                 },
             };
-            Ok(changes.into_iter().map(change).collect())
+            Ok(changes::by_the_user(found.into_iter().map(change).collect()))
         })
         .await
     }
