@@ -94,7 +94,9 @@ fn detach_and_attach_again() {
     second.type_in(b"\x18");
     std::thread::sleep(std::time::Duration::from_millis(200));
     second.type_in(b"q");
-    assert_eq!(second.finish().0, 0);
+    let (status, screen) = second.finish();
+    assert_eq!(status, 1, "as with the stock client, attach says that it was left early");
+    assert!(screen.contains("read escape sequence"), "{screen:?}");
     assert!(running(&lab, "dd"));
     let mut third = lab.terminal(&["attach", "dd"]);
     asks(&mut third, "echo again-$V", "again-kept");
@@ -117,8 +119,12 @@ fn the_stock_client_detaches_and_attaches() {
     first.shows("# ");
     asks(&mut first, "V=kept; echo s'et'", "set\r\n");
     first.type_in(DETACH);
-    first.finish();
+    assert_eq!(first.finish().0, 0);
     assert!(running(&lab, "dd"));
+    let mut again = lab.docker_terminal(&["attach", "--detach-keys", "ctrl-x", "dd"]).unwrap();
+    asks(&mut again, "echo me-$V", "me-kept");
+    again.type_in(b"\x18");
+    assert_eq!(again.finish().0, 1);
     let mut second = lab.docker_terminal(&["attach", "dd"]).unwrap();
     asks(&mut second, "echo I-$V", "I-kept");
     second.type_in(b"exit 6\n");
