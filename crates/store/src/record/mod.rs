@@ -405,6 +405,27 @@ mod tests {
     }
 
     #[test]
+    fn the_journal_keeps_its_space_across_processes() {
+        use std::os::unix::fs::MetadataExt;
+        let home = tempfile::tempdir().unwrap();
+        let mut inode = None;
+        for round in 0..3_u8 {
+            let records = Records::open(home.path()).unwrap();
+            records.put("t", &round.to_string(), b"1", Durability::Relaxed).unwrap();
+            let journals: Vec<_> = std::fs::read_dir(home.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| path.to_str().unwrap().contains("journal"))
+                .collect();
+            assert_eq!(journals.len(), 1, "one file goes on: {journals:?}");
+            let meta = journals[0].metadata().unwrap();
+            assert!(meta.len() < 4096 && meta.blocks() * 512 > 100_000, "{meta:?}");
+            assert_eq!(*inode.get_or_insert(meta.ino()), meta.ino());
+        }
+        assert_eq!(dump(&Records::open(home.path()).unwrap(), "t").len(), 3);
+    }
+
+    #[test]
     fn a_torn_journal_loses_only_its_tail() {
         for cut in 1..40 {
             let home = tempfile::tempdir().unwrap();
