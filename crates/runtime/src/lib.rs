@@ -23,6 +23,7 @@ pub mod exec;
 mod facts;
 mod failure;
 mod hooks;
+pub mod idle;
 mod init;
 pub mod launch;
 pub mod monitor;

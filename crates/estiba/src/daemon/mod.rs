@@ -10,6 +10,7 @@ use config::Config;
 use engine::Engine;
 use given::{Given, Line};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tracing_subscriber::fmt;
 
 /// Exit status of a daemon whose configuration is wrong.
@@ -123,7 +124,7 @@ fn serve(name: &str, config: Config) -> i32 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(64)
-        .thread_keep_alive(std::time::Duration::from_secs(2))
+        .thread_keep_alive(IDLE)
         .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(serve_until_told(config)),
@@ -152,6 +153,7 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
     let _pidfile = sockets::Pidfile::write(&config.pidfile)?;
     let listeners = sockets::open(&config).await?;
     let engine = Engine::open(config.options).await.map_err(|error| error.to_string())?;
+    tokio::spawn(rest_when_idle());
     let (tell, told) = tokio::sync::watch::channel(false);
     let server = tokio::spawn(api::serve(engine.clone(), listeners, told));
     told_to_end().await;
@@ -160,6 +162,27 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
     let outcome = server.await.map_err(|error| format!("serve: {error}"));
     engine.shutdown().await;
     outcome
+}
+
+/// How long nothing happens before memory goes back to the kernel.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Waits of the event loop in that time that are no work: a timer's way through the wheel.
+const OWN_WAITS: u64 = 4;
+
+/// Gives memory back whenever the daemon has had nothing to do for a while. Never ends.
+async fn rest_when_idle() {
+    let runtime = tokio::runtime::Handle::current();
+    let (mut seen, mut rested) = (0, false);
+    loop {
+        tokio::time::sleep(IDLE).await;
+        let waits = runtime.metrics().worker_park_count(0);
+        let idle = waits <= seen + OWN_WAITS;
+        if idle && !rested {
+            runtime::idle::give_memory_back();
+        }
+        (seen, rested) = (waits, idle);
+    }
 }
 
 /// Completes at SIGTERM or SIGINT.
