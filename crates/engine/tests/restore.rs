@@ -179,7 +179,8 @@ fn killed_at_any_moment_it_leaves_nothing_that_stays() {
             for view in lab.engine.containers.list() {
                 let id = view.id.to_string();
                 match view.phase {
-                    Phase::Created | Phase::Exited(_) => {
+                    // A start that was cut off is being undone; the order waits for that.
+                    Phase::Created | Phase::Exited(_) | Phase::Starting => {
                         lab.start(&id).await;
                     }
                     Phase::Running(_) => {}
