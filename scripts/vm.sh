@@ -13,6 +13,7 @@ work=$(cd "$work" && pwd)
 
 # 1. the kernel, from Debian's package
 if ! ls "$work"/kernel/boot/vmlinuz-* >/dev/null 2>&1; then
+  apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1 || apt-get update -qq
   package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p' | head -n 1)
   rm -rf "$work/deb" && mkdir -p "$work/deb" && chmod 0777 "$work/deb"
   (cd "$work/deb" && apt-get download -qq "$package" >/dev/null 2>&1)
