@@ -6,30 +6,23 @@ use super::namespaces::Namespaces;
 use super::step::InitStep;
 use super::text::{c_string, clean};
 use crate::error::LaunchError;
+use model::resolve::{MASKED_PATHS, READONLY_PATHS};
 use sys::clone::ns;
 use wire::oci::runtime::Linux;
 
-/// Masked wherever a specification masks anything (law C2): what newer kernels show, and what
-/// the usual list forgets.
-pub const ALSO_MASKED: [&str; 13] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/kernel/debug",
-];
+/// Masked wherever a specification masks anything (law C2): the usual list, and what it forgets.
+pub const ALSO_MASKED: [&str; MASKED_PATHS.len() + 1] = {
+    let mut all = ["/sys/kernel/debug"; MASKED_PATHS.len() + 1];
+    let mut at = 0;
+    while at < MASKED_PATHS.len() {
+        all[at] = MASKED_PATHS[at];
+        at += 1;
+    }
+    all
+};
 
 /// Read-only wherever a specification makes anything read-only.
-pub const ALSO_READONLY: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub const ALSO_READONLY: [&str; READONLY_PATHS.len()] = READONLY_PATHS;
 
 /// Masks and read-only paths. A specification without any asked for none.
 pub(super) fn protect(
