@@ -30,8 +30,12 @@ impl Actor {
         draft: &ExecDraft,
         client: Option<ClientStream>,
     ) -> Result<()> {
-        self.check_exec()?;
-        match self.launch_exec(id, draft, client.as_ref()).await {
+        // The client's answer has begun already, so a late refusal goes its way too.
+        let launched = match self.check_exec() {
+            Ok(()) => self.launch_exec(id, draft, client.as_ref()).await,
+            Err(refused) => Err(refused),
+        };
+        match launched {
             Ok(pid) => {
                 self.node.execs.set(id, ExecState::Running { pid });
                 let line = draft.command.join(" ");

@@ -115,7 +115,7 @@ impl Actor {
         let Some(probe) = check.probe.take_if(|probe| probe.exec_id == exec_id) else {
             return false;
         };
-        // Its output is delivered before its exit is told.
+        // Its stream ends right after its exit is told.
         let output = probe.output.await.unwrap_or_default();
         self.judge(probe.start, code, String::from_utf8_lossy(&output).into_owned());
         true
