@@ -36,6 +36,25 @@ fn run_and_exec_have_the_same_tight_posture() {
 }
 
 #[test]
+fn health_checks_and_restarts_keep_the_posture() {
+    let lab = Lab::new();
+    let check = "cat /proc/self/status > /tmp/check";
+    let health = ["--health-cmd", check, "--health-interval", "1s"];
+    lab.estiba(
+        &[&["run", "-d", "--name", "hc"], &health[..], &["busybox", "sleep", "1000"]].concat(),
+    )
+    .ok();
+    lab::eventually("it was checked", || {
+        lab.estiba(&["inspect", "-f", "{{.State.Health.Status}}", "hc"]).stdout.trim() == "healthy"
+    });
+    let init = posture(&lab.estiba(&["exec", "hc", "cat", "/proc/1/status"]));
+    assert_eq!(init.len(), 8, "{init:?}");
+    assert_eq!(posture(&lab.estiba(&["exec", "hc", "cat", "/tmp/check"])), init);
+    lab.estiba(&["restart", "-t", "0", "hc"]).ok();
+    assert_eq!(posture(&lab.estiba(&["exec", "hc", "cat", "/proc/1/status"])), init);
+}
+
+#[test]
 fn other_users_have_no_capabilities() {
     let lab = Lab::new();
     lab.estiba(&["run", "-d", "--name", "xx", "busybox", "sleep", "1000"]).ok();
