@@ -9,7 +9,7 @@ use engine::EngineError;
 use lab::{Lab, draft, eventually, script, world};
 use model::Draft;
 use model::network::{NetworkDraft, NetworkMode, PortBinding, PortSpec, Protocol};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 
 fn on(network: &str, mut draft: Draft) -> Draft {
@@ -32,7 +32,6 @@ async fn network(lab: &Lab, name: &str) {
 
 fn ask(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.write_all(b"?").ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     (!text.is_empty()).then_some(text)
