@@ -30,7 +30,7 @@ mod open;
 mod options;
 mod random;
 mod record;
-mod registry;
+mod roster;
 mod stats;
 mod streams;
 mod system;

@@ -6,7 +6,7 @@ use crate::execs::ExecTable;
 use crate::filters::Filters;
 use crate::ids::IdPool;
 use crate::networks::NetworkTable;
-use crate::registry::Registry;
+use crate::roster::Roster;
 use crate::teardown::Teardowns;
 use crate::{EngineError, Options, Result};
 use model::event::{Event, EventKind};
@@ -24,7 +24,7 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) net: Arc<net::Net>,
     pub(crate) events: EventBus,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Roster,
     pub(crate) networks: NetworkTable,
     pub(crate) execs: ExecTable,
     pub(crate) ids: IdPool,

@@ -19,7 +19,7 @@ use crate::ids::IdPool;
 use crate::networks::NetworkTable;
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition, State};
-use crate::registry::Registry;
+use crate::roster::Roster;
 use crate::teardown::Teardowns;
 use crate::{EngineError, EventBus, Options, Result, clock, host, random, uuid};
 use model::NetworkId;
@@ -74,7 +74,7 @@ fn open_parts(options: Options) -> Result<Node> {
         hierarchy,
         id,
         events: EventBus::default(),
-        registry: Registry::default(),
+        registry: Roster::default(),
         execs: ExecTable::default(),
         teardowns: Teardowns::default(),
         started: clock::now(),

@@ -72,7 +72,7 @@ pub struct Options {
     pub build_time: String,
     /// Registries shown by `info` as reachable without TLS.
     pub insecure_registries: Vec<String>,
-    /// Registry mirrors.
+    /// Roster mirrors.
     pub registry_mirrors: Vec<String>,
     /// Proxy settings shown by `info`: HTTP, HTTPS, exceptions.
     pub proxies: (String, String, String),

@@ -91,7 +91,7 @@ pub struct SystemView {
     pub live_restore: bool,
     /// Registries reachable without TLS.
     pub insecure_registries: Vec<String>,
-    /// Registry mirrors.
+    /// Roster mirrors.
     pub registry_mirrors: Vec<String>,
     /// Address pools: block and prefix length.
     pub address_pools: Vec<(String, u8)>,

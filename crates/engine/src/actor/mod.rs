@@ -35,7 +35,7 @@ use crate::containers::{ExitStatus, Outcome, RemoveOptions, WaitCondition};
 use crate::link::Link;
 use crate::node::Node;
 use crate::record::{Definition, State};
-use crate::registry::Handle;
+use crate::roster::Handle;
 use crate::streams::{AttachOptions, ClientStream};
 use crate::{EngineError, Result};
 use model::phase::{Exit, Phase};

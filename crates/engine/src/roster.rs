@@ -46,7 +46,7 @@ impl Handle {
 
 /// Containers by id and by name.
 #[derive(Debug, Default)]
-pub(crate) struct Registry {
+pub(crate) struct Roster {
     inner: Mutex<Inner>,
 }
 
@@ -56,7 +56,7 @@ struct Inner {
     names: BTreeMap<String, ContainerId>,
 }
 
-impl Registry {
+impl Roster {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
