@@ -28,6 +28,7 @@ mod networks;
 mod node;
 mod open;
 mod options;
+pub mod plugins;
 mod random;
 mod record;
 mod roster;
@@ -98,6 +99,11 @@ impl Engine {
             events: node.events.clone(),
             system: System { node },
         })
+    }
+
+    /// The node's plugins: for those parts of the daemon that ask them outside the engine.
+    pub fn plugins(&self) -> &Arc<plugins::Plugins> {
+        &self.system.node.plugins
     }
 
     /// The daemon ends: containers go on, or are stopped when live restore is off. What was

@@ -6,6 +6,7 @@ use crate::execs::ExecTable;
 use crate::filters::Filters;
 use crate::ids::IdPool;
 use crate::networks::NetworkTable;
+use crate::plugins::Plugins;
 use crate::roster::Roster;
 use crate::teardown::Teardowns;
 use crate::{EngineError, Options, Result};
@@ -23,6 +24,7 @@ pub(crate) struct Node {
     pub(crate) options: Options,
     pub(crate) store: Store,
     pub(crate) net: Arc<net::Net>,
+    pub(crate) plugins: Arc<Plugins>,
     pub(crate) events: EventBus,
     pub(crate) registry: Roster,
     pub(crate) networks: NetworkTable,

@@ -18,6 +18,7 @@ use crate::filters::Filters;
 use crate::ids::IdPool;
 use crate::networks::NetworkTable;
 use crate::node::{Node, blocking};
+use crate::plugins::Plugins;
 use crate::record::{self, Definition, State};
 use crate::roster::Roster;
 use crate::teardown::Teardowns;
@@ -70,6 +71,7 @@ fn open_parts(options: Options) -> Result<Node> {
         runtime_exe: sealed(&options.runtime_exe)?,
         store,
         net,
+        plugins: Arc::new(Plugins::new(options.plugin_places.clone())),
         networks,
         hierarchy,
         id,

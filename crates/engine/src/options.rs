@@ -1,6 +1,7 @@
 //! What the daemon's configuration decides, as values. This module never reads a file: the
 //! composition root turns `daemon.json` and flags into [`Options`].
 
+use crate::plugins::Places;
 use model::draft::SecurityProfile;
 use model::resources::Ulimit;
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ pub struct Options {
     pub id_pool_ranges: u32,
     /// Networks.
     pub net: net::Options,
+    /// Where plugins are.
+    pub plugin_places: Places,
     /// Resource limits of containers that do not set them (`--default-ulimit`).
     pub default_ulimits: Vec<Ulimit>,
     /// Largest number of tasks of containers that do not say; 0 for none.
@@ -96,6 +99,7 @@ impl Default for Options {
             id_pool_base: 1 << 28,
             id_pool_ranges: 4096,
             net: net::Options::default(),
+            plugin_places: Places::default(),
             default_ulimits: Vec::new(),
             default_pids_limit: 4096,
             default_shm_size_bytes: 64 << 20,
