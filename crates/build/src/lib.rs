@@ -1,2 +1,18 @@
 //! Dockerfile to graph to image. Runs its steps through a trait that the engine implements; never
 //! knows how a container is started.
+
+pub mod dockerfile;
+pub mod frontend;
+pub mod cache;
+pub mod client;
+pub mod dockerfile_build;
+mod error;
+pub mod graph;
+pub mod ignore;
+pub mod platform;
+pub mod progress;
+pub mod request;
+pub mod span;
+pub mod worker;
+
+pub use error::{Error, Result};
