@@ -1,12 +1,12 @@
 //! Dockerfile to graph to image. Runs its steps through a trait that the engine implements; never
 //! knows how a container is started.
 
-pub mod dockerfile;
-pub mod frontend;
 pub mod cache;
 pub mod client;
+pub mod dockerfile;
 pub mod dockerfile_build;
 mod error;
+pub mod frontend;
 pub mod graph;
 pub mod ignore;
 pub mod platform;

@@ -8,6 +8,7 @@
 //! before it acts, so a daemon that was killed finishes or undoes at its next start.
 
 mod actor;
+mod builds;
 mod bundle;
 mod chunks;
 mod clock;
@@ -39,6 +40,7 @@ mod teardown;
 mod uuid;
 mod volumes;
 
+pub use builds::Builds;
 pub use containers::{
     Containers, Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle,
 };
@@ -76,6 +78,8 @@ pub struct Engine {
     pub execs: Execs,
     /// Images.
     pub images: Images,
+    /// Builds and their cache.
+    pub builds: Builds,
     /// Networks.
     pub networks: Networks,
     /// Volumes.
@@ -94,6 +98,7 @@ impl Engine {
             containers: Containers { node: Arc::clone(&node) },
             execs: Execs { node: Arc::clone(&node) },
             images: Images { node: Arc::clone(&node) },
+            builds: Builds { node: Arc::clone(&node) },
             networks: Networks { node: Arc::clone(&node) },
             volumes: Volumes { node: Arc::clone(&node) },
             events: node.events.clone(),
