@@ -109,48 +109,18 @@ pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|&c| c == '*')
 }
 
-/// The part of a regular expression that people use to filter names: literal characters, `.`, `*`
-/// after either, `^` and `$`. Unanchored, as Docker's. Every other character stands for itself.
+/// Largest compiled form of a pattern, in bytes.
+const MAX_PATTERN_BYTES: usize = 1 << 16;
+
+/// Whether a regular expression is found somewhere in a name, as Docker's name filters are meant.
+/// What is none stands for itself.
 pub(crate) fn name_pattern(pattern: &str, text: &str) -> bool {
-    let (from_start, body) = match pattern.strip_prefix('^') {
-        Some(body) => (true, body),
-        None => (false, pattern),
-    };
-    let (to_end, body) = match body.strip_suffix('$') {
-        Some(body) => (true, body),
-        None => (false, body),
-    };
-    let mut atoms: Vec<(char, bool)> = Vec::new();
-    for c in body.chars() {
-        match atoms.last_mut() {
-            Some((_, starred)) if c == '*' => *starred = true,
-            _ => atoms.push((c, false)),
-        }
+    let compiled =
+        regex_lite::RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build();
+    match compiled {
+        Ok(pattern) => pattern.is_match(text),
+        Err(_) => text.contains(pattern),
     }
-    // The atoms that could come next; passing over a starred one costs nothing.
-    let reach = |states: &mut Vec<bool>| {
-        for at in 0..atoms.len() {
-            states[at + 1] |= states[at] && atoms[at].1;
-        }
-    };
-    let mut states = vec![false; atoms.len() + 1];
-    states[0] = true;
-    reach(&mut states);
-    for c in text.chars() {
-        if states[atoms.len()] && !to_end {
-            return true;
-        }
-        let mut next = vec![false; atoms.len() + 1];
-        next[0] = !from_start;
-        for (at, (wanted, starred)) in atoms.iter().enumerate() {
-            if states[at] && (*wanted == '.' || *wanted == c) {
-                next[if *starred { at } else { at + 1 }] = true;
-            }
-        }
-        reach(&mut next);
-        states = next;
-    }
-    states[atoms.len()]
 }
 
 #[cfg(test)]
@@ -218,6 +188,11 @@ mod tests {
             ("w.b", "web", true),
             ("b$", "ab", true),
             ("b$", "aba", false),
+            ("^(web|db)-[0-9]+$", "db-12", true),
+            ("^(web|db)-[0-9]+$", "db-x", false),
+            ("a{2}", "baab", true),
+            ("[", "a[b", true),
+            ("[", "ab", false),
         ] {
             assert_eq!(name_pattern(pattern, text), want, "{pattern} {text}");
         }
