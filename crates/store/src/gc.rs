@@ -27,8 +27,10 @@ pub struct Reclaimed {
 pub struct DiskUsage {
     /// Unpacked layers, each once.
     pub layers: u64,
-    /// Configurations and manifests.
+    /// Configurations, manifests, and layers in the compressed form they travel in.
     pub blobs: u64,
+    /// Downloads that were cut off and can go on.
+    pub downloads: u64,
     /// Writable layers of containers.
     pub snapshots: u64,
     /// Volumes.
@@ -40,7 +42,7 @@ pub struct DiskUsage {
 impl DiskUsage {
     /// All together.
     pub fn total(&self) -> u64 {
-        self.layers + self.blobs + self.snapshots + self.volumes + self.tmp
+        self.layers + self.blobs + self.downloads + self.snapshots + self.volumes + self.tmp
     }
 }
 
@@ -62,6 +64,7 @@ impl Store {
         Ok(DiskUsage {
             layers: measure(&dirs.layers)?,
             blobs: measure(&dirs.blobs)?,
+            downloads: measure(&dirs.downloads)?,
             snapshots: measure(&dirs.snapshots)?,
             volumes: measure(&dirs.volumes)?,
             tmp: measure(&dirs.tmp)?,
@@ -70,7 +73,8 @@ impl Store {
 
     fn collect(&self) -> Result<Reclaimed> {
         let reachable = self.reachable()?;
-        let mut reclaimed = Reclaimed::default();
+        let bytes = self.downloads().forget_old()?;
+        let mut reclaimed = Reclaimed { bytes, ..Reclaimed::default() };
         let dirs = &self.inner.dirs;
         for digest in unreachable(&dirs.layers, &reachable)? {
             if let Some(bytes) = self.discard(&dirs.layers, digest)? {
@@ -101,6 +105,10 @@ impl Store {
         for image in self.images().index().all() {
             reachable.insert(image.id);
             reachable.extend(&image.diff_ids);
+            for source in &image.sources {
+                reachable.insert(source.digest);
+                reachable.extend(source.layers.iter().map(|layer| layer.digest));
+            }
         }
         Ok(reachable)
     }

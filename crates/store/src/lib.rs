@@ -3,7 +3,9 @@
 //!
 //! ```text
 //! <root>/                       0700
-//!   blobs/sha256/<hex>          content by digest: image configurations, manifests
+//!   blobs/sha256/<hex>          content by digest: image configurations, manifests and indexes as
+//!                               they came, layers in the compressed form they travel in
+//!   downloads/<hex>             blobs that are not here as a whole yet
 //!   layers/<diff-id-hex>/       fs/ (overlayfs form, ids 0-based), recipe, meta.json
 //!   snapshots/<container-id>/   upper/, work/, meta.json
 //!   volumes/<name>/             _data/, meta.json
@@ -22,11 +24,14 @@
 
 pub mod archive;
 mod blob;
+mod blobs;
 mod compress;
+pub mod download;
 mod error;
 mod gc;
 pub mod image;
 pub mod layer;
+mod pack;
 pub mod record;
 pub mod snapshot;
 mod store;
@@ -34,6 +39,7 @@ pub mod tar;
 mod tree;
 pub mod volume;
 
+pub use blobs::Blobs;
 pub use error::{Error, Result};
 pub use gc::{DiskUsage, Reclaimed};
 pub use store::{Lease, Options, Store};

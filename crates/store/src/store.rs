@@ -1,5 +1,7 @@
 //! The store itself: its directories, its leases and its handles.
 
+use crate::blobs::Blobs;
+use crate::download::Downloads;
 use crate::error::{Act, Error, Result};
 use crate::image::{Images, index::Index};
 use crate::layer::{Layer, Layers};
@@ -10,7 +12,7 @@ use crate::volume::Volumes;
 use model::Digest;
 use rustix::fs::{self, Mode};
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -36,12 +38,15 @@ pub(crate) struct Inner {
     pub(crate) index_change: Mutex<()>,
     /// What is known of unpacked layers.
     pub(crate) layers: RwLock<HashMap<Digest, Layer>>,
+    /// Blobs that somebody is downloading.
+    pub(crate) downloading: Mutex<HashSet<Digest>>,
     pins: Mutex<Pins>,
 }
 
 /// The open directories below the root.
 pub(crate) struct Dirs {
     pub(crate) blobs: OwnedFd,
+    pub(crate) downloads: OwnedFd,
     pub(crate) layers: OwnedFd,
     pub(crate) snapshots: OwnedFd,
     pub(crate) volumes: OwnedFd,
@@ -78,6 +83,7 @@ impl Store {
                 make_dir(&root.join("blobs/sha256"))?;
                 tree::open_dir(&root.join("blobs/sha256")).act(opening)?
             },
+            downloads: sub("downloads")?,
             layers: sub("layers")?,
             snapshots: sub("snapshots")?,
             volumes: sub("volumes")?,
@@ -92,6 +98,7 @@ impl Store {
             index: RwLock::new(index),
             index_change: Mutex::default(),
             layers: RwLock::default(),
+            downloading: Mutex::default(),
             pins: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -110,6 +117,16 @@ impl Store {
     /// Unpacked layers.
     pub fn layers(&self) -> Layers {
         Layers { store: self.clone() }
+    }
+
+    /// Blobs as they are.
+    pub fn blobs(&self) -> Blobs {
+        Blobs { store: self.clone() }
+    }
+
+    /// Blobs on their way in.
+    pub fn downloads(&self) -> Downloads {
+        Downloads { store: self.clone() }
     }
 
     /// Writable layers of containers.

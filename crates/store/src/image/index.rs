@@ -97,6 +97,12 @@ impl Index {
         }
     }
 
+    pub(crate) fn describe(&mut self, id: ImageId, sources: Vec<super::Source>) {
+        if let Some(record) = self.images.get_mut(&id) {
+            Arc::make_mut(record).sources = sources;
+        }
+    }
+
     pub(crate) fn touch(&mut self, id: ImageId, at: Timestamp) {
         if let Some(record) = self.images.get_mut(&id) {
             Arc::make_mut(record).tagged_at = at;
@@ -132,6 +138,7 @@ pub(super) fn record(id: ImageId, config: &[u8], stored: &v1::Image) -> Result<I
         size: stored.bytes,
         parent: stored.parent.as_deref().map(Digest::parse).transpose()?,
         local: stored.local,
+        sources: stored.sources.iter().map(super::remote::source).collect::<Result<_>>()?,
         diff_ids: diff_ids?,
         config: Arc::new(config),
     })

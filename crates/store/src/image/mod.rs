@@ -6,10 +6,12 @@ pub(crate) mod index;
 mod legacy;
 mod load;
 mod make;
+mod remote;
 mod remove;
 mod save;
 
 pub use load::{LoadProgress, LoadedImage};
+pub use remote::{LayerBlob, Source};
 pub use remove::{ImageUse, RemoveOptions};
 
 use crate::blob::MAX_DOCUMENT_BYTES;
@@ -49,6 +51,8 @@ pub struct ImageRecord {
     pub parent: Option<ImageId>,
     /// Whether it was made here by a commit, an import or a build.
     pub local: bool,
+    /// The manifests and indexes of registries it is known by, latest first.
+    pub sources: Vec<Source>,
     /// Its layers, base first.
     pub diff_ids: Vec<Digest>,
     /// The whole configuration.
@@ -120,6 +124,7 @@ impl Images {
             tagged_ns: 0,
             bytes: 0,
             local,
+            sources: Vec::new(),
         };
         let mut record = index::record(id, config, &stored)?;
         stored.bytes = self.layers_size(lease, &record)?;
@@ -165,13 +170,7 @@ impl Images {
         let record = self.record(id)?;
         let lost = self.index().named(name).filter(|old| *old != id);
         let tagged = now();
-        let stored = v1::Image {
-            version: v1::VERSION,
-            parent: record.parent.map(|parent| parent.to_string()),
-            tagged_ns: tagged.0,
-            bytes: record.size,
-            local: record.local,
-        };
+        let stored = v1::Image { tagged_ns: tagged.0, ..remote::stored(&record) };
         let batch = index::put_name(index::put_image(Batch::new(), id, &stored)?, name, id)?;
         self.store.records().commit(batch, Durability::Immediate)?;
         self.change(|index| {

@@ -48,6 +48,27 @@ pub(crate) struct Image {
     pub(crate) bytes: u64,
     /// Whether it was made on this node by a build or a commit.
     pub(crate) local: bool,
+    /// The documents of registries it is known by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sources: Vec<Source>,
+}
+
+/// A manifest or an index, kept byte for byte as a blob.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Source {
+    pub(crate) digest: String,
+    pub(crate) media_type: String,
+    pub(crate) bytes: u64,
+    /// A manifest's layers in the order of the configuration's diff ids; empty for an index.
+    pub(crate) layers: Vec<LayerBlob>,
+}
+
+/// A layer as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LayerBlob {
+    pub(crate) digest: String,
+    pub(crate) media_type: String,
+    pub(crate) bytes: u64,
 }
 
 /// Table `store.names`, key: canonical reference with tag or digest.
