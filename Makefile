@@ -4,7 +4,7 @@ TARGET := x86_64-unknown-linux-gnu
 RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
-.PHONY: help build demo test images bench lint unit blackbox vm clean install
+.PHONY: help build demo test images bench lint unit blackbox vm drivers clean install
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -36,19 +36,24 @@ unit: ## unit tests and tests against this kernel
 	@scripts/deps.sh test
 	@scripts/images.sh $(IMAGES) busybox
 	cargo build --locked -p estiba -p runtime
-	cargo test --locked --workspace --exclude blackbox
+	scripts/cargo-test.sh --locked --workspace --exclude blackbox
 
 blackbox: ## the product through its real binaries
 	@scripts/deps.sh test
 	@scripts/images.sh $(IMAGES)
 	cargo build --locked -p estiba -p runtime
-	cargo test --locked -p blackbox
+	scripts/cargo-test.sh --locked -p blackbox
 
 vm: ## a core subset on Debian's kernel with cgroup v2, in a virtual machine
 	@scripts/deps.sh vm
 	@scripts/images.sh $(IMAGES) busybox
 	cargo build --locked -p estiba -p runtime
 	@scripts/vm-test.sh target/$(TARGET)/debug $(IMAGES) target/vm
+
+drivers: ## Debian's podman, buildah and dockerd run their containers on our runtime
+	@scripts/images.sh $(IMAGES) busybox
+	cargo build --locked -p runtime
+	@scripts/drivers.sh target/$(TARGET)/debug/estiba-runtime $(IMAGES) target/drivers
 
 bench: build images ## ratios against the kernel's floor, in one run
 	@scripts/bench.sh target/release $(IMAGES)
