@@ -93,6 +93,7 @@ impl Store {
 
     fn reachable(&self) -> Result<HashSet<Digest>> {
         let mut reachable = HashSet::new();
+        reachable.extend(self.kept()?);
         let snapshots = self.snapshots();
         for container in snapshots.list()? {
             match snapshots.meta(container) {

@@ -30,6 +30,7 @@ pub mod download;
 mod error;
 mod gc;
 pub mod image;
+pub mod kept;
 pub mod layer;
 mod pack;
 pub mod record;
@@ -38,8 +39,10 @@ mod store;
 pub mod tar;
 mod tree;
 pub mod volume;
+mod work;
 
 pub use blobs::Blobs;
 pub use error::{Error, Result};
 pub use gc::{DiskUsage, Reclaimed};
 pub use store::{Lease, Options, Store};
+pub use work::{LayerOptions, TempDir, Work};

@@ -254,6 +254,11 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    /// The directory's full path.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.store.inner.root.join("tmp").join(self.name.to_string_lossy().as_ref())
+    }
+
     /// Renames the directory to `name` in `target`, if that name is free.
     pub(crate) fn publish(&self, target: &OwnedFd, name: &str) -> rustix::io::Result<Published> {
         let tmp = &self.store.inner.dirs.tmp;

@@ -6,7 +6,7 @@
 //!                                         digest right? -> meta.json -> rename -> layers/<hex>
 //! ```
 
-mod recipe;
+pub(crate) mod recipe;
 
 use crate::compress;
 use crate::error::{Act, Error, Result};

@@ -81,20 +81,29 @@ impl Snapshots {
     /// Makes the writable layer of a container. The image's layers are spared by collection as
     /// long as it exists. A crash in between leaves only garbage in `tmp`.
     pub fn create(&self, id: ContainerId, image: Option<ImageId>) -> Result<Snapshot> {
-        let making = || format!("make snapshot {}", id.short());
-        let lease = self.store.lease();
         let layers = match image {
             Some(image) => self.store.images().record(image)?.diff_ids.clone(),
             None => Vec::new(),
         };
-        for layer in &layers {
+        self.make(id, image, &layers)
+    }
+
+    /// The same over layers, base first, that need not be an image's.
+    pub fn create_on(&self, id: ContainerId, layers: &[Digest]) -> Result<Snapshot> {
+        self.make(id, None, layers)
+    }
+
+    fn make(&self, id: ContainerId, image: Option<ImageId>, layers: &[Digest]) -> Result<Snapshot> {
+        let making = || format!("make snapshot {}", id.short());
+        let lease = self.store.lease();
+        for layer in layers {
             lease.pin(*layer);
         }
-        let snapshot = self.describe(id, image, &layers)?;
+        let snapshot = self.describe(id, image, layers)?;
         let scratch = self.store.scratch()?;
         fs::mkdirat(&scratch.dir, c"upper", Mode::RWXU).act(making)?;
         fs::mkdirat(&scratch.dir, c"work", Mode::RWXU).act(making)?;
-        let (mode, uid, gid) = self.root_attributes(&layers)?;
+        let (mode, uid, gid) = self.root_attributes(layers)?;
         let upper = tree::child_dir(&scratch.dir, c"upper").act(making)?;
         fs::fchown(&upper, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).act(making)?;
         fs::fchmod(&upper, Mode::from_raw_mode(mode)).act(making)?;
@@ -246,7 +255,7 @@ impl Snapshots {
     }
 
     /// Mode and owner of the root: of the topmost layer that says.
-    fn root_attributes(&self, layers: &[Digest]) -> Result<(u32, u32, u32)> {
+    pub(crate) fn root_attributes(&self, layers: &[Digest]) -> Result<(u32, u32, u32)> {
         for layer in layers.iter().rev() {
             if let Some(root) = self.store.layers().find(*layer)?.and_then(|layer| layer.root) {
                 return Ok(root);
