@@ -1,15 +1,16 @@
 #!/bin/sh
 # Installs what building and testing need on Debian 12 and later; does nothing when all is there.
-#   scripts/deps.sh build | test | vm
+#   scripts/deps.sh build | test | vm | drivers
 # Rust itself comes from rustup (https://rustup.rs) and is only checked for.
 set -eu
 build="gcc make"
 run="iproute2 nftables busybox-static mmdebstrap ca-certificates curl util-linux procps"
 case "${1:-build}" in
 build) want="$build $run" ;;
-test) want="$build $run python3 python3-venv strace runc libseccomp2" ;;
+test) want="$build $run python3 python3-venv strace runc crun libseccomp2 python3-seccomp podman" ;;
 vm) want="qemu-system-x86 cpio zstd" ;;
-*) echo "usage: scripts/deps.sh build|test|vm" >&2; exit 2 ;;
+drivers) want="$run podman buildah conmon catatonit tini crun runc" ;;
+*) echo "usage: scripts/deps.sh build|test|vm|drivers" >&2; exit 2 ;;
 esac
 missing=""
 for package in $want; do

@@ -25,6 +25,8 @@ use wire::oci::runtime::Process;
 pub struct ExecOptions {
     /// User as Docker writes it; see [`crate::launch::Launch::user`].
     pub user: Option<String>,
+    /// How many descriptors from 3 on stay open in the command.
+    pub preserve_fds: u32,
 }
 
 /// A process that was started in a container. It is the caller's child to reap.
@@ -58,7 +60,8 @@ pub fn exec(
     let facts = facts::of_exec(launch, root, options.user.as_deref())?;
     let joined = namespaces_of(launch)?;
     let kind = stdio.kind();
-    let plan = plan_exec(launch, &process, &facts, kind, joined)?;
+    let mut plan = plan_exec(launch, &process, &facts, kind, joined)?;
+    plan.preserve_fds = options.preserve_fds;
     let limits = rlimits_of(&process)?;
     let uid = facts.user.as_ref().map_or(process.user.uid, |user| user.uid);
     let (channel, theirs) = sys::socket::message_pair()

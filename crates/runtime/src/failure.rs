@@ -37,9 +37,16 @@ fn not_found(command: &Command, errno: Errno) -> LaunchError {
     }
     let step = match errno {
         Errno::NOENT | Errno::NOTDIR => format!("exec: {name:?}: stat {name}"),
+        // Engines look for "permission denied" to tell code 126 from 125.
+        Errno::ISDIR => return is_directory(name),
         _ => format!("exec: {name:?}"),
     };
     LaunchError::at(step, errno).of_kind(kind(errno))
+}
+
+fn is_directory(name: &str) -> LaunchError {
+    LaunchError::at(format!("exec: {name:?}: is a directory"), Errno::ACCESS)
+        .of_kind(FailureKind::CannotExecute)
 }
 
 fn not_executed(command: &Command, candidate: u32, errno: Errno) -> LaunchError {
@@ -47,7 +54,8 @@ fn not_executed(command: &Command, candidate: u32, errno: Errno) -> LaunchError 
     let path = command.candidates.get(place).map(|path| path.to_string_lossy());
     let path = path.unwrap_or_else(|| command.name.as_str().into());
     let step = match errno {
-        Errno::ACCESS | Errno::PERM | Errno::ISDIR => format!("exec: {:?}", command.name),
+        Errno::ISDIR => return is_directory(&command.name),
+        Errno::ACCESS | Errno::PERM => format!("exec: {:?}", command.name),
         _ => format!("exec {path}"),
     };
     LaunchError::at(step, errno).of_kind(kind(errno))

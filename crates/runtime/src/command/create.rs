@@ -16,6 +16,7 @@ use wire::oci::runtime::Spec;
 #[derive(Debug, Default)]
 struct Options {
     bundle: Option<PathBuf>,
+    config: Option<PathBuf>,
     console_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
     preserve_fds: u32,
@@ -29,6 +30,7 @@ impl Options {
         while let Some(option) = args.option() {
             match option.as_str() {
                 "--bundle" | "-b" => options.bundle = Some(args.value(&option)?.into()),
+                "--config" | "-f" => options.config = Some(args.value(&option)?.into()),
                 "--console-socket" => options.console_socket = Some(args.value(&option)?.into()),
                 "--pid-file" => options.pid_file = Some(args.value(&option)?.into()),
                 "--preserve-fds" => options.preserve_fds = args.parsed(&option)?,
@@ -124,7 +126,8 @@ fn prepare(
     gated: bool,
 ) -> Result<(Created, Record), Failed> {
     let bundle = options.bundle.clone().unwrap_or_else(|| PathBuf::from("."));
-    let launch = launch_of(&bundle, id, dir)?;
+    let config = options.config.clone().unwrap_or_else(|| bundle.join("config.json"));
+    let launch = launch_of(&bundle, &config, id, dir)?;
     let terminal = launch.spec.process.as_ref().is_some_and(|process| process.terminal);
     if terminal && options.console_socket.is_none() && (gated || options.detach) {
         return Err(Failed::said("a terminal in the background needs --console-socket"));
@@ -160,12 +163,11 @@ fn announce(
     Ok(())
 }
 
-fn launch_of(bundle: &Path, id: &str, state_dir: &Path) -> Result<Launch, Failed> {
+fn launch_of(bundle: &Path, path: &Path, id: &str, state_dir: &Path) -> Result<Launch, Failed> {
     let bundle = std::path::absolute(bundle)
         .map_err(|error| Failed::io(format!("find bundle {}", bundle.display()), &error))?;
-    let path = bundle.join("config.json");
     let text =
-        fs::read(&path).map_err(|error| Failed::io(format!("read {}", path.display()), &error))?;
+        fs::read(path).map_err(|error| Failed::io(format!("read {}", path.display()), &error))?;
     let mut spec: Spec = serde_json::from_slice(&text)
         .map_err(|error| Failed::said(format!("read {}: {error}", path.display())))?;
     // Relative sources of bind mounts begin at the bundle, config.md "Mounts".

@@ -36,6 +36,7 @@ struct Options {
     detach: bool,
     no_new_privileges: bool,
     ignore_paused: bool,
+    preserve_fds: u32,
 }
 
 impl Options {
@@ -56,6 +57,7 @@ impl Options {
                 "--tty" | "-t" => options.tty = args.switch(&option)?,
                 "--detach" | "-d" => options.detach = args.switch(&option)?,
                 "--no-new-privs" => options.no_new_privileges = args.switch(&option)?,
+                "--preserve-fds" => options.preserve_fds = args.parsed(&option)?,
                 "--ignore-paused" => options.ignore_paused = args.switch(&option)?,
                 _ => return Err(Usage::UnknownOption(option)),
             }
@@ -124,7 +126,8 @@ pub(super) fn exec(global: &Global, mut args: Args) -> Result<i32, Failed> {
     }
     let stdio = if process.terminal { Stdio::Terminal { size: None } } else { inherited()? };
     let target = Running::open(record.launch, record.pid)?;
-    let execed = enter(&target, &process, stdio, &ExecOptions::default())?;
+    let extras = ExecOptions { preserve_fds: options.preserve_fds, ..ExecOptions::default() };
+    let execed = enter(&target, &process, stdio, &extras)?;
     let mut console = execed.console;
     if let Some(socket) = &options.console_socket
         && let Some(console) = console.take()

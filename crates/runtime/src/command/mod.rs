@@ -157,6 +157,9 @@ fn dispatch(global: &Global, mut args: Args) -> Result<i32, Failed> {
             say(HELP);
             Ok(0)
         }
+        "checkpoint" | "restore" => Err(Failed::said(format!(
+            "{command} is not supported: containers are not frozen to disk"
+        ))),
         other => Err(Failed::said(format!("unknown command {other:?}; see --help"))),
     }
 }

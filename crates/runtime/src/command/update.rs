@@ -54,6 +54,8 @@ fn set(resources: &mut Resources, option: &str, args: &mut Args) -> Result<(), U
             let weight = Some(args.parsed(option)?);
             resources.block_io.get_or_insert_with(BlockIo::default).weight = weight;
         }
+        // Limits of kernel memory are gone from the kernel (5.16); runc takes and drops them too.
+        "--kernel-memory" | "--kernel-memory-tcp" => drop(args.value(option)?),
         _ => return Err(Usage::UnknownOption(option.to_owned())),
     }
     Ok(())

@@ -92,7 +92,7 @@ impl Attached {
             socket,
             stdout: options.stdout,
             stderr: options.stderr,
-            framed: options.framed && !terminal,
+            framed: options.framed,
             input: if options.stdin { Input::Open(keys) } else { Input::Closed },
             output: Queue::default(),
             state: State::Open,

@@ -120,7 +120,8 @@ pub struct AttachOptions {
     pub stdout: bool,
     /// The client receives stderr; means nothing with a terminal.
     pub stderr: bool,
-    /// Output goes in Docker's frames (`[stream, 0, 0, 0, length: u32 BE]`); never with a terminal.
+    /// Output goes in Docker's frames (`[stream, 0, 0, 0, length: u32 BE]`); a terminal's
+    /// output is stdout.
     pub framed: bool,
     /// Typing this on a terminal detaches the client; empty: nothing does.
     #[serde(with = "hex")]

@@ -81,6 +81,7 @@ fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags};
     use rustix::pipe::{PipeFlags, pipe_with};
     use std::os::fd::AsFd;
 
@@ -110,6 +111,9 @@ mod tests {
         }
         assert!(received == expected && queue.is_empty());
         drop(reader);
+        // Other tests of this process fork: their children hold the reader until they execute.
+        let mut wait = [PollFd::new(&writer, PollFlags::empty())];
+        rustix::event::poll(&mut wait, None).unwrap();
         assert_eq!(queue.send(writer.as_fd(), [b"", b"x"]), Err(Errno::PIPE));
     }
 }

@@ -83,7 +83,7 @@ impl Sandbox for Container {
         let Self::Running(running) = self else {
             return Err(LaunchError::runtime("exec in container: it is not running"));
         };
-        let options = ExecOptions { user: user.map(str::to_owned) };
+        let options = ExecOptions { user: user.map(str::to_owned), preserve_fds: 0 };
         crate::exec::exec(running, process, stdio, &options)
     }
 

@@ -261,7 +261,7 @@ impl Started {
         user: Option<&str>,
     ) -> Result<Outcome, LaunchError> {
         let (stdio, pipes) = piped();
-        let options = ExecOptions { user: user.map(Into::into) };
+        let options = ExecOptions { user: user.map(Into::into), preserve_fds: 0 };
         let execed = exec(&self.running, process, stdio, &options)?;
         Ok(pipes.finish(execed.pidfd, || ()))
     }
