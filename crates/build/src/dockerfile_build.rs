@@ -2,38 +2,19 @@
 //! that decides what the front end makes of them. The front end itself is pure; fetching what it
 //! needs is the solver's.
 
-use crate::platform::Platform;
-use std::collections::BTreeMap;
+use crate::frontend::PlanOptions;
 
 /// A build of a Dockerfile.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct DockerfileBuild {
     /// Where the Dockerfile is.
     pub dockerfile: DockerfileSource,
-    /// The main context.
-    pub context: ContextSource,
-    /// Further contexts by name, as given (`docker-image://…`, `https://…`, `local:name`).
-    pub contexts: BTreeMap<String, String>,
-    /// The stage that is built; empty for the last.
-    pub target: String,
-    /// Values of `ARG`s.
-    pub build_args: BTreeMap<String, String>,
-    /// Labels of the image.
-    pub labels: BTreeMap<String, String>,
-    /// What the image is for; empty for the worker's own platform.
-    pub platforms: Vec<Platform>,
-    /// Ask registries for base images that are here.
-    pub pull: bool,
-    /// Stages that are taken from no cache; empty and `no_cache` of the request decides for all.
-    pub no_cache_filter: Vec<String>,
-    /// The network of `RUN`s that say none.
-    pub network: crate::graph::NetworkMode,
-    /// Namespace of cache mounts; empty for none.
-    pub cache_namespace: String,
-    /// Host name of steps; empty for the default.
-    pub hostname: String,
-    /// Proxy variables of this node, for steps that are not told others.
-    pub proxy: Vec<String>,
+    /// The main context as an address (git tree, archive or lone Dockerfile); `None`: it is the
+    /// directory that `options.context` says.
+    pub remote: Option<String>,
+    /// Everything else. The solver fills in `ignore` (from the context's `.dockerignore`), and
+    /// `context` when there is a `remote`.
+    pub options: PlanOptions,
 }
 
 /// Where a Dockerfile is.
@@ -58,22 +39,5 @@ pub enum DockerfileSource {
 impl Default for DockerfileSource {
     fn default() -> Self {
         Self::Context { path: "Dockerfile".to_owned() }
-    }
-}
-
-/// Where the main context is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ContextSource {
-    /// A directory of the client's, by the name it has there.
-    Local(String),
-    /// A git tree, or an archive or a Dockerfile to be fetched over HTTP.
-    Remote(String),
-    /// There is none.
-    Empty,
-}
-
-impl Default for ContextSource {
-    fn default() -> Self {
-        Self::Local("context".to_owned())
     }
 }

@@ -2,7 +2,7 @@
 //! again further in.
 
 use crate::client::Client;
-use crate::graph::{Edge, Graph, Limits};
+use crate::graph::{Edge, Graph};
 use crate::platform::Platform;
 use crate::progress::Progress;
 use model::{Digest, ImageId, ImageRef};
@@ -25,8 +25,9 @@ pub struct SolveRequest {
     pub entitlements: Entitlements,
     /// Take nothing from the cache.
     pub no_cache: bool,
-    /// Limits and settings of every step (legacy builds' parameters).
-    pub steps: StepDefaults,
+    /// The network of steps, by name with this node, that ask for none (legacy builds'
+    /// `networkmode`); empty for the default.
+    pub network_name: String,
     /// Seconds since the epoch that files and documents of the result are dated with, at the
     /// latest.
     pub source_date_epoch: Option<i64>,
@@ -68,23 +69,6 @@ pub struct Entitlements {
     pub network_host: bool,
     /// `RUN --security=insecure`.
     pub security_insecure: bool,
-}
-
-/// Settings of every step; what an operation says itself goes first.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StepDefaults {
-    /// Limits of the control group.
-    pub limits: Option<Limits>,
-    /// Bytes of `/dev/shm`.
-    pub shm_bytes: Option<u64>,
-    /// Resource limits.
-    pub ulimits: Vec<crate::graph::Ulimit>,
-    /// Names with addresses for `/etc/hosts`.
-    pub extra_hosts: Vec<(String, String)>,
-    /// A network of the node's by name; empty for the default.
-    pub network_name: String,
-    /// Parent control group; empty for the default.
-    pub cgroup_parent: String,
 }
 
 /// What becomes of a result.
