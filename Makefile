@@ -61,6 +61,12 @@ bench: build images ## ratios against the kernel's floor, in one run
 install: build ## into /usr/local
 	install -D -m 0755 target/release/estiba /usr/local/bin/estiba
 	install -D -m 0755 target/release/estiba-runtime /usr/local/libexec/estiba/estiba-runtime
+	install -d /usr/local/share/man/man1 /usr/local/share/bash-completion/completions
+	install -d /usr/local/share/zsh/site-functions /usr/local/share/fish/vendor_completions.d
+	target/release/estiba __man /usr/local/share/man/man1
+	target/release/estiba completion bash > /usr/local/share/bash-completion/completions/estiba
+	target/release/estiba completion zsh > /usr/local/share/zsh/site-functions/_estiba
+	target/release/estiba completion fish > /usr/local/share/fish/vendor_completions.d/estiba.fish
 
 clean:
 	cargo clean

@@ -22,7 +22,8 @@ pub(crate) struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn fill(&self, text: &str) -> String {
+    /// The text with both in their places.
+    pub(crate) fn fill(&self, text: &str) -> String {
         text.replace("{prog}", self.prog).replace("{home}", self.home)
     }
 }
@@ -80,7 +81,7 @@ pub(crate) fn root(names: &Names<'_>, width: usize) -> String {
 
 /// The list of flags: names in one column, texts wrapped in the other.
 fn flag_usages(names: &Names<'_>, mut flags: Vec<&Flag>, width: usize) -> String {
-    flags.retain(|flag| !flag.hidden);
+    flags.retain(|flag| !flag.hidden && !(flag.own && names.prog == "docker"));
     flags.sort_by_key(|flag| flag.long);
     // A command that uses -h itself lists --help, because its short form is taken.
     static HELP: Flag = Flag::bool("help", "Print usage");

@@ -12,6 +12,7 @@
 mod base64;
 mod command;
 mod commands;
+mod complete;
 mod config;
 mod context;
 mod create;
@@ -22,6 +23,7 @@ mod format;
 mod help;
 mod invocation;
 mod json;
+mod manual;
 mod number;
 mod progress;
 mod stream;
@@ -99,8 +101,13 @@ fn dispatch(prog: &'static str, words: &[String]) -> Outcome {
             false => root_help(prog, config.as_deref()),
         };
     };
-    if first == "help" {
-        return help_command(prog, rest, config.as_deref());
+    match first.as_str() {
+        "help" => return help_command(prog, rest, config.as_deref()),
+        "__complete" => return commands::complete::complete(prog, rest, true),
+        "__completeNoDesc" => return commands::complete::complete(prog, rest, false),
+        "__man" => return manual_pages(prog, rest),
+        "completion" => return completion(prog, rest),
+        _ => {}
     }
     let (path, command, rest) = resolve(prog, first, rest)?;
     execute(globals, &path, command, rest)
@@ -209,6 +216,32 @@ fn help_command(prog: &'static str, words: &[String], config: Option<&str>) -> O
     let home = config::Config::locate(config).display().to_string();
     let names = Names { prog, home: &home };
     show(&help::page(&names, &path, command, terminal::help_width()))
+}
+
+/// `completion SHELL`: the script that completes this program's command line there.
+fn completion(prog: &'static str, words: &[String]) -> Outcome {
+    let script = match words {
+        [shell] => complete::script(shell, prog),
+        _ => None,
+    };
+    let Some(script) = script else {
+        return Err(Failure::new(format!(
+            "Usage:  {prog} completion bash|zsh|fish|powershell\n\nPrints the shell's completion \
+             script; load it with: source <({prog} completion bash)"
+        )));
+    };
+    show(&script)
+}
+
+/// `__man DIRECTORY`: writes the manual pages, for packages and `make install`.
+fn manual_pages(prog: &'static str, words: &[String]) -> Outcome {
+    let [dir] = words else { return Err(Failure::new(format!("Usage:  {prog} __man DIRECTORY"))) };
+    for (file, text) in manual::pages(&Names { prog, home: "~/.docker" }) {
+        let path = std::path::Path::new(dir).join(file);
+        std::fs::write(&path, text)
+            .map_err(|error| Failure::new(format!("write {}: {error}", path.display())))?;
+    }
+    Ok(0)
 }
 
 fn root_help(prog: &'static str, config: Option<&str>) -> Outcome {
