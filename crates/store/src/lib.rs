@@ -9,6 +9,7 @@
 //!   layers/<diff-id-hex>/       fs/ (overlayfs form, ids 0-based), recipe, meta.json
 //!   snapshots/<container-id>/   upper/, work/, meta.json
 //!   volumes/<name>/             _data/, meta.json
+//!   mirrors/<hash>/             directories of clients as they were at the last build
 //!   tmp/                        whatever is being taken in; emptied at open
 //!   estiba.redb, estiba.journal the image index and the engine's records
 //! ```
@@ -32,6 +33,7 @@ mod gc;
 pub mod image;
 pub mod kept;
 pub mod layer;
+pub mod mirror;
 mod pack;
 pub mod record;
 pub mod snapshot;
