@@ -4,12 +4,16 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{ByteStream, EngineError, STREAM_DEPTH};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::mpsc;
+
+/// How long the rest of a refused request body is read and thrown away.
+const LINGER: Duration = Duration::from_secs(30);
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -103,11 +107,23 @@ pub(crate) fn into_engine(mut body: Incoming) -> ByteStream {
                     source: io::Error::other(error),
                 }),
             };
-            let last = item.is_err();
-            if tx.send(item).await.is_err() || last {
+            if item.is_err() {
+                // Whoever took the body may have given up already.
+                let _ = tx.send(item).await;
+                return;
+            }
+            if tx.send(item).await.is_err() {
+                // A client in the middle of its body reads no answer before it could send the rest:
+                // cut off, it would report a broken pipe instead of why it was refused.
+                let _ = tokio::time::timeout(LINGER, discard(body)).await;
                 return;
             }
         }
     });
     rx
+}
+
+/// Reads what is left of a refused body.
+async fn discard(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
