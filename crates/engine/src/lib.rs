@@ -51,6 +51,7 @@ pub use images::Images;
 pub use net::{InterfaceStats, Options as NetOptions};
 pub use networks::Networks;
 pub use options::Options;
+pub use store::mirror;
 pub use stats::{BlkioEntry, BlkioStats, CpuStats, MemoryStats, Stats};
 pub use streams::*;
 pub use system::{DiskUsage, System, SystemView};

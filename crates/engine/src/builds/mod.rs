@@ -1,6 +1,8 @@
 //! Builds: the node as a [`build::worker::Worker`], and the handle that edges ask for builds, for
 //! what the build cache holds, and for making room in it.
 
+mod local;
+
 use crate::node::Node;
 use crate::{EngineError, Result};
 use build::cache::{CacheRecord, PruneOptions};

@@ -32,6 +32,7 @@ fn send(mirror: &Mirror, entries: &[(Entry, &str)]) -> Result<Vec<String>> {
     for (id, (entry, content)) in (0..).zip(entries) {
         if update.entry(id, entry.clone())? {
             wanted.push(entry.path.clone());
+            assert_eq!(update.next_wanted()?, Some(id));
             update.data(id, content.as_bytes())?;
             update.end(id)?;
         }
@@ -94,6 +95,9 @@ fn an_update_that_broke_off_leaves_whole_files() {
     send(&mirror, &[(file("a", 3, 10), "old")]).unwrap();
     let mut update = mirror.update().unwrap();
     assert!(update.entry(0, file("a", 3, 11)).unwrap());
+    assert!(update.data(0, b"n").is_err(), "nothing was asked for");
+    assert_eq!(update.next_wanted().unwrap(), Some(0));
+    assert_eq!(update.next_wanted().unwrap(), None);
     update.data(0, b"n").unwrap();
     assert!(!update.is_complete());
     drop(update);

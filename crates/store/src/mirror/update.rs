@@ -6,7 +6,7 @@ use crate::error::{Act, Error, Result};
 use crate::tree;
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Write;
@@ -14,6 +14,8 @@ use std::os::fd::OwnedFd;
 
 /// The most entries of a directory that is followed.
 const MAX_ENTRIES: usize = 4_000_000;
+/// How many files' contents are on their way at a time; each has an open file.
+const MAX_OPEN: usize = 64;
 /// The most extended attributes of one file.
 const MAX_XATTRS: usize = 64;
 /// The extended attributes that are taken over; others say something to the kernel or to overlayfs.
@@ -31,8 +33,10 @@ pub struct Update {
     /// Directories, to be dated once nothing in them changes any more.
     dirs: Vec<Entry>,
     links: Vec<Entry>,
+    /// Files whose content is to be asked for.
+    wanted: VecDeque<(u32, Entry)>,
     /// Files whose content is on its way.
-    wanted: HashMap<u32, (Entry, File)>,
+    open: HashMap<u32, (Entry, File)>,
     /// Files whose content is whole, by the name they have among the incoming ones.
     whole: Vec<(CString, String)>,
 }
@@ -61,7 +65,8 @@ impl Update {
             all_told: false,
             dirs: Vec::new(),
             links: Vec::new(),
-            wanted: HashMap::new(),
+            wanted: VecDeque::new(),
+            open: HashMap::new(),
             whole: Vec::new(),
         })
     }
@@ -106,7 +111,10 @@ impl Update {
                 fs::mkdirat(&level.dir, &name, Mode::RWXU).act(making)?;
                 self.enter(&name, entry)?;
             }
-            Kind::File => return self.want(id, entry),
+            Kind::File => {
+                self.wanted.push_back((id, entry));
+                return Ok(true);
+            }
             Kind::Hardlink(_) => self.links.push(entry),
             Kind::Symlink(ref target) => {
                 fs::symlinkat(target.as_str(), &level.dir, &name).act(making)?;
@@ -123,17 +131,31 @@ impl Update {
         Ok(false)
     }
 
-    /// Takes a piece of a wanted file's content.
+    /// The next file whose content is to be asked for; none while enough are on their way.
+    pub fn next_wanted(&mut self) -> Result<Option<u32>> {
+        if self.open.len() >= MAX_OPEN {
+            return Ok(None);
+        }
+        let Some((id, entry)) = self.wanted.pop_front() else { return Ok(None) };
+        let making = || format!("make {:?} in a mirror", entry.path);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = fs::openat(&self.incoming, incoming_name(id), flags, mode).act(making)?;
+        self.open.insert(id, (entry, File::from(file)));
+        Ok(Some(id))
+    }
+
+    /// Takes a piece of the content of a file that was asked for.
     pub fn data(&mut self, id: u32, bytes: &[u8]) -> Result<()> {
-        let Some((entry, file)) = self.wanted.get_mut(&id) else {
+        let Some((entry, file)) = self.open.get_mut(&id) else {
             return Err(Error::bad(format!("content of file {id} came without being asked for")));
         };
         file.write_all(bytes).act(|| format!("write {:?} into a mirror", entry.path))
     }
 
-    /// The content of a wanted file is whole.
+    /// The content of a file that was asked for is whole.
     pub fn end(&mut self, id: u32) -> Result<()> {
-        let Some((entry, file)) = self.wanted.remove(&id) else {
+        let Some((entry, file)) = self.open.remove(&id) else {
             return Err(Error::bad(format!("content of file {id} came without being asked for")));
         };
         let closing = || format!("take {:?} into a mirror", entry.path);
@@ -162,12 +184,7 @@ impl Update {
 
     /// Whether nothing is missing any more.
     pub fn is_complete(&self) -> bool {
-        self.all_told && self.wanted.is_empty()
-    }
-
-    /// How many files' contents are on their way.
-    pub fn pending(&self) -> usize {
-        self.wanted.len()
+        self.all_told && self.wanted.is_empty() && self.open.is_empty()
     }
 
     /// Puts everything in its place.
@@ -232,15 +249,6 @@ impl Update {
         self.levels.push(Level { path, dir, unnamed, last });
         self.dirs.push(entry);
         Ok(())
-    }
-
-    fn want(&mut self, id: u32, entry: Entry) -> Result<bool> {
-        let making = || format!("make {:?} in a mirror", entry.path);
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = fs::openat(&self.incoming, incoming_name(id), flags, mode).act(making)?;
-        self.wanted.insert(id, (entry, File::from(file)));
-        Ok(true)
     }
 
     /// The directory of a path and its name in it, through no link.
