@@ -6,13 +6,16 @@ pub mod client;
 pub mod dockerfile;
 pub mod dockerfile_build;
 mod error;
+pub mod expand;
 pub mod frontend;
+pub mod glob;
 pub mod graph;
 pub mod ignore;
 pub mod platform;
 pub mod progress;
 pub mod request;
 pub mod span;
+mod text;
 pub mod worker;
 
 pub use error::{Error, Result};
