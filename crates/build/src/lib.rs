@@ -2,12 +2,16 @@
 //! knows how a container is started.
 
 pub mod cache;
+pub mod check;
 pub mod client;
+mod content;
 pub mod dockerfile;
 pub mod dockerfile_build;
 mod error;
 pub mod expand;
+mod files;
 pub mod frontend;
+pub mod gitref;
 pub mod glob;
 pub mod graph;
 pub mod ignore;
@@ -16,6 +20,8 @@ pub mod progress;
 pub mod request;
 pub mod span;
 mod text;
+mod tree;
+mod walk;
 pub mod worker;
 
 pub use error::{Error, Result};

@@ -20,7 +20,7 @@ const MAX_XZ_MEMORY_BYTES: u64 = 128 << 20;
 
 /// A stream of plain bytes, whatever the compression of the source. Bytes behind the compressed
 /// data that are no further member are an error.
-pub(crate) fn plain<'a>(source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+pub fn plain<'a>(source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     let taken = Rc::new(Cell::new(0));
     let counted = Counted { source, taken: Rc::clone(&taken) };
     let mut input = BufReader::with_capacity(INPUT_BUFFER, counted);

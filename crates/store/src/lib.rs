@@ -44,6 +44,7 @@ pub mod volume;
 mod work;
 
 pub use blobs::Blobs;
+pub use compress::plain;
 pub use error::{Error, Result};
 pub use gc::{DiskUsage, Reclaimed};
 pub use store::{Lease, Options, Store};

@@ -8,11 +8,13 @@
 //! ```
 //! This module never runs anything and knows nothing of Dockerfiles.
 
+mod stubs;
+
 use crate::error::{Act, Error, Result};
 use crate::layer::recipe::RecipeWriter;
 use crate::layer::{Layer, Layers};
 use crate::record::v1;
-use crate::snapshot::merge;
+use crate::snapshot::merge::{self, MergedDir};
 use crate::store::{Lease, Scratch, Store};
 use crate::tar::extract::LayerSink;
 use crate::tar::name::TreePath;
@@ -126,15 +128,26 @@ impl Work {
 
     /// What was changed, as a layer; `None` when nothing was. No root may be open.
     pub fn commit(self, lease: &Lease, options: LayerOptions) -> Result<Option<Layer>> {
-        commit(&self.store, lease, &self.scratch, self.base, options)
+        let base = Base { root: self.base, lower: MergedDir::root(self.lower)? };
+        commit(&self.store, lease, &self.scratch, &base, options)
     }
 }
 
+/// What a layer is made over.
+struct Base {
+    /// Mode and owner of the root.
+    root: (u32, u32, u32),
+    lower: MergedDir,
+}
+
 /// How a layer is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LayerOptions {
     /// Nothing is dated later, seconds since the epoch (`SOURCE_DATE_EPOCH`).
     pub latest_mtime: Option<i64>,
+    /// Paths that something was mounted upon: what the runtime made there to mount upon (empty
+    /// files and directories, with the directories above them) is no change.
+    pub mounted: Vec<String>,
 }
 
 impl Layers {
@@ -148,7 +161,10 @@ impl Layers {
     ) -> Result<Option<Layer>> {
         let taking = || format!("take snapshot {}", id.short());
         let (_, layers) = self.store.snapshots().meta(id)?;
-        let base = self.store.snapshots().root_attributes(&layers)?;
+        let base = Base {
+            root: self.store.snapshots().root_attributes(&layers)?,
+            lower: MergedDir::root(self.store.lower(&layers)?)?,
+        };
         let scratch = self.store.scratch()?;
         let name = CString::new(id.to_string()).unwrap_or_default();
         let snapshots = &self.store.inner.dirs.snapshots;
@@ -156,7 +172,7 @@ impl Layers {
         let home = tree::child_dir(&scratch.dir, c"snapshot").act(taking)?;
         fs::renameat(&home, c"upper", &scratch.dir, c"upper").act(taking)?;
         tree::remove(&scratch.dir, c"snapshot").act(taking)?;
-        commit(&self.store, lease, &scratch, base, options)
+        commit(&self.store, lease, &scratch, &base, options)
     }
 }
 
@@ -192,13 +208,16 @@ fn commit(
     store: &Store,
     lease: &Lease,
     scratch: &Scratch,
-    base: (u32, u32, u32),
+    base: &Base,
     options: LayerOptions,
 ) -> Result<Option<Layer>> {
     let making = || "make a layer".to_owned();
     fs::renameat(&scratch.dir, c"upper", &scratch.dir, c"fs").act(making)?;
     tree::remove(&scratch.dir, c"work").act(making)?;
     let files = tree::child_dir(&scratch.dir, c"fs").act(making)?;
+    for path in &options.mounted {
+        stubs::remove(&files, &base.lower, &TreePath::parse(path.as_bytes())?)?;
+    }
     let sink =
         Sink { hash: Sha256::new(), bytes: 0, recipe: RecipeWriter::create(scratch.dir.as_fd())? };
     let mut walk = Walk {
@@ -209,7 +228,7 @@ fn commit(
         content: 0,
         buffer: vec![0; COPY_BUFFER],
     };
-    let root = walk.root(&files, base)?;
+    let root = walk.root(&files, base.root)?;
     walk.dir(&files, b"", 0)?;
     if walk.entries == 0 {
         return Ok(None);

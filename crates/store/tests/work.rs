@@ -84,7 +84,7 @@ fn nothing_changed_is_no_layer_and_dates_have_a_limit() {
         let root = work.root().unwrap();
         fs::write(path(&root).join("file"), text).unwrap();
         drop(root);
-        let options = LayerOptions { latest_mtime: Some(1_000_000) };
+        let options = LayerOptions { latest_mtime: Some(1_000_000), ..LayerOptions::default() };
         work.commit(&lease, options).unwrap().unwrap().diff_id
     };
     let first = dated("x");
@@ -147,4 +147,29 @@ fn what_is_kept_is_spared_until_released() {
     let batch = kept::release(Batch::new(), "mine");
     store.records().commit(batch, Durability::Relaxed).unwrap();
     assert_eq!(store.gc().unwrap().layers, 1);
+}
+
+#[test]
+fn what_was_made_to_mount_upon_is_no_change() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(&home);
+    let lease = store.lease();
+    let base = change(store.work(&[]).unwrap(), &lease, |root| {
+        fs::create_dir_all(root.join("etc/kept")).unwrap();
+    })
+    .unwrap();
+    let work = store.work(&[base]).unwrap();
+    let root = work.root().unwrap();
+    let seen = path(&root);
+    fs::write(seen.join("etc/hosts"), "").unwrap();
+    fs::create_dir_all(seen.join("run/secrets")).unwrap();
+    fs::write(seen.join("run/secrets/x"), "").unwrap();
+    fs::create_dir_all(seen.join("srv/cache")).unwrap();
+    fs::write(seen.join("srv/cache/full"), "mine").unwrap();
+    drop(root);
+    let mounted = ["/etc/hosts", "/run/secrets/x", "/srv/cache", "/etc/kept", "/not/there"];
+    let mounted = mounted.map(str::to_owned).to_vec();
+    let options = LayerOptions { mounted, ..LayerOptions::default() };
+    let layer = work.commit(&lease, options).unwrap().unwrap();
+    assert_eq!(names_of(&store, layer.diff_id), ["srv/", "srv/cache/", "srv/cache/full"]);
 }
