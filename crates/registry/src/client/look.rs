@@ -1,0 +1,181 @@
+//! Looking at what a registry has, and giving it documents, without taking an image in: what
+//! `distribution` and `manifest` show and do.
+
+use super::blob::{self, Wanted};
+use super::manifest::{self, Document, Kind, MAX_INDEX_DEPTH};
+use super::session::Session;
+use super::upload::{self, Content, Had, Mount, Outbound};
+use super::{Client, Credentials, Events, push};
+use crate::error::{Error, Result};
+use model::{Denied, Digest, ImageRef};
+use std::sync::Arc;
+use wire::oci::image::{ImageConfig, Platform as WirePlatform};
+
+/// A document of a registry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The document.
+    pub document: Document,
+    /// What the image, or the images, run on.
+    pub platforms: Vec<WirePlatform>,
+}
+
+/// A document that a registry got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its digest.
+    pub digest: Digest,
+}
+
+impl Client {
+    /// What a registry has under a name.
+    ///
+    /// # Errors
+    /// The registry does not give it, or it is malformed.
+    pub async fn look(
+        &self,
+        reference: &ImageRef,
+        credentials: Option<Credentials>,
+    ) -> Result<Found> {
+        let reference = reference.clone().or_latest();
+        let at = (reference.host(), reference.path());
+        let session = Session::to_read(&self.settings, at, credentials)?;
+        let digest = reference.digest();
+        let name = digest.map_or_else(
+            || reference.tag().unwrap_or_default().to_owned(),
+            |digest| digest.to_string(),
+        );
+        let last = session.endpoints() - 1;
+        let mut found = None;
+        for at in 0..=last {
+            match session.retry(|| session.manifest(at, &name, digest)).await {
+                Ok(document) => {
+                    found = Some((at, document));
+                    break;
+                }
+                Err(error) if at == last => return Err(error),
+                Err(error) => tracing::debug!(%error, "a mirror does not serve the image"),
+            }
+        }
+        let (at, document) = found.ok_or_else(|| Error::bad("no endpoint"))?;
+        let platforms = match &document.kind {
+            Kind::Index(index) => {
+                index.manifests.iter().filter_map(|entry| entry.platform.clone()).collect()
+            }
+            Kind::Manifest(own) => match manifest::image_parts(own) {
+                Ok(parts) => {
+                    let wanted = Wanted { digest: parts.config.0, size: parts.config.1 };
+                    let bytes = session.retry(|| blob::document(&session, at, &wanted)).await?;
+                    vec![platform(&bytes)?]
+                }
+                // An artifact runs on nothing.
+                Err(_) => Vec::new(),
+            },
+        };
+        Ok(Found { document, platforms })
+    }
+
+    /// Gives a registry an index (or a manifest) under a tag. The manifests that an index names
+    /// come from `from`, repositories of the same registry, where the target does not have them.
+    ///
+    /// # Errors
+    /// The document is malformed, or the registry does not take it.
+    pub async fn publish(
+        &self,
+        reference: &ImageRef,
+        (media_type, bytes): (&str, Vec<u8>),
+        from: &[ImageRef],
+        credentials: Option<Credentials>,
+    ) -> Result<Published> {
+        let document = manifest::read(bytes, Some(media_type), None)?;
+        let tag = reference
+            .tag()
+            .ok_or_else(|| Denied::invalid("a tag is needed to push a manifest list"))?;
+        let at = (reference.host(), reference.path());
+        let session = Session::to_write(&self.settings, at, credentials.clone())?;
+        let other = |other: &&ImageRef| {
+            other.host() == reference.host() && other.path() != reference.path()
+        };
+        let mut others = Vec::new();
+        for other in from.iter().filter(other) {
+            let at = (other.host(), other.path());
+            others.push(Session::to_read(&self.settings, at, credentials.clone())?);
+        }
+        if let Kind::Index(index) = &document.kind {
+            for entry in &index.manifests {
+                let digest = Digest::parse(&entry.digest)?;
+                Box::pin(carry(&session, &others, digest, 1)).await?;
+            }
+        }
+        push::put(&session, tag, &document.media_type, &document.bytes).await?;
+        Ok(Published { digest: document.digest })
+    }
+}
+
+/// Sees to it that a manifest and what it names is in the target repository.
+async fn carry(session: &Session, others: &[Session], digest: Digest, depth: usize) -> Result<()> {
+    if depth > MAX_INDEX_DEPTH {
+        return Err(Error::bad("indexes are nested too deep"));
+    }
+    let name = digest.to_string();
+    if session.retry(|| session.manifest(0, &name, Some(digest))).await.is_ok() {
+        return Ok(());
+    }
+    for other in others {
+        let found = other.retry(|| other.manifest(other.endpoints() - 1, &name, Some(digest)));
+        let Ok(document) = found.await else { continue };
+        match &document.kind {
+            Kind::Index(index) => {
+                for entry in &index.manifests {
+                    Box::pin(carry(session, others, Digest::parse(&entry.digest)?, depth + 1))
+                        .await?;
+                }
+            }
+            Kind::Manifest(own) => {
+                for part in std::iter::once(&own.config).chain(&own.layers) {
+                    mount(session, other, Digest::parse(&part.digest)?, part.size).await?;
+                }
+            }
+        }
+        return push::put(session, &name, &document.media_type, &document.bytes).await;
+    }
+    Err(Denied::not_found(format!("manifest {digest} is in none of the repositories")).into())
+}
+
+/// Brings a blob over from another repository of the same registry. What cannot be mounted and is
+/// small is fetched and sent.
+async fn mount(session: &Session, other: &Session, digest: Digest, size: u64) -> Result<()> {
+    let quiet: Events = Arc::new(|_| {});
+    if session.retry(|| upload::holds(session, digest)).await? {
+        return Ok(());
+    }
+    let others = [other.path.clone()];
+    if let Mount::Done(_) = upload::mounted(session, digest, &others).await {
+        return Ok(());
+    }
+    if size > manifest::MAX_CONFIG_BYTES {
+        return Err(Error::bad(format!(
+            "blob {digest} cannot be mounted from {}: pull and push the image first",
+            other.path
+        )));
+    }
+    let wanted = Wanted { digest, size };
+    let at = other.endpoints() - 1;
+    let bytes = other.retry(|| blob::document(other, at, &wanted)).await?;
+    let content = Content::Bytes(bytes.into());
+    let blob = Outbound { digest, size, content, shown: None };
+    match upload::bring(session, &blob, &[], &quiet).await? {
+        Had::Before | Had::Mounted(_) | Had::Sent => Ok(()),
+    }
+}
+
+fn platform(config: &[u8]) -> Result<WirePlatform> {
+    let config: ImageConfig = manifest::json("image configuration", config)?;
+    Ok(WirePlatform {
+        os: config.os,
+        architecture: config.architecture,
+        variant: config.variant,
+        os_version: config.os_version,
+        os_features: config.os_features,
+    })
+}

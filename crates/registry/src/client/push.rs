@@ -1,0 +1,260 @@
+//! Pushing: an image of the store to a registry. What came from a registry goes out as it came,
+//! with the same digests; what was made here is packed once.
+
+use super::blob::Wanted;
+use super::manifest::{self, Kind};
+use super::pull::on_thread;
+use super::session::Session;
+use super::upload::{self, Content, Had, Outbound};
+use super::{Client, Credentials, Event, Events, LayerState};
+use crate::error::{Error, Result};
+use hyper::Method;
+use model::{Denied, Digest, ImageId, ImageRef};
+use std::collections::HashSet;
+use std::sync::Arc;
+use store::image::{ImageRecord, LayerBlob, Source};
+use store::{Lease, Store};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use wire::oci::image::{Descriptor, Manifest, media};
+
+/// What is pushed.
+#[derive(Clone, Debug)]
+pub struct PushRequest {
+    /// The image.
+    pub image: ImageId,
+    /// Where to, with a tag.
+    pub reference: ImageRef,
+    /// Who asks.
+    pub credentials: Option<Credentials>,
+}
+
+/// What a registry has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Digest of the manifest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// What a push's tasks share.
+struct Push {
+    store: Store,
+    session: Session,
+    lease: Lease,
+    events: Events,
+    uploads: Semaphore,
+}
+
+/// An image in the form it is sent.
+struct Parcel {
+    source: Source,
+    bytes: Vec<u8>,
+    config: Vec<u8>,
+}
+
+impl Client {
+    /// Pushes an image.
+    ///
+    /// # Errors
+    /// The registry does not take it.
+    pub async fn push(&self, request: PushRequest, events: Events) -> Result<Pushed> {
+        let reference = request.reference;
+        let Some(tag) = reference.tag().filter(|_| reference.digest().is_none()) else {
+            return Err(Denied::invalid("cannot push a digest reference").into());
+        };
+        let at = (reference.host(), reference.path());
+        let push = Arc::new(Push {
+            store: self.store.clone(),
+            session: Session::to_write(&self.settings, at, request.credentials)?,
+            lease: self.store.lease(),
+            events,
+            uploads: Semaphore::new(self.settings.max_uploads.max(1)),
+        });
+        let repository = format!("{}/{}", reference.host(), reference.path());
+        (push.events)(Event::Pushing { repository: repository.clone() });
+        let record = self.store.images().record(request.image)?;
+        let parcel = push.parcel(&record).await?;
+        push.layers(&record, &parcel.source.layers).await?;
+        push.config(&parcel).await?;
+        push.manifest(&parcel, tag).await?;
+        let (digest, size) = (parcel.source.digest, parcel.source.size);
+        let name = ImageRef::parse(&format!("{repository}@{digest}"))?;
+        let sharing = Arc::clone(&push);
+        on_thread(move || {
+            let images = sharing.store.images();
+            images.add_source(&sharing.lease, record.id, parcel.source)?;
+            images.record_digest(record.id, &name)?;
+            Ok(())
+        })
+        .await?;
+        Ok(Pushed { digest, size })
+    }
+}
+
+impl Push {
+    /// The manifest that the image came with, when its layers can be had as it names them; else
+    /// one of our own.
+    async fn parcel(self: &Arc<Self>, record: &Arc<ImageRecord>) -> Result<Parcel> {
+        for layer in &record.diff_ids {
+            self.lease.pin(*layer);
+        }
+        self.lease.pin(record.id);
+        for source in record.sources.iter().filter(|source| !source.is_index()) {
+            self.lease.pin(source.digest);
+            if let Some(parcel) = self.as_it_came(record, source).await? {
+                return Ok(parcel);
+            }
+        }
+        let (push, record) = (Arc::clone(self), Arc::clone(record));
+        on_thread(move || push.pack(&record)).await
+    }
+
+    async fn as_it_came(&self, record: &ImageRecord, source: &Source) -> Result<Option<Parcel>> {
+        let Some(bytes) = self.store.blobs().document(source.digest)? else { return Ok(None) };
+        let document = manifest::read(bytes, Some(&source.media_type), Some(source.digest))?;
+        let Kind::Manifest(own) = &document.kind else { return Ok(None) };
+        if own.config.digest != record.id.to_string() {
+            return Ok(None);
+        }
+        for layer in &source.layers {
+            self.lease.pin(layer.digest);
+            let here = self.store.blobs().contains(layer.digest)?;
+            if !here && !self.session.retry(|| upload::holds(&self.session, layer.digest)).await? {
+                return Ok(None);
+            }
+        }
+        let config = self.store.images().config_bytes(record.id)?;
+        Ok(Some(Parcel { source: source.clone(), bytes: document.bytes, config }))
+    }
+
+    /// A manifest of our own, and the layers packed for it.
+    fn pack(&self, record: &ImageRecord) -> Result<Parcel> {
+        let mut layers: Vec<LayerBlob> = Vec::new();
+        for diff_id in &record.diff_ids {
+            (self.events)(Event::Layer { id: diff_id.short(), state: LayerState::Preparing });
+            layers.push(self.store.layers().pack(&self.lease, *diff_id)?);
+        }
+        // One family of media types: layers of a Docker manifest that are reused here have the
+        // same bytes under the other name.
+        let kind = |layer: &LayerBlob| match layer.media_type.as_str() {
+            media::OCI_LAYER | media::DOCKER_LAYER => media::OCI_LAYER.to_owned(),
+            media::OCI_LAYER_ZSTD => media::OCI_LAYER_ZSTD.to_owned(),
+            other if other.ends_with("+zstd") => media::OCI_LAYER_ZSTD.to_owned(),
+            other if other.ends_with(".tar") => media::OCI_LAYER.to_owned(),
+            _ => media::OCI_LAYER_GZIP.to_owned(),
+        };
+        let layers: Vec<LayerBlob> =
+            layers.iter().map(|l| LayerBlob { media_type: kind(l), ..l.clone() }).collect();
+        let config = self.store.images().config_bytes(record.id)?;
+        let descriptor = |media_type: &str, digest: Digest, size| Descriptor {
+            media_type: media_type.to_owned(),
+            digest: digest.to_string(),
+            size,
+            ..Descriptor::default()
+        };
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(media::OCI_MANIFEST.to_owned()),
+            config: descriptor(media::OCI_CONFIG, record.id, config.len() as u64),
+            layers: layers.iter().map(|l| descriptor(&l.media_type, l.digest, l.size)).collect(),
+            ..Manifest::default()
+        };
+        let bytes = serde_json::to_vec(&manifest)
+            .map_err(|error| Error::bad(format!("write manifest: {error}")))?;
+        let digest = self.store.blobs().put_document(&self.lease, &bytes)?;
+        let size = bytes.len() as u64;
+        let media_type = media::OCI_MANIFEST.to_owned();
+        let source = Source { digest, media_type, size, layers };
+        // Known from now on: a push that fails does not pack again.
+        self.store.images().add_source(&self.lease, record.id, source.clone())?;
+        Ok(Parcel { source, bytes, config })
+    }
+
+    /// All layers, each once, at the same time. They are shown under their content's digest.
+    async fn layers(self: &Arc<Self>, record: &ImageRecord, layers: &[LayerBlob]) -> Result<()> {
+        let mut seen = HashSet::new();
+        let mut tasks = JoinSet::new();
+        for (layer, diff_id) in layers.iter().zip(&record.diff_ids) {
+            if !seen.insert(layer.digest) {
+                continue;
+            }
+            let id = diff_id.short();
+            (self.events)(Event::Layer { id: id.clone(), state: LayerState::Preparing });
+            let (push, layer) = (Arc::clone(self), layer.clone());
+            tasks.spawn(async move { push.layer(&layer, id).await });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.map_err(|error| Error::bad(format!("a layer's task ended: {error}")))??;
+        }
+        Ok(())
+    }
+
+    async fn layer(&self, layer: &LayerBlob, id: String) -> Result<()> {
+        let _permit = self.uploads.acquire().await.map_err(|_| Error::bad("closed"))?;
+        let tell = |state| (self.events)(Event::Layer { id: id.clone(), state });
+        let Some((file, size)) = self.store.blobs().open(layer.digest)? else {
+            // The registry has it: that was asked when the manifest was chosen.
+            tell(LayerState::Held);
+            return Ok(());
+        };
+        let blob = Outbound {
+            digest: layer.digest,
+            size,
+            content: Content::File(Arc::new(file)),
+            shown: Some(id.clone()),
+        };
+        let others = self.store.images().repositories_with(&self.session.host, layer.digest);
+        tell(match upload::bring(&self.session, &blob, &others, &self.events).await? {
+            Had::Before => LayerState::Held,
+            Had::Mounted(from) => LayerState::Mounted(from),
+            Had::Sent => LayerState::Pushed,
+        });
+        Ok(())
+    }
+
+    async fn config(&self, parcel: &Parcel) -> Result<()> {
+        let wanted =
+            Wanted { digest: manifest::digest(&parcel.config), size: parcel.config.len() as u64 };
+        let blob = Outbound {
+            digest: wanted.digest,
+            size: wanted.size,
+            content: Content::Bytes(parcel.config.clone().into()),
+            shown: None,
+        };
+        upload::bring(&self.session, &blob, &[], &self.events).await.map(drop)
+    }
+
+    async fn manifest(&self, parcel: &Parcel, tag: &str) -> Result<()> {
+        let source = &parcel.source;
+        put(&self.session, tag, &source.media_type, &parcel.bytes).await
+    }
+}
+
+/// Gives a registry a document under a tag or its digest.
+pub(super) async fn put(
+    session: &Session,
+    name: &str,
+    media_type: &str,
+    bytes: &[u8],
+) -> Result<()> {
+    let digest = manifest::digest(bytes).to_string();
+    session
+        .retry(|| async {
+            let endpoint = session.endpoint(0).await?;
+            let mut ask = session.ask(endpoint, Method::PUT, &format!("manifests/{name}"));
+            ask.headers.push(("Content-Type", media_type.to_owned()));
+            ask.body = super::body::Payload::Bytes(bytes.to_vec().into());
+            let answer = session.expect(&ask, &[200, 201, 202, 204]).await?;
+            let said = answer.header("docker-content-digest").map(str::to_owned);
+            answer.finish();
+            match said {
+                Some(said) if said.starts_with("sha256:") && said != digest => {
+                    Err(Error::bad(format!("manifest: sent {digest}, the registry has {said}")))
+                }
+                _ => Ok(()),
+            }
+        })
+        .await
+}

@@ -1,0 +1,393 @@
+//! What the administrator decided about registries, as values, and what follows from it for a
+//! host: which endpoints are asked, in which order, and how they are reached. Pure, but for the
+//! lookup of `certs.d` (see `tls`).
+
+use super::url::{Origin, Scheme, Url};
+use crate::error::{Error, Result};
+use model::Denied;
+use model::reference::DEFAULT_HOST;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where Docker Hub answers.
+const HUB: &str = "registry-1.docker.io";
+
+/// What the administrator decided.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[HOST=]URL`: asked before the host itself; without a host, before Docker Hub. `*` is every
+    /// host. A path in the URL goes before the repository's; `{host}` in it is the host's name.
+    pub mirrors: Vec<String>,
+    /// Hosts (`host[:port]` or a network) whose certificates are not checked, and that may be
+    /// spoken to without TLS. Loopback addresses always are.
+    pub insecure: Vec<String>,
+    /// Hosts (or `host/path` prefixes) that may not be spoken to.
+    pub blocked: Vec<String>,
+    /// `HOST=REALM-HOST`: further hosts that get a registry's credentials when it asks for a token
+    /// from there.
+    pub realms: Vec<String>,
+    /// HTTP proxy of plain requests, HTTP proxy of TLS requests, hosts reached without one.
+    pub proxies: (String, String, String),
+    /// Directories with `<host[:port]>/{*.crt,*.cert,*.key}`.
+    pub certificates: Vec<PathBuf>,
+    /// Layers downloaded at once.
+    pub max_downloads: usize,
+    /// Layers uploaded at once.
+    pub max_uploads: usize,
+    /// Attempts without progress before giving up.
+    pub attempts: u32,
+    /// The first pause between attempts; it doubles.
+    pub pause: Duration,
+    /// How long nothing may arrive.
+    pub patience: Duration,
+    /// Keep layers in the form they came in, so that they can be pushed on as they are.
+    pub keep_packed: bool,
+    /// Where `search` of Docker Hub asks.
+    pub search: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mirrors: Vec::new(),
+            insecure: Vec::new(),
+            blocked: Vec::new(),
+            realms: Vec::new(),
+            proxies: Default::default(),
+            certificates: vec!["/etc/estiba/certs.d".into(), "/etc/docker/certs.d".into()],
+            max_downloads: 3,
+            max_uploads: 5,
+            attempts: 5,
+            pause: Duration::from_millis(500),
+            patience: Duration::from_secs(60),
+            keep_packed: true,
+            search: "https://index.docker.io/v1/search".into(),
+        }
+    }
+}
+
+/// A place where a repository is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) origin: Origin,
+    /// Before the repository's path, `""` or `a/b/`.
+    pub(crate) prefix: String,
+    /// The host that this stands for, when it is a mirror.
+    pub(crate) mirror_of: Option<String>,
+    /// Certificates are not checked, plain HTTP is allowed.
+    pub(crate) insecure: bool,
+}
+
+impl Settings {
+    /// Checks what was configured.
+    ///
+    /// # Errors
+    /// A mirror or a proxy is no URL.
+    pub fn check(&self) -> Result<()> {
+        for mirror in &self.mirrors {
+            self.mirror(mirror, DEFAULT_HOST)?;
+        }
+        for proxy in [&self.proxies.0, &self.proxies.1] {
+            if !proxy.is_empty() {
+                Proxy::parse(proxy)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The endpoints of a host in the order they are asked; with `mirrors`, for reading.
+    pub(crate) fn endpoints(&self, host: &str, path: &str, mirrors: bool) -> Result<Vec<Endpoint>> {
+        let whole = format!("{host}/{path}");
+        let covers = |rule: &String| {
+            let rule = rule.trim_end_matches('/');
+            rule == host || whole == *rule || whole.starts_with(&format!("{rule}/"))
+        };
+        if self.blocked.iter().any(covers) {
+            let message = format!("registry {host} is blocked by the administrator");
+            return Err(Denied { kind: model::ErrorKind::Forbidden, message }.into());
+        }
+        let mut endpoints = Vec::new();
+        if mirrors {
+            for rule in &self.mirrors {
+                endpoints.extend(self.mirror(rule, host)?);
+            }
+        }
+        let authority = if host == DEFAULT_HOST { HUB } else { host };
+        let origin = Origin::of(Scheme::Https, authority)?;
+        let insecure = self.is_insecure(authority, &origin);
+        let (prefix, mirror_of) = (String::new(), None);
+        endpoints.push(Endpoint { origin, prefix, mirror_of, insecure });
+        Ok(endpoints)
+    }
+
+    fn mirror(&self, rule: &str, host: &str) -> Result<Option<Endpoint>> {
+        let (rule_host, url) = match rule.split_once('=') {
+            Some((rule_host, url)) if !rule_host.contains('/') => (rule_host, url),
+            _ => (DEFAULT_HOST, rule),
+        };
+        if rule_host != host && rule_host != "*" {
+            return Ok(None);
+        }
+        let url = match url.contains("://") {
+            true => url.replace("{host}", host),
+            false => format!("https://{}", url.replace("{host}", host)),
+        };
+        let url = Url::parse(&url)?;
+        if url.target.contains('?') {
+            return Err(Error::bad(format!("mirror {url}: a query is not allowed")));
+        }
+        let prefix = url.target.trim_matches('/').trim_start_matches("v2/");
+        let prefix = if matches!(prefix, "" | "v2") { String::new() } else { format!("{prefix}/") };
+        let insecure = url.origin.scheme == Scheme::Http
+            || self.is_insecure(&url.origin.authority(), &url.origin);
+        let mirror_of = Some(host.to_owned());
+        Ok(Some(Endpoint { origin: url.origin, prefix, mirror_of, insecure }))
+    }
+
+    /// Whether an origin that a registry sends us to may be spoken to without protection.
+    pub(crate) fn tolerates(&self, origin: &Origin) -> bool {
+        self.is_insecure(&origin.authority(), origin)
+    }
+
+    /// Whether a host may be spoken to without protection.
+    fn is_insecure(&self, authority: &str, origin: &Origin) -> bool {
+        let address: Option<IpAddr> = origin.host.parse().ok();
+        if origin.host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
+            return true;
+        }
+        self.insecure.iter().any(|rule| {
+            rule == authority || *rule == origin.host || address.is_some_and(|a| contains(rule, a))
+        })
+    }
+
+    /// Whether a registry's credentials may be shown to the host of a token realm: the same host,
+    /// one below the registry's domain or its parent's, or one the administrator named.
+    pub(crate) fn trusts_realm(&self, registry: &Origin, realm: &Origin) -> bool {
+        if realm.scheme == Scheme::Http && registry.scheme == Scheme::Https {
+            return false;
+        }
+        let (host, asked) = (registry.host.as_str(), realm.host.as_str());
+        let below = |domain: &str| asked == domain || asked.ends_with(&format!(".{domain}"));
+        let is_name = host.parse::<IpAddr>().is_err();
+        // The parent counts when it is still a domain of somebody: two labels at least.
+        let parent = host.split_once('.').map(|(_, parent)| parent).filter(|p| p.contains('.'));
+        host == asked
+            || is_name && (below(host) || parent.is_some_and(below))
+            || self.realms.iter().any(|rule| {
+                rule.split_once('=').is_some_and(|(of, to)| {
+                    (of == host || of == registry.authority()) && to.eq_ignore_ascii_case(asked)
+                })
+            })
+    }
+
+    /// The proxy that an origin is reached through.
+    pub(crate) fn proxy(&self, origin: &Origin) -> Result<Option<Proxy>> {
+        let text = match origin.scheme {
+            Scheme::Http => &self.proxies.0,
+            Scheme::Https => &self.proxies.1,
+        };
+        if text.is_empty() || is_direct(&self.proxies.2, origin) {
+            return Ok(None);
+        }
+        Proxy::parse(text).map(Some)
+    }
+}
+
+/// A proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    pub(crate) origin: Origin,
+    /// `user:password`.
+    pub(crate) user: Option<String>,
+}
+
+impl Proxy {
+    fn parse(text: &str) -> Result<Self> {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let (user, rest) = match rest.rsplit_once('@') {
+            Some((user, rest)) => (Some(decode(user)), rest),
+            None => (None, rest),
+        };
+        let url = Url::parse(&format!("{scheme}://{rest}"))
+            .map_err(|_| Error::bad("proxy: not an http or https URL"))?;
+        Ok(Self { origin: url.origin, user })
+    }
+}
+
+/// Whether `no_proxy` names an origin: `*`, hosts, `.domains`, addresses and networks, each with
+/// or without a port. Loopback is never proxied, as Go's programs do it.
+fn is_direct(no_proxy: &str, origin: &Origin) -> bool {
+    let address: Option<IpAddr> = origin.host.parse().ok();
+    if origin.host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
+        return true;
+    }
+    no_proxy.split([',', ' ']).map(str::trim).filter(|rule| !rule.is_empty()).any(|rule| {
+        if rule == "*" {
+            return true;
+        }
+        if address.is_some_and(|address| contains(rule, address)) {
+            return true;
+        }
+        let (host, port) = match rule.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') => (host, port.parse::<u16>().ok()),
+            _ => (rule, None),
+        };
+        if port.is_some_and(|port| port != origin.port) {
+            return false;
+        }
+        let host = host.trim_start_matches('*').to_ascii_lowercase();
+        match host.strip_prefix('.') {
+            Some(domain) => origin.host.ends_with(&host) && origin.host != domain,
+            None => origin.host == host || origin.host.ends_with(&format!(".{host}")),
+        }
+    })
+}
+
+/// Whether a network in CIDR form, or an address, contains an address.
+fn contains(rule: &str, address: IpAddr) -> bool {
+    let (base, bits) = match rule.split_once('/') {
+        Some((base, bits)) => (base, bits.parse::<u32>().ok()),
+        None => (rule, None),
+    };
+    let bits_of = |address: IpAddr| match address {
+        IpAddr::V4(v4) => (u128::from(u32::from(v4)) << 96, 32),
+        IpAddr::V6(v6) => (u128::from(v6), 128),
+    };
+    let Ok(base) = base.parse::<IpAddr>() else { return false };
+    if base.is_ipv4() != address.is_ipv4() || (bits.is_none() && rule.contains('/')) {
+        return false;
+    }
+    let ((base, width), (address, _)) = (bits_of(base), bits_of(address));
+    let shift = 128 - bits.unwrap_or(width).min(width);
+    shift == 128 || base >> shift == address >> shift
+}
+
+/// Percent-decodes.
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let code = text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match code.filter(|_| *byte == b'%') {
+            Some(code) => {
+                out.push(code);
+                at += 3;
+            }
+            None => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(settings: &Settings, host: &str) -> Vec<String> {
+        let endpoints = settings.endpoints(host, "library/x", true).unwrap();
+        endpoints.iter().map(|e| format!("{}|{}|{}", e.origin, e.prefix, e.insecure)).collect()
+    }
+
+    #[test]
+    fn mirrors_come_first_for_every_host() {
+        let settings = Settings {
+            mirrors: vec![
+                "https://hub.mirror/cache/".into(),
+                "quay.io=http://10.0.0.1:5000/quay".into(),
+                "*=https://all.mirror/v2/{host}".into(),
+            ],
+            insecure: vec!["10.9.0.0/16".into(), "plain.example:5000".into()],
+            ..Settings::default()
+        };
+        assert_eq!(
+            shown(&settings, "docker.io"),
+            [
+                "https://hub.mirror|cache/|false",
+                "https://all.mirror|docker.io/|false",
+                "https://registry-1.docker.io||false"
+            ]
+        );
+        assert_eq!(
+            shown(&settings, "quay.io"),
+            [
+                "http://10.0.0.1:5000|quay/|true",
+                "https://all.mirror|quay.io/|false",
+                "https://quay.io||false"
+            ]
+        );
+        let last = |host| shown(&settings, host).pop().unwrap();
+        assert_eq!(last("localhost:5000"), "https://localhost:5000||true");
+        assert_eq!(last("127.0.0.5"), "https://127.0.0.5||true");
+        assert_eq!(last("[::1]:5000"), "https://[::1]:5000||true");
+        assert_eq!(last("10.9.3.4:443"), "https://10.9.3.4||true");
+        assert_eq!(last("plain.example:5000"), "https://plain.example:5000||true");
+        assert_eq!(last("plain.example"), "https://plain.example||false");
+        assert!(Settings { mirrors: vec!["ftp://x".into()], ..settings }.check().is_err());
+    }
+
+    #[test]
+    fn what_is_blocked_is_not_asked() {
+        let blocked = vec!["docker.io".into(), "quay.io/bad".into()];
+        let settings = Settings { blocked, ..Settings::default() };
+        assert!(settings.endpoints("docker.io", "library/x", true).is_err());
+        assert!(settings.endpoints("quay.io", "bad/x", true).is_err());
+        assert!(settings.endpoints("quay.io", "badly/x", true).is_ok());
+    }
+
+    #[test]
+    fn credentials_stay_in_the_registrys_domain() {
+        let settings = Settings { realms: vec!["r.one=auth.two".into()], ..Settings::default() };
+        let origin = |text: &str| Url::parse(text).unwrap().origin;
+        for (registry, realm, trusted) in [
+            ("https://registry-1.docker.io", "https://auth.docker.io/token", true),
+            ("https://ghcr.io", "https://ghcr.io/token", true),
+            ("https://ghcr.io", "https://evil.io/token", false),
+            ("https://ghcr.io", "https://evilghcr.io/token", false),
+            ("https://registry.gitlab.example.com", "https://gitlab.example.com/jwt", true),
+            ("https://r.example.com", "http://r.example.com/token", false),
+            ("http://r.example.com:5000", "http://r.example.com:5001/token", true),
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5001/token", true),
+            ("http://127.0.0.1:5000", "http://0.0.1/token", false),
+            ("https://r.one", "https://auth.two/token", true),
+            ("https://r.two", "https://auth.two/token", false),
+        ] {
+            let verdict = settings.trusts_realm(&origin(registry), &origin(realm));
+            assert_eq!(verdict, trusted, "{registry} {realm}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_used_unless_excepted() {
+        let settings = Settings {
+            proxies: (
+                "http://u%40x:p@proxy:3128".into(),
+                "proxy:3129".into(),
+                "*.test.example.com, .example2.com,10.0.0.0/8,exact:8080".into(),
+            ),
+            ..Settings::default()
+        };
+        let via = |text: &str| {
+            settings.proxy(&Url::parse(text).unwrap().origin).unwrap().map(|p| p.origin.to_string())
+        };
+        assert_eq!(via("https://r.example").as_deref(), Some("http://proxy:3129"));
+        assert_eq!(via("http://r.example").as_deref(), Some("http://proxy:3128"));
+        for direct in [
+            "http://a.test.example.com",
+            "https://b.example2.com",
+            "http://10.2.3.4",
+            "http://exact:8080",
+            "https://localhost:5000",
+            "http://127.0.0.1",
+        ] {
+            assert_eq!(via(direct), None, "{direct}");
+        }
+        assert!(via("http://exact:8081").is_some());
+        let proxy = settings.proxy(&Url::parse("http://r").unwrap().origin).unwrap().unwrap();
+        assert_eq!(proxy.user.as_deref(), Some("u@x:p"));
+    }
+}

@@ -1,0 +1,367 @@
+//! Connections: sockets, proxies and TLS, kept open while an operation lasts. This module never
+//! sees a credential but the proxy's, and follows no redirect.
+
+use super::body::Payload;
+use super::settings::{Proxy, Settings};
+use super::tls;
+use super::url::{Origin, Scheme, Url};
+use crate::error::{Error, Result};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest answer of a proxy to CONNECT.
+const MAX_PROXY_BYTES: usize = 8 << 10;
+/// Idle connections kept to one origin.
+const MAX_IDLE: usize = 8;
+const AGENT: &str = concat!("docker/28.2.2 estiba/", env!("CARGO_PKG_VERSION"), " (linux)");
+
+/// A request, complete but for the connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Payload,
+}
+
+/// What an operation's connections share.
+pub(crate) struct Transport {
+    settings: Arc<Settings>,
+    idle: Mutex<HashMap<Origin, Vec<SendRequest<Payload>>>>,
+    tls: Mutex<HashMap<(Origin, bool), Arc<rustls::ClientConfig>>>,
+}
+
+/// The head of an answer; its body is still to be read.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) url: Url,
+    body: Incoming,
+    sender: SendRequest<Payload>,
+    transport: Arc<Transport>,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Transport {
+    pub(crate) fn new(settings: Arc<Settings>) -> Arc<Self> {
+        Arc::new(Self { settings, idle: Mutex::default(), tls: Mutex::default() })
+    }
+
+    /// Sends a request; the answer may be any status. A kept connection that turns out to be
+    /// closed is replaced once.
+    pub(crate) async fn send(self: &Arc<Self>, outgoing: &Outgoing) -> Result<Answer> {
+        let origin = &outgoing.url.origin;
+        let act = || format!("{} {}", outgoing.method, shown(&outgoing.url));
+        if let Some(mut sender) = self.take(origin).await {
+            match self.exchange(&mut sender, outgoing).await {
+                Ok(answer) => return Ok(self.answer(outgoing, answer, sender)),
+                Err(_) if !matches!(outgoing.body, Payload::File { .. }) => {}
+                Err(error) => return Err(Error::transport(act(), error)),
+            }
+        }
+        let mut sender = self.connect(origin, !self.settings.tolerates(origin)).await?;
+        match self.exchange(&mut sender, outgoing).await {
+            Ok(answer) => Ok(self.answer(outgoing, answer, sender)),
+            Err(error) => Err(Error::transport(act(), error)),
+        }
+    }
+
+    /// Where an endpoint that may do without TLS really is: TLS is tried first.
+    pub(crate) async fn settle(&self, origin: &Origin, insecure: bool) -> Result<Origin> {
+        if !insecure || origin.scheme == Scheme::Http {
+            return Ok(origin.clone());
+        }
+        match self.connect(origin, false).await {
+            Ok(sender) => {
+                self.give_back(origin, sender);
+                Ok(origin.clone())
+            }
+            Err(error) => {
+                let port = if origin.port == 443 { 80 } else { origin.port };
+                let plain = Origin { scheme: Scheme::Http, port, ..origin.clone() };
+                match self.connect(&plain, false).await {
+                    Ok(sender) => {
+                        self.give_back(&plain, sender);
+                        Ok(plain)
+                    }
+                    Err(_) => Err(error),
+                }
+            }
+        }
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        outgoing: &Outgoing,
+        answer: hyper::Response<Incoming>,
+        sender: SendRequest<Payload>,
+    ) -> Answer {
+        let (head, body) = answer.into_parts();
+        let (status, headers, url) = (head.status, head.headers, outgoing.url.clone());
+        Answer { status, headers, url, body, sender, transport: Arc::clone(self) }
+    }
+
+    /// One request and the head of its answer. Time runs only while nothing moves.
+    async fn exchange(
+        &self,
+        sender: &mut SendRequest<Payload>,
+        outgoing: &Outgoing,
+    ) -> std::result::Result<hyper::Response<Incoming>, String> {
+        let request = self.request(outgoing).map_err(|error| error.to_string())?;
+        let mut sending = std::pin::pin!(sender.send_request(request));
+        let mut before = outgoing.body.sent();
+        loop {
+            match tokio::time::timeout(self.settings.patience, &mut sending).await {
+                Ok(answer) => return answer.map_err(|error| because(&error)),
+                Err(_) if outgoing.body.sent() != before => before = outgoing.body.sent(),
+                Err(_) => return Err("no answer in time".into()),
+            }
+        }
+    }
+
+    fn request(&self, outgoing: &Outgoing) -> Result<hyper::Request<Payload>> {
+        let origin = &outgoing.url.origin;
+        let proxy = self.settings.proxy(origin)?.filter(|_| origin.scheme == Scheme::Http);
+        let target = match &proxy {
+            Some(_) => outgoing.url.to_string(),
+            None => outgoing.url.target.clone(),
+        };
+        let mut request = hyper::Request::builder()
+            .method(outgoing.method.clone())
+            .uri(target)
+            .header("Host", origin.authority())
+            .header("User-Agent", AGENT);
+        if let Some(user) = proxy.and_then(|proxy| proxy.user) {
+            request = request.header("Proxy-Authorization", basic(&user));
+        }
+        for (name, value) in &outgoing.headers {
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| Error::bad(format!("bad value of header {name}")))?;
+            value.set_sensitive(*name == "Authorization");
+            request = request.header(*name, value);
+        }
+        let act = || format!("{} {}", outgoing.method, shown(&outgoing.url));
+        request.body(outgoing.body.clone()).map_err(|error| Error::transport(act(), error))
+    }
+
+    async fn take(&self, origin: &Origin) -> Option<SendRequest<Payload>> {
+        loop {
+            let mut sender = self.idle().get_mut(origin)?.pop()?;
+            if sender.ready().await.is_ok() {
+                return Some(sender);
+            }
+        }
+    }
+
+    fn give_back(&self, origin: &Origin, sender: SendRequest<Payload>) {
+        let mut idle = self.idle();
+        let kept = idle.entry(origin.clone()).or_default();
+        if kept.len() < MAX_IDLE && !sender.is_closed() {
+            kept.push(sender);
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<Origin, Vec<SendRequest<Payload>>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connect(&self, origin: &Origin, check: bool) -> Result<SendRequest<Payload>> {
+        let act = || format!("connect to {origin}");
+        let stream = in_time(act, self.stream(origin, check)).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| Error::transport(act(), because(&error)))?;
+        tokio::spawn(async move {
+            // Whoever waits for an answer on it is told by its own call.
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
+
+    async fn stream(&self, origin: &Origin, check: bool) -> Result<Box<dyn Stream>> {
+        let proxy = self.settings.proxy(origin)?;
+        let stream = match &proxy {
+            None => dial(origin).await?,
+            Some(proxy) => {
+                let stream = dial(&proxy.origin).await?;
+                let stream = match proxy.origin.scheme {
+                    Scheme::Http => stream,
+                    Scheme::Https => self.encrypt(&proxy.origin, true, stream).await?,
+                };
+                match origin.scheme {
+                    Scheme::Http => return Ok(stream),
+                    Scheme::Https => tunnel(proxy, origin, stream).await?,
+                }
+            }
+        };
+        match origin.scheme {
+            Scheme::Http => Ok(stream),
+            Scheme::Https => self.encrypt(origin, check, stream).await,
+        }
+    }
+
+    async fn encrypt(
+        &self,
+        origin: &Origin,
+        check: bool,
+        stream: Box<dyn Stream>,
+    ) -> Result<Box<dyn Stream>> {
+        let key = (origin.clone(), check);
+        let known = self.tls.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let config = match known {
+            Some(config) => config,
+            None => {
+                let config = Arc::new(tls::config(&self.settings, origin, check)?);
+                let mut configs = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+                configs.insert(key, Arc::clone(&config));
+                config
+            }
+        };
+        let act = || format!("TLS with {origin}");
+        let name = ServerName::try_from(origin.host.clone())
+            .map_err(|error| Error::transport(act(), error))?;
+        let stream = TlsConnector::from(config)
+            .connect(name, stream)
+            .await
+            .map_err(|error| Error::transport(act(), error))?;
+        Ok(Box::new(stream))
+    }
+}
+
+async fn in_time<T>(act: impl Fn() -> String, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = tokio::time::timeout(CONNECT_TIMEOUT, work).await;
+    done.unwrap_or_else(|_| Err(Error::transport(act(), "no connection in time")))
+}
+
+async fn dial(origin: &Origin) -> Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect((origin.host.as_str(), origin.port))
+        .await
+        .map_err(|error| Error::transport(format!("connect to {origin}"), error))?;
+    // Small requests go out at once; a socket that cannot do it is still a socket.
+    let _ = stream.set_nodelay(true);
+    Ok(Box::new(stream))
+}
+
+/// Asks a proxy for a way through (RFC 9110, section 9.3.6).
+async fn tunnel(
+    proxy: &Proxy,
+    origin: &Origin,
+    mut stream: Box<dyn Stream>,
+) -> Result<Box<dyn Stream>> {
+    let act = || format!("connect to {origin} through proxy {}", proxy.origin);
+    let failed = |error: std::io::Error| Error::transport(act(), error);
+    let host =
+        if origin.host.contains(':') { format!("[{}]", origin.host) } else { origin.host.clone() };
+    let target = format!("{host}:{}", origin.port);
+    let mut head =
+        format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {AGENT}\r\n");
+    if let Some(user) = &proxy.user {
+        head.push_str(&format!("Proxy-Authorization: {}\r\n", basic(user)));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).await.map_err(failed)?;
+    stream.flush().await.map_err(failed)?;
+    let mut answer = Vec::new();
+    // Byte by byte: what follows the head belongs to TLS.
+    while !answer.ends_with(b"\r\n\r\n") {
+        if answer.len() > MAX_PROXY_BYTES {
+            return Err(Error::transport(act(), "the proxy's answer is too long"));
+        }
+        answer.push(stream.read_u8().await.map_err(failed)?);
+    }
+    let line = String::from_utf8_lossy(&answer);
+    let status = line.split(' ').nth(1).unwrap_or_default();
+    if !line.starts_with("HTTP/1.") || !status.starts_with('2') || status.len() != 3 {
+        let why = line.lines().next().unwrap_or_default();
+        return Err(Error::transport(act(), format!("the proxy answers {why:?}")));
+    }
+    Ok(stream)
+}
+
+impl Answer {
+    /// A header's value, if it is there and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The next bytes of the body.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        let act = || format!("read {}", shown(&self.url));
+        let patience = self.transport.settings.patience;
+        loop {
+            let frame = tokio::time::timeout(patience, self.body.frame())
+                .await
+                .map_err(|_| Error::transport(act(), "nothing arrives any more"))?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(Error::transport(act(), because(&error))),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The whole body, at most `max_bytes`, in a time that a document deserves.
+    pub(crate) async fn bytes(mut self, max_bytes: usize) -> Result<Vec<u8>> {
+        let act = format!("read {}", shown(&self.url));
+        let limit = self.transport.settings.patience * 2;
+        let reading = async {
+            let mut collected = BytesMut::new();
+            while let Some(chunk) = self.chunk().await? {
+                if collected.len() + chunk.len() > max_bytes {
+                    return Err(Error::bad(format!("{act}: more than {max_bytes} bytes")));
+                }
+                collected.extend_from_slice(&chunk);
+            }
+            Ok(collected)
+        };
+        let collected = tokio::time::timeout(limit, reading)
+            .await
+            .map_err(|_| Error::transport(act.clone(), "too slow"))??;
+        self.finish();
+        Ok(collected.into())
+    }
+
+    /// The body was read to its end: the connection can serve again.
+    pub(crate) fn finish(self) {
+        self.transport.give_back(&self.url.origin, self.sender);
+    }
+}
+
+/// The value of an `Authorization` header for `user:password`.
+pub(crate) fn basic(user: &str) -> String {
+    format!("Basic {}", super::base64::encode(user.as_bytes()))
+}
+
+/// A URL without its query, which may carry a secret.
+pub(crate) fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin, url.target.split('?').next().unwrap_or_default())
+}
+
+/// hyper's errors say little without their cause.
+fn because(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
