@@ -88,7 +88,7 @@ impl Run<'_> {
     }
 
     fn begin(&self, base: Base) -> Result<Open> {
-        let below = as_layers(self.store, self.lease, self.tree(base)?, self.options)?;
+        let below = as_layers(self.store, self.lease, self.tree(base)?, self.options.clone())?;
         let work = self.store.work(below.layers().unwrap_or_default())?;
         let root = work.root()?;
         Ok(Open { below, work, root })
@@ -114,7 +114,7 @@ impl Run<'_> {
         let Some((number, open)) = self.open.take() else { return Ok(()) };
         drop(open.root);
         let mut layers = open.below.layers().unwrap_or_default().to_vec();
-        layers.extend(open.work.commit(self.lease, self.options)?.map(|layer| layer.diff_id));
+        layers.extend(open.work.commit(self.lease, self.options.clone())?.map(|layer| layer.diff_id));
         self.done[number] = Some(Tree::Layers(layers.into()));
         Ok(())
     }
