@@ -1,8 +1,8 @@
 //! The bridge driver's view of a network: its options read once, with Docker's names and
 //! defaults. Pure.
 
-use crate::nft::Zone;
-use crate::options::Options;
+use crate::nft::{Gateway, Zone};
+use crate::options::{Options, PublishPolicy};
 use model::error::Denied;
 use model::network::NetworkSpec;
 use std::collections::BTreeMap;
@@ -20,7 +20,18 @@ pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ip
 pub(crate) const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
 /// MTU of the bridge and its interfaces.
 pub(crate) const MTU: &str = "com.docker.network.driver.mtu";
-const GATEWAY_MODE: &str = "com.docker.network.bridge.gateway_mode_ipv";
+const GATEWAY_MODES: [&str; 2] =
+    ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
+/// The bridge gets no IPv4 address.
+const INHIBIT_IPV4: &str = "com.docker.network.bridge.inhibit_ipv4";
+/// What the names of interfaces in containers begin with.
+const INTERFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
+/// Who reaches published ports (ours).
+pub(crate) const PUBLISH_POLICY: &str = "estiba.publish_policy";
+/// Links speak for their own addresses alone (ours).
+const ANTI_SPOOFING: &str = "estiba.anti_spoofing";
+/// The longest prefix of an interface's name: room for three digits.
+const PREFIX_MAX: usize = 12;
 /// The longest interface name, in bytes (`IFNAMSIZ` less its NUL).
 const INTERFACE_MAX: usize = 15;
 
@@ -37,6 +48,16 @@ pub(crate) struct BridgeOptions {
     pub mtu: u32,
     /// Host address for ports published without one.
     pub host_binding: IpAddr,
+    /// For IPv4 and IPv6.
+    pub gateways: [Gateway; 2],
+    /// The bridge gets no IPv4 address.
+    pub inhibit_ipv4: bool,
+    /// What the names of interfaces in containers begin with.
+    pub interface_prefix: String,
+    /// Who reaches published ports.
+    pub publish_policy: PublishPolicy,
+    /// Links speak for their own addresses alone.
+    pub anti_spoofing: bool,
 }
 
 impl BridgeOptions {
@@ -45,11 +66,9 @@ impl BridgeOptions {
         options: &BTreeMap<String, String>,
         daemon: &Options,
     ) -> Result<Self, Denied> {
-        for (name, value) in options {
-            if name.starts_with(GATEWAY_MODE) && value != "nat" {
-                let message = format!("gateway mode {value:?} ({name}) is not supported");
-                return Err(Denied::unsupported(message));
-            }
+        let mut gateways = [Gateway::Nat; 2];
+        for (name, slot) in GATEWAY_MODES.into_iter().zip(&mut gateways) {
+            *slot = gateway(name, options.get(name).map_or("", String::as_str))?;
         }
         Ok(Self {
             is_default: flag(options, DEFAULT_BRIDGE, false)?,
@@ -57,7 +76,37 @@ impl BridgeOptions {
             masquerade: flag(options, MASQUERADE, true)?,
             mtu: parse(options, MTU, daemon.mtu)?,
             host_binding: parse(options, HOST_BINDING, daemon.host_binding)?,
+            gateways,
+            inhibit_ipv4: flag(options, INHIBIT_IPV4, false)?,
+            interface_prefix: prefix(options)?,
+            publish_policy: policy(options, daemon)?,
+            anti_spoofing: flag(options, ANTI_SPOOFING, daemon.anti_spoofing)?,
         })
+    }
+
+    /// Refuses what contradicts the rest of a network.
+    pub(crate) fn check(&self, internal: bool) -> Result<(), Denied> {
+        if !internal && self.gateways.contains(&Gateway::Isolated) {
+            return Err(Denied::invalid(
+                "gateway mode 'isolated' can only be used for an internal network",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the host has an address in the network, for a family.
+    pub(crate) fn has_gateway(&self, v4: bool) -> bool {
+        let [four, six] = self.gateways;
+        match v4 {
+            true => four != Gateway::Isolated && !self.inhibit_ipv4,
+            false => six != Gateway::Isolated,
+        }
+    }
+
+    /// How containers and the outside reach each other over a family.
+    pub(crate) fn gateway(&self, v4: bool) -> Gateway {
+        let [four, six] = self.gateways;
+        if v4 { four } else { six }
     }
 
     /// What the firewall has to know of a network.
@@ -67,8 +116,44 @@ impl BridgeOptions {
             internal: spec.internal,
             masquerade: self.masquerade,
             icc: self.icc,
+            gateways: self.gateways,
         })
     }
+}
+
+fn gateway(name: &str, mode: &str) -> Result<Gateway, Denied> {
+    match mode {
+        "" | "nat" => Ok(Gateway::Nat),
+        "nat-unprotected" => Ok(Gateway::Unprotected),
+        "routed" => Ok(Gateway::Routed),
+        "isolated" => Ok(Gateway::Isolated),
+        _ => Err(Denied::invalid(format!("unknown gateway mode {mode} for option {name}"))),
+    }
+}
+
+fn policy(options: &BTreeMap<String, String>, daemon: &Options) -> Result<PublishPolicy, Denied> {
+    match options.get(PUBLISH_POLICY).map(String::as_str) {
+        None | Some("") => Ok(daemon.publish_policy),
+        Some(text) => PublishPolicy::parse(text).ok_or_else(|| {
+            Denied::invalid(format!(
+                "invalid value {text:?} for option {PUBLISH_POLICY}: it is one of docker, \
+                 host-firewall, loopback"
+            ))
+        }),
+    }
+}
+
+fn prefix(options: &BTreeMap<String, String>) -> Result<String, Denied> {
+    let prefix = options.get(INTERFACE_PREFIX).map_or("", String::as_str);
+    if prefix.is_empty() {
+        return Ok("eth".to_owned());
+    }
+    check_interface_name(prefix)?;
+    if prefix.len() > PREFIX_MAX || prefix == "lo" {
+        let message = format!("invalid value {prefix:?} for option {INTERFACE_PREFIX}");
+        return Err(Denied::invalid(message));
+    }
+    Ok(prefix.to_owned())
 }
 
 fn parse<T: std::str::FromStr>(
@@ -125,13 +210,20 @@ mod tests {
 
     #[test]
     fn bad_values_are_named() {
-        for (name, value) in
-            [(ICC, "maybe"), (MTU, "-1"), (MTU, "big"), (HOST_BINDING, "localhost")]
-        {
+        for (name, value) in [
+            (ICC, "maybe"),
+            (MTU, "-1"),
+            (MTU, "big"),
+            (HOST_BINDING, "localhost"),
+            (PUBLISH_POLICY, "everyone"),
+        ] {
             let message = read(&[(name, value)]).unwrap_err().message;
             assert!(message.contains(name) && message.contains(value), "{message}");
         }
-        assert!(read(&[("com.docker.network.bridge.gateway_mode_ipv4", "routed")]).is_err());
+        assert!(read(&[(GATEWAY_MODES[0], "magic")]).is_err());
+        assert!(read(&[(INTERFACE_PREFIX, "much-too-long")]).is_err());
+        let isolated = read(&[(GATEWAY_MODES[0], "isolated")]).unwrap();
+        assert!(isolated.check(true).is_ok() && isolated.check(false).is_err());
     }
 
     #[test]

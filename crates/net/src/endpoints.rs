@@ -1,18 +1,18 @@
-//! Endpoints: containers joining and leaving networks, and their published ports.
+//! Endpoints: containers joining and leaving networks.
 
 use crate::apply::{self, Executor};
+use crate::bridge::check_interface_name;
 use crate::error::{Error, Result};
 use crate::netlink::{self, Socket};
 use crate::netns::within;
-use crate::nft::{Publication, can_translate};
+use crate::nft::{Claim, Element};
 use crate::plan::{self, EndpointFacts, endpoint_mac};
-use crate::ports::{Wanted, binding};
 use crate::service::{Known, Net, Network};
 use crate::sysctl;
 use model::error::Denied;
 use model::network::{DriverKind, Endpoint, EndpointDraft, PortBinding};
 use model::{ContainerId, NetworkId};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 /// A request to join a container to a network.
@@ -94,7 +94,8 @@ impl Net {
         drop(state);
         let of = |addr: IpAddr| {
             let pool = spec.pools.iter().find(|p| p.subnet.contains(addr));
-            pool.and_then(|p| p.gateway).filter(|_| !spec.internal)
+            let known = !spec.internal && network.options.has_gateway(addr.is_ipv4());
+            pool.and_then(|p| p.gateway).filter(|_| known)
         };
         if let Some(IpAddr::V4(gateway)) = endpoint.ipv4.and_then(|c| of(c.addr)) {
             endpoint.gateway = Some(gateway);
@@ -121,6 +122,24 @@ impl Net {
         if plan.host.is_empty() {
             return Ok(());
         }
+        // Before the link is: it never speaks unheard.
+        let claim = claim(endpoint, network);
+        if let Some(firewall) = self.firewall() {
+            firewall.change(claim.clone(), &[])?;
+        }
+        let made = self.make_links(endpoint, ask, &plan);
+        if let (Err(_), Some(firewall)) = (&made, self.firewall()) {
+            firewall.change(Vec::new(), &claim)?;
+        }
+        made
+    }
+
+    fn make_links(
+        &self,
+        endpoint: &Endpoint,
+        ask: &Attach<'_>,
+        plan: &plan::NetworkPlan,
+    ) -> Result<()> {
         let settings = plan::inside_settings(endpoint.ipv6.is_some());
         let mut inside = within(ask.netns, || {
             settings.iter().try_for_each(sysctl::Sysctl::apply)?;
@@ -150,8 +169,15 @@ impl Net {
         };
         // The address is free once nothing answers for it.
         unlinked?;
+        let network = self.network(&endpoint.network);
+        let unclaimed = match (self.firewall(), network) {
+            (Some(firewall), Ok(network)) => {
+                firewall.change(Vec::new(), &claim(endpoint, &network))
+            }
+            _ => Ok(()),
+        };
         self.forget(endpoint);
-        unpublished
+        unpublished.and(unclaimed)
     }
 
     /// Drops lease and names.
@@ -177,47 +203,6 @@ impl Net {
         Executor::new(&mut socket, None).apply(&plan::routes(endpoint))
     }
 
-    /// Publishes ports of an endpoint: all or none. Returns the bindings in force, one host port
-    /// each (`host_ports` = `Some((p, p))`, `host_ip` = `Some`). On internal networks nothing is
-    /// published, as in Docker.
-    pub fn publish(&self, endpoint: &Endpoint, ask: &[PortBinding]) -> Result<Vec<PortBinding>> {
-        let network = self.network(&endpoint.network)?;
-        if ask.is_empty() || network.spec.internal {
-            return Ok(Vec::new());
-        }
-        let Some(firewall) = self.firewall() else {
-            let message = "ports cannot be published: the daemon's firewall rules are turned off";
-            return Err(Denied::unsupported(message).into());
-        };
-        let mut wanted = Vec::with_capacity(ask.len());
-        for port in ask {
-            wanted.extend(host_sides(port, endpoint, &network)?);
-        }
-        let taken = self.lock().ports.take(&endpoint.id, &wanted)?;
-        let elements = Publication::elements(&taken);
-        if let Err(error) = firewall.change(elements, &[]) {
-            self.lock().ports.give_back(&taken);
-            return Err(error);
-        }
-        firewall.forget_flows(&taken)?;
-        Ok(taken.iter().map(binding).collect())
-    }
-
-    /// Whether an endpoint has ports published.
-    pub fn publishes(&self, endpoint: &Endpoint) -> bool {
-        !self.lock().ports.of(&endpoint.id).is_empty()
-    }
-
-    /// Takes back every port of an endpoint. Idempotent.
-    pub fn unpublish(&self, endpoint: &Endpoint) -> Result<()> {
-        let taken = self.lock().ports.of(&endpoint.id);
-        let Some(firewall) = self.firewall().filter(|_| !taken.is_empty()) else { return Ok(()) };
-        let elements = Publication::elements(&taken);
-        firewall.change(Vec::new(), &elements)?;
-        self.lock().ports.give_back(&taken);
-        firewall.forget_flows(&taken)
-    }
-
     /// Replaces the names that DNS answers for an endpoint (after a container rename).
     pub fn rename(&self, endpoint: &mut Endpoint, container_name: &str) -> Result<()> {
         let network = self.network(&endpoint.network)?;
@@ -238,16 +223,26 @@ impl Net {
         }
         let known = Known { network: endpoint.network, container: endpoint.container };
         state.endpoints.insert(endpoint.id.clone(), known);
-        let ports: Vec<Publication> =
-            ask.ports.iter().filter_map(|port| in_force(port, endpoint)).collect();
-        for port in &ports {
-            state.ports.adopt(&endpoint.id, *port);
-        }
         drop(state);
-        let elements = Publication::elements(&ports);
         self.dns.learn(endpoint, &network);
-        self.firewall().map_or(Ok(()), |firewall| firewall.change(elements, &[]))
+        if let Some(firewall) = self.firewall() {
+            firewall.change(claim(endpoint, &network), &[])?;
+        }
+        self.adopt_ports(endpoint, &network, ask.ports)
     }
+}
+
+/// What the frames' table knows of an endpoint (law F6).
+fn claim(endpoint: &Endpoint, network: &Network) -> Vec<Element> {
+    let (Some(link), Some(mac)) = (&endpoint.host_interface, endpoint.mac) else {
+        return Vec::new();
+    };
+    if !network.options.anti_spoofing || network.spec.driver != DriverKind::Bridge {
+        return Vec::new();
+    }
+    let given = [endpoint.ipv4, endpoint.ipv6].into_iter().flatten().map(|cidr| cidr.addr);
+    let addresses = given.chain(endpoint.draft.link_local.iter().copied()).collect();
+    Claim { link, mac, addresses }.elements()
 }
 
 fn draw_endpoint(ask: &Attach<'_>, network: &Network) -> Result<Endpoint> {
@@ -258,7 +253,7 @@ fn draw_endpoint(ask: &Attach<'_>, network: &Network) -> Result<Endpoint> {
     let bridged = network.spec.driver == DriverKind::Bridge;
     Ok(Endpoint {
         host_interface: bridged.then(|| format!("veth{}", &id[..7])),
-        interface: bridged.then(|| format!("eth{}", ask.index)),
+        interface: bridged.then(|| interface_name(ask, network)).transpose()?,
         id,
         network: network.spec.id,
         network_name: network.spec.name.clone(),
@@ -271,6 +266,20 @@ fn draw_endpoint(ask: &Attach<'_>, network: &Network) -> Result<Endpoint> {
         mac: None,
         dns_names: dns_names(ask.container_name, ask.container, ask.draft),
     })
+}
+
+/// An endpoint's own name for its interface in the container.
+const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
+
+/// As asked for, or the network's prefix and a number.
+fn interface_name(ask: &Attach<'_>, network: &Network) -> Result<String, Denied> {
+    match ask.draft.options.get(INTERFACE_NAME).filter(|name| !name.is_empty()) {
+        Some(name) if name == "lo" => {
+            Err(Denied::invalid("interface name \"lo\" is the loopback's"))
+        }
+        Some(name) => check_interface_name(name).map(|()| name.clone()),
+        None => Ok(format!("{}{}", network.options.interface_prefix, ask.index)),
+    }
 }
 
 /// Container name, aliases, short id, each once: Docker's order.
@@ -300,38 +309,4 @@ fn check_draft(draft: &EndpointDraft, network: &Network) -> Result<(), Denied> {
         return Err(Denied::invalid("the MAC address is not a unicast address"));
     }
     Ok(())
-}
-
-/// On which host addresses a port is published, and where to.
-fn host_sides(
-    port: &PortBinding,
-    endpoint: &Endpoint,
-    network: &Network,
-) -> Result<Vec<Wanted>, Denied> {
-    let default = network.options.host_binding;
-    let mut hosts = vec![port.host_ip.unwrap_or(default)];
-    if port.host_ip.is_none() && default.is_unspecified() && endpoint.ipv6.is_some() {
-        hosts.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    }
-    let side = |host: IpAddr| {
-        let cidr = if host.is_ipv4() { endpoint.ipv4 } else { endpoint.ipv6 };
-        let addr = cidr.map(|c| c.addr).filter(|_| can_translate(host)).ok_or_else(|| {
-            Denied::unsupported(format!(
-                "cannot publish port {} on {host}: network {} has no address of that family",
-                port.container.port, endpoint.network_name
-            ))
-        })?;
-        let wanted = Wanted { host, host_ports: port.host_ports, addr, container: port.container };
-        Ok(wanted)
-    };
-    hosts.into_iter().map(side).collect()
-}
-
-/// The publication behind a binding in force.
-fn in_force(binding: &PortBinding, endpoint: &Endpoint) -> Option<Publication> {
-    let host = binding.host_ip?;
-    let (port, _) = binding.host_ports?;
-    let cidr = if host.is_ipv4() { endpoint.ipv4 } else { endpoint.ipv6 }?;
-    let port = model::network::PortSpec { port, protocol: binding.container.protocol };
-    Some(Publication { host, port, addr: cidr.addr, target: binding.container.port })
 }

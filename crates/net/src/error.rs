@@ -79,11 +79,21 @@ pub enum Error {
         why: &'static str,
     },
     /// A host port is published by another container.
-    #[error("Bind for {0} failed: port is already allocated")]
-    PortAllocated(String),
+    #[error("Bind for {host} failed: port is already allocated (container {container})")]
+    PortAllocated {
+        /// The host's address and port.
+        host: String,
+        /// Short id of the container that publishes it.
+        container: String,
+    },
     /// A host port is in use by a program of the host.
-    #[error("failed to bind host port for {binding}: {source}")]
+    #[error(
+        "failed to bind host port for {binding}: {source}{}",
+        holder.as_ref().map(|it| format!(": held by {it}")).unwrap_or_default()
+    )]
     PortInUse {
+        /// The program that holds it, if it can be found.
+        holder: Option<String>,
         /// `host:port:container:port/protocol`.
         binding: String,
         /// The kernel's answer to `bind(2)`.
@@ -131,7 +141,7 @@ impl HasKind for Error {
                 ErrorKind::Exhausted
             }
             // Docker answers 500 for ports that are taken, and clients match on its text.
-            Self::PortAllocated(_) | Self::PortInUse { .. } => ErrorKind::Internal,
+            Self::PortAllocated { .. } | Self::PortInUse { .. } => ErrorKind::Internal,
             Self::Sys(_) | Self::Kernel { .. } | Self::Io { .. } | Self::Malformed { .. } => {
                 ErrorKind::Internal
             }
@@ -143,7 +153,7 @@ impl HasKind for Error {
             Self::PoolsExhausted => {
                 Some("remove unused networks, or give the network a --subnet of its own")
             }
-            Self::PortAllocated(_) => Some("`ps` shows which container publishes the port"),
+            Self::PortAllocated { .. } => Some("`ps` shows which container publishes the port"),
             Self::PortInUse { .. } => Some("`ss -lnp` shows which program holds the port"),
             _ => None,
         }

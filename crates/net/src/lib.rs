@@ -5,10 +5,11 @@
 //!                        │  service.rs  Net: open, sweep, reconcile, stats
 //!                        │  networks.rs resolve, create, delete      endpoints.rs attach, publish
 //!                        ▼                                           dns/ serve_dns
-//!   decide   ipam.rs  ports.rs  bridge.rs  plan.rs  nft/rules.rs  nft/sets.rs  dns/names.rs
-//!      │                          (pure but for ports.rs, which tries whether a port is free)
+//!   decide   ipam.rs  ports.rs  publish.rs  bridge.rs  plan.rs  nft/rules.rs  nft/sets.rs
+//!      │     dns/names.rs         (pure but for ports.rs, which tries whether a port is free)
 //!      ▼
-//!   act      apply.rs  netns.rs  sysctl.rs  netlink/  nft/firewall.rs  dns/server.rs
+//!   act      apply.rs  netns.rs  sysctl.rs  netlink/  nft/firewall.rs  round.rs  relay.rs
+//!            iptables/ (the administrator's DOCKER-USER)  dns/server.rs
 //! ```
 //!
 //! **Order of a network's life**: `resolve` (chooses and reserves; record the answer) →
@@ -16,7 +17,8 @@
 //! **After a restart**: `open` → `create_network` for each record → `adopt` for each endpoint of
 //! a running container → `sweep`. Until `sweep`, the rules of the former daemon stay in force.
 //!
-//! **Never**: forks a program (`ip`, `nft`, `iptables`); touches a table, link or address that is
+//! **Never**: forks a program (`ip`, `nft`; `iptables-restore` once, where the administrator's
+//! chain has to be laid); touches a table, link or address that is
 //! not its own; opens a link before the rules that guard it (law F1); keeps records (the engine
 //! does); knows what runs in a container.
 //!
@@ -29,7 +31,9 @@ mod dns;
 mod endpoints;
 mod error;
 pub mod files;
+mod holder;
 mod ipam;
+mod iptables;
 mod netlink;
 mod netns;
 mod networks;
@@ -37,6 +41,9 @@ mod nft;
 mod options;
 mod plan;
 mod ports;
+mod publish;
+mod relay;
+mod round;
 mod service;
 mod stats;
 mod sysctl;
@@ -44,6 +51,6 @@ mod sysctl;
 pub use dns::DnsSettings;
 pub use endpoints::{Adopt, Attach};
 pub use error::{Error, Result};
-pub use options::{AddressPool, Options};
+pub use options::{AddressPool, Iptables, Options, PublishPolicy};
 pub use service::Net;
 pub use stats::InterfaceStats;

@@ -76,7 +76,7 @@ impl Net {
             bridge: None,
         };
         if spec.driver == DriverKind::Bridge {
-            BridgeOptions::read(&draft.options, self.options())?;
+            BridgeOptions::read(&draft.options, self.options())?.check(draft.internal)?;
             let name = draft.options.get(bridge::NAME).filter(|name| !name.is_empty());
             let name = name.cloned().unwrap_or_else(|| format!("br-{}", id.short()));
             check_interface_name(&name)?;

@@ -32,6 +32,12 @@ pub struct Options {
     pub mtu: u32,
     /// Let containers reach 169.254.0.0/16, where clouds keep instance credentials (law F7).
     pub link_local_egress: bool,
+    /// Who reaches ports that are published without saying more.
+    pub publish_policy: PublishPolicy,
+    /// Containers' links speak for their own addresses alone (law F6).
+    pub anti_spoofing: bool,
+    /// How the administrator's iptables rules are heard (`DOCKER-USER`).
+    pub iptables: Iptables,
     /// Where the host's resolvers are named.
     pub resolv_conf: PathBuf,
     /// Own the rules where the kernel can (6.9): nobody else's flush removes them. Off only to
@@ -54,10 +60,58 @@ impl Default for Options {
             host_binding: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             mtu: 1500,
             link_local_egress: false,
+            publish_policy: PublishPolicy::Docker,
+            anti_spoofing: true,
+            iptables: Iptables::default(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             own_rules: true,
         }
     }
+}
+
+/// Who reaches a published port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PublishPolicy {
+    /// Whoever reaches the host's address, whatever the host's input rules say: as Docker.
+    #[default]
+    Docker,
+    /// Whom the host's own input rules (ufw, firewalld, nftables, iptables) let in.
+    HostFirewall,
+    /// The host itself, unless an address is asked for.
+    Loopback,
+}
+
+impl PublishPolicy {
+    /// Reads its name in configuration.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "docker" => Some(Self::Docker),
+            "host-firewall" => Some(Self::HostFirewall),
+            "loopback" => Some(Self::Loopback),
+            _ => None,
+        }
+    }
+
+    /// Its name in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::HostFirewall => "host-firewall",
+            Self::Loopback => "loopback",
+        }
+    }
+}
+
+/// The programs that lay iptables rules, so that the administrator's variant is the one used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Iptables {
+    /// `iptables-restore` and `ip6tables-restore` where the system has them.
+    #[default]
+    System,
+    /// Exactly these, for IPv4 and IPv6.
+    Programs(PathBuf, PathBuf),
+    /// Never (a host without iptables).
+    Off,
 }
 
 /// A block that is cut into subnets.

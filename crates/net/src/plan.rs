@@ -90,7 +90,11 @@ pub(crate) fn bridge(
     let v6_off = if spec.enable_ipv6 { "0" } else { "1" };
     host.push(NetOp::Set(Sysctl::optional(format!("ipv6/conf/{name}/disable_ipv6"), v6_off)));
     if spec.enable_ipv6 {
-        host.push(NetOp::Set(Sysctl::new(format!("ipv6/conf/{name}/accept_ra"), "0")));
+        // Addresses are handed out by us: nobody has to be asked whether they are free, which
+        // would keep the link from its neighbours for a second or two.
+        for (setting, value) in [("accept_ra", "0"), ("accept_dad", "0"), ("dad_transmits", "0")] {
+            host.push(NetOp::Set(Sysctl::new(format!("ipv6/conf/{name}/{setting}"), value)));
+        }
         host.push(NetOp::Set(Sysctl::new("ipv6/conf/all/forwarding", "1")));
     }
     if !spec.internal {
@@ -98,7 +102,9 @@ pub(crate) fn bridge(
         host.push(NetOp::Set(Sysctl::new(format!("ipv4/conf/{name}/route_localnet"), "1")));
     }
     for pool in &spec.pools {
-        let Some(addr) = pool.gateway else { continue };
+        let Some(addr) = pool.gateway.filter(|addr| options.has_gateway(addr.is_ipv4())) else {
+            continue;
+        };
         let cidr = Cidr { addr, prefix: pool.subnet.prefix };
         if !facts.addresses.contains(&cidr) {
             host.push(NetOp::Address { link: name.clone(), cidr });
@@ -143,7 +149,11 @@ pub(crate) fn endpoint(endpoint: &Endpoint, facts: EndpointFacts<'_>) -> Network
         alias: format!("{ENDPOINT_ALIAS}{}", endpoint.id),
     };
     let mut inside = Vec::new();
-    for cidr in [endpoint.ipv4, endpoint.ipv6].into_iter().flatten() {
+    let local = endpoint.draft.link_local.iter().map(|addr| {
+        let prefix = if addr.is_ipv4() { 16 } else { 64 };
+        Cidr { addr: *addr, prefix }
+    });
+    for cidr in [endpoint.ipv4, endpoint.ipv6].into_iter().flatten().chain(local) {
         inside.push(NetOp::Address { link: peer.clone(), cidr });
     }
     inside.extend([NetOp::Up { link: "lo".to_owned() }, NetOp::Up { link: peer.clone() }]);
@@ -172,6 +182,8 @@ pub(crate) fn inside_settings(ipv6: bool) -> Vec<Sysctl> {
     vec![
         Sysctl::optional("ipv6/conf/default/disable_ipv6", off),
         Sysctl::optional("ipv6/conf/default/accept_ra", "0"),
+        Sysctl::optional("ipv6/conf/default/accept_dad", "0"),
+        Sysctl::optional("ipv6/conf/default/dad_transmits", "0"),
     ]
 }
 

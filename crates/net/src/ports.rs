@@ -2,10 +2,12 @@
 //! translates anything: that is `nft`.
 
 use crate::error::{Error, Result};
-use crate::nft::Publication;
+use crate::holder;
+use crate::nft::{Publication, Way};
+use crate::relay::{Relay, Relays};
 use model::network::{PortBinding, PortSpec, Protocol};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -14,9 +16,10 @@ use std::os::fd::OwnedFd;
 /// some four kilobytes and a descriptor, and ranges have thousands of ports.
 const HELD_MAX: usize = 1024;
 /// Ports of one request that are held; more than this is a range.
-const HELD_PER_REQUEST: usize = 256;
+pub(crate) const HELD_PER_REQUEST: usize = 256;
 /// Docker's fallback when the kernel does not say which ports are ephemeral.
 const EPHEMERAL: (u16, u16) = (49_153, 65_535);
+const BACKLOG: i32 = 512;
 
 /// Every published port of the host.
 #[derive(Debug, Default)]
@@ -25,37 +28,65 @@ pub(crate) struct Ports {
     taken: BTreeMap<PortSpec, Vec<Taken>>,
     held: usize,
     next_ephemeral: u16,
+    relays: Relays,
 }
 
 #[derive(Debug)]
 struct Taken {
     publication: Publication,
-    endpoint: String,
+    owner: Owner,
     /// Keeps other programs from binding the port.
-    socket: Option<OwnedFd>,
+    hold: Hold,
 }
 
-/// A port asked for, with its host address decided.
-#[derive(Clone, Copy, Debug)]
+/// Who publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// The endpoint's id.
+    pub endpoint: String,
+    /// The container's short id, for messages.
+    pub container: String,
+}
+
+/// What keeps a port ours; ends when dropped.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held, never read")]
+enum Hold {
+    Nothing,
+    Socket(OwnedFd),
+    Relay(Relay),
+}
+
+/// A port asked for, with its host addresses decided.
+#[derive(Clone, Debug)]
 pub(crate) struct Wanted {
-    /// The host's address.
-    pub host: IpAddr,
+    /// The sides that share one host port.
+    pub sides: Vec<Side>,
     /// First and last host port to choose from; `None` for an ephemeral one.
     pub host_ports: Option<(u16, u16)>,
-    /// The container's address.
-    pub addr: IpAddr,
     /// The container's port.
     pub container: PortSpec,
 }
 
+/// One address of the host, and the address of the container behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Side {
+    /// The host's address.
+    pub host: IpAddr,
+    /// The container's address.
+    pub addr: IpAddr,
+    /// How the one is reached through the other.
+    pub way: Way,
+}
+
 impl Ports {
     /// Takes all of the ports for an endpoint, or none.
-    pub(crate) fn take(&mut self, endpoint: &str, wanted: &[Wanted]) -> Result<Vec<Publication>> {
+    pub(crate) fn take(&mut self, owner: &Owner, wanted: &[Wanted]) -> Result<Vec<Publication>> {
         let mut done = Vec::with_capacity(wanted.len());
         for (n, want) in wanted.iter().enumerate() {
             let hold = n < HELD_PER_REQUEST;
-            match self.take_one(endpoint, want, hold) {
-                Ok(publication) => done.push(publication),
+            match self.take_one(owner, want, hold) {
+                Ok(publications) => done.extend(publications),
                 Err(error) => {
                     self.give_back(&done);
                     return Err(error);
@@ -66,18 +97,26 @@ impl Ports {
     }
 
     /// Takes a port that an earlier daemon published, whoever holds it now.
-    pub(crate) fn adopt(&mut self, endpoint: &str, publication: Publication) {
-        let socket = reserve(publication.host, publication.port).ok().flatten();
-        self.insert(endpoint, publication, socket);
+    pub(crate) fn adopt(&mut self, owner: &Owner, publication: Publication) {
+        let socket = match publication.way {
+            Way::Direct => None,
+            way => reserve(publication.host, publication.port, way).ok().flatten(),
+        };
+        if let Err(error) = self.insert(owner, publication, socket) {
+            tracing::warn!(%error, "a published port is no longer relayed");
+        }
     }
 
     /// Frees ports.
     pub(crate) fn give_back(&mut self, ports: &[Publication]) {
         for port in ports {
             let Some(taken) = self.taken.get_mut(&port.port) else { continue };
-            let before = taken.iter().filter(|t| t.socket.is_some()).count();
+            let held = |taken: &[Taken]| {
+                taken.iter().filter(|t| matches!(t.hold, Hold::Socket(_))).count()
+            };
+            let before = held(taken);
             taken.retain(|t| t.publication != *port);
-            self.held -= before - taken.iter().filter(|t| t.socket.is_some()).count();
+            self.held -= before - held(taken);
             if taken.is_empty() {
                 self.taken.remove(&port.port);
             }
@@ -87,39 +126,64 @@ impl Ports {
     /// Everything an endpoint publishes.
     pub(crate) fn of(&self, endpoint: &str) -> Vec<Publication> {
         let all = self.taken.values().flatten();
-        all.filter(|t| t.endpoint == endpoint).map(|t| t.publication).collect()
+        all.filter(|t| t.owner.endpoint == endpoint).map(|t| t.publication).collect()
     }
 
-    fn take_one(&mut self, endpoint: &str, want: &Wanted, hold: bool) -> Result<Publication> {
+    fn take_one(&mut self, owner: &Owner, want: &Wanted, hold: bool) -> Result<Vec<Publication>> {
+        if want.sides.iter().all(|side| side.way == Way::Direct) {
+            return self.take_sides(owner, want, (want.container.port, false));
+        }
         let (candidates, single) = match want.host_ports {
             Some((first, last)) => ((first..=last).collect(), first == last),
             None => (self.ephemeral_candidates(), false),
         };
         let mut refused = None;
         for port in candidates {
-            let publication = Publication {
-                host: want.host,
-                port: PortSpec { port, protocol: want.container.protocol },
-                addr: want.addr,
-                target: want.container.port,
-            };
-            match self.try_take(&publication) {
-                Ok(socket) => {
+            match self.take_sides(owner, want, (port, hold)) {
+                Ok(publications) => {
                     if want.host_ports.is_none() {
                         self.next_ephemeral = port.wrapping_add(1);
                     }
-                    let socket = socket.filter(|_| hold && self.held < HELD_MAX);
-                    self.insert(endpoint, publication, socket);
-                    return Ok(publication);
+                    return Ok(publications);
                 }
                 Err(error) if single => return Err(error),
                 Err(error) => refused = Some(error),
             }
         }
+        let host = want.sides.first().map(|side| side.host.to_string()).unwrap_or_default();
         match (want.host_ports, refused) {
             (Some(_), Some(error)) => Err(error),
-            _ => Err(Error::PortsExhausted(SocketAddr::new(want.host, 0).ip().to_string())),
+            _ => Err(Error::PortsExhausted(host)),
         }
+    }
+
+    /// Takes one host port on every side, or none.
+    fn take_sides(
+        &mut self,
+        owner: &Owner,
+        want: &Wanted,
+        (port, hold): (u16, bool),
+    ) -> Result<Vec<Publication>> {
+        let mut done = Vec::with_capacity(want.sides.len());
+        for side in &want.sides {
+            let publication = Publication {
+                host: side.host,
+                port: PortSpec { port, protocol: want.container.protocol },
+                addr: side.addr,
+                target: want.container.port,
+                way: side.way,
+            };
+            let taken = self.try_take(&publication).and_then(|socket| {
+                let needed = side.way == Way::Relayed || hold && self.held < HELD_MAX;
+                self.insert(owner, publication, socket.filter(|_| needed))
+            });
+            if let Err(error) = taken {
+                self.give_back(&done);
+                return Err(error);
+            }
+            done.push(publication);
+        }
+        Ok(done)
     }
 
     /// The ephemeral ports, beginning after the last one given.
@@ -131,29 +195,52 @@ impl Ports {
     }
 
     fn try_take(&self, port: &Publication) -> Result<Option<OwnedFd>> {
-        let collides = |t: &Taken| {
-            let (a, b) = (t.publication.host, port.host);
-            a.is_ipv4() == b.is_ipv4() && (a == b || a.is_unspecified() || b.is_unspecified())
-        };
-        if self.taken.get(&port.port).is_some_and(|taken| taken.iter().any(collides)) {
-            let host = SocketAddr::new(port.host, port.port.port);
-            return Err(Error::PortAllocated(host.to_string()));
+        if port.way == Way::Direct {
+            return Ok(None);
         }
-        reserve(port.host, port.port).map_err(|errno| {
+        let collides = |t: &&Taken| {
+            let (a, b) = (t.publication.host, port.host);
+            t.publication.way != Way::Direct
+                && a.is_ipv4() == b.is_ipv4()
+                && (a == b || a.is_unspecified() || b.is_unspecified())
+        };
+        if let Some(other) = self.taken.get(&port.port).and_then(|all| all.iter().find(collides)) {
+            let host = SocketAddr::new(port.host, port.port.port).to_string();
+            return Err(Error::PortAllocated { host, container: other.owner.container.clone() });
+        }
+        reserve(port.host, port.port, port.way).map_err(|errno| {
             let host = SocketAddr::new(port.host, port.port.port);
             let target = SocketAddr::new(port.addr, port.target);
             let protocol = port.port.protocol.name();
             Error::PortInUse {
+                holder: (errno == Errno::ADDRINUSE).then(|| holder::of(port.port)).flatten(),
                 binding: format!("{host}:{target}/{protocol}"),
                 source: errno.into(),
             }
         })
     }
 
-    fn insert(&mut self, endpoint: &str, publication: Publication, socket: Option<OwnedFd>) {
-        self.held += usize::from(socket.is_some());
-        let taken = Taken { publication, endpoint: endpoint.to_owned(), socket };
+    fn insert(
+        &mut self,
+        owner: &Owner,
+        publication: Publication,
+        socket: Option<OwnedFd>,
+    ) -> Result<()> {
+        let hold = match (socket, publication.way) {
+            (None, _) => Hold::Nothing,
+            (Some(socket), Way::Relayed) => {
+                let target = SocketAddr::new(publication.addr, publication.target);
+                let protocol = publication.port.protocol;
+                Hold::Relay(self.relays.carry(socket, protocol, target)?)
+            }
+            (Some(socket), _) => {
+                self.held += 1;
+                Hold::Socket(socket)
+            }
+        };
+        let taken = Taken { publication, owner: owner.clone(), hold };
         self.taken.entry(publication.port).or_default().push(taken);
+        Ok(())
     }
 }
 
@@ -163,7 +250,7 @@ pub(crate) fn binding(publication: &Publication) -> PortBinding {
     PortBinding {
         container: PortSpec { port: publication.target, protocol: port.protocol },
         host_ip: Some(publication.host),
-        host_ports: Some((port.port, port.port)),
+        host_ports: (publication.way != Way::Direct).then_some((port.port, port.port)),
     }
 }
 
@@ -176,11 +263,13 @@ fn ephemeral_range() -> (u16, u16) {
     }
 }
 
-/// Binds the port without listening. `None` where the kernel has no such protocol's sockets.
+/// Binds the port, and listens only where it is relayed. `None` where the kernel has no such
+/// protocol's sockets.
 ///
 /// `SO_REUSEADDR` is on only while binding, so that connections of a former owner that still
 /// linger do not count; afterwards it is off, so that nobody can share the port.
-fn reserve(host: IpAddr, port: PortSpec) -> std::result::Result<Option<OwnedFd>, Errno> {
+fn reserve(host: IpAddr, port: PortSpec, way: Way) -> std::result::Result<Option<OwnedFd>, Errno> {
+    let relayed = way == Way::Relayed;
     let kind = match port.protocol {
         Protocol::Tcp => SocketType::STREAM,
         Protocol::Udp => SocketType::DGRAM,
@@ -190,7 +279,7 @@ fn reserve(host: IpAddr, port: PortSpec) -> std::result::Result<Option<OwnedFd>,
     let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
     if port.protocol == Protocol::Tcp {
         sockopt::set_socket_reuseaddr(&socket, true)?;
-    } else {
+    } else if !relayed {
         // Nothing ever reads it: no room for datagrams.
         sockopt::set_socket_recv_buffer_size(&socket, 0)?;
     }
@@ -198,6 +287,11 @@ fn reserve(host: IpAddr, port: PortSpec) -> std::result::Result<Option<OwnedFd>,
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     bind(&socket, &SocketAddr::new(host, port.port))?;
-    sockopt::set_socket_reuseaddr(&socket, false)?;
+    if relayed && port.protocol == Protocol::Tcp {
+        // Its connections outlive it for a while, and must not keep the next from the port.
+        listen(&socket, BACKLOG)?;
+    } else {
+        sockopt::set_socket_reuseaddr(&socket, false)?;
+    }
     Ok(Some(socket))
 }

@@ -5,12 +5,14 @@ use crate::bridge::BridgeOptions;
 use crate::dns::Dns;
 use crate::error::Result;
 use crate::ipam::Ipam;
+use crate::iptables::Interop;
 use crate::netlink::{self, Socket};
 use crate::netns::within;
-use crate::nft::{Firewall, Policy, Watch};
-use crate::options::Options;
+use crate::nft::{Firewall, Policy, ROUND_OUT, Watch};
+use crate::options::{Options, PublishPolicy};
 use crate::plan::{ENDPOINT_ALIAS, NETWORK_ALIAS};
 use crate::ports::Ports;
+use crate::round::ROUND_ALIAS;
 use crate::stats::InterfaceStats;
 use crate::sysctl::{self, Sysctl};
 use model::error::Denied;
@@ -50,6 +52,13 @@ pub(crate) struct Network {
     pub(crate) options: BridgeOptions,
 }
 
+impl Network {
+    /// Whether its published ports are reached where the host's input rules say.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.options.publish_policy == PublishPolicy::HostFirewall
+    }
+}
+
 /// What is remembered of an endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
@@ -71,6 +80,17 @@ impl State {
     }
 }
 
+/// Lets the administrator's rules be heard, and watches over them and ours.
+fn watch(firewall: &Arc<Firewall>, options: &Options) -> Result<Watch> {
+    let interop =
+        Interop::new(&options.iptables, std::path::Path::new("/proc/sys/net/ipv6").exists());
+    if let Err(error) = interop.reconcile() {
+        // What our own table refuses stays refused.
+        tracing::warn!(%error, "the rules of DOCKER-USER are not heard");
+    }
+    Watch::start(firewall, interop)
+}
+
 impl Net {
     /// Lays the base rules and turns forwarding on, in the network namespace of the calling
     /// thread. Removes nothing that runs: follow with [`Net::create_network`] for each recorded
@@ -81,6 +101,7 @@ impl Net {
         let policy = Policy {
             drop_foreign: turn_on && options.drop_foreign,
             link_local_egress: options.link_local_egress,
+            round_link: None,
         };
         let firewall = match options.firewall {
             true => Some(Arc::new(Firewall::open(policy, options.own_rules)?)),
@@ -90,7 +111,7 @@ impl Net {
         if turn_on {
             Sysctl::new("ipv4/ip_forward", "1").apply()?;
         }
-        let watch = firewall.as_ref().map(Watch::start).transpose()?;
+        let watch = firewall.as_ref().map(|firewall| watch(firewall, &options)).transpose()?;
         let dns = Dns::new(options.resolv_conf.clone());
         Ok(Self { options, state: Mutex::default(), dns, _watch: watch, firewall })
     }
@@ -127,6 +148,9 @@ impl Net {
             ) {
                 (Some(endpoint), _) => !state.endpoints.contains_key(endpoint),
                 (_, Some(id)) => !state.networks.keys().any(|known| known.to_string() == id),
+                (None, None) if link.alias == ROUND_ALIAS && link.name == ROUND_OUT => {
+                    !state.networks.values().any(Network::is_guarded)
+                }
                 (None, None) => false,
             };
             drop(state);

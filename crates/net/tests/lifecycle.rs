@@ -159,7 +159,11 @@ fn ports_in_use_are_refused_by_whom() {
         a.netns.serve("a", "0.0.0.0:80");
         net.publish(&a.endpoint, &[tcp(8080, 80)]).unwrap();
         let error = net.publish(&b.endpoint, &[tcp(9000, 80), tcp(8080, 80)]).unwrap_err();
-        assert_eq!(error.to_string(), "Bind for 0.0.0.0:8080 failed: port is already allocated");
+        let whose = a.id.short();
+        assert_eq!(
+            error.to_string(),
+            format!("Bind for 0.0.0.0:8080 failed: port is already allocated (container {whose})")
+        );
         assert!(TcpListener::bind("0.0.0.0:9000").is_ok(), "all or none");
         assert!(TcpListener::bind("0.0.0.0:8080").is_err(), "held against programs of the host");
         assert!(host.ask("127.0.0.1:8080").is_ok());
@@ -171,6 +175,20 @@ fn ports_in_use_are_refused_by_whom() {
             "failed to bind host port for 0.0.0.0:8081:172.17.0.3:80/tcp: \
              Address already in use (os error 98)"
         );
+        // A program that is not the daemon is named.
+        let mut program = std::process::Command::new("busybox")
+            .args(["nc", "-l", "-p", "8089"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        while TcpListener::bind("0.0.0.0:8089").is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let error = net.publish(&b.endpoint, &[tcp(8089, 80)]).unwrap_err().to_string();
+        let whose = format!("held by busybox (process {})", program.id());
+        assert!(error.contains(&whose), "{error}");
+        program.kill().unwrap();
+        program.wait().unwrap();
         let udp = binding(Some((8080, 8080)), 80, Protocol::Udp);
         net.publish(&b.endpoint, &[udp]).unwrap();
         assert!(UdpSocket::bind("0.0.0.0:8080").is_err());
@@ -180,7 +198,12 @@ fn ports_in_use_are_refused_by_whom() {
         assert_eq!(made[0].host_ports, Some((8082, 8082)), "the first free of the range");
         let ephemeral = binding(None, 81, Protocol::Tcp);
         let made = net.publish(&b.endpoint, &[ephemeral.clone(), ephemeral]).unwrap();
-        let ports: Vec<u16> = made.iter().map(|m| m.host_ports.unwrap().0).collect();
+        let of = |v4| {
+            let family = made.iter().filter(move |m| m.host_ip.unwrap().is_ipv4() == v4);
+            family.map(|m| m.host_ports.unwrap().0).collect::<Vec<u16>>()
+        };
+        let ports = of(true);
+        assert_eq!(of(false), ports, "the same port in both families");
         assert!(ports[0] >= 1024 && ports[0] != ports[1], "{ports:?}");
 
         net.detach(&a.endpoint).unwrap();

@@ -22,6 +22,7 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod tty;
+pub mod xtables;
 
 pub use error::SysError;
 pub use process::{Ended, Pidfd};

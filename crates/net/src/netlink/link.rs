@@ -37,6 +37,7 @@ const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const VETH_INFO_PEER: u16 = 1;
 const IFF_UP: u32 = 1;
+const IFF_NOARP: u32 = 0x80;
 const AF_INET6: u16 = 10;
 
 /// A link as the kernel lists it.
@@ -125,6 +126,25 @@ pub(crate) fn add_veth(batch: &mut Batch, veth: &Veth<'_>) {
                     a.fixed(&ifinfo(0, 0, 0));
                     a.text(IFLA_IFNAME, veth.peer).u32(IFLA_MTU, veth.mtu);
                     a.bytes(IFLA_ADDRESS, &veth.mac).u32(IFLA_NET_NS_FD, netns);
+                });
+            });
+        });
+    });
+}
+
+/// Creates a veth pair within one namespace, both ends down, under one hardware address and
+/// without neighbours to ask for: what one end sends is for the other.
+pub(crate) fn add_pair(batch: &mut Batch, one: &str, other: &str, mac: [u8; 6]) {
+    let act = format!("create links {one} and {other}");
+    let quiet = ifinfo(0, IFF_NOARP, IFF_NOARP);
+    batch.message(act, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &quiet, |a| {
+        a.text(IFLA_IFNAME, one).bytes(IFLA_ADDRESS, &mac);
+        a.nest(IFLA_LINKINFO, |a| {
+            a.text(IFLA_INFO_KIND, "veth");
+            a.nest(IFLA_INFO_DATA, |a| {
+                a.nest(VETH_INFO_PEER, |a| {
+                    a.fixed(&quiet);
+                    a.text(IFLA_IFNAME, other).bytes(IFLA_ADDRESS, &mac);
                 });
             });
         });

@@ -11,9 +11,11 @@ mod socket;
 mod wire;
 
 pub(crate) use link::{
-    BridgePort, Link, Veth, add_bridge, add_veth, delete_link, dump_links, enslave, link_by_name,
-    set_alias, set_up,
+    BridgePort, Link, Veth, add_bridge, add_pair, add_veth, delete_link, dump_links, enslave,
+    link_by_name, set_alias, set_up,
 };
-pub(crate) use route::{add_address, add_default_route, dump_addresses, dump_routes};
+pub(crate) use route::{
+    add_address, add_default_route, add_link_route, dump_addresses, dump_routes,
+};
 pub(crate) use socket::{Family, Socket};
-pub(crate) use wire::{Attrs, Batch, Fields, field, text};
+pub(crate) use wire::{Attrs, Batch, Fields, field, text, u32_at};

@@ -94,6 +94,16 @@ pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) 
     });
 }
 
+/// Sends what goes to a block out by a link.
+pub(crate) fn add_link_route(batch: &mut Batch, index: u32, to: Cidr) {
+    let mut fixed = default_route(to.addr);
+    fixed[1] = to.prefix;
+    let act = format!("add a route to {to}");
+    batch.message(act, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &fixed, |a| {
+        a.bytes(RTA_DST, &octets(to.addr)).u32(RTA_OIF, index);
+    });
+}
+
 /// Every address of the socket's namespace.
 pub(crate) fn dump_addresses(socket: &mut Socket) -> Result<Vec<Address>> {
     let mut found = Vec::new();

@@ -19,7 +19,7 @@ const NESTED: u16 = 1 << 15;
 pub(super) fn forget(ports: &[Publication]) -> Result<()> {
     let udp: Vec<&Publication> =
         ports.iter().filter(|p| p.port.protocol == Protocol::Udp).collect();
-    for family in Family::ALL {
+    for family in Family::IP {
         let ports: Vec<_> = udp.iter().filter(|p| Family::of(p.host) == family).collect();
         if ports.is_empty() {
             continue;

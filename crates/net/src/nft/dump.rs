@@ -22,7 +22,8 @@ pub(super) fn has_chain(socket: &mut Socket, family: Family, chain: &str) -> Res
     exists(socket, family, GETCHAIN, |a| _ = a.text(1, TABLE).text(3, chain))
 }
 
-fn exists(
+/// Whether an object is there, named by `attrs`.
+pub(crate) fn exists(
     socket: &mut Socket,
     family: Family,
     message: u16,

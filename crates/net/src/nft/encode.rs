@@ -37,8 +37,10 @@ const NFT_SET_MAP: u32 = 8;
 const NFT_CMP_EQ: u32 = 0;
 const NFT_CMP_NEQ: u32 = 1;
 const NFT_LOOKUP_F_INV: u32 = 1;
+const NFT_PAYLOAD_LL_HEADER: u32 = 0;
 const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
 const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
+const NFT_META_MARK: u32 = 3;
 const NFT_CT_STATE: u32 = 0;
 const NFT_CT_STATUS: u32 = 2;
 /// `established` and `related`.
@@ -116,9 +118,9 @@ impl Transaction {
         self.message("make firewall table estiba", (family, NEWTABLE, NLM_F_CREATE), |a| {
             a.text(1, TABLE).be32(2, flags);
         });
-        // Ids are unique within the transaction, over both tables.
-        for (set, id) in Set::ALL.into_iter().zip(u32::from(family.number()) * 100..) {
-            self.set(family, set, id);
+        // Ids are unique within the transaction, over all tables.
+        for (set, id) in Set::of(family).iter().zip(u32::from(family.number()) * 100..) {
+            self.set(family, *set, id);
         }
         for chain in chains {
             self.chain(family, chain);
@@ -215,32 +217,34 @@ impl Shape {
     const INTERFACE: u32 = 41;
 
     fn of(family: Family, set: Set) -> Self {
+        const ADDRESS: u32 = 7;
+        const ADDRESS6: u32 = 8;
+        const HARDWARE: u32 = 9;
         const PROTOCOL: u32 = 12;
         const SERVICE: u32 = 13;
-        let address = if family == Family::V4 { 7 } else { 8 };
+        let address = if family == Family::V4 { ADDRESS } else { ADDRESS6 };
         let len = u32::from(family.address_len());
-        let (data_type, data_len) = (address << 6 | SERVICE, len + 4);
-        let pair = PROTOCOL << 6 | SERVICE;
+        let plain = |key_type, key_len| Self { key_type, key_len, data_type: 0, data_len: 0 };
+        let maps = |it: Self| Self { data_type: address << 6 | SERVICE, data_len: len + 4, ..it };
+        let service = plain(PROTOCOL << 6 | SERVICE, 8);
+        let at = plain(address << 12 | service.key_type, len + 8);
+        let speaker = Self::INTERFACE << 12 | HARDWARE << 6;
         match set {
-            Set::Same => Self {
-                key_type: Self::INTERFACE << 6 | Self::INTERFACE,
-                key_len: 32,
-                data_type: 0,
-                data_len: 0,
-            },
-            Set::Itself => Self {
-                key_type: address << 6 | address,
-                key_len: len * 2,
-                data_type: 0,
-                data_len: 0,
-            },
-            Set::Published => {
-                Self { key_type: address << 12 | pair, key_len: len + 8, data_type, data_len }
-            }
-            Set::PublishedAny => Self { key_type: pair, key_len: 8, data_type, data_len },
-            Set::Bridges | Set::Masqueraded | Set::Internal | Set::Closed => {
-                Self { key_type: Self::INTERFACE, key_len: 16, data_type: 0, data_len: 0 }
-            }
+            Set::Same => plain(Self::INTERFACE << 6 | Self::INTERFACE, 32),
+            Set::Itself => plain(address << 6 | address, len * 2),
+            Set::Published => maps(at),
+            Set::PublishedAny => maps(service),
+            Set::Guarded | Set::Direct => at,
+            Set::GuardedAny => service,
+            Set::Speakers => plain(speaker | ADDRESS, 28),
+            Set::Speakers6 => plain(speaker | ADDRESS6, 40),
+            Set::Bridges
+            | Set::Masqueraded
+            | Set::Internal
+            | Set::Closed
+            | Set::Open
+            | Set::Routed
+            | Set::Links => plain(Self::INTERFACE, 16),
         }
     }
 }
@@ -257,17 +261,22 @@ fn named(a: &mut Attrs<'_>, name: &str, data: impl FnOnce(&mut Attrs<'_>)) {
 }
 
 fn expression(a: &mut Attrs<'_>, family: Family, expr: &Expr) {
+    let span = |offset: u8, len: u8| (u32::from(offset), u32::from(len));
     match expr {
-        Expr::Meta { key, reg } => named(a, "meta", |a| {
-            a.be32(1, register(*reg)).be32(2, *key as u32);
-        }),
+        Expr::Meta { key, reg } => load_meta(a, *key as u32, *reg),
+        Expr::Frame { offset, len, reg } => {
+            payload(a, *reg, NFT_PAYLOAD_LL_HEADER, span(*offset, *len));
+        }
         Expr::Network { offset, len, reg } => {
-            payload(a, *reg, NFT_PAYLOAD_NETWORK_HEADER, (u32::from(*offset), u32::from(*len)));
+            payload(a, *reg, NFT_PAYLOAD_NETWORK_HEADER, span(*offset, *len));
+        }
+        Expr::Transport { offset, len, reg } => {
+            payload(a, *reg, NFT_PAYLOAD_TRANSPORT_HEADER, span(*offset, *len));
         }
         // The destination port follows the source port in TCP, UDP and SCTP alike.
         Expr::DestinationPort { reg } => payload(a, *reg, NFT_PAYLOAD_TRANSPORT_HEADER, (2, 2)),
-        Expr::Translated => any_bit(a, NFT_CT_STATUS, IPS_DST_NAT),
-        Expr::Established => any_bit(a, NFT_CT_STATE, CT_STATE_KNOWN),
+        Expr::Translated => any_bit_of_flow(a, NFT_CT_STATUS, IPS_DST_NAT),
+        Expr::Established => any_bit_of_flow(a, NFT_CT_STATE, CT_STATE_KNOWN),
         Expr::ToHost => {
             named(a, "fib", |a| {
                 a.be32(1, register(0)).be32(2, NFT_FIB_RESULT_ADDRTYPE).be32(3, NFTA_FIB_F_DADDR);
@@ -286,6 +295,34 @@ fn expression(a: &mut Attrs<'_>, family: Family, expr: &Expr) {
         Expr::Map { set } => named(a, "lookup", |a| {
             a.text(1, set.name()).be32(2, register(0)).be32(3, register(0));
         }),
+        Expr::Mark { clear, set } => {
+            load_meta(a, NFT_META_MARK, 0);
+            bits(a, !(clear | set), *set);
+            named(a, "meta", |a| _ = a.be32(2, NFT_META_MARK).be32(3, register(0)));
+        }
+        Expr::Marked(mask) => {
+            load_meta(a, NFT_META_MARK, 0);
+            any_bit(a, *mask);
+        }
+        Expr::Copy { .. } | Expr::Dnat { .. } | Expr::Masquerade | Expr::Verdict(_) => {
+            act(a, family, expr);
+        }
+    }
+}
+
+/// What is done to the packet.
+fn act(a: &mut Attrs<'_>, family: Family, expr: &Expr) {
+    match expr {
+        Expr::Copy { link } => {
+            // Any address of no host: the link has no neighbours to ask for it.
+            let nowhere: &[u8] = match family {
+                Family::V4 => &[192, 0, 0, 8],
+                _ => &[0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8],
+            };
+            value(a, 4, nowhere);
+            value(a, 0, &link.to_ne_bytes());
+            named(a, "dup", |a| _ = a.be32(1, register(4)).be32(2, register(0)));
+        }
         Expr::Dnat { port } => named(a, "nat", |a| {
             a.be32(1, NFT_NAT_DNAT).be32(2, u32::from(family.number()));
             a.be32(3, register(0)).be32(4, register(0));
@@ -295,7 +332,19 @@ fn expression(a: &mut Attrs<'_>, family: Family, expr: &Expr) {
         Expr::Verdict(verdict) => named(a, "immediate", |a| {
             a.be32(1, NFT_REG_VERDICT).nest(2, |a| _ = a.nest(2, |a| encode_verdict(a, *verdict)));
         }),
+        _ => {}
     }
+}
+
+fn load_meta(a: &mut Attrs<'_>, key: u32, reg: u8) {
+    named(a, "meta", |a| _ = a.be32(1, register(reg)).be32(2, key));
+}
+
+/// Puts bytes into a register.
+fn value(a: &mut Attrs<'_>, reg: u8, bytes: &[u8]) {
+    named(a, "immediate", |a| {
+        a.be32(1, register(reg)).nest(2, |a| _ = a.bytes(1, bytes));
+    });
 }
 
 fn encode_verdict(a: &mut Attrs<'_>, verdict: Verdict) {
@@ -319,14 +368,24 @@ fn compare(a: &mut Attrs<'_>, reg: u8, op: u32, bytes: &[u8]) {
 }
 
 /// Demands one of the bits of a conntrack word.
-fn any_bit(a: &mut Attrs<'_>, key: u32, mask: u32) {
+fn any_bit_of_flow(a: &mut Attrs<'_>, key: u32, mask: u32) {
     named(a, "ct", |a| {
         a.be32(1, register(0)).be32(2, key);
     });
+    any_bit(a, mask);
+}
+
+/// Demands one of the bits of register 0.
+fn any_bit(a: &mut Attrs<'_>, mask: u32) {
+    bits(a, mask, 0);
+    compare(a, 0, NFT_CMP_NEQ, &[0; 4]);
+}
+
+/// Register 0 becomes itself and `keep`, exclusive-or `flip`.
+fn bits(a: &mut Attrs<'_>, keep: u32, flip: u32) {
     named(a, "bitwise", |a| {
         a.be32(1, register(0)).be32(2, register(0)).be32(3, 4);
-        a.nest(4, |a| _ = a.bytes(1, &mask.to_ne_bytes()));
-        a.nest(5, |a| _ = a.bytes(1, &[0; 4]));
+        a.nest(4, |a| _ = a.bytes(1, &keep.to_ne_bytes()));
+        a.nest(5, |a| _ = a.bytes(1, &flip.to_ne_bytes()));
     });
-    compare(a, 0, NFT_CMP_NEQ, &[0; 4]);
 }

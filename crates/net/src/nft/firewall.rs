@@ -43,8 +43,9 @@ impl Firewall {
     pub(crate) fn open(mut policy: Policy, own: bool) -> Result<Self> {
         let mut socket = Socket::open(netlink::Family::Netfilter, 0)?;
         let v6 = Path::new("/proc/sys/net/ipv6").exists();
-        let families: Vec<Family> =
-            Family::ALL.into_iter().filter(|f| *f == Family::V4 || v6).collect();
+        let mut families: Vec<Family> =
+            Family::IP.into_iter().filter(|f| *f == Family::V4 || v6).collect();
+        families.push(Family::Bridge);
         let restored = dump::has_table(&mut socket, Family::V4)?;
         if restored {
             policy.drop_foreign |= dump::has_chain(&mut socket, Family::V4, FOREIGN)?;
@@ -95,6 +96,19 @@ impl Firewall {
         // Not repaired is not looked at: the next period tries again.
         inner.lay().inspect_err(|_| inner.generation = None)?;
         Ok(true)
+    }
+
+    /// Lets packets that the host's input rules accepted go round by the link of this index.
+    pub(crate) fn go_round_by(&self, link: u32) -> Result<()> {
+        let mut inner = self.lock();
+        if inner.policy.round_link == Some(link) {
+            return Ok(());
+        }
+        let before = inner.policy.round_link.replace(link);
+        if !inner.laid {
+            return Ok(());
+        }
+        inner.lay().inspect_err(|_| inner.policy.round_link = before)
     }
 
     /// Whether anybody changed any rule of the host since our last transaction.
@@ -152,7 +166,13 @@ impl Inner {
         match self.try_lay() {
             Err(error) if self.flags != 0 && lacks_persistence(&error) => {
                 self.flags = 0;
-                self.try_lay()
+                self.lay()
+            }
+            Err(error) if self.families.contains(&Family::Bridge) && lacks_family(&error) => {
+                tracing::warn!("no nftables for bridges in this kernel: containers may spoof");
+                self.families.retain(|family| *family != Family::Bridge);
+                self.wanted.retain(|element| element.family != Family::Bridge);
+                self.lay()
             }
             other => other,
         }
@@ -192,7 +212,7 @@ impl Inner {
             if found.is_none() || found != self.fingerprints[slot] {
                 return Ok(false);
             }
-            for set in Set::ALL {
+            for set in Set::of(family).iter().copied() {
                 let found: BTreeSet<Element> = match dump::elements(&mut self.socket, family, set) {
                     Ok(elements) => elements.into_iter().collect(),
                     Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(false),
@@ -223,6 +243,11 @@ impl Inner {
 /// the daemon.
 fn lacks_persistence(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::OPNOTSUPP | Errno::INVAL))
+}
+
+/// A kernel without `NF_TABLES_BRIDGE` knows no chains there.
+fn lacks_family(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::AFNOSUPPORT | Errno::OPNOTSUPP | Errno::NOENT))
 }
 
 /// Whether a port of this host address can be published by rules: IPv6's loopback cannot.

@@ -1,5 +1,5 @@
-//! The firewall: one nftables table `estiba` per address family, laid and changed in atomic
-//! transactions over netlink.
+//! The firewall: one nftables table `estiba` per address family and one for frames, laid and
+//! changed in atomic transactions over netlink.
 //!
 //! ```text
 //!  networks, ports ──▶ Element (sets.rs, pure) ─┐
@@ -14,16 +14,18 @@
 
 mod conntrack;
 mod dump;
-mod encode;
+pub(crate) mod encode;
 mod firewall;
 mod rules;
 mod sets;
 mod watch;
 
+pub(crate) use dump::exists;
+pub(crate) use encode::kind;
 pub(crate) use firewall::{Firewall, can_translate};
-pub(crate) use rules::Policy;
-pub(crate) use sets::{Publication, Zone};
+pub(crate) use rules::{ALLOWED, PASSED, Policy, ROUND_IN, ROUND_OUT};
+pub(crate) use sets::{Claim, Element, Family, Gateway, Publication, Way, Zone};
 pub(crate) use watch::Watch;
 
-/// The table's name, in the `ip` and the `ip6` family.
+/// The table's name, in every family.
 pub(crate) const TABLE: &str = "estiba";

@@ -1,12 +1,20 @@
 //! What of the firewall is constant: chains and their rules, as data. Pure.
 //!
 //! ```text
+//!  frames     ─▶ claim: a container's link speaks for its own addresses alone
 //!  prerouting ─▶ guard: 127.0.0.0/8 enters by no interface but lo
 //!             ─▶ arrive: to an address of the host and a published port? ─▶ the container
+//!  input      ─▶ asked: the host's rules let a guarded port in ─▶ once more, now to the container
 //!  output     ─▶ depart: the same for the host's own programs, loopback included
-//!  forward    ─▶ between: who may pass between bridges, host interfaces and containers
+//!  forward    ─▶ between: who may pass between bridges, host interfaces and containers: marked
+//!             ┈▶ iptables' FORWARD, DOCKER-USER: the administrator's word comes first
+//!             ─▶ settle: what is neither marked nor accepted by the administrator is dropped
 //!  postrouting─▶ leave: whose source address has to be the host's
 //! ```
+//!
+//! Verdicts of other tables cannot be seen from ours: marks carry them across. [`PASSED`] says
+//! what we decided, [`ALLOWED`] that `DOCKER-USER` accepted (see `iptables`). Without iptables
+//! nobody sets the latter, and our decision stands.
 
 use super::sets::{Family, Set, interface};
 
@@ -18,13 +26,27 @@ pub(crate) struct Policy {
     pub drop_foreign: bool,
     /// Containers may reach 169.254.0.0/16.
     pub link_local_egress: bool,
+    /// Index of the link by which packets go round that the host's input rules accepted.
+    pub round_link: Option<u32>,
 }
+
+/// Mark of forwarded packets that our rules accept.
+pub(crate) const PASSED: u32 = 1 << 28;
+/// Mark of forwarded packets that the administrator's rules accept.
+pub(crate) const ALLOWED: u32 = 1 << 29;
+
+/// Where packets that go round leave.
+pub(crate) const ROUND_OUT: &str = "estiba-round0";
+/// Where they come in again.
+pub(crate) const ROUND_IN: &str = "estiba-round1";
 
 /// `enum nf_inet_hooks` (linux/netfilter.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook {
     /// Before routing.
     Prerouting = 0,
+    /// To the host's own programs.
+    Input = 1,
     /// Being routed through.
     Forward = 2,
     /// From the host's own programs.
@@ -58,6 +80,8 @@ pub(crate) struct Chain {
 /// `enum nft_meta_keys`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meta {
+    /// What the frame carries.
+    Protocol = 1,
     /// Name of the interface it came by.
     IifName = 6,
     /// Name of the interface it leaves by.
@@ -84,8 +108,12 @@ pub(crate) enum Verdict {
 pub(crate) enum Expr {
     /// Loads packet metadata.
     Meta { key: Meta, reg: u8 },
+    /// Loads `len` bytes of the frame's header.
+    Frame { offset: u8, len: u8, reg: u8 },
     /// Loads `len` bytes of the network header.
     Network { offset: u8, len: u8, reg: u8 },
+    /// Loads `len` bytes of the transport header.
+    Transport { offset: u8, len: u8, reg: u8 },
     /// Loads the destination port.
     DestinationPort { reg: u8 },
     /// Loads the conntrack status' translation bits and demands `IPS_DST_NAT`.
@@ -104,6 +132,12 @@ pub(crate) enum Expr {
     Dnat { port: u8 },
     /// Translates the source to the leaving interface's address.
     Masquerade,
+    /// Changes bits of the packet's mark.
+    Mark { clear: u32, set: u32 },
+    /// Demands one of these bits of the packet's mark.
+    Marked(u32),
+    /// Sends a copy out by the link of this index.
+    Copy { link: u32 },
     /// Ends the rule.
     Verdict(Verdict),
 }
@@ -114,6 +148,10 @@ pub(crate) const FOREIGN: &str = "foreign";
 /// Every chain of a table, jumped-to chains first.
 pub(crate) fn chains(family: Family, policy: Policy) -> Vec<Chain> {
     let base = |kind, hook, priority| Some(Base { kind, hook, priority });
+    if family == Family::Bridge {
+        let base = base("filter", Hook::Prerouting, -300);
+        return vec![Chain { name: "claim", base, rules: claim() }];
+    }
     let mut chains = Vec::new();
     if policy.drop_foreign {
         let kept = vec![Expr::Established, Expr::Verdict(Verdict::Accept)];
@@ -124,16 +162,24 @@ pub(crate) fn chains(family: Family, policy: Policy) -> Vec<Chain> {
         let base = base("filter", Hook::Prerouting, -300);
         chains.push(Chain { name: "guard", base, rules: vec![loopback_stays()] });
     }
-    let translate =
-        || vec![translate(family, Set::Published), translate(family, Set::PublishedAny)];
+    let mut arrive = Vec::new();
+    if let Some(link) = policy.round_link {
+        arrive.extend([Set::Guarded, Set::GuardedAny].map(|set| first_asked(family, set)));
+        let asked = [Set::Guarded, Set::GuardedAny].map(|set| asked(family, set, link));
+        let base = base("filter", Hook::Input, 90);
+        chains.push(Chain { name: "asked", base, rules: asked.to_vec() });
+    }
+    arrive.push(translate(family, Set::Published));
+    arrive.push(translate(family, Set::PublishedAny));
     chains.extend([
-        Chain { name: "arrive", base: base("nat", Hook::Prerouting, -100), rules: translate() },
+        Chain { name: "arrive", base: base("nat", Hook::Prerouting, -100), rules: arrive },
         Chain { name: "depart", base: base("nat", Hook::Output, -100), rules: depart(family) },
         Chain {
             name: "between",
-            base: base("filter", Hook::Forward, 0),
+            base: base("filter", Hook::Forward, -10),
             rules: between(family, policy),
         },
+        Chain { name: "settle", base: base("filter", Hook::Forward, 10), rules: settle(policy) },
         Chain { name: "leave", base: base("nat", Hook::Postrouting, 100), rules: leave(family) },
     ]);
     chains
@@ -199,18 +245,10 @@ fn from_no_bridge() -> Vec<Expr> {
 
 /// Only to the host's own addresses (law F2): never for what is merely routed through.
 fn translate(family: Family, set: Set) -> Vec<Expr> {
-    let words = family.address_len() / 4;
     let mut rule = vec![Expr::ToHost];
-    let mut reg = 0;
-    if set == Set::Published {
-        let offset = if family == Family::V4 { V4_DESTINATION } else { V6_DESTINATION };
-        rule.push(Expr::Network { offset, len: family.address_len(), reg });
-        reg += words;
-    }
-    rule.push(Expr::Meta { key: Meta::L4Proto, reg });
-    rule.push(Expr::DestinationPort { reg: reg + 1 });
+    rule.extend(destination(family, set == Set::Published));
     rule.push(Expr::Map { set });
-    rule.push(Expr::Dnat { port: words });
+    rule.push(Expr::Dnat { port: family.address_len() / 4 });
     rule
 }
 
@@ -230,16 +268,56 @@ fn depart(family: Family) -> Vec<Vec<Expr>> {
     rules
 }
 
+/// Loads the destination as [`Set::Direct`] and the maps of single addresses hold it.
+fn destination(family: Family, with_address: bool) -> Vec<Expr> {
+    let mut load = Vec::new();
+    let mut reg = 0;
+    if with_address {
+        let offset = if family == Family::V4 { V4_DESTINATION } else { V6_DESTINATION };
+        load.push(Expr::Network { offset, len: family.address_len(), reg });
+        reg += family.address_len() / 4;
+    }
+    load.extend([Expr::Meta { key: Meta::L4Proto, reg }, Expr::DestinationPort { reg: reg + 1 }]);
+    load
+}
+
+/// A guarded port is not translated before the host's input rules were asked: first it goes where
+/// any other port of the host does. Containers are no concern of the host's rules.
+fn first_asked(family: Family, set: Set) -> Vec<Expr> {
+    let round = Expr::Compare { reg: 0, equal: false, bytes: interface(ROUND_IN).to_vec() };
+    let mut rule = vec![iif(), round, iif(), outside(Set::Bridges), Expr::ToHost];
+    rule.extend(destination(family, set == Set::Guarded));
+    rule.extend([member(set), ACCEPT]);
+    rule
+}
+
+/// Past every rule of the host: a copy goes round and comes in again as if from outside, under
+/// its own source address, and this time it is translated. What follows it belongs to a known
+/// connection and is not asked about.
+fn asked(family: Family, set: Set, link: u32) -> Vec<Expr> {
+    let lo = Expr::Compare { reg: 0, equal: false, bytes: interface("lo").to_vec() };
+    let mut rule = vec![iif(), lo];
+    rule.extend(destination(family, set == Set::Guarded));
+    rule.extend([member(set), Expr::Copy { link }, DROP]);
+    rule
+}
+
+fn not_ours() -> [Expr; 4] {
+    [iif(), outside(Set::Bridges), oif(), outside(Set::Bridges)]
+}
+
 fn between(family: Family, policy: Policy) -> Vec<Vec<Expr>> {
-    let foreign = if policy.drop_foreign { Verdict::Jump(FOREIGN) } else { Verdict::Accept };
-    let not_ours = [iif(), outside(Set::Bridges), oif(), outside(Set::Bridges)];
+    let pass = || [Expr::Mark { clear: 0, set: PASSED }, ACCEPT];
+    let to_ours = || [oif(), member(Set::Bridges)];
     let mut rules = vec![
-        [&not_ours[..], &[Expr::Verdict(foreign)]].concat(),
-        vec![Expr::Established, ACCEPT],
+        // Nobody brings our marks along.
+        vec![Expr::Marked(PASSED | ALLOWED), Expr::Mark { clear: PASSED | ALLOWED, set: 0 }],
+        [&not_ours()[..], &[ACCEPT]].concat(),
+        [&[Expr::Established][..], &pass()].concat(),
         // Only where br_netfilter is on do frames within one bridge come by here.
-        [&[iif(), outside(Set::Closed)], &pair()[..], &[member(Set::Same), ACCEPT]].concat(),
-        vec![iif(), member(Set::Internal), DROP],
-        vec![oif(), member(Set::Internal), DROP],
+        [&[iif(), outside(Set::Closed)], &pair()[..], &[member(Set::Same)], &pass()].concat(),
+        vec![iif(), member(Set::Internal), ACCEPT],
+        vec![oif(), member(Set::Internal), ACCEPT],
     ];
     if family == Family::V4 && !policy.link_local_egress {
         rules.push(vec![
@@ -247,12 +325,80 @@ fn between(family: Family, policy: Policy) -> Vec<Vec<Expr>> {
             Expr::Compare { reg: 0, equal: true, bytes: vec![169, 254] },
             iif(),
             member(Set::Bridges),
-            DROP,
+            ACCEPT,
         ]);
     }
-    rules.push(vec![oif(), member(Set::Bridges), Expr::Translated, ACCEPT]);
-    rules.push(vec![oif(), member(Set::Bridges), DROP]);
+    rules.push([&to_ours()[..], &[Expr::Translated], &pass()].concat());
+    rules.push([&[oif(), member(Set::Open)][..], &pass()].concat());
+    let direct = destination(family, true);
+    rules.push([&direct[..], &[member(Set::Direct)], &pass()].concat());
+    let ping = if family == Family::V4 { 1 } else { 58 };
+    let ping = Expr::Compare { reg: 0, equal: true, bytes: vec![ping] };
+    let l4 = Expr::Meta { key: Meta::L4Proto, reg: 0 };
+    rules.push([&[l4, ping, oif(), member(Set::Routed)][..], &pass()].concat());
+    rules.push([&to_ours()[..], &[ACCEPT]].concat());
+    rules.push(pass().to_vec());
     rules
+}
+
+fn settle(policy: Policy) -> Vec<Vec<Expr>> {
+    let foreign = if policy.drop_foreign { Verdict::Jump(FOREIGN) } else { Verdict::Accept };
+    vec![
+        vec![
+            Expr::Marked(PASSED | ALLOWED),
+            Expr::Mark { clear: PASSED | ALLOWED, set: 0 },
+            ACCEPT,
+        ],
+        [&not_ours()[..], &[Expr::Verdict(foreign)]].concat(),
+        vec![iif(), member(Set::Bridges), DROP],
+        vec![oif(), member(Set::Bridges), DROP],
+    ]
+}
+
+/// What a container's frames may claim to be. Reads one key: link, hardware address, address.
+fn claim() -> Vec<Vec<Expr>> {
+    let carries = |kind: u16| {
+        let bytes = kind.to_be_bytes().to_vec();
+        [Expr::Meta { key: Meta::Protocol, reg: 0 }, Expr::Compare { reg: 0, equal: true, bytes }]
+    };
+    let (arp, v4, v6) = (carries(0x0806), carries(0x0800), carries(0x86dd));
+    let sender = || Expr::Frame { offset: 6, len: 6, reg: 4 };
+    let network = |offset, len, reg| Expr::Network { offset, len, reg };
+    let zeros = |len: usize| Expr::Compare { reg: 0, equal: true, bytes: vec![0; len] };
+    let icmp = || {
+        let icmp6 = Expr::Compare { reg: 0, equal: true, bytes: vec![58] };
+        [
+            Expr::Meta { key: Meta::L4Proto, reg: 0 },
+            icmp6,
+            Expr::Transport { offset: 0, len: 1, reg: 0 },
+        ]
+    };
+    let is = |kind: u8| Expr::Compare { reg: 0, equal: true, bytes: vec![kind] };
+    let speaks = |address: Expr, set| vec![iif(), sender(), address, member(set), ACCEPT];
+    let (advertisement, router, redirect) = (136, 134, 137);
+    vec![
+        vec![iif(), outside(Set::Links), ACCEPT],
+        // ARP: sender's hardware address at 8, its address at 14; zero while it probes.
+        [&arp[..], &[iif(), network(8, 6, 4), network(14, 4, 6), member(Set::Speakers), ACCEPT]]
+            .concat(),
+        [&arp[..], &[network(14, 4, 0), zeros(4), ACCEPT]].concat(),
+        [&v4[..], &speaks(network(V4_SOURCE, 4, 6), Set::Speakers)].concat(),
+        [&v6[..], &icmp(), &[is(router), DROP]].concat(),
+        [&v6[..], &icmp(), &[is(redirect), DROP]].concat(),
+        // Who advertises an address must have it.
+        [
+            &v6[..],
+            &icmp(),
+            &[is(advertisement)],
+            &speaks(Expr::Transport { offset: 8, len: 16, reg: 6 }, Set::Speakers6),
+        ]
+        .concat(),
+        [&v6[..], &icmp(), &[is(advertisement), DROP]].concat(),
+        [&v6[..], &speaks(network(V6_SOURCE, 16, 6), Set::Speakers6)].concat(),
+        // Before it has an address, a link looks whether it may have it.
+        [&v6[..], &[network(V6_SOURCE, 16, 0), zeros(16), ACCEPT]].concat(),
+        vec![DROP],
+    ]
 }
 
 fn leave(family: Family) -> Vec<Vec<Expr>> {
@@ -261,10 +407,8 @@ fn leave(family: Family) -> Vec<Vec<Expr>> {
     let hairpin = [&pair()[..], &[member(Set::Same), Expr::Translated, Expr::Masquerade]].concat();
     // Where br_netfilter is on, the former rule sees no incoming interface, and the bridge finds
     // the way back by itself, but for a container that asks for its own port.
-    let (source, len) = match family {
-        Family::V4 => (V4_SOURCE, 4),
-        Family::V6 => (V6_SOURCE, 16),
-    };
+    let source = if family == Family::V4 { V4_SOURCE } else { V6_SOURCE };
+    let len = family.address_len();
     let to_itself = vec![
         Expr::Network { offset: source, len, reg: 0 },
         Expr::Network { offset: source + len, len, reg: len / 4 },

@@ -2,7 +2,7 @@
 //! ports. Pure.
 
 use model::network::{PortSpec, Protocol};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The address family of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,30 +11,34 @@ pub(crate) enum Family {
     V4,
     /// `ip6`.
     V6,
+    /// `bridge`: frames, before they reach any of the others.
+    Bridge,
 }
 
 impl Family {
-    /// Both.
-    pub(crate) const ALL: [Self; 2] = [Self::V4, Self::V6];
+    /// The families of addresses.
+    pub(crate) const IP: [Self; 2] = [Self::V4, Self::V6];
 
     /// The family an address belongs to.
     pub(crate) fn of(addr: IpAddr) -> Self {
         if addr.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 
-    /// `NFPROTO_IPV4` or `NFPROTO_IPV6` (linux/netfilter.h).
+    /// `NFPROTO_*` (linux/netfilter.h).
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::V4 => 2,
             Self::V6 => 10,
+            Self::Bridge => 7,
         }
     }
 
-    /// Bytes of an address.
+    /// Bytes of an address; of a hardware address in frames.
     pub(crate) fn address_len(self) -> u8 {
         match self {
             Self::V4 => 4,
             Self::V6 => 16,
+            Self::Bridge => 6,
         }
     }
 }
@@ -54,24 +58,50 @@ pub(crate) enum Set {
     Same,
     /// (address, address) of containers that publish ports: how "to itself" is said in nftables.
     Itself,
+    /// Bridges whose containers are reached on every port (`nat-unprotected`).
+    Open,
+    /// Bridges that are routed to: no translation, and they answer pings.
+    Routed,
+    /// (address, protocol, port) of containers that are reached there without translation.
+    Direct,
     /// (host address, protocol, port) to (address, port).
     Published,
     /// (protocol, port) on every host address to (address, port).
     PublishedAny,
+    /// (host address, protocol, port) that the host's own input rules decide about.
+    Guarded,
+    /// (protocol, port) on every host address that the host's own input rules decide about.
+    GuardedAny,
+    /// Links of containers that may only speak for themselves.
+    Links,
+    /// (link, hardware address, IPv4 address): for whom a link may speak.
+    Speakers,
+    /// (link, hardware address, IPv6 address): for whom a link may speak.
+    Speakers6,
 }
 
 impl Set {
-    /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Bridges,
-        Self::Masqueraded,
-        Self::Internal,
-        Self::Closed,
-        Self::Same,
-        Self::Itself,
-        Self::Published,
-        Self::PublishedAny,
-    ];
+    /// Those of a family's table.
+    pub(crate) fn of(family: Family) -> &'static [Self] {
+        match family {
+            Family::V4 | Family::V6 => &[
+                Self::Bridges,
+                Self::Masqueraded,
+                Self::Internal,
+                Self::Closed,
+                Self::Same,
+                Self::Itself,
+                Self::Open,
+                Self::Routed,
+                Self::Direct,
+                Self::Published,
+                Self::PublishedAny,
+                Self::Guarded,
+                Self::GuardedAny,
+            ],
+            Family::Bridge => &[Self::Links, Self::Speakers, Self::Speakers6],
+        }
+    }
 
     /// Its name in the table.
     pub(crate) fn name(self) -> &'static str {
@@ -82,8 +112,16 @@ impl Set {
             Self::Closed => "closed",
             Self::Same => "same",
             Self::Itself => "itself",
+            Self::Open => "open",
+            Self::Routed => "routed",
+            Self::Direct => "direct",
             Self::Published => "published",
             Self::PublishedAny => "published-any",
+            Self::Guarded => "guarded",
+            Self::GuardedAny => "guarded-any",
+            Self::Links => "links",
+            Self::Speakers => "speakers",
+            Self::Speakers6 => "speakers6",
         }
     }
 }
@@ -101,6 +139,21 @@ pub(crate) struct Element {
     pub data: Vec<u8>,
 }
 
+/// How a network's containers and the outside reach each other, per address family (Docker's
+/// gateway modes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Gateway {
+    /// Behind the host's address; in only at published ports.
+    #[default]
+    Nat,
+    /// As `Nat`, yet containers' own addresses are reached on every port.
+    Unprotected,
+    /// Under their own addresses, in at published ports.
+    Routed,
+    /// The host has no address in the network.
+    Isolated,
+}
+
 /// What the firewall knows of one bridge network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Zone {
@@ -112,31 +165,52 @@ pub(crate) struct Zone {
     pub masquerade: bool,
     /// Containers reach each other.
     pub icc: bool,
+    /// For IPv4 and IPv6.
+    pub gateways: [Gateway; 2],
 }
 
 impl Zone {
-    /// The network's elements, the same in both families.
+    /// The network's elements.
     pub(crate) fn elements(&self) -> Vec<Element> {
-        let mut sets = vec![Set::Bridges];
-        if self.internal {
-            sets.push(Set::Internal);
-        } else if self.masquerade {
-            sets.push(Set::Masqueraded);
-        }
-        if !self.icc {
-            sets.push(Set::Closed);
-        }
         let name = interface(&self.bridge);
         let pair = [name, name].concat();
-        let both = |set, key: &[u8]| {
-            let key = key.to_vec();
-            Family::ALL.map(|family| Element { family, set, key: key.clone(), data: Vec::new() })
-        };
-        let mut elements: Vec<Element> =
-            sets.into_iter().flat_map(|set| both(set, &name)).collect();
-        elements.extend(both(Set::Same, &pair));
+        let mut elements = Vec::new();
+        for (family, gateway) in Family::IP.into_iter().zip(self.gateways) {
+            let element =
+                |set, key: &[u8]| Element { family, set, key: key.to_vec(), data: Vec::new() };
+            let mut sets = vec![Set::Bridges];
+            match gateway {
+                _ if self.internal => sets.push(Set::Internal),
+                Gateway::Routed => sets.push(Set::Routed),
+                Gateway::Unprotected => sets.push(Set::Open),
+                Gateway::Nat | Gateway::Isolated => {}
+            }
+            if self.masquerade && !self.internal && gateway != Gateway::Routed {
+                sets.push(Set::Masqueraded);
+            }
+            if !self.icc {
+                sets.push(Set::Closed);
+            }
+            elements.extend(sets.into_iter().map(|set| element(set, &name)));
+            elements.push(element(Set::Same, &pair));
+        }
         elements
     }
+}
+
+/// How a published port is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// Through the host's address.
+    #[default]
+    Translated,
+    /// Through the host's address, where the host's own input rules accept it.
+    Guarded,
+    /// At the container's address: it is routed to.
+    Direct,
+    /// Through a socket of the daemon: the host's address is of a family that the container has
+    /// none of, or cannot be translated.
+    Relayed,
 }
 
 /// A published port as the firewall sees it.
@@ -144,22 +218,45 @@ impl Zone {
 pub(crate) struct Publication {
     /// The host's address; unspecified for each of its family.
     pub host: IpAddr,
-    /// The host's port and protocol.
+    /// The host's port and protocol; of a `Direct` one the container's.
     pub port: PortSpec,
-    /// The container's address, of the same family.
+    /// The container's address, of the same family unless relayed.
     pub addr: IpAddr,
     /// The container's port.
     pub target: u16,
+    /// How.
+    pub way: Way,
 }
 
 impl Publication {
     /// The elements of several, each once.
     pub(crate) fn elements(all: &[Self]) -> Vec<Element> {
-        let mut elements: Vec<Element> =
-            all.iter().flat_map(|p| [p.itself(), p.element()]).collect();
+        let mut elements: Vec<Element> = all.iter().flat_map(Self::own_elements).collect();
         elements.sort();
         elements.dedup();
         elements
+    }
+
+    fn own_elements(&self) -> Vec<Element> {
+        match self.way {
+            Way::Relayed => Vec::new(),
+            Way::Direct => {
+                let port = PortSpec { port: self.target, ..self.port };
+                let key = [octets(self.addr), service(port)].concat();
+                let family = Family::of(self.addr);
+                vec![Element { family, set: Set::Direct, key, data: Vec::new() }]
+            }
+            Way::Translated => vec![self.itself(), self.element()],
+            Way::Guarded => {
+                let element = self.element();
+                let set = match element.set {
+                    Set::Published => Set::Guarded,
+                    _ => Set::GuardedAny,
+                };
+                let guard = Element { set, data: Vec::new(), ..element.clone() };
+                vec![self.itself(), element, guard]
+            }
+        }
     }
 
     fn itself(&self) -> Element {
@@ -170,19 +267,57 @@ impl Publication {
 
     /// The map element that translates it.
     fn element(&self) -> Element {
-        let mut key = Vec::with_capacity(24);
-        let set = if self.host.is_unspecified() {
-            Set::PublishedAny
-        } else {
-            key.extend_from_slice(&octets(self.host));
-            Set::Published
+        let (set, mut key) = match self.host.is_unspecified() {
+            true => (Set::PublishedAny, Vec::new()),
+            false => (Set::Published, octets(self.host)),
         };
-        key.extend_from_slice(&[protocol_number(self.port.protocol), 0, 0, 0]);
-        key.extend_from_slice(&padded(self.port.port));
+        key.extend(service(self.port));
         let mut data = octets(self.addr);
         data.extend_from_slice(&padded(self.target));
         Element { family: Family::of(self.host), set, key, data }
     }
+}
+
+/// Protocol and port as they lie in registers.
+fn service(port: PortSpec) -> Vec<u8> {
+    [[protocol_number(port.protocol), 0, 0, 0], padded(port.port)].concat()
+}
+
+/// For whom a container's link may speak (law F6).
+#[derive(Clone, Debug)]
+pub(crate) struct Claim<'a> {
+    /// The link on the host's side.
+    pub link: &'a str,
+    /// Its peer's hardware address.
+    pub mac: [u8; 6],
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Claim<'_> {
+    /// What the frames' table has to know.
+    pub(crate) fn elements(&self) -> Vec<Element> {
+        let link = interface(self.link);
+        let element = |set, key| Element { family: Family::Bridge, set, key, data: Vec::new() };
+        let mut elements = vec![element(Set::Links, link.to_vec())];
+        let mut addresses = self.addresses.clone();
+        if addresses.iter().any(IpAddr::is_ipv6) {
+            addresses.push(IpAddr::V6(link_local(self.mac)));
+        }
+        for addr in addresses {
+            let set = if addr.is_ipv4() { Set::Speakers } else { Set::Speakers6 };
+            let key = [&link[..], &self.mac, &[0, 0], &octets(addr)].concat();
+            elements.push(element(set, key));
+        }
+        elements.sort();
+        elements.dedup();
+        elements
+    }
+}
+
+/// The address that the kernel gives a link by itself (RFC 4291 appendix A).
+fn link_local([a, b, c, d, e, f]: [u8; 6]) -> Ipv6Addr {
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
 }
 
 /// `IPPROTO_*` (IANA).
@@ -227,24 +362,53 @@ mod tests {
 
     #[test]
     fn a_network_is_in_the_sets_of_its_policy() {
-        let zone = Zone { bridge: "br-1".into(), internal: false, masquerade: true, icc: true };
+        let zone = Zone {
+            bridge: "br-1".into(),
+            internal: false,
+            masquerade: true,
+            icc: true,
+            gateways: [Gateway::Nat; 2],
+        };
         assert_eq!(sets_of(&zone), ["bridges", "masqueraded", "same"]);
         let internal = Zone { internal: true, ..zone.clone() };
         assert_eq!(sets_of(&internal), ["bridges", "internal", "same"]);
-        let closed = Zone { icc: false, masquerade: false, ..zone };
+        let closed = Zone { icc: false, masquerade: false, ..zone.clone() };
         assert_eq!(sets_of(&closed), ["bridges", "closed", "same"]);
+        let routed = Zone { gateways: [Gateway::Routed, Gateway::Nat], ..zone.clone() };
+        assert_eq!(sets_of(&routed), ["bridges", "routed", "same"]);
+        let open = Zone { gateways: [Gateway::Unprotected, Gateway::Nat], ..zone };
+        assert_eq!(sets_of(&open), ["bridges", "open", "masqueraded", "same"]);
     }
 
     #[test]
     fn a_port_lies_in_the_map_as_the_registers_hold_it() {
         let port = PortSpec { port: 8080, protocol: Protocol::Udp };
         let addr = "172.17.0.2".parse().unwrap();
-        let any = Publication { host: "0.0.0.0".parse().unwrap(), port, addr, target: 53 };
+        let host = "0.0.0.0".parse().unwrap();
+        let any = Publication { host, port, addr, target: 53, way: Way::Translated };
         assert_eq!(any.element().set, Set::PublishedAny);
         assert_eq!(any.element().key, [17, 0, 0, 0, 0x1f, 0x90, 0, 0]);
         assert_eq!(any.element().data, [172, 17, 0, 2, 0, 53, 0, 0]);
         let one = Publication { host: "10.0.0.1".parse().unwrap(), ..any };
         assert_eq!(one.element().set, Set::Published);
         assert_eq!(one.element().key, [10, 0, 0, 1, 17, 0, 0, 0, 0x1f, 0x90, 0, 0]);
+        let sets = |way| {
+            let all = Publication::elements(&[Publication { way, ..any }]);
+            all.iter().map(|e| e.set.name()).collect::<Vec<_>>()
+        };
+        assert_eq!(sets(Way::Guarded), ["itself", "published-any", "guarded-any"]);
+        assert_eq!(sets(Way::Direct), ["direct"]);
+        assert!(sets(Way::Relayed).is_empty());
+    }
+
+    #[test]
+    fn a_link_speaks_for_its_own_addresses_alone() {
+        let addresses = vec!["172.17.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
+        let claim = Claim { link: "veth1", mac: [2, 0x42, 172, 17, 0, 2], addresses };
+        let elements = claim.elements();
+        let sets: Vec<_> = elements.iter().map(|e| e.set.name()).collect();
+        assert_eq!(sets, ["links", "speakers", "speakers6", "speakers6"]);
+        assert_eq!(elements[1].key[16..], [2, 0x42, 172, 17, 0, 2, 0, 0, 172, 17, 0, 2]);
+        assert_eq!(link_local(claim.mac).to_string(), "fe80::42:acff:fe11:2");
     }
 }

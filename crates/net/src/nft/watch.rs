@@ -1,7 +1,9 @@
-//! Watches for others who change our rules and puts them right at once (law F1).
+//! Watches for others who change our rules, or those by which the administrator is heard, and puts
+//! them right at once (law F1).
 
 use super::{Firewall, TABLE};
 use crate::error::{Error, Result};
+use crate::iptables::Interop;
 use crate::netlink::{self, Socket, field, text};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -13,6 +15,10 @@ use std::thread::JoinHandle;
 const GROUP_NFTABLES: u32 = 1 << (7 - 1);
 /// How long a lost notification may go unnoticed.
 const PERIOD: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+/// The same where changes come without notification.
+const MUTE_PERIOD: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// The table of iptables that has `FORWARD`.
+const FILTER: &str = "filter";
 
 /// The watching thread; ends when dropped.
 #[derive(Debug)]
@@ -23,7 +29,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Watches on behalf of `firewall`, in the calling thread's network namespace.
-    pub(crate) fn start(firewall: &Arc<Firewall>) -> Result<Self> {
+    pub(crate) fn start(firewall: &Arc<Firewall>, interop: Interop) -> Result<Self> {
         let act = "start watching the firewall";
         let socket = Socket::open(netlink::Family::Netfilter, GROUP_NFTABLES)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| Error::io(act)(e.into()))?;
@@ -32,7 +38,7 @@ impl Watch {
         let thread = std::thread::Builder::new()
             .name("net-watch".to_owned())
             .stack_size(128 * 1024)
-            .spawn(move || run(socket, port, &weak, &wake))
+            .spawn(move || run(socket, port, &(weak, interop), &wake))
             .map_err(Error::io(act))?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -48,37 +54,60 @@ impl Drop for Watch {
     }
 }
 
-fn run(mut socket: Socket, ours: u32, firewall: &Weak<Firewall>, stop: &OwnedFd) {
+fn run(
+    mut socket: Socket,
+    ours: u32,
+    (firewall, interop): &(Weak<Firewall>, Interop),
+    stop: &OwnedFd,
+) {
+    let period = if interop.is_mute() { MUTE_PERIOD } else { PERIOD };
     loop {
         let mut fds = [PollFd::new(&socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-        let woken = poll(&mut fds, Some(&PERIOD));
+        let woken = poll(&mut fds, Some(&period));
         if !fds[1].revents().is_empty() {
             return;
         }
         let Some(firewall) = firewall.upgrade() else { return };
         let touched = match woken {
-            Ok(0) => firewall.generation_moved(),
+            Ok(0) => {
+                let moved = firewall.generation_moved();
+                Touched { ours: moved, filter: moved || interop.is_mute() }
+            }
             Ok(_) => foreign_hand(&mut socket, ours),
-            Err(Errno::INTR) => false,
+            Err(Errno::INTR) => Touched::default(),
             Err(_) => return,
         };
-        if touched {
+        if touched.ours {
             report(firewall.reconcile());
+        }
+        if touched.filter {
+            report(interop.reconcile());
         }
     }
 }
 
-/// Whether a waiting notification tells of a change to our table by somebody else.
-fn foreign_hand(socket: &mut Socket, ours: u32) -> bool {
-    let mut touched = false;
+/// What somebody else changed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Touched {
+    ours: bool,
+    filter: bool,
+}
+
+/// What the waiting notifications tell of changes by others.
+fn foreign_hand(socket: &mut Socket, ours: u32) -> Touched {
+    let mut touched = Touched::default();
     let read = socket.receive(|message| {
         // The table is attribute 1 of every nftables object.
-        touched |= message.port != ours
-            && field(message.fields(4), 1).is_some_and(|table| text(table) == TABLE);
+        if let Some(table) = field(message.fields(4), 1).filter(|_| message.port != ours) {
+            let table = text(table);
+            touched.ours |= table == TABLE;
+            touched.filter |= table == FILTER;
+        }
         true
     });
     // Notifications were lost: look.
-    touched || read == Err(Errno::NOBUFS)
+    let lost = read == Err(Errno::NOBUFS);
+    Touched { ours: touched.ours || lost, filter: touched.filter || lost }
 }
 
 fn report(outcome: Result<bool>) {

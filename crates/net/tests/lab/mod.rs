@@ -146,6 +146,15 @@ pub(crate) fn wire(dev: &str, addr: &str, to: &Netns, to_addr: &str) {
     ));
 }
 
+/// Gives host and neighbour IPv6 as well, `fd09::1` and `fd09::2`, once it works.
+pub(crate) fn dual_stack(host: &Netns, neighbour: &Netns) {
+    sh("ip -6 addr add fd09::1/64 dev up0 nodad");
+    neighbour.sh("ip -6 addr add fd09::2/64 dev wire0 nodad; ip -6 route add default via fd09::1");
+    host.serve("host", "[fd09::1]:9");
+    let there = (0..100).any(|_| neighbour.ask("[fd09::1]:9").is_ok());
+    assert!(there, "IPv6 between host and neighbour");
+}
+
 fn serial() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)

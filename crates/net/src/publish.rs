@@ -1,0 +1,178 @@
+//! Published ports of endpoints: on which addresses of the host, by which way, for whom.
+
+use crate::error::Result;
+use crate::nft::{Gateway, Publication, Way, can_translate};
+use crate::options::PublishPolicy;
+use crate::ports::{HELD_PER_REQUEST, Owner, Side, Wanted, binding};
+use crate::round;
+use crate::service::{Net, Network};
+use model::error::Denied;
+use model::network::{Endpoint, PortBinding, PortSpec, Protocol};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+impl Net {
+    /// Publishes ports of an endpoint: all or none. Returns the bindings in force, one host port
+    /// each (`host_ports` = `Some((p, p))`, `host_ip` = `Some`; no host port where the network is
+    /// routed to). On internal networks nothing is published, as in Docker.
+    pub fn publish(&self, endpoint: &Endpoint, ask: &[PortBinding]) -> Result<Vec<PortBinding>> {
+        let network = self.network(&endpoint.network)?;
+        if ask.is_empty() || network.spec.internal {
+            return Ok(Vec::new());
+        }
+        let place = Place { endpoint, network: &network, firewall: self.firewall().is_some() };
+        // Relays of a range would be as many sockets.
+        let relays = ask.len() <= HELD_PER_REQUEST;
+        let mut wanted = Vec::with_capacity(ask.len());
+        for port in ask {
+            wanted.push(place.wanted(port, relays)?);
+        }
+        let taken = self.lock().ports.take(&owner(endpoint), &wanted)?;
+        let Some(firewall) = self.firewall() else {
+            return Ok(taken.iter().map(binding).collect());
+        };
+        let guarded = taken.iter().any(|port| port.way == Way::Guarded);
+        let laid = match guarded {
+            true => round::lay().and_then(|link| firewall.go_round_by(link)),
+            false => Ok(()),
+        };
+        let elements = Publication::elements(&taken);
+        if let Err(error) = laid.and_then(|()| firewall.change(elements, &[])) {
+            self.lock().ports.give_back(&taken);
+            return Err(error);
+        }
+        firewall.forget_flows(&taken)?;
+        Ok(taken.iter().map(binding).collect())
+    }
+
+    /// Whether an endpoint has ports published.
+    pub fn publishes(&self, endpoint: &Endpoint) -> bool {
+        !self.lock().ports.of(&endpoint.id).is_empty()
+    }
+
+    /// Takes back every port of an endpoint. Idempotent.
+    pub fn unpublish(&self, endpoint: &Endpoint) -> Result<()> {
+        let taken = self.lock().ports.of(&endpoint.id);
+        let Some(firewall) = self.firewall().filter(|_| !taken.is_empty()) else {
+            self.lock().ports.give_back(&taken);
+            return Ok(());
+        };
+        let elements = Publication::elements(&taken);
+        firewall.change(Vec::new(), &elements)?;
+        self.lock().ports.give_back(&taken);
+        firewall.forget_flows(&taken)
+    }
+
+    /// Takes over what a former daemon published.
+    pub(crate) fn adopt_ports(
+        &self,
+        endpoint: &Endpoint,
+        network: &Network,
+        bindings: &[PortBinding],
+    ) -> Result<()> {
+        let place = Place { endpoint, network, firewall: self.firewall().is_some() };
+        let ports: Vec<Publication> =
+            bindings.iter().filter_map(|port| place.in_force(port)).collect();
+        let owner = owner(endpoint);
+        ports.iter().for_each(|port| self.lock().ports.adopt(&owner, *port));
+        let Some(firewall) = self.firewall() else { return Ok(()) };
+        if ports.iter().any(|port| port.way == Way::Guarded) {
+            firewall.go_round_by(round::lay()?)?;
+        }
+        firewall.change(Publication::elements(&ports), &[])
+    }
+}
+
+fn owner(endpoint: &Endpoint) -> Owner {
+    Owner { endpoint: endpoint.id.clone(), container: endpoint.container.short() }
+}
+
+/// Where ports are published: an endpoint of a network.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    endpoint: &'a Endpoint,
+    network: &'a Network,
+    /// The firewall is ours to change.
+    firewall: bool,
+}
+
+impl Place<'_> {
+    /// On which host addresses a port is published, and where to.
+    fn wanted(&self, port: &PortBinding, relays: bool) -> Result<Wanted, Denied> {
+        let sides = match port.host_ip {
+            Some(host) => vec![self.side(host, port.container)?],
+            None => self.default_sides(port.container, relays)?,
+        };
+        Ok(Wanted { sides, host_ports: port.host_ports, container: port.container })
+    }
+
+    /// Without an address a port is published on every one of the host's, of both families.
+    fn default_sides(&self, port: PortSpec, relays: bool) -> Result<Vec<Side>, Denied> {
+        let options = &self.network.options;
+        let loopback = options.publish_policy == PublishPolicy::Loopback;
+        let host = match options.host_binding {
+            any if any.is_unspecified() && loopback => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            host => host,
+        };
+        if !host.is_unspecified() {
+            return Ok(vec![self.side(host, port)?]);
+        }
+        let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        let v6 = Path::new("/proc/sys/net/ipv6").exists();
+        let sides = any.into_iter().filter(|host| host.is_ipv4() || v6);
+        let sides = sides.filter_map(|host| self.side(host, port).ok());
+        let sides: Vec<Side> = sides
+            .filter(|side| relays || side.way != Way::Relayed)
+            // Behind an address of the other family only where it has no own.
+            .filter(|side| side.host.is_ipv6() || side.way != Way::Relayed || !self.firewall)
+            .collect();
+        match sides.first() {
+            Some(_) => Ok(sides),
+            None => Err(self.unreachable(any[0], port)),
+        }
+    }
+
+    fn side(&self, host: IpAddr, port: PortSpec) -> Result<Side, Denied> {
+        let own = if host.is_ipv4() { self.endpoint.ipv4 } else { self.endpoint.ipv6 };
+        let other = if host.is_ipv4() { self.endpoint.ipv6 } else { self.endpoint.ipv4 };
+        let gateway = self.network.options.gateway(host.is_ipv4());
+        let guarded = self.network.is_guarded() && !host.is_loopback();
+        let (addr, way) = match (own, other) {
+            (Some(own), _) if gateway == Gateway::Routed => (own, Way::Direct),
+            (Some(own), _) if !self.firewall || !can_translate(host) => (own, Way::Relayed),
+            (Some(own), _) if guarded => (own, Way::Guarded),
+            (Some(own), _) => (own, Way::Translated),
+            // What is routed to has no ports at the host.
+            (None, Some(_)) if self.network.options.gateway(host.is_ipv6()) == Gateway::Routed => {
+                return Err(self.unreachable(host, port));
+            }
+            (None, Some(other)) => (other, Way::Relayed),
+            (None, None) => return Err(self.unreachable(host, port)),
+        };
+        if way == Way::Relayed && port.protocol == Protocol::Sctp {
+            return Err(self.unreachable(host, port));
+        }
+        Ok(Side { host, addr: addr.addr, way })
+    }
+
+    fn unreachable(&self, host: IpAddr, port: PortSpec) -> Denied {
+        Denied::unsupported(format!(
+            "cannot publish port {}/{} on {host}: network {} has no address of that family",
+            port.port,
+            port.protocol.name(),
+            self.endpoint.network_name
+        ))
+    }
+
+    /// The publication behind a binding in force.
+    fn in_force(&self, binding: &PortBinding) -> Option<Publication> {
+        let side = self.side(binding.host_ip?, binding.container).ok()?;
+        let port = match binding.host_ports {
+            Some((port, _)) => port,
+            None => binding.container.port,
+        };
+        let port = PortSpec { port, protocol: binding.container.protocol };
+        let target = binding.container.port;
+        Some(Publication { host: side.host, port, addr: side.addr, target, way: side.way })
+    }
+}
