@@ -13,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use serde::de::DeserializeOwned;
 use wire::docker::{ApiVersion, json};
 
+use crate::buildkit::BuildKit;
 use crate::failure::Failure;
 use crate::query::Query;
 
@@ -48,6 +49,12 @@ pub(crate) struct Call {
     pub body: Incoming,
     /// The connection, if the client asked to take it over (`Upgrade: tcp`).
     pub upgrade: Option<OnUpgrade>,
+    /// Who asks, if the connection tells.
+    pub peer: Option<Peer>,
+    /// The connection, if the client asked to speak HTTP/2 on it (`Upgrade: h2c`).
+    pub h2c: Option<OnUpgrade>,
+    /// What BuildKit's clients left behind: their open sessions and running builds.
+    pub buildkit: Arc<BuildKit>,
 }
 
 impl Call {
@@ -112,11 +119,11 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
     }))
 }
 
-/// Whether the client asks to take the connection over.
-pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
+/// Whether the client asks to take the connection over, to speak `protocol` on it.
+pub(crate) fn wants_upgrade(headers: &HeaderMap, protocol: &str) -> bool {
     let lists = |name: &str, wanted: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
     };
-    lists("connection", "upgrade") && lists("upgrade", "tcp")
+    lists("connection", "upgrade") && lists("upgrade", protocol)
 }

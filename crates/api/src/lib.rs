@@ -14,6 +14,7 @@
 
 mod base64;
 mod body;
+mod buildkit;
 mod call;
 mod clock;
 mod convert;

@@ -3,6 +3,7 @@
 
 use hyper::Method;
 
+use crate::buildkit;
 use crate::handlers::{archive, container, events, exec, image, network, refused, stats, stream};
 use crate::handlers::{system, volume};
 use crate::router::Coverage::{Done, Refused};
@@ -20,7 +21,7 @@ macro_rules! table {
 }
 
 /// Fixed paths stand before patterns that match them too.
-pub(crate) static TABLE: [Route; 108] = table! {
+pub(crate) static TABLE: [Route; 110] = table! {
     Done GET "/_ping" system::ping;
     Done HEAD "/_ping" system::ping;
     Done GET "/version" system::version;
@@ -55,6 +56,7 @@ pub(crate) static TABLE: [Route; 108] = table! {
     Done PUT "/containers/{id}/archive" archive::upload;
     Done POST "/containers/{id}/exec" exec::create;
     Done DELETE "/containers/{id}" container::remove;
+    Done DELETE "/containers/{link}" container::remove_link;
 
     Done POST "/exec/{id}/start" exec::start;
     Done POST "/exec/{id}/resize" exec::resize;
@@ -76,7 +78,8 @@ pub(crate) static TABLE: [Route; 108] = table! {
     Done POST "/commit" image::commit;
     Refused POST "/build" refused::build;
     Done POST "/build/prune" system::build_prune;
-    Refused POST "/session" refused::build;
+    Done POST "/session" buildkit::session;
+    Done POST "/grpc" buildkit::grpc;
     Refused GET "/distribution/{name}/json" refused::registry;
 
     Done GET "/networks" network::list;
@@ -171,6 +174,7 @@ mod tests {
     fn every_operation_is_reached() {
         for route in &TABLE {
             let path = route.path.replace("{id}", "a1").replace("{name}", "b/c:d");
+            let path = path.replace("{link}", "a1/b2");
             let (found, _) = crate::router::find(&TABLE, &route.method, &path).unwrap();
             assert_eq!(found.path, route.path);
         }

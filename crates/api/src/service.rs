@@ -10,6 +10,7 @@ use hyper::{Request, Response, StatusCode};
 use wire::docker::ApiVersion;
 
 use crate::body::ReplyBody;
+use crate::buildkit::BuildKit;
 use crate::call::{Call, Peer, wants_upgrade};
 use crate::failure::Failure;
 use crate::query::Query;
@@ -23,13 +24,14 @@ pub(crate) struct Api {
     engine: Engine,
     /// Asked once: it never changes, and asking means reading the host's files.
     storage_driver: Arc<str>,
+    buildkit: Arc<BuildKit>,
 }
 
 impl Api {
     /// Over this engine.
     pub(crate) fn new(engine: Engine) -> Self {
         let storage_driver = engine.system.view().storage_driver.into();
-        Self { engine, storage_driver }
+        Self { engine, storage_driver, buildkit: Arc::default() }
     }
 }
 
@@ -66,12 +68,28 @@ impl Api {
             "request"
         );
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
-        let upgrade = wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        let wants = |protocol| wants_upgrade(request.headers(), protocol);
+        let (tcp, h2c) = (wants("tcp"), wants("h2c"));
+        let upgrade = tcp.then(|| hyper::upgrade::on(&mut request));
+        let h2c = (h2c && !tcp).then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
         let engine = self.engine.clone();
         let headers = head.headers;
         let storage_driver = Arc::clone(&self.storage_driver);
-        let call = Call { engine, storage_driver, version, target, query, headers, body, upgrade };
+        let (peer, buildkit) = (head.extensions.get().copied(), Arc::clone(&self.buildkit));
+        let call = Call {
+            engine,
+            storage_driver,
+            version,
+            target,
+            query,
+            headers,
+            body,
+            upgrade,
+            peer,
+            h2c,
+            buildkit,
+        };
         (route.handler)(call).await
     }
 }

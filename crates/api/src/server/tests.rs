@@ -40,7 +40,7 @@ impl App for TestApp {
 }
 
 async fn respond(app: &TestApp, mut request: Request<Incoming>) -> Reply {
-    let upgrade = wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+    let upgrade = wants_upgrade(request.headers(), "tcp").then(|| hyper::upgrade::on(&mut request));
     let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
     let (head, mut body) = request.into_parts();
     match head.uri.path() {

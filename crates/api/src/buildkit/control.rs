@@ -1,0 +1,257 @@
+//! BuildKit's Control service: builds and their progress, the cache, what the daemon is. Asks the
+//! engine; decides nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bollard_buildkit_proto::google::protobuf::Timestamp;
+use bollard_buildkit_proto::moby::buildkit::v1 as pb;
+use bollard_buildkit_proto::moby::buildkit::v1::types::{BuildkitVersion, WorkerRecord};
+use bollard_buildkit_proto::pb as ops;
+use build::cache::{CacheKind, CacheRecord, PruneOptions};
+use build::platform::Platform;
+use engine::Engine;
+use tokio::sync::mpsc;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::{BoxStream, async_trait};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::fault::refused;
+use super::session::Announcement;
+use super::{BuildKit, solve, tunnel};
+
+/// The protocol's version that is spoken, in BuildKit's own counting.
+const VERSION: &str = "v0.26.0";
+/// How many messages wait for a slow client.
+const QUEUE: usize = 64;
+
+/// The service.
+#[derive(Clone)]
+pub(super) struct Control {
+    pub(super) engine: Engine,
+    pub(super) kit: Arc<BuildKit>,
+}
+
+#[async_trait]
+impl pb::control_server::Control for Control {
+    type PruneStream = BoxStream<pb::UsageRecord>;
+    type StatusStream = BoxStream<pb::StatusResponse>;
+    type SessionStream = BoxStream<pb::BytesMessage>;
+    type ListenBuildHistoryStream = BoxStream<pb::BuildHistoryEvent>;
+
+    async fn disk_usage(
+        &self,
+        request: Request<pb::DiskUsageRequest>,
+    ) -> Result<Response<pb::DiskUsageResponse>, Status> {
+        let filter = Filter::parse(&request.into_inner().filter)?;
+        let records = self.engine.builds.usage().await.map_err(|error| refused(&error))?;
+        let record = records.iter().filter(|record| filter.takes(record)).map(usage).collect();
+        Ok(Response::new(pb::DiskUsageResponse { record }))
+    }
+
+    async fn prune(
+        &self,
+        request: Request<pb::PruneRequest>,
+    ) -> Result<Response<Self::PruneStream>, Status> {
+        let request = request.into_inner();
+        let filter = Filter::parse(&request.filter)?;
+        let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+        let options = PruneOptions {
+            all: request.all,
+            kinds: filter.kinds,
+            ids: filter.ids,
+            unused_for_s: bytes(request.keep_duration / 1_000_000_000),
+            reserved_bytes: bytes(request.reserved_space),
+            max_used_bytes: bytes(request.max_used_space),
+            min_free_bytes: bytes(request.min_free_space),
+        };
+        let (removed, _) =
+            self.engine.builds.prune(options).await.map_err(|error| refused(&error))?;
+        let records: Vec<_> = removed.iter().map(|record| Ok(usage(record))).collect();
+        Ok(Response::new(Box::pin(tonic::codegen::tokio_stream::iter(records))))
+    }
+
+    async fn solve(
+        &self,
+        request: Request<pb::SolveRequest>,
+    ) -> Result<Response<pb::SolveResponse>, Status> {
+        let exporter_response = solve::control(self, request.into_inner()).await?;
+        Ok(Response::new(pb::SolveResponse { exporter_response }))
+    }
+
+    async fn status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<Self::StatusStream>, Status> {
+        let id = request.into_inner().r#ref;
+        let Some(story) = self.kit.jobs.find(&id).await else {
+            return Err(Status::not_found(format!("no such job {id}")));
+        };
+        let (tx, rx) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            let mut next = 0;
+            while let Some(response) = story.next(&mut next).await {
+                if tx.send(Ok((*response).clone())).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(rx))))
+    }
+
+    async fn session(
+        &self,
+        request: Request<Streaming<pb::BytesMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let refused = |failure: crate::failure::Failure| Status::invalid_argument(failure.message);
+        let headers = request.metadata().clone().into_headers();
+        let announcement = Announcement::read(&headers).map_err(refused)?;
+        self.kit.sessions.check(&announcement.id).map_err(refused)?;
+        let (io, outgoing) = tunnel::over(request.into_inner());
+        let kit = Arc::clone(&self.kit);
+        tokio::spawn(async move { kit.sessions.run(announcement, io).await });
+        Ok(Response::new(Box::pin(outgoing)))
+    }
+
+    async fn list_workers(
+        &self,
+        _request: Request<pb::ListWorkersRequest>,
+    ) -> Result<Response<pb::ListWorkersResponse>, Status> {
+        Ok(Response::new(pb::ListWorkersResponse { record: workers() }))
+    }
+
+    async fn info(
+        &self,
+        _request: Request<pb::InfoRequest>,
+    ) -> Result<Response<pb::InfoResponse>, Status> {
+        Ok(Response::new(pb::InfoResponse { buildkit_version: Some(version()) }))
+    }
+
+    /// Finished builds are not recorded: there is nothing to tell, and a listener that would
+    /// wait for more is left waiting.
+    async fn listen_build_history(
+        &self,
+        request: Request<pb::BuildHistoryRequest>,
+    ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
+        match request.into_inner().early_exit {
+            true => Ok(Response::new(Box::pin(tonic::codegen::tokio_stream::empty()))),
+            false => Ok(Response::new(Box::pin(tonic::codegen::tokio_stream::pending()))),
+        }
+    }
+
+    async fn update_build_history(
+        &self,
+        request: Request<pb::UpdateBuildHistoryRequest>,
+    ) -> Result<Response<pb::UpdateBuildHistoryResponse>, Status> {
+        let request = request.into_inner();
+        match request.finalize {
+            // Clients ask for it after each build; there is nothing left to be done.
+            true => Ok(Response::new(pb::UpdateBuildHistoryResponse {})),
+            false => Err(Status::not_found(format!("no build record {}", request.r#ref))),
+        }
+    }
+}
+
+/// The one worker: this node.
+pub(super) fn workers() -> Vec<WorkerRecord> {
+    let platform = |platform: Platform| ops::Platform {
+        architecture: platform.architecture,
+        os: platform.os,
+        variant: platform.variant,
+        ..ops::Platform::default()
+    };
+    vec![WorkerRecord {
+        id: "estiba".to_owned(),
+        labels: HashMap::from([(
+            "org.mobyproject.buildkit.worker.executor".to_owned(),
+            "containers".to_owned(),
+        )]),
+        platforms: vec![platform(Platform::of_this_build())],
+        gc_policy: Vec::new(),
+        buildkit_version: Some(version()),
+        cdi_devices: Vec::new(),
+    }]
+}
+
+fn version() -> BuildkitVersion {
+    BuildkitVersion {
+        package: "estiba".to_owned(),
+        version: VERSION.to_owned(),
+        revision: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn usage(record: &CacheRecord) -> pb::UsageRecord {
+    let time = |at: model::Timestamp| Timestamp {
+        seconds: at.seconds(),
+        nanos: i32::try_from(at.subsec_nanos()).unwrap_or(0),
+    };
+    pb::UsageRecord {
+        id: record.id.clone(),
+        mutable: record.kind == CacheKind::CacheMount,
+        in_use: record.in_use,
+        size: i64::try_from(record.size_bytes).unwrap_or(i64::MAX),
+        created_at: Some(time(record.created)),
+        last_used_at: record.last_used.map(time),
+        usage_count: i64::try_from(record.usage_count).unwrap_or(i64::MAX),
+        description: record.description.clone(),
+        record_type: record.kind.name().to_owned(),
+        shared: record.shared,
+        parents: record.parents.clone(),
+        ..pb::UsageRecord::default()
+    }
+}
+
+/// containerd's filters, as far as clients use them: `id==x`, `type==x`, `id~=x`, joined by commas.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Filter {
+    ids: Vec<String>,
+    kinds: Vec<CacheKind>,
+}
+
+impl Filter {
+    fn parse(texts: &[String]) -> Result<Self, Status> {
+        let mut filter = Self::default();
+        for text in texts.iter().flat_map(|text| text.split(',')).filter(|text| !text.is_empty()) {
+            let invalid = || Status::invalid_argument(format!("invalid filter {text:?}"));
+            let (field, value) =
+                text.split_once("==").or_else(|| text.split_once("~=")).ok_or_else(invalid)?;
+            let value = value.trim_matches('"');
+            match field {
+                "id" => filter.ids.push(value.to_owned()),
+                "type" => filter.kinds.push(kind(value).ok_or_else(invalid)?),
+                _ => return Err(invalid()),
+            }
+        }
+        Ok(filter)
+    }
+
+    fn takes(&self, record: &CacheRecord) -> bool {
+        let id = |id: &String| record.id.starts_with(id.as_str());
+        (self.ids.is_empty() || self.ids.iter().any(id))
+            && (self.kinds.is_empty() || self.kinds.contains(&record.kind))
+    }
+}
+
+fn kind(name: &str) -> Option<CacheKind> {
+    use CacheKind::{CacheMount, Regular, SourceGit, SourceHttp, SourceLocal};
+    [Regular, SourceLocal, SourceGit, SourceHttp, CacheMount]
+        .into_iter()
+        .find(|kind| kind.name() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_of_clients() {
+        let parse = |text: &str| Filter::parse(&[text.to_owned()]);
+        assert_eq!(parse("").unwrap(), Filter::default());
+        let filter = parse("type==exec.cachemount,id~=abc").unwrap();
+        assert_eq!((filter.ids.len(), filter.kinds), (1, vec![CacheKind::CacheMount]));
+        for text in ["type==nonsense", "mutable", "size==3"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The builds that BuildKit's clients have running, by the id that the client chose: what they tell,
+//! how they end. Knows no wire format.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::status::Story;
+
+/// How many builds may be known at once.
+const MAX_JOBS: usize = 1024;
+/// How long a client that asks for a build's progress waits for the build.
+const FIND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a build's progress can be asked for after its end.
+const LINGER: Duration = Duration::from_secs(15);
+
+/// Builds by id.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    known: Mutex<HashMap<String, Arc<Story>>>,
+    changed: watch::Sender<()>,
+}
+
+/// A running build; its progress ends when this is dropped.
+pub(crate) struct Job {
+    jobs: Arc<super::BuildKit>,
+    id: String,
+    story: Arc<Story>,
+}
+
+/// Why a build cannot begin.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Busy {
+    /// The id is taken.
+    #[error("build {0} exists already")]
+    Taken(String),
+    /// There are too many.
+    #[error("{MAX_JOBS} builds are running already")]
+    Many,
+}
+
+impl Job {
+    /// Begins a build.
+    ///
+    /// # Errors
+    /// The id is taken, or there are too many.
+    pub(crate) fn begin(kit: &Arc<super::BuildKit>, id: &str) -> Result<Self, Busy> {
+        let mut known = kit.jobs.lock();
+        if known.contains_key(id) {
+            return Err(Busy::Taken(id.to_owned()));
+        }
+        if known.len() >= MAX_JOBS {
+            return Err(Busy::Many);
+        }
+        let story = Arc::new(Story::default());
+        known.insert(id.to_owned(), Arc::clone(&story));
+        drop(known);
+        kit.jobs.changed.send_replace(());
+        Ok(Self { jobs: Arc::clone(kit), id: id.to_owned(), story })
+    }
+
+    /// What it tells.
+    pub(crate) fn story(&self) -> Arc<Story> {
+        Arc::clone(&self.story)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.story.end();
+        let (jobs, id) = (Arc::clone(&self.jobs), std::mem::take(&mut self.id));
+        let forget = async move {
+            // A client may ask for the progress only after a short build has ended.
+            tokio::time::sleep(LINGER).await;
+            jobs.jobs.lock().remove(&id);
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(forget)),
+            Err(_) => drop(forget),
+        }
+    }
+}
+
+impl Jobs {
+    /// The progress of a build, waiting a while for the build to begin.
+    pub(crate) async fn find(&self, id: &str) -> Option<Arc<Story>> {
+        let mut changed = self.changed.subscribe();
+        let search = async {
+            loop {
+                changed.mark_unchanged();
+                if let Some(story) = self.lock().get(id) {
+                    return Some(Arc::clone(story));
+                }
+                changed.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout(FIND_TIMEOUT, search).await.ok().flatten()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Story>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,135 @@
+//! BuildKit's protocol: clients that build through gRPC, with files, secrets and credentials on a
+//! connection in the other direction. Builds themselves are the engine's.
+//!
+//! ```text
+//! POST /session ══ h2c ══▶ session: the daemon calls FileSync, FileSend, Auth, Secrets, SSH
+//! POST /grpc    ══ h2c ══▶ control: Solve, Status, … ─┐      (offer, sync)
+//! POST /build?version=2 ──▶ classic ──────────────────┴─▶ solve ──▶ engine.builds
+//!                              request, llb ──▶ graph ───┘   progress ──▶ status
+//! ```
+
+mod classic;
+mod control;
+mod fault;
+mod gateway;
+mod jobs;
+mod line;
+mod llb;
+mod offer;
+mod request;
+mod session;
+mod solve;
+mod stat;
+mod status;
+mod sync;
+mod tunnel;
+
+pub(crate) use classic::build;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bollard_buildkit_proto::health;
+use bollard_buildkit_proto::moby::buildkit::v1::control_server::ControlServer;
+use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_server::LlbBridgeServer;
+use hyper::{Request as HttpRequest, Response as HttpResponse};
+use tonic::body::Body;
+use tonic::codegen::{BoxStream, Service, async_trait};
+use tonic::{Request, Response, Status};
+
+use crate::call::Call;
+use crate::reply::Reply;
+use control::Control;
+use gateway::{Bridge, Gateway};
+use jobs::Jobs;
+use line::MAX_MESSAGE_BYTES;
+use session::{Announcement, Sessions};
+
+/// What BuildKit's clients have open.
+#[derive(Debug, Default)]
+pub(crate) struct BuildKit {
+    sessions: Sessions,
+    jobs: Jobs,
+    gateway: Gateway,
+}
+
+/// `POST /session`.
+pub(crate) async fn session(call: Call) -> Reply {
+    let announcement = Announcement::read(&call.headers)?;
+    call.buildkit.sessions.check(&announcement.id)?;
+    let kit = Arc::clone(&call.buildkit);
+    line::switch(call, async move |upgraded| kit.sessions.run(announcement, upgraded).await)
+}
+
+/// `POST /grpc`.
+pub(crate) async fn grpc(call: Call) -> Reply {
+    let services = Services::new(&call);
+    line::switch(call, async move |upgraded| {
+        line::serve(upgraded, move |request| services.clone().answer(request)).await;
+    })
+}
+
+/// The services of a control connection.
+#[derive(Clone)]
+struct Services {
+    control: ControlServer<Control>,
+    bridge: LlbBridgeServer<Bridge>,
+    health: health::health_server::HealthServer<Health>,
+}
+
+impl Services {
+    fn new(call: &Call) -> Self {
+        let kit = Arc::clone(&call.buildkit);
+        let control = Control { engine: call.engine.clone(), kit: Arc::clone(&kit) };
+        Self {
+            control: ControlServer::new(control).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            bridge: LlbBridgeServer::new(Bridge { kit })
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            health: health::health_server::HealthServer::new(Health),
+        }
+    }
+
+    async fn answer(mut self, request: HttpRequest<Body>) -> HttpResponse<Body> {
+        let service = request.uri().path().split('/').nth(1).unwrap_or_default();
+        let answered: Result<_, Infallible> = match service {
+            "moby.buildkit.v1.Control" => self.control.call(request).await,
+            "moby.buildkit.v1.frontend.LLBBridge" => self.bridge.call(request).await,
+            "grpc.health.v1.Health" => self.health.call(request).await,
+            other => Ok(Status::unimplemented(format!("unknown service {other}")).into_http()),
+        };
+        match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Says that the daemon is well, which it is when it can say so.
+struct Health;
+
+#[async_trait]
+impl health::health_server::Health for Health {
+    type WatchStream = BoxStream<health::HealthCheckResponse>;
+
+    async fn check(
+        &self,
+        _request: Request<health::HealthCheckRequest>,
+    ) -> Result<Response<health::HealthCheckResponse>, Status> {
+        let status = health::health_check_response::ServingStatus::Serving.into();
+        Ok(Response::new(health::HealthCheckResponse { status }))
+    }
+
+    async fn list(
+        &self,
+        _request: Request<health::HealthListRequest>,
+    ) -> Result<Response<health::HealthListResponse>, Status> {
+        Ok(Response::new(health::HealthListResponse::default()))
+    }
+
+    async fn watch(
+        &self,
+        _request: Request<health::HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("watching the health is not supported"))
+    }
+}
