@@ -55,7 +55,8 @@ pub fn exec(
     sys::process::set_dumpable(false).map_err(|e| LaunchError::at("become undumpable", e))?;
     let launch = target.launch();
     let process = completed(process, launch.spec.process.as_ref());
-    let root = options.user.as_ref().map(|_| root_of(target)).transpose()?;
+    let pidfd = target.pidfd.as_fd();
+    let root = options.user.as_ref().map(|_| root_of(target.pid, pidfd)).transpose()?;
     let root = root.as_ref().map(AsFd::as_fd);
     let facts = facts::of_exec(launch, root, options.user.as_deref())?;
     let joined = namespaces_of(launch)?;
@@ -95,7 +96,7 @@ pub fn exec(
 }
 
 /// The process with what it leaves to the container's first.
-fn completed<'a>(process: &'a Process, first: Option<&Process>) -> Cow<'a, Process> {
+pub(crate) fn completed<'a>(process: &'a Process, first: Option<&Process>) -> Cow<'a, Process> {
     let Some(first) = first else { return Cow::Borrowed(process) };
     let mut process = process.clone();
     process.capabilities = process.capabilities.or_else(|| first.capabilities.clone());
@@ -141,13 +142,13 @@ fn copy(fd: BorrowedFd<'_>) -> Result<OwnedFd, LaunchError> {
 }
 
 /// The container's root as its first process sees it.
-fn root_of(target: &Running) -> Result<OwnedFd, LaunchError> {
-    let path = format!("/proc/{}/root", target.pid);
+pub(crate) fn root_of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<OwnedFd, LaunchError> {
+    let path = format!("/proc/{pid}/root");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(CWD, &path, flags, Mode::empty())
         .map_err(|errno| LaunchError::at("open the container's root", errno))?;
     // The number may have come to mean another process; the descriptor cannot.
-    sys::process::send_signal(target.pidfd.as_fd(), 0)
+    sys::process::send_signal(pidfd, 0)
         .map_err(|_| LaunchError::runtime("the container is not running"))?;
     Ok(root)
 }

@@ -50,6 +50,9 @@ pub struct Launch {
     /// Seconds that a stop waits before it kills, when the stop says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_timeout_s: Option<i64>,
+    /// Program of the OCI runtime that a monitor drives for this container; none for our own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<PathBuf>,
     /// The bundle directory, told to hooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<PathBuf>,

@@ -22,6 +22,7 @@ pub mod error;
 pub mod exec;
 mod facts;
 mod failure;
+mod foreign;
 mod hooks;
 pub mod idle;
 mod init;

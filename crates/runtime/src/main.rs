@@ -11,7 +11,7 @@ const SEALED: &std::ffi::CStr = c"estiba-runtime";
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
-    if name == runtime::reaper::NAME {
+    if std::path::Path::new(&name).file_name().is_some_and(|n| n == runtime::reaper::NAME) {
         return ExitCode::from(u8::try_from(runtime::reaper::run(args)).unwrap_or(u8::MAX));
     }
     if let Err(errno) = sys::process::ensure_stdio() {

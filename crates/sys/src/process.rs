@@ -139,13 +139,14 @@ pub fn set_dumpable(dumpable: bool) -> rustix::io::Result<()> {
     check(result.into()).map(drop)
 }
 
-/// Becomes the parent of orphaned descendants, `PR_SET_CHILD_SUBREAPER`.
+/// Whether this process becomes the parent of orphaned descendants, `PR_SET_CHILD_SUBREAPER`.
 ///
 /// # Errors
 /// As prctl(2).
-pub fn set_subreaper() -> rustix::io::Result<()> {
+pub fn set_subreaper(on: bool) -> rustix::io::Result<()> {
     // SAFETY: PR_SET_CHILD_SUBREAPER takes one integer.
-    let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    let result =
+        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, libc::c_ulong::from(on), 0, 0, 0) };
     check(result.into()).map(drop)
 }
 

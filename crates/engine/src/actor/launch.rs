@@ -45,11 +45,6 @@ impl Actor {
     }
 
     async fn launch(&mut self) -> Result<Run> {
-        if !self.definition.spec.runtime.is_empty() {
-            return Err(EngineError::Unsupported(
-                "containers of other OCI runtimes are not supported by this build",
-            ));
-        }
         if self.definition.spec.isolation.own_ids {
             self.state.id_range = Some(self.node.ids.take()?);
         }

@@ -65,7 +65,8 @@ pub(super) fn prepare(
         groups: &groups,
         annotations: &definition.draft.host.annotations,
     });
-    let filter = filter(node, definition, &mut oci)?;
+    let foreign = other_runtime(node, &spec.runtime)?;
+    let filter = filter(node, definition, &mut oci, foreign.is_some())?;
     let launch = Launch {
         version: runtime::launch::VERSION,
         id: definition.id.to_string(),
@@ -85,9 +86,34 @@ pub(super) fn prepare(
         stdin_once: spec.stdin_once,
         init: spec.init,
         stop_timeout_s: Some(spec.stop_timeout),
+        runtime: foreign,
         bundle: None,
     };
     Ok(Prepared { launch, cgroup })
+}
+
+/// The program of the OCI runtime `name`; none for our own.
+fn other_runtime(node: &Node, name: &str) -> Result<Option<PathBuf>> {
+    const PLACES: [&str; 6] =
+        ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    if name.is_empty() {
+        return Ok(None);
+    }
+    // The configuration may have changed since the container was created.
+    let Some(path) = node.options.runtimes.get(name) else {
+        return Err(EngineError::invalid(format!("unknown or invalid runtime name: {name}")));
+    };
+    if path.is_absolute() {
+        return Ok(Some(path.clone()));
+    }
+    let found = PLACES.iter().map(|place| Path::new(place).join(path)).find(|path| path.exists());
+    match found {
+        Some(path) => Ok(Some(path)),
+        None => Err(EngineError::invalid(format!(
+            "OCI runtime {name}: {} is not installed",
+            path.display()
+        ))),
+    }
 }
 
 /// Containers whose namespaces this one joins.
@@ -279,8 +305,13 @@ fn groups(node: &Node, definition: &Definition) -> Result<Vec<u32>> {
 }
 
 /// The compiled system call filter. A user's profile goes into the specification instead, for it
-/// may have flags of its own.
-fn filter(node: &Node, definition: &Definition, oci: &mut oci::Spec) -> Result<Option<PathBuf>> {
+/// may have flags of its own, and so do all for other runtimes, which compile them themselves.
+fn filter(
+    node: &Node,
+    definition: &Definition,
+    oci: &mut oci::Spec,
+    foreign: bool,
+) -> Result<Option<PathBuf>> {
     let isolation = &definition.spec.isolation;
     let caps = CapSet::from_names(&isolation.capabilities).map_err(EngineError::internal)?;
     let profile = match &isolation.seccomp {
@@ -303,6 +334,10 @@ fn filter(node: &Node, definition: &Definition, oci: &mut oci::Spec) -> Result<O
             SecurityProfile::Docker => seccomp::docker_profile(caps),
         },
     };
+    if foreign {
+        oci.linux.get_or_insert_default().seccomp = Some(profile);
+        return Ok(None);
+    }
     let key = (isolation.profile == SecurityProfile::Docker, caps.bits());
     node.filters
         .path(key, || {

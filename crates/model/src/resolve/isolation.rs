@@ -73,7 +73,10 @@ fn own_ids(ask: &Ask<'_>) -> bool {
     let shares_host = host.network == NetworkMode::Host
         || host.pid == SharedNamespace::Host
         || host.ipc == SharedNamespace::Host;
-    ask.defaults.userns && host.userns == UsernsMode::Auto && !host.privileged && !shares_host
+    // Other runtimes know nothing of layers and volumes whose ids are mapped by the kernel.
+    let foreign = super::runtime(&host.runtime, ask.defaults).is_ok_and(|name| !name.is_empty());
+    let alone = !host.privileged && !shares_host && !foreign;
+    ask.defaults.userns && host.userns == UsernsMode::Auto && alone
 }
 
 fn check_sharing(

@@ -193,6 +193,7 @@ fn launch_of(bundle: &Path, path: &Path, id: &str, state_dir: &Path) -> Result<L
         stdin_once: false,
         init: false,
         stop_timeout_s: None,
+        runtime: None,
         bundle: Some(bundle),
     })
 }

@@ -13,7 +13,7 @@ use crate::error::LaunchError;
 use crate::launch::Launch;
 use rustix::fs::{Mode, OFlags};
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use sys::Pidfd;
 
@@ -118,19 +118,36 @@ fn create_container(
         process.ok_or_else(|| LaunchError::invalid("create container: no process is given"))?;
     let wanted = Wanted::new(process, launch.stdin_open);
     let (stdio, ends) = stdio::open(wanted).map_err(stdio_failed)?;
+    if let Some(program) = &launch.runtime {
+        let (foreign, console) = crate::foreign::create(launch, program, stdio)?;
+        let made = (foreign.pid, foreign.pidfd.as_fd().try_clone_to_owned(), console);
+        let init = keep(launch, wanted, made, ends).map_err(stdio_failed)?;
+        return Ok((Container::Foreign(Box::new(foreign)), init, Vec::new()));
+    }
     let begun = begin(launch, stdio, Extras::default())?;
     if let Some(network) = begun.own_network() {
         control.tell_with(&Event::Begun, &[network.as_fd()]);
     }
     let mut created = begun.prepare(launch)?;
-    let ends = match created.console.take() {
-        Some(console) => Ends::of_terminal(console, wanted.stdin).map_err(stdio_failed)?,
+    let made = (created.pid, created.pidfd.try_clone(), created.console.take());
+    let init = keep(launch, wanted, made, ends).map_err(stdio_failed)?;
+    let warnings = std::mem::take(&mut created.warnings);
+    Ok((Container::Created(Box::new(created)), init, warnings))
+}
+
+/// The first process, of which the monitor is the keeper now.
+fn keep(
+    launch: &Launch,
+    wanted: Wanted,
+    (pid, pidfd, console): (i32, std::io::Result<OwnedFd>, Option<OwnedFd>),
+    ends: Ends,
+) -> std::io::Result<Process> {
+    let ends = match console {
+        Some(console) => Ends::of_terminal(console, wanted.stdin)?,
         None => ends,
     };
-    let pidfd = created.pidfd.try_clone().map_err(stdio_failed)?;
-    let warnings = std::mem::take(&mut created.warnings);
-    let mut init = Process::new(ProcessId::Init, 0, created.pid, Pidfd::from(pidfd), ends);
+    let mut init = Process::new(ProcessId::Init, 0, pid, Pidfd::from(pidfd?), ends);
     init.terminal = wanted.terminal.is_some();
     init.stdin_once = launch.stdin_once;
-    Ok((Container::Created(Box::new(created)), init, warnings))
+    Ok(init)
 }

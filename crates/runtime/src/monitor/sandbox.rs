@@ -5,6 +5,7 @@ use crate::cgroup::{Cgroup, OomWatch};
 use crate::container::{Created, Running, Stdio};
 use crate::error::LaunchError;
 use crate::exec::{ExecOptions, Execed};
+use crate::foreign::Foreign;
 use wire::oci::runtime::Process;
 
 /// A created container.
@@ -46,6 +47,8 @@ pub(super) enum Container {
     Created(Box<Created>),
     /// Its program was started.
     Running(Box<Running>),
+    /// Another runtime made it.
+    Foreign(Box<Foreign>),
     /// Its start has failed.
     Gone,
 }
@@ -55,6 +58,7 @@ impl Container {
         match self {
             Self::Created(created) => Some(&created.cgroup),
             Self::Running(running) => Some(&running.cgroup),
+            Self::Foreign(foreign) => Some(&foreign.cgroup),
             Self::Gone => None,
         }
     }
@@ -67,6 +71,16 @@ impl Sandbox for Container {
                 *self = Self::Running(Box::new(created.start()?));
                 Ok(())
             }
+            Self::Foreign(foreign) => match foreign.start() {
+                Ok(()) => {
+                    *self = Self::Foreign(foreign);
+                    Ok(())
+                }
+                Err(error) => {
+                    foreign.remove();
+                    Err(error)
+                }
+            },
             other => {
                 *self = other;
                 Err(LaunchError::runtime("start container: it is not in the created phase"))
@@ -80,8 +94,10 @@ impl Sandbox for Container {
         user: Option<&str>,
         stdio: Stdio,
     ) -> Result<Execed, LaunchError> {
-        let Self::Running(running) = self else {
-            return Err(LaunchError::runtime("exec in container: it is not running"));
+        let running = match self {
+            Self::Running(running) => running,
+            Self::Foreign(foreign) => return foreign.exec(process, user, stdio),
+            _ => return Err(LaunchError::runtime("exec in container: it is not running")),
         };
         let options = ExecOptions { user: user.map(str::to_owned), preserve_fds: 0 };
         crate::exec::exec(running, process, stdio, &options)
@@ -114,6 +130,7 @@ impl Sandbox for Container {
             Self::Created(created) => created.abort(),
             // What cannot be removed now is found by its name and removed by the next daemon.
             Self::Running(running) => drop(running.cgroup.delete()),
+            Self::Foreign(foreign) => foreign.remove(),
             Self::Gone => {}
         }
     }

@@ -51,6 +51,7 @@ fn launch(spec: Value) -> Launch {
         stdin_once: false,
         init: false,
         stop_timeout_s: None,
+        runtime: None,
         bundle: None,
     }
 }

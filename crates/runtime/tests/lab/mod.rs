@@ -191,6 +191,7 @@ impl Lab {
             stdin_once: false,
             init: false,
             stop_timeout_s: None,
+            runtime: None,
             bundle: None,
         };
         Self { dir, launch }
