@@ -158,6 +158,28 @@ impl Graph {
         needed
     }
 
+    /// Only the operations that `needed` says (their inputs must be among them), and where each
+    /// has gone.
+    pub fn retain(self, needed: &[bool]) -> (Self, Vec<Option<OpId>>) {
+        let mut out = Self::default();
+        let mut places: Vec<Option<OpId>> = Vec::with_capacity(self.ops.len());
+        for (index, mut op) in self.ops.into_iter().enumerate() {
+            let moved = |edge: &Edge| Some(Edge { op: places[edge.op.0]?, ..*edge });
+            let inputs: Option<Vec<Edge>> = op.inputs.iter().map(moved).collect();
+            let wanted = needed.get(index).copied().unwrap_or(false);
+            let Some(inputs) = inputs.filter(|_| wanted) else {
+                places.push(None);
+                continue;
+            };
+            op.inputs = inputs;
+            let id = OpId(out.ops.len());
+            out.by_digest.insert(op.digest, id);
+            out.ops.push(op);
+            places.push(Some(id));
+        }
+        (out, places)
+    }
+
     fn verify(&self, kind: &OpKind, inputs: &[Edge], meta: &Vertex) -> Result<(), GraphError> {
         let name = || meta.name.clone();
         for edge in inputs {
@@ -373,7 +395,8 @@ pub struct Local {
     pub include: Vec<String>,
     /// Not paths that match these (`.dockerignore` patterns, in order, with `!`).
     pub exclude: Vec<String>,
-    /// Paths (may have wildcards) whose symbolic links are followed and included.
+    /// Paths (may have wildcards) that are wanted, symbolic links on the way followed and taken
+    /// along; if there are any, nothing else is.
     pub follow: Vec<String>,
     /// Builds with the same key may share what was transferred.
     pub shared_key: String,
@@ -806,7 +829,8 @@ pub enum Mode {
     Symbolic(String),
 }
 
-/// An owner; what is `None` is not changed (root, for new files).
+/// An owner. Without a group it is the user's: of a number the same number, of a name the group
+/// that `/etc/passwd` gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// User.

@@ -25,6 +25,9 @@ pub trait Worker: Send + Sync + 'static {
     /// of its manifest.
     fn push<'a>(&'a self, push: Push<'a>) -> Future<'a, Result<Digest>>;
 
+    /// How registries and other hosts are reached.
+    fn registry(&self) -> registry::Client;
+
     /// The platforms whose programs run here, the host's own first.
     fn platforms(&self) -> Vec<Platform>;
 }
@@ -106,6 +109,10 @@ pub struct Step {
     pub cgroup_parent: String,
     /// Mounts, in order.
     pub mounts: Vec<StepMount>,
+    /// Nothing of the layer is dated later, seconds since the epoch.
+    pub latest_mtime: Option<i64>,
+    /// Spares the layer that comes of it.
+    pub lease: Arc<store::Lease>,
     /// Told what the process writes.
     pub output: Arc<dyn Fn(Stream, Bytes) + Send + Sync>,
 }

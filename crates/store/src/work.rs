@@ -11,6 +11,7 @@
 mod stubs;
 
 use crate::error::{Act, Error, Result};
+use crate::image::Images;
 use crate::layer::recipe::RecipeWriter;
 use crate::layer::{Layer, Layers};
 use crate::record::v1;
@@ -22,7 +23,7 @@ use crate::tar::reader::RawSink;
 use crate::tar::writer::TarWriter;
 use crate::tar::{Entry, Kind};
 use crate::tree;
-use model::{ContainerId, Digest};
+use model::{ContainerId, Digest, ImageId};
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -105,6 +106,20 @@ impl Store {
     }
 }
 
+impl Images {
+    /// Adds an image that was made here of layers that are present. On return it is durable.
+    pub fn put_built(&self, lease: &Lease, config: &[u8]) -> Result<ImageId> {
+        self.put_local(lease, config, None, true)
+    }
+}
+
+impl Store {
+    /// Writes everything that layers show together, base first, as a tar.
+    pub fn write_tree(&self, layers: &[Digest], writer: &mut dyn Write) -> Result<()> {
+        crate::snapshot::write_tree(&MergedDir::root(self.lower(layers)?)?, writer)
+    }
+}
+
 /// A writable tree over layers.
 pub struct Work {
     store: Store,
@@ -148,6 +163,8 @@ pub struct LayerOptions {
     /// Paths that something was mounted upon: what the runtime made there to mount upon (empty
     /// files and directories, with the directories above them) is no change.
     pub mounted: Vec<String>,
+    /// Nothing changed is a layer too, without entries.
+    pub keep_empty: bool,
 }
 
 impl Layers {
@@ -230,7 +247,7 @@ fn commit(
     };
     let root = walk.root(&files, base.root)?;
     walk.dir(&files, b"", 0)?;
-    if walk.entries == 0 {
+    if walk.entries == 0 && !walk.options.keep_empty {
         return Ok(None);
     }
     let (entries, size) = (walk.entries, walk.content);
@@ -432,4 +449,23 @@ fn join(at: &[u8], name: &[u8]) -> Vec<u8> {
 
 fn shown(path: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(path)
+}
+
+impl Store {
+    /// Bytes of file content below a directory of ours.
+    pub fn measure(&self, dir: &std::path::Path) -> Result<u64> {
+        let act = || format!("measure {}", dir.display());
+        tree::measure(tree::open_dir(dir).act(act)?).act(act).map(|size| size.disk)
+    }
+
+    /// Removes a directory of ours with everything in it, in one step and then piece by piece.
+    pub fn remove_tree(&self, dir: &std::path::Path) -> Result<()> {
+        let act = || format!("remove {}", dir.display());
+        let scratch = self.scratch()?;
+        match fs::renameat(fs::CWD, dir, &scratch.dir, c"removed") {
+            Ok(()) => tree::remove(&scratch.dir, c"removed").act(act),
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).act(act),
+        }
+    }
 }

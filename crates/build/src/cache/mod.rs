@@ -1,5 +1,9 @@
 //! The build cache as its users see it: records of what is kept, and what pruning spares.
 
+pub(crate) mod index;
+pub(crate) mod mounts;
+mod v1;
+
 use model::Timestamp;
 
 /// One thing that is kept.

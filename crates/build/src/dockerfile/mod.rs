@@ -17,6 +17,7 @@ mod directives;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use directives::check_in_comment;
 pub use directives::{Directive, Directives, detect_syntax};
 pub use heredoc::Heredoc;
 pub use instruction::{
@@ -102,6 +103,11 @@ impl Dockerfile {
     pub fn syntax(&self) -> Option<&str> {
         self.directives.syntax.as_ref().map(|directive| directive.value.as_str())
     }
+}
+
+/// Whether `text` is one here-document's sign and delimiter, and nothing else.
+pub(crate) fn is_heredoc(text: &str) -> bool {
+    heredoc::parse(text).is_some()
 }
 
 /// Parses one instruction of an ONBUILD trigger; its place is that of `span` in `source`.

@@ -114,7 +114,8 @@ impl Run<'_> {
         let Some((number, open)) = self.open.take() else { return Ok(()) };
         drop(open.root);
         let mut layers = open.below.layers().unwrap_or_default().to_vec();
-        layers.extend(open.work.commit(self.lease, self.options.clone())?.map(|layer| layer.diff_id));
+        layers
+            .extend(open.work.commit(self.lease, self.options.clone())?.map(|layer| layer.diff_id));
         self.done[number] = Some(Tree::Layers(layers.into()));
         Ok(())
     }
@@ -170,24 +171,7 @@ pub(crate) fn as_layers(
     }
     let work = store.work(&[])?;
     let root = work.root()?;
-    let everything = Copy {
-        from: Base::Empty,
-        src: "/".to_owned(),
-        dest: "/".to_owned(),
-        owner: None,
-        mode: None,
-        follow_symlinks: false,
-        contents_only: true,
-        unpack: crate::graph::Unpack::Never,
-        create_dest: true,
-        wildcard: false,
-        allow_empty: true,
-        time_ns: None,
-        include: Vec::new(),
-        exclude: Vec::new(),
-        required: Vec::new(),
-        replace: false,
-    };
+    let everything = Copy { allow_empty: true, ..super::part::plain("/", "/") };
     copy::copy((store, &tree), &root, &everything, None)?;
     drop(root);
     let layer = work.commit(lease, options)?;
@@ -198,12 +182,7 @@ fn no_input() -> Error {
     Error::internal("a file operation names an input that it does not have")
 }
 
-fn make_dir(
-    root: &OwnedFd,
-    path: &str,
-    parents: bool,
-    making: place::Making,
-) -> Result<()> {
+fn make_dir(root: &OwnedFd, path: &str, parents: bool, making: place::Making) -> Result<()> {
     let path = place::parts(path)?;
     if !parents && let Some((_, above)) = path.split_last() {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
@@ -219,8 +198,8 @@ fn parent(root: &OwnedFd, path: &str) -> Result<(OwnedFd, CString)> {
     let (name, dirs) =
         parts.split_last().ok_or_else(|| Error::invalid(format!("{path}: is the root")))?;
     let dir = place::joined(dirs);
-    let dir = open_in(root, &*dir, OFlags::RDONLY | OFlags::DIRECTORY)
-        .act(|| place::opening(&dir))?;
+    let dir =
+        open_in(root, &*dir, OFlags::RDONLY | OFlags::DIRECTORY).act(|| place::opening(&dir))?;
     Ok((dir, name.clone()))
 }
 
@@ -270,4 +249,3 @@ fn remove(root: &OwnedFd, path: &str, allow_missing: bool, wildcard: bool) -> Re
         _ => place::remove(&it.parent, &it.name),
     })
 }
-

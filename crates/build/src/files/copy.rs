@@ -14,9 +14,7 @@ use crate::graph::{Copy, Unpack};
 use crate::tree::Tree;
 use crate::walk::{self, At, Filter, Rule, Visitor, open_in};
 use model::Digest;
-use rustix::fs::{
-    self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timestamps, Uid, XattrFlags,
-};
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -164,9 +162,7 @@ impl Copier<'_> {
             source.is_dir() && (self.copy.contents_only || source.name.to_bytes() == b".");
         if contents {
             let level = self.enter(&path, &source.stat)?;
-            return self.fill(level, |copier| {
-                walk::walk(source.open_dir()?, rules, copier)
-            });
+            return self.fill(level, |copier| walk::walk(source.open_dir()?, rules, copier));
         }
         if self.copy.unpack == Unpack::Detect && self.unpacked(source, &path)? {
             return Ok(());
@@ -180,12 +176,8 @@ impl Copier<'_> {
         let level = self.enter(&dir, &source.stat)?;
         self.fill(level, |copier| {
             let renamed = source.name != name;
-            let at = At {
-                parent: &source.parent,
-                name: &source.name,
-                path: b"",
-                stat: &source.stat,
-            };
+            let at =
+                At { parent: &source.parent, name: &source.name, path: b"", stat: &source.stat };
             copier.take(&at, if renamed { &name } else { &source.name })?;
             if source.is_dir() {
                 walk::walk(source.open_dir()?, rules, copier)?;
@@ -199,8 +191,7 @@ impl Copier<'_> {
     fn enter(&self, path: &[CString], source: &Stat) -> Result<Level> {
         let dir = if self.copy.create_dest {
             let time = Some(self.copy.time_ns.unwrap_or_else(|| mtime(source)));
-            let making =
-                Making { owner: Some(self.owner.unwrap_or((0, 0))), mode: DIR_MODE, time };
+            let making = Making { owner: Some(self.owner.unwrap_or((0, 0))), mode: DIR_MODE, time };
             place::make_dirs(self.root, path, making)?
         } else {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
@@ -210,11 +201,7 @@ impl Copier<'_> {
         Ok(Level { dir: Rc::new(dir), path: path.to_vec() })
     }
 
-    fn fill(
-        &mut self,
-        level: Level,
-        act: impl FnOnce(&mut Self) -> Result<()>,
-    ) -> Result<()> {
+    fn fill(&mut self, level: Level, act: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let before = Untouched::new(&level.dir)?;
         self.stack.push(level);
         let done = act(self);
@@ -338,12 +325,9 @@ impl Copier<'_> {
     fn make_room(&self, dir: &OwnedFd, name: &CStr) -> Result<()> {
         match place::lstat(dir, name)? {
             None => Ok(()),
-            Some(stat) if place::is_dir(&stat) && !self.copy.replace => {
-                Err(Error::invalid(format!(
-                    "cannot copy a file over the directory {}",
-                    name.to_string_lossy()
-                )))
-            }
+            Some(stat) if place::is_dir(&stat) && !self.copy.replace => Err(Error::invalid(
+                format!("cannot copy a file over the directory {}", name.to_string_lossy()),
+            )),
             Some(_) => place::remove(dir, name),
         }
     }
@@ -406,7 +390,7 @@ fn mtime(stat: &Stat) -> i64 {
 }
 
 /// Whether a file is a tar, compressed or not: its first block has a valid checksum.
-fn is_archive(file: &mut File) -> Result<bool> {
+pub(crate) fn is_archive(file: &mut File) -> Result<bool> {
     let reading = || "look for an archive".to_owned();
     let mut block = [0u8; TAR_BLOCK];
     // What cannot be decompressed is no archive, but a file that looks like one.
@@ -444,4 +428,3 @@ fn is_header(block: &[u8; TAR_BLOCK]) -> bool {
         .sum();
     block[0] != 0 && sum == want
 }
-

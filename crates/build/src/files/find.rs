@@ -44,18 +44,14 @@ pub(super) fn sources(
     follow: bool,
 ) -> Result<Vec<Source>> {
     let wanted = parts(path)?;
-    let first = wanted
-        .iter()
-        .position(|part| wildcard && Glob::is_pattern(&part.to_string_lossy()));
+    let first =
+        wanted.iter().position(|part| wildcard && Glob::is_pattern(&part.to_string_lossy()));
     let Some(first) = first else {
         return Ok(one(root, &wanted, follow)?.into_iter().collect());
     };
     let mut found = Vec::new();
     expand(root, &wanted, first, &mut found)?;
-    let sources: Result<Vec<_>> = found
-        .iter()
-        .map(|path| one(root, path, follow))
-        .collect();
+    let sources: Result<Vec<_>> = found.iter().map(|path| one(root, path, follow)).collect();
     Ok(sources?.into_iter().flatten().collect())
 }
 

@@ -7,7 +7,9 @@ mod copy;
 mod find;
 mod mode;
 mod owner;
+mod part;
 mod place;
 
-pub(crate) use change::{Applied, apply, as_layers};
-pub(crate) use copy::content_id;
+pub(crate) use change::{apply, as_layers};
+pub(crate) use copy::{content_id, is_archive};
+pub(crate) use part::{PART, copy_part, fill, plain};

@@ -20,9 +20,9 @@ pub(super) fn parts(path: &str) -> Result<Vec<CString>> {
         match part {
             "" | "." => {}
             ".." => drop(parts.pop()),
-            name => parts.push(
-                CString::new(name).map_err(|_| Error::invalid("path contains NUL"))?,
-            ),
+            name => {
+                parts.push(CString::new(name).map_err(|_| Error::invalid("path contains NUL"))?)
+            }
         }
     }
     Ok(parts)
@@ -108,10 +108,8 @@ pub(super) fn give(
 
 /// Both times, from nanoseconds since the epoch.
 pub(super) fn times(ns: i64) -> Timestamps {
-    let time = Timespec {
-        tv_sec: ns.div_euclid(1_000_000_000),
-        tv_nsec: ns.rem_euclid(1_000_000_000),
-    };
+    let time =
+        Timespec { tv_sec: ns.div_euclid(1_000_000_000), tv_nsec: ns.rem_euclid(1_000_000_000) };
     Timestamps { last_access: time, last_modification: time }
 }
 

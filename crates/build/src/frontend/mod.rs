@@ -1,14 +1,34 @@
 //! From a Dockerfile to a graph. Pure: what a base image says is asked of the caller
 //! ([`Planning::Needs`]) and the plan begun anew with the answers; nothing is fetched here, and
 //! no file of a context is seen.
+//!
+//! ```text
+//! globals ─▶ stages ─▶ reachable? ─▶ images known? ──no──▶ Needs
+//!                                        │ yes (ONBUILD triggers may add stages: again)
+//!                                        ▼
+//!                  instructions, stage by stage ─▶ operations, configuration, history
+//! ```
 
+mod copy;
+mod env;
+mod globals;
 mod options;
+mod plan;
+mod ports;
+mod run;
+mod sources;
+mod stages;
+mod state;
+mod step;
+#[cfg(test)]
+mod tests;
 
+pub use crate::check::Warning;
 pub use options::{
     CacheUse, ContextSource, History, ImageNeed, KnownImage, KnownImages, PlanOptions,
 };
 
-use crate::dockerfile::Dockerfile;
+use crate::dockerfile::{Dockerfile, Kind, ParseError};
 use crate::graph::{Edge, Graph};
 use crate::platform::Platform;
 use crate::span::Location;
@@ -34,6 +54,8 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// What the build checks found.
     pub warnings: Vec<Warning>,
+    /// `--build-arg` names that no ARG takes, sorted.
+    pub unused_args: Vec<String>,
 }
 
 /// A result.
@@ -51,21 +73,6 @@ pub struct Target {
     pub base: Option<String>,
 }
 
-/// What a build check found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Warning {
-    /// The check's name: `StageNameCasing`.
-    pub rule: &'static str,
-    /// What the check is about.
-    pub description: &'static str,
-    /// Where to read more.
-    pub url: &'static str,
-    /// What was found.
-    pub message: String,
-    /// Where.
-    pub location: Option<Location>,
-}
-
 /// Why a Dockerfile cannot be planned; the message is what users of BuildKit know.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -76,6 +83,8 @@ pub struct PlanError {
     pub message: String,
     /// Where.
     pub location: Option<Location>,
+    /// What the build checks found before.
+    pub warnings: Vec<Warning>,
 }
 
 impl HasKind for PlanError {
@@ -84,16 +93,63 @@ impl HasKind for PlanError {
     }
 }
 
-/// Plans the build of `dockerfile`.
+impl std::convert::From<ParseError> for PlanError {
+    fn from(err: ParseError) -> Self {
+        Self {
+            kind: ErrorKind::Invalid,
+            message: err.message,
+            location: err.location,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Plans the build of `dockerfile`. The same arguments give the same plan.
 pub fn plan(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
     known: &KnownImages,
 ) -> Result<Planning, PlanError> {
-    let _ = (dockerfile, options, known);
-    Err(PlanError {
-        kind: ErrorKind::Unsupported,
-        message: "the front end is not there yet".to_owned(),
-        location: None,
-    })
+    plan::plan(dockerfile, options, known)
+}
+
+/// A stage that can be built, for `--call=targets`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageInfo {
+    /// Its name; `None` is only numbered.
+    pub name: Option<String>,
+    /// What it is built upon, as written.
+    pub base: String,
+    /// `--platform`, as written.
+    pub platform: Option<String>,
+    /// The comment `# <name> <description>` before it.
+    pub description: Option<String>,
+    /// It is built when none is named.
+    pub default: bool,
+}
+
+/// The stages of a file, in order.
+pub fn stages(dockerfile: &Dockerfile) -> Vec<StageInfo> {
+    let froms = dockerfile.instructions.iter().filter_map(|instruction| match &instruction.kind {
+        Kind::From(from) => Some((from, &instruction.comments)),
+        _ => None,
+    });
+    let mut stages: Vec<StageInfo> = froms
+        .map(|(from, comments)| StageInfo {
+            name: from.name.clone(),
+            base: from.base.clone(),
+            platform: from.platform.clone(),
+            description: from.name.as_ref().and_then(|name| {
+                let after = |comment: &String| {
+                    Some(comment.strip_prefix(name)?.strip_prefix(' ')?.to_owned())
+                };
+                comments.iter().find_map(after)
+            }),
+            default: false,
+        })
+        .collect();
+    if let Some(last) = stages.last_mut() {
+        last.default = true;
+    }
+    stages
 }

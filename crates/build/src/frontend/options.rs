@@ -45,6 +45,8 @@ pub struct PlanOptions {
     pub hostname: String,
     /// How history entries are worded.
     pub history: History,
+    /// Plan all stages, needed or not, for the sake of the checks (`--check`).
+    pub all_stages: bool,
     /// Only one platform can be meant although several were named, or the other way round: the
     /// client wants an index (`BUILDKIT_MULTI_PLATFORM`).
     pub multi_platform: Option<bool>,
@@ -72,6 +74,7 @@ impl PlanOptions {
             limits: None,
             hostname: String::new(),
             history: History::BuildKit,
+            all_stages: false,
             multi_platform: None,
         }
     }

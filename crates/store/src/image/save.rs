@@ -31,10 +31,24 @@ struct Chosen {
 impl Images {
     /// Writes images by name, repository (all its tags) or id.
     pub fn save(&self, queries: &[String], writer: &mut dyn Write) -> Result<()> {
-        let chosen = self.choose(queries)?;
+        self.write_archive(&self.choose(queries)?, writer)
+    }
+
+    /// Writes one image under names that need not be its own here.
+    pub fn save_as(
+        &self,
+        id: model::ImageId,
+        names: &[ImageRef],
+        writer: &mut dyn Write,
+    ) -> Result<()> {
+        let names = names.iter().map(|name| name.clone().or_latest()).collect();
+        self.write_archive(&[Chosen { image: self.record(id)?, names }], writer)
+    }
+
+    fn write_archive(&self, chosen: &[Chosen], writer: &mut dyn Write) -> Result<()> {
         // The layers must stay while they are written.
         let lease = self.store.lease();
-        for image in &chosen {
+        for image in chosen {
             image.image.diff_ids.iter().chain([&image.image.id]).for_each(|id| lease.pin(*id));
         }
         let out = BufWriter::with_capacity(STREAM_BUFFER, writer);
@@ -48,7 +62,7 @@ impl Images {
         };
         let mut archive = Vec::new();
         let mut repositories = Repositories::new();
-        for image in &chosen {
+        for image in chosen {
             let manifest = save.image(image)?;
             index.manifests.extend(index_entries(image, &manifest));
             archive.push(save.archive_manifest(image)?);

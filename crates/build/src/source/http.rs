@@ -1,0 +1,147 @@
+//! One file over HTTP: streamed to disk, hashed on the way, bounded.
+
+use crate::error::{Act, Error, Result};
+use crate::graph::Http;
+use crate::solve::{Build, blocking};
+use crate::tree::{DirTree, Tree};
+use crate::walk::Filter;
+use model::Digest;
+use model::error::HasKind;
+use rustix::fs::{self, Gid, Mode, OFlags, Uid};
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use store::TempDir;
+
+/// The largest file.
+const MAX_BYTES: u64 = 64 << 30;
+/// Mode of a file that says none.
+const MODE: u32 = 0o600;
+
+/// A file as a tree that has only it.
+pub(crate) async fn http(build: &Arc<Build>, http: &Http) -> Result<Tree> {
+    let dir = Arc::new(build.inner.store.temp_dir()?);
+    let (name, digest) = http_to(build, http, &dir).await?;
+    if http.unpack {
+        return unpacked(dir, name).await;
+    }
+    let mut hash = Sha256::new();
+    hash.update(digest.as_bytes());
+    hash.update(format!("{name}\0{:?}\0{}\0{}", http.mode, http.uid, http.gid));
+    let known = Digest::sha256(hash.finalize().into());
+    tree(dir).map(|tree| Tree::Dir(Arc::new(tree.known_as(known))))
+}
+
+fn tree(dir: Arc<TempDir>) -> Result<DirTree> {
+    let open = dir.dir().try_clone().act(|| "open a download".into())?;
+    Ok(DirTree::new(Arc::new(open), Filter::default(), false, Some(dir)))
+}
+
+/// Fetches into a directory; gives the file's name and digest.
+pub(crate) async fn http_to(
+    build: &Arc<Build>,
+    http: &Http,
+    dir: &TempDir,
+) -> Result<(String, Digest)> {
+    let mut authorization = String::new();
+    if !http.header_secret.is_empty()
+        && let Some(secret) = build.client.secret(&http.header_secret).await?
+    {
+        authorization = String::from_utf8_lossy(&secret.0).trim().to_owned();
+    }
+    let failed =
+        |error: registry::Error| Error::Failed { kind: error.kind(), message: error.to_string() };
+    let client = build.inner.worker.registry();
+    let mut download = client.get(&http.url, &authorization).await.map_err(failed)?;
+    let name = match http.filename.as_str() {
+        "" => name_of(&http.url, download.header("content-disposition")),
+        name => name.to_owned(),
+    };
+    if name.is_empty() || name.contains('/') || matches!(name.as_str(), "." | "..") {
+        return Err(Error::invalid(format!("{}: no file name", http.url)));
+    }
+    let mut file = create(dir.dir(), &name)?;
+    let (mut hash, mut bytes) = (Sha256::new(), 0u64);
+    while let Some(chunk) = download.chunk().await.map_err(failed)? {
+        bytes += chunk.len() as u64;
+        if bytes > MAX_BYTES {
+            return Err(Error::invalid(format!("{}: more than {MAX_BYTES} bytes", http.url)));
+        }
+        hash.update(&chunk);
+        file = blocking(move || {
+            file.write_all(&chunk).act(|| "write a download".into())?;
+            Ok(file)
+        })
+        .await?;
+    }
+    let digest = Digest::sha256(hash.finalize().into());
+    if !http.checksum.is_empty() && Digest::parse(&http.checksum)? != digest {
+        return Err(Error::invalid(format!(
+            "digest mismatch for {}: {digest} (expected: {})",
+            http.url, http.checksum
+        )));
+    }
+    let giving = || "give a download its mode".to_owned();
+    let (uid, gid) = (Some(Uid::from_raw(http.uid)), Some(Gid::from_raw(http.gid)));
+    fs::fchown(&file, uid, gid).act(giving)?;
+    fs::fchmod(&file, Mode::from_raw_mode(http.mode.unwrap_or(MODE) & 0o7777)).act(giving)?;
+    Ok((name, digest))
+}
+
+fn create(dir: &OwnedFd, name: &str) -> Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR);
+    file.map(File::from).act(|| "make a download's file".into())
+}
+
+/// The name that the server says (RFC 6266), else the last part of the path.
+fn name_of(url: &str, disposition: Option<&str>) -> String {
+    let said = disposition.and_then(|text| {
+        let value = text.split(';').find_map(|part| part.trim().strip_prefix("filename="))?;
+        Some(value.trim_matches('"').to_owned())
+    });
+    let path = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let last = path.split_once('/').map_or("", |(_, path)| path).rsplit('/').next();
+    said.unwrap_or_else(|| last.unwrap_or_default().to_owned())
+}
+
+/// An archive as a context; what is none is a lone Dockerfile.
+async fn unpacked(dir: Arc<TempDir>, name: String) -> Result<Tree> {
+    blocking(move || {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = fs::openat(dir.dir(), &*name, flags, Mode::empty());
+        let mut file = File::from(file.act(|| "open a download".into())?);
+        if crate::files::is_archive(&mut file)? {
+            fs::unlinkat(dir.dir(), &*name, fs::AtFlags::empty())
+                .act(|| "remove a download".into())?;
+            let options = store::archive::WriteOptions::default();
+            let root = std::os::fd::AsFd::as_fd(dir.dir());
+            store::archive::write(root, "/", &mut file, options)?;
+        } else {
+            fs::renameat(dir.dir(), &*name, dir.dir(), "Dockerfile")
+                .act(|| "name a Dockerfile".into())?;
+        }
+        tree(dir).map(|tree| Tree::Dir(Arc::new(tree)))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_from_the_server_or_the_path() {
+        for (url, disposition, want) in [
+            ("http://h/a/b.tar.gz?x=1", None, "b.tar.gz"),
+            ("http://h/a/", None, ""),
+            ("http://h", None, ""),
+            ("http://h/x", Some("attachment; filename=\"y.txt\""), "y.txt"),
+        ] {
+            assert_eq!(name_of(url, disposition), want);
+        }
+    }
+}

@@ -1,0 +1,2 @@
+FROM busybox
+COYP a b

@@ -1,0 +1,2 @@
+FROM busybox
+ENV a=${needed:?must be given}

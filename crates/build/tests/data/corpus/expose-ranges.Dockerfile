@@ -1,0 +1,3 @@
+FROM busybox
+ARG p=9000
+EXPOSE $p 8000-8002/udp 53/sctp

@@ -1,0 +1,3 @@
+from busybox as x
+run echo a
+copy a b

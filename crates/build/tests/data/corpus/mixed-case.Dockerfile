@@ -1,0 +1,3 @@
+FROM busybox aS Mixed
+Run echo
+COPY a b

@@ -1,0 +1,4 @@
+FROM busybox
+RUN fetch
+ARG HTTP_PROXY
+RUN fetch $HTTP_PROXY

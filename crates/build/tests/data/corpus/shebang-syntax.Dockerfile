@@ -1,0 +1,3 @@
+#!/usr/bin/env dockerfile
+# syntax=example/frontend
+FROM busybox

@@ -1,0 +1,3 @@
+FROM busybox
+ARG sig=RTMIN+3
+STOPSIGNAL ${sig}

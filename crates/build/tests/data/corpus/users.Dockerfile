@@ -1,0 +1,5 @@
+FROM busybox
+ARG u=app
+USER $u:$u
+RUN id
+WORKDIR /home/app

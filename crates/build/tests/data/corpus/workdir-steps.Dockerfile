@@ -1,0 +1,8 @@
+FROM busybox
+WORKDIR /a
+WORKDIR b
+WORKDIR ../c
+USER 1000
+WORKDIR d
+WORKDIR /
+RUN pwd
