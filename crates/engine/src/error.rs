@@ -44,6 +44,9 @@ pub enum EngineError {
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// A registry refused or failed.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
     /// The network refused or failed.
     #[error(transparent)]
     Net(#[from] net::Error),
@@ -102,6 +105,7 @@ impl HasKind for EngineError {
                 ErrorKind::Invalid
             }
             Self::Store(error) => error.kind(),
+            Self::Registry(error) => error.kind(),
             Self::Net(error) => error.kind(),
             Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::Exhausted(_) => ErrorKind::Exhausted,

@@ -33,14 +33,16 @@ pub mod plugins;
 mod random;
 mod record;
 mod roster;
+mod shipping;
 mod stats;
 mod streams;
 mod system;
 mod teardown;
+pub mod transfer;
 mod uuid;
 mod volumes;
 
-pub use builds::Builds;
+pub use builds::{Builds, Handed, Handing, Valuables};
 pub use containers::{
     Containers, Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle,
 };
@@ -62,7 +64,7 @@ pub mod settings {
     pub use model::draft::SecurityProfile;
     pub use model::network::Cidr;
     pub use model::resources::Ulimit;
-    pub use net::AddressPool;
+    pub use net::{AddressPool, PublishPolicy};
 }
 
 use std::sync::Arc;

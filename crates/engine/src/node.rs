@@ -27,6 +27,8 @@ pub(crate) struct Node {
     pub(crate) plugins: Arc<Plugins>,
     pub(crate) events: EventBus,
     pub(crate) registry: Roster,
+    /// The way to registries of images.
+    pub(crate) remote: ::registry::Client,
     pub(crate) networks: NetworkTable,
     pub(crate) execs: ExecTable,
     pub(crate) ids: IdPool,

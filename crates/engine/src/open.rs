@@ -37,9 +37,12 @@ use store::Store;
 /// Opens everything; containers that run are taken over before this returns.
 pub(crate) async fn open(options: Options) -> Result<Arc<Node>> {
     let node = blocking(move || Ok(Arc::new(open_parts(options)?))).await?;
+    read_execs(&node).await?;
+    crate::builds::sweep(&node).await?;
     let known = restore(&node).await?;
     let sweeping = Arc::clone(&node);
     blocking(move || {
+        crate::containers::sweep(&sweeping)?;
         sweeping.net.sweep()?;
         for id in actor::orphans(&sweeping, &known)? {
             sweeping.store.snapshots().remove(id)?;
@@ -62,6 +65,7 @@ fn open_parts(options: Options) -> Result<Node> {
         Hierarchy::detect().map_err(|error| EngineError::Internal(crate::error::chain(&error)))?;
     let networks = NetworkTable::default();
     open_networks(&store, &net, &networks)?;
+    let remote = registry::Client::new(store.clone(), options.registry.clone())?;
     let id = record::daemon_fact(store.records(), "id", uuid::random_uuid)?;
     Ok(Node {
         facts: host::facts(&hierarchy),
@@ -77,6 +81,7 @@ fn open_parts(options: Options) -> Result<Node> {
         id,
         events: EventBus::default(),
         registry: Roster::default(),
+        remote,
         execs: ExecTable::default(),
         teardowns: Teardowns::default(),
         started: clock::now(),
@@ -133,6 +138,15 @@ fn open_networks(store: &Store, net: &net::Net, table: &NetworkTable) -> Result<
         net.create_network(&spec)?;
         table.insert(spec);
     }
+    Ok(())
+}
+
+/// What further processes were asked to be. Those of containers that do not run any more are
+/// forgotten when these are restored.
+async fn read_execs(node: &Arc<Node>) -> Result<()> {
+    let reading = Arc::clone(node);
+    let recorded = blocking(move || record::execs(reading.store.records())).await?;
+    node.execs.remember(recorded);
     Ok(())
 }
 

@@ -73,12 +73,8 @@ pub struct Options {
     pub git_commit: String,
     /// When it was built, RFC 3339.
     pub build_time: String,
-    /// Registries shown by `info` as reachable without TLS.
-    pub insecure_registries: Vec<String>,
-    /// Roster mirrors.
-    pub registry_mirrors: Vec<String>,
-    /// Proxy settings shown by `info`: HTTP, HTTPS, exceptions.
-    pub proxies: (String, String, String),
+    /// Mirrors, insecure and blocked registries, proxies, limits of transfers.
+    pub registry: registry::Settings,
     /// Verbose logging.
     pub debug: bool,
     /// Experimental features.
@@ -118,9 +114,7 @@ impl Default for Options {
             version: env!("CARGO_PKG_VERSION").into(),
             git_commit: String::new(),
             build_time: String::new(),
-            insecure_registries: Vec::new(),
-            registry_mirrors: Vec::new(),
-            proxies: Default::default(),
+            registry: registry::Settings::default(),
             debug: false,
             experimental: false,
         }

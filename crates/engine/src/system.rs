@@ -12,6 +12,10 @@ use runtime::cgroup::Layout;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Log drivers beside those of plugins.
+const LOG_DRIVERS: [&str; 7] =
+    ["fluentd", "gelf", "journald", "json-file", "local", "none", "syslog"];
+
 /// The host and the daemon. Cheap to clone.
 #[derive(Clone)]
 pub struct System {
@@ -91,7 +95,7 @@ pub struct SystemView {
     pub live_restore: bool,
     /// Registries reachable without TLS.
     pub insecure_registries: Vec<String>,
-    /// Roster mirrors.
+    /// Registry mirrors.
     pub registry_mirrors: Vec<String>,
     /// Address pools: block and prefix length.
     pub address_pools: Vec<(String, u8)>,
@@ -158,7 +162,7 @@ impl System {
             images: node.store.images().list().map(|all| all.len()).unwrap_or(0),
             storage_driver: "overlay2".to_owned(),
             storage_status: storage_status(&options.data_root),
-            log_drivers: ["json-file", "local", "none"].map(str::to_owned).to_vec(),
+            log_drivers: LOG_DRIVERS.map(str::to_owned).to_vec(),
             network_drivers: ["bridge", "host", "null"].map(str::to_owned).to_vec(),
             volume_drivers: vec!["local".to_owned()],
             logging_driver: options.log_driver.clone(),
@@ -177,7 +181,7 @@ impl System {
             cgroup_controllers: controllers.into_iter().collect(),
             ipv4_forwarding: crate::host::line("/proc/sys/net/ipv4/ip_forward") == "1",
             data_root: options.data_root.to_string_lossy().into_owned(),
-            proxies: options.proxies.clone(),
+            proxies: options.registry.proxies.clone(),
             labels: options.labels.clone(),
             security_options: self.security_options(),
             runtimes: self.runtimes(),
@@ -186,8 +190,8 @@ impl System {
                 name => name.to_owned(),
             },
             live_restore: options.live_restore,
-            insecure_registries: options.insecure_registries.clone(),
-            registry_mirrors: options.registry_mirrors.clone(),
+            insecure_registries: options.registry.insecure.clone(),
+            registry_mirrors: options.registry.mirrors.clone(),
             address_pools: options
                 .net
                 .pools

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum ErrorKind {
     /// The request can never succeed as asked (HTTP 400).
     Invalid,
+    /// The credentials are missing or wrong (HTTP 401).
+    Unauthorized,
     /// The caller may not do this (HTTP 403).
     Forbidden,
     /// The object does not exist (HTTP 404).

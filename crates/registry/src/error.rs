@@ -103,7 +103,8 @@ impl HasKind for Error {
         match self {
             Self::Denied(denied) => denied.kind,
             Self::Status { status: 404, .. } => ErrorKind::NotFound,
-            Self::Status { status: 403, .. } | Self::Unauthorized { .. } => ErrorKind::Forbidden,
+            Self::Unauthorized { .. } => ErrorKind::Unauthorized,
+            Self::Status { status: 403, .. } => ErrorKind::Forbidden,
             Self::Status { .. } | Self::Transport { .. } | Self::Io { .. } => ErrorKind::Internal,
             Self::BadContent(_) => ErrorKind::Internal,
             Self::Store(error) => match error.kind() {

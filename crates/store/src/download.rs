@@ -184,6 +184,13 @@ impl Download {
     }
 }
 
+impl Drop for Download {
+    /// Whoever follows it must not wait for ever.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 fn remove(store: &Store, name: &CString) -> Result<()> {
     match fs::unlinkat(&store.inner.dirs.downloads, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -227,6 +234,11 @@ impl Follow {
     /// How many bytes were read.
     pub fn position(&self) -> u64 {
         self.at
+    }
+
+    /// Whether everything has arrived, read or not.
+    pub fn is_complete(&self) -> bool {
+        lock(&self.shared.progress).len == self.size
     }
 
     /// Reads what is left, so that everything is verified.

@@ -38,9 +38,14 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::bool("allow-plain-tcp", "Serve tcp:// without TLS: anyone who reaches it is root"),
         Applied,
     ),
+    row(Flag::bool("anti-spoofing", "Containers send under their own addresses alone"), Applied),
     row(Flag::list("authorization-plugin", "Authorization plugins to load"), NotYet),
     row(Flag::string("bip", "Address and subnet of the default bridge, CIDR"), Applied),
-    row(Flag::string("bip6", "IPv6 address and subnet of the default bridge"), NotYet),
+    row(Flag::string("bip6", "IPv6 address and subnet of the default bridge"), Applied),
+    row(
+        Flag::list("blocked-registry", "Registries, or repositories, that may not be used"),
+        Applied,
+    ),
     row(Flag::string("bridge", "Interface of the default bridge").short('b'), Applied),
     row(
         Flag::string("bridge-accept-fwmark", "Accept packets with this mark in bridge networks"),
@@ -74,7 +79,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::string("default-ipc-mode", "IPC namespace of containers: private or shareable"),
         Applied,
     ),
-    row(Flag::list("default-network-opt", "Options of networks, driver=key=value"), NotYet),
+    row(Flag::list("default-network-opt", "Options of networks, driver=key=value"), Applied),
     row(Flag::int("default-pids-limit", "Tasks a container may have; 0 for no limit"), Applied),
     row(Flag::string("default-runtime", "OCI runtime of containers that name none"), Applied),
     row(Flag::string("default-shm-size", "Size of /dev/shm"), Applied),
@@ -89,7 +94,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::list("feature", "Features, name=true|false"), Moot("no feature needs switching")),
     row(Flag::string("firewall-backend", "nftables or iptables"), Applied),
     row(Flag::string("fixed-cidr", "Part of the default bridge's subnet for containers"), Applied),
-    row(Flag::string("fixed-cidr-v6", "IPv6 subnet of the default bridge"), NotYet),
+    row(Flag::string("fixed-cidr-v6", "IPv6 subnet of the default bridge"), Applied),
     row(Flag::string("group", "Group of the unix socket").short('G'), Applied),
     row(Flag::list("host", "Where to listen: unix://PATH, tcp://ADDRESS:PORT").short('H'), Applied),
     row(Flag::list("host-gateway-ip", "What host-gateway in --add-host stands for"), Applied),
@@ -105,7 +110,11 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::bool("ip-masq", "Masquerade what leaves bridges"), Applied),
     row(Flag::bool("ip6tables", "Firewall rules for IPv6"), Moot("one table holds both families")),
     row(Flag::bool("iptables", "Lay firewall rules"), Applied),
-    row(Flag::bool("ipv6", "IPv6 on the default bridge"), NotYet),
+    row(Flag::bool("ipv6", "IPv6 on the default bridge"), Applied),
+    row(
+        Flag::bool("keep-compressed-layers", "Keep pulled layers as they came, to push them on"),
+        Applied,
+    ),
     row(Flag::list("label", "Labels of the daemon"), Applied),
     row(
         Flag::bool("live-restore", "Containers go on when the daemon ends (the default here)"),
@@ -115,18 +124,9 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::string("log-format", "Format of the daemon's log: text or json"), Applied),
     row(Flag::string("log-level", "debug, info, warn, error or fatal").short('l'), Applied),
     row(Flag::list("log-opt", "Options of the log driver, key=value"), Applied),
-    row(
-        Flag::int("max-concurrent-downloads", "Layers downloaded at once"),
-        Moot("there is no pull yet"),
-    ),
-    row(
-        Flag::int("max-concurrent-uploads", "Layers uploaded at once"),
-        Moot("there is no push yet"),
-    ),
-    row(
-        Flag::int("max-download-attempts", "Attempts of each download"),
-        Moot("there is no pull yet"),
-    ),
+    row(Flag::int("max-concurrent-downloads", "Layers downloaded at once"), Applied),
+    row(Flag::int("max-concurrent-uploads", "Layers uploaded at once"), Applied),
+    row(Flag::int("max-download-attempts", "Attempts of each download"), Applied),
     row(Flag::string("metrics-addr", "Where to serve metrics"), NotYet),
     row(Flag::int("mtu", "MTU of the default bridge"), Applied),
     row(
@@ -140,8 +140,19 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::string("no-proxy", "Hosts reached without proxy"), Applied),
     row(Flag::list("node-generic-resource", "Resources to advertise"), NotYet),
     row(Flag::string("pidfile", "Where to write the process id").short('p'), Applied),
+    row(
+        Flag::string(
+            "publish-policy",
+            "Who reaches published ports: docker (all), host-firewall or loopback",
+        ),
+        Applied,
+    ),
     row(Flag::bool("raw-logs", "Log without colours"), Moot("the log never has colours")),
-    row(Flag::list("registry-mirror", "Registry mirrors"), Applied),
+    row(Flag::list("registry-mirror", "Registry mirrors, [HOST=]URL"), Applied),
+    row(
+        Flag::list("registry-realm", "Token servers outside a registry's domain, HOST=SERVER"),
+        Applied,
+    ),
     row(Flag::bool("rootless", "Run without root"), NotYet),
     row(
         Flag::string("runtime-path", "The program estiba-runtime, when it is not beside this one"),
@@ -176,6 +187,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
 /// Keys of `daemon.json` that are not the flag's name.
 pub(crate) static JSON_NAMES: &[(&str, &str)] = &[
     ("authorization-plugins", "authorization-plugin"),
+    ("blocked-registries", "blocked-registry"),
     ("cdi-spec-dirs", "cdi-spec-dir"),
     ("containerd-plugin-namespace", "containerd-plugins-namespace"),
     ("default-address-pools", "default-address-pool"),
@@ -191,6 +203,7 @@ pub(crate) static JSON_NAMES: &[(&str, &str)] = &[
     ("log-opts", "log-opt"),
     ("node-generic-resources", "node-generic-resource"),
     ("registry-mirrors", "registry-mirror"),
+    ("registry-realms", "registry-realm"),
     ("runtimes", "add-runtime"),
     ("storage-opts", "storage-opt"),
 ];

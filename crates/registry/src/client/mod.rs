@@ -7,22 +7,24 @@
 mod auth;
 mod base64;
 mod blob;
-mod body;
+pub(crate) mod body;
 mod challenge;
+mod fetch;
 mod look;
 pub mod manifest;
 mod platform;
 mod pull;
 mod push;
 mod search;
-mod session;
+pub(crate) mod session;
 mod settings;
 mod tls;
-mod transport;
+pub(crate) mod transport;
 mod upload;
-mod url;
+pub(crate) mod url;
 
 pub use auth::Credentials;
+pub use fetch::Download;
 pub use look::{Found, Published};
 pub use platform::Platform;
 pub use pull::{PullRequest, Pulled};

@@ -76,6 +76,18 @@ impl Platform {
         }
     }
 
+    /// Whether an image for these serves this platform; empty words say nothing.
+    pub fn serves(&self, os: &str, architecture: &str, variant: &str) -> bool {
+        let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let offered = Wire {
+            os: known(os).unwrap_or_else(|| self.os.clone()),
+            architecture: known(architecture).unwrap_or_else(|| self.architecture.clone()),
+            variant: known(variant),
+            ..Wire::default()
+        };
+        self.accepts(&offered)
+    }
+
     /// Whether an image for `offered` serves this.
     pub(crate) fn accepts(&self, offered: &Wire) -> bool {
         self.distance(offered).is_some()
