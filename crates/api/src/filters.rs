@@ -115,8 +115,7 @@ const MAX_PATTERN_BYTES: usize = 1 << 16;
 /// Whether a regular expression is found somewhere in a name, as Docker's name filters are meant.
 /// What is none stands for itself.
 pub(crate) fn name_pattern(pattern: &str, text: &str) -> bool {
-    let compiled =
-        regex_lite::RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build();
+    let compiled = regex_lite::RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build();
     match compiled {
         Ok(pattern) => pattern.is_match(text),
         Err(_) => text.contains(pattern),

@@ -9,13 +9,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine::ClientStream;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE, USER_AGENT};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -29,22 +30,27 @@ use crate::reply::{self, Reply};
 
 /// How much output is copied at once.
 const COPY_BYTES: usize = 32 << 10;
+/// How long a client that buffers takes to read the answer's head.
+const BUFFER_PAUSE: Duration = Duration::from_millis(20);
 
 /// A connection that can be given away.
 pub(crate) struct Hijack {
     upgrade: Option<OnUpgrade>,
     body: Incoming,
+    /// What the client needs between the answer's head and the first byte after it.
+    pause: Duration,
 }
 
 impl Hijack {
     /// A connection whose request's JSON body, if any, was read.
     pub(crate) fn new(upgrade: Option<OnUpgrade>, body: Incoming) -> Self {
-        Self { upgrade, body }
+        Self { upgrade, body, pause: Duration::ZERO }
     }
 
     /// Takes the connection out of a call whose JSON body, if any, was read.
     pub(crate) fn of(call: Call) -> Self {
-        Self::new(call.upgrade, call.body)
+        let pause = pause_for(&call.headers);
+        Self { pause, ..Self::new(call.upgrade, call.body) }
     }
 
     /// Answers, and gives the connection to `take` as soon as the answer is out. What `take`
@@ -54,11 +60,17 @@ impl Hijack {
         F: FnOnce(ClientStream) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
+        let pause = self.pause;
         match self.upgrade {
             Some(upgrade) => {
                 tokio::spawn(async move {
                     match upgrade.await.map_err(io::Error::other).and_then(socket_of) {
-                        Ok(stream) => take(stream).await,
+                        Ok(stream) => {
+                            if !pause.is_zero() {
+                                tokio::time::sleep(pause).await;
+                            }
+                            take(stream).await;
+                        }
                         Err(error) => tracing::debug!(%error, "a client left while upgrading"),
                     }
                 });
@@ -72,6 +84,17 @@ impl Hijack {
                 Ok(response)
             }
         }
+    }
+}
+
+/// docker-py, and what is built on it, reads the answer's head through a buffer that it throws
+/// away, and with it whatever came in the same moment. Docker is never that quick.
+fn pause_for(headers: &HeaderMap) -> Duration {
+    const BUFFERING: [&str; 2] = ["docker-sdk-python/", "docker-compose/1."];
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    match BUFFERING.iter().any(|name| agent.starts_with(name)) {
+        true => BUFFER_PAUSE,
+        false => Duration::ZERO,
     }
 }
 
@@ -97,7 +120,8 @@ fn socket_of(upgraded: Upgraded) -> io::Result<ClientStream> {
     Ok(ClientStream { fd, read_ahead })
 }
 
-fn pair() -> Result<(UnixStream, ClientStream), Failure> {
+/// Two connected ends: one for us, one to give away.
+pub(crate) fn pair() -> Result<(UnixStream, ClientStream), Failure> {
     let failed = |error: io::Error| {
         let message = format!("create a socket pair for the stream: {error}");
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)

@@ -27,7 +27,8 @@ pub(crate) enum Coverage {
 pub(crate) struct Route {
     /// Its method.
     pub method: Method,
-    /// Its path; one `{id}` stands for one segment, one `{name}` for one or more.
+    /// Its path; one `{id}` stands for one segment, one `{name}` or
+    /// `{link}` for one or more.
     pub path: &'static str,
     /// Whether it works.
     pub coverage: Coverage,
@@ -54,7 +55,7 @@ fn capture<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     };
     let (variable, suffix) = rest.split_once('}')?;
     let middle = path.strip_prefix(prefix)?.strip_suffix(suffix)?;
-    let many = variable == "name";
+    let many = variable != "id";
     (!middle.is_empty() && (many || !middle.contains('/'))).then_some(middle)
 }
 

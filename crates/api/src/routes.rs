@@ -5,7 +5,7 @@ use hyper::Method;
 
 use crate::buildkit;
 use crate::handlers::{archive, container, events, exec, image, network, refused, stats, stream};
-use crate::handlers::{system, volume};
+use crate::handlers::{system, volume, websocket};
 use crate::router::Coverage::{Done, Refused};
 use crate::router::Route;
 
@@ -49,7 +49,7 @@ pub(crate) static TABLE: [Route; 110] = table! {
     Done POST "/containers/{id}/pause" container::pause;
     Done POST "/containers/{id}/unpause" container::unpause;
     Done POST "/containers/{id}/attach" stream::attach;
-    Refused GET "/containers/{id}/attach/ws" refused::websocket;
+    Done GET "/containers/{id}/attach/ws" websocket::attach;
     Done POST "/containers/{id}/wait" stream::wait;
     Done HEAD "/containers/{id}/archive" archive::stat;
     Done GET "/containers/{id}/archive" archive::download;

@@ -69,7 +69,7 @@ impl Api {
         );
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
         let wants = |protocol| wants_upgrade(request.headers(), protocol);
-        let (tcp, h2c) = (wants("tcp"), wants("h2c"));
+        let (tcp, h2c) = (wants("tcp") || wants("websocket"), wants("h2c"));
         let upgrade = tcp.then(|| hyper::upgrade::on(&mut request));
         let h2c = (h2c && !tcp).then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();

@@ -84,8 +84,8 @@ impl Execs {
         self.node.execs.find(id)
     }
 
-    /// Whether it could be started now, and how output would reach a client.
-    pub async fn check_start(&self, id: &str) -> Result<StreamKind> {
+    /// Whether it could be started now.
+    pub async fn check_start(&self, id: &str) -> Result<()> {
         let exec = self.node.execs.find(id)?;
         match exec.state {
             ExecState::Created => {}
@@ -100,17 +100,17 @@ impl Execs {
         }
         let missing = || EngineError::NoSuchContainer(exec.container.to_string());
         let view = self.node.registry.by_id(&exec.container).ok_or_else(missing)?.view();
-        check_running(&view.phase, &view.id)?;
-        Ok(if exec.draft.tty { StreamKind::Raw } else { StreamKind::Framed })
+        check_running(&view.phase, &view.id)
     }
 
-    /// Starts it; with `client`, the stream is handed over.
+    /// Starts it; with `client`, the stream is handed over. Who starts it says how output reaches
+    /// the client, whether there is a terminal or not, as with Docker.
     pub async fn start(
         &self,
         id: &str,
         detach: bool,
         size: Option<(u16, u16)>,
-        client: Option<ClientStream>,
+        client: Option<(ClientStream, StreamKind)>,
     ) -> Result<()> {
         self.check_start(id).await?;
         let exec = self.node.execs.begin(&self.node.execs.find(id)?.id)?;

@@ -24,6 +24,10 @@ impl Networks {
     /// Makes a network; returns a warning too, usually empty.
     pub async fn create(&self, draft: NetworkDraft) -> Result<(NetworkId, String)> {
         check_name(&draft.name)?;
+        if matches!(draft.driver.as_str(), "host" | "null") {
+            let driver = &draft.driver;
+            return Err(forbidden(format!("only one instance of \"{driver}\" network is allowed")));
+        }
         let id = NetworkId::from_bytes(random::id_bytes()?);
         let node = Arc::clone(&self.node);
         let spec = blocking(move || {
@@ -101,9 +105,9 @@ impl Networks {
     }
 
     /// Takes a container from it.
-    pub async fn disconnect(&self, query: &str, container: &str, force: bool) -> Result<()> {
+    pub async fn disconnect(&self, query: &str, container: &str) -> Result<()> {
         let network = Box::new(self.node.networks.find(query)?);
-        self.order(container, |answer| Order::Disconnect { network, force, answer }).await
+        self.order(container, |answer| Order::Disconnect { network, answer }).await
     }
 
     async fn order(&self, container: &str, order: impl FnOnce(Answer<()>) -> Order) -> Result<()> {
@@ -162,11 +166,11 @@ fn check_name(name: &str) -> Result<()> {
     if PREDEFINED.contains(&name) || name == "default" {
         return Err(forbidden(format!("operation is not permitted on predefined {name} network")));
     }
-    let fine = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    let first = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if !first || !name.chars().all(fine) || name.len() > model::id::MAX_NAME_LEN {
+    // Docker takes any text, spaces included; what would break a path or a terminal is refused.
+    let fine = |c: char| !c.is_control() && c != '/';
+    if !name.chars().all(fine) || name.len() > model::id::MAX_NAME_LEN {
         return Err(EngineError::invalid(format!(
-            "invalid network name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            "invalid network name {name:?}: slashes and control characters are not allowed"
         )));
     }
     Ok(())

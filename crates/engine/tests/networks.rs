@@ -104,10 +104,10 @@ fn connected_while_it_runs_and_disconnected_again() {
         assert!(links.contains("eth0") && links.contains("eth1"), "{links}");
         let twice = networks.connect("late", &id, Default::default()).await.unwrap_err();
         assert!(twice.to_string().contains("already exists in network late"), "{twice}");
-        networks.disconnect("late", &id, false).await.unwrap();
+        networks.disconnect("late", &id).await.unwrap();
         let links = lab.exec(&id, &["ip", "-o", "link"]).await.stdout;
         assert!(!links.contains("eth1"), "{links}");
-        let again = networks.disconnect("late", &id, false).await.unwrap_err();
+        let again = networks.disconnect("late", &id).await.unwrap_err();
         assert!(again.to_string().contains("is not connected"), "{again}");
         lab
     });

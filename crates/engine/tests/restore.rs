@@ -97,7 +97,7 @@ async fn be_restless(engine: &Engine) {
         let name = format!("restless-{round}");
         made(engine, &name, wanted).await;
         engine.containers.start(&name).await.unwrap();
-        let options = RemoveOptions { force: true, volumes: true, link: false };
+        let options = RemoveOptions { force: true, volumes: true };
         engine.containers.remove(&name, options).await.unwrap();
     }
 }

@@ -53,7 +53,9 @@ pub struct WriteOptions {
 
 /// How to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReadOptions {
+pub struct ReadOptions<'a> {
+    /// What the archive calls the path, when not by its last component.
+    pub name: Option<&'a str>,
     /// Subtracted from uids and gids; the opposite of [`WriteOptions::shift`].
     pub shift: (u32, u32),
 }
@@ -81,14 +83,15 @@ pub fn stat(root: BorrowedFd<'_>, path: &str) -> Result<PathStat> {
 pub fn read(
     root: BorrowedFd<'_>,
     path: &str,
-    options: ReadOptions,
+    options: ReadOptions<'_>,
     writer: &mut dyn Write,
 ) -> Result<()> {
     let place = Place::find(root, path)?;
     let out = BufWriter::with_capacity(STREAM_BUFFER, writer);
-    let mut walk = Walk { tar: TarWriter::new(out), links: HashMap::new(), options };
+    let mut walk = Walk { tar: TarWriter::new(out), links: HashMap::new(), shift: options.shift };
     let base = match place.path.parts().last() {
         _ if place.is_dot => b".".to_vec(),
+        _ if options.name.is_some() => options.name.unwrap_or_default().into(),
         Some(name) => name.to_bytes().to_vec(),
         None => b"/".to_vec(),
     };
@@ -176,7 +179,7 @@ struct Walk<W: Write> {
     tar: TarWriter<W>,
     /// Files with several names: where the first one is.
     links: HashMap<(u64, u64), Vec<u8>>,
-    options: ReadOptions,
+    shift: (u32, u32),
 }
 
 impl<W: Write> Walk<W> {
@@ -233,8 +236,8 @@ impl<W: Write> Walk<W> {
     }
 
     fn unshift(&self, entry: &mut Entry) {
-        entry.uid = entry.uid.saturating_sub(self.options.shift.0);
-        entry.gid = entry.gid.saturating_sub(self.options.shift.1);
+        entry.uid = entry.uid.saturating_sub(self.shift.0);
+        entry.gid = entry.gid.saturating_sub(self.shift.1);
     }
 }
 

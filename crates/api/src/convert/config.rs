@@ -28,7 +28,7 @@ pub(crate) fn of_container(view: &ContainerView) -> ContainerConfig {
         tty: spec.tty,
         open_stdin: spec.open_stdin,
         stdin_once: spec.stdin_once,
-        env: Some(spec.env.clone()),
+        env: Some(environment(view)),
         cmd: null_if_empty(command.to_vec()),
         healthcheck: match &draft.health {
             Some(asked) => Some(health(asked)),
@@ -47,6 +47,21 @@ pub(crate) fn of_container(view: &ContainerView) -> ContainerConfig {
         shell: draft.shell.clone(),
         ..ContainerConfig::default()
     }
+}
+
+/// What was asked for, then what the image adds. A name without a value, which takes a variable
+/// away, stays to be seen; what every container gets is not part of its configuration.
+fn environment(view: &ContainerView) -> Vec<String> {
+    let (asked, spec) = (&view.draft.env, &view.spec);
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let names: Vec<String> = asked.iter().map(|entry| name(entry)).collect();
+    let every = |entry: &str| match entry.split_once('=') {
+        Some(("HOSTNAME", value)) => value == spec.hostname,
+        Some(("TERM", value)) => spec.tty && value == "xterm",
+        _ => false,
+    };
+    let added = spec.env.iter().filter(|entry| !every(entry) && !names.contains(&name(entry)));
+    asked.iter().chain(added).cloned().collect()
 }
 
 /// A health check in Docker's shape.

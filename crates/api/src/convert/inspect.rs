@@ -9,6 +9,7 @@ use model::view::{ContainerView, HealthView};
 use wire::docker::ApiVersion;
 use wire::docker::container::{ContainerInspect, ContainerState, Health, HealthcheckResult};
 use wire::docker::endpoint::{EndpointSettings, LegacyNetworkSettings, NetworkSettings};
+use wire::docker::host_config::LogConfig;
 use wire::docker::image::DriverData;
 
 use super::{config, endpoint, host, mount, null_if_empty, port, signed, summary};
@@ -24,9 +25,14 @@ pub(crate) fn to_wire(view: &ContainerView, driver: &str, version: ApiVersion) -
     host_config.resources =
         super::resources::to_wire(&spec.resources, &view.draft.host.cgroup_parent);
     host_config.restart_policy = super::restart::to_wire(spec.restart);
-    host_config.log_config = log_config(spec);
+    // The driver that was decided, and the options that were asked for: what caps a log by
+    // default is not the container's configuration.
+    host_config.log_config =
+        LogConfig { config: Some(view.draft.host.log.options.clone()), ..log_config(spec) };
     if host_config.runtime.is_empty() {
-        host_config.runtime.clone_from(&spec.runtime);
+        // Our own stands in for Docker's, and goes by that name for its clients.
+        let own = spec.runtime.is_empty();
+        host_config.runtime = if own { "runc" } else { &spec.runtime }.to_owned();
     }
     ContainerInspect {
         id: view.id.to_string(),

@@ -7,11 +7,17 @@ use model::Denied;
 use model::network::{Cidr, DriverKind, NetworkDraft, NetworkView, Pool, PoolDraft};
 use wire::docker::network::{EndpointResource, Ipam, IpamConfig, Network, NetworkCreateBody};
 
+use wire::docker::ApiVersion;
+
 use super::{endpoint, null_if_empty_map};
 use crate::moment::rfc3339;
 
 /// A network as asked for.
-pub(crate) fn from_wire(body: NetworkCreateBody) -> Result<NetworkDraft, Denied> {
+pub(crate) fn from_wire(
+    body: NetworkCreateBody,
+    version: ApiVersion,
+) -> Result<NetworkDraft, Denied> {
+    let pool = |config| pool(config, version);
     if body.name.trim().is_empty() {
         return Err(Denied::invalid("invalid network name: name is empty"));
     }
@@ -41,11 +47,16 @@ pub(crate) fn from_wire(body: NetworkCreateBody) -> Result<NetworkDraft, Denied>
     })
 }
 
-fn pool(config: IpamConfig) -> Result<PoolDraft, Denied> {
+fn pool(config: IpamConfig, version: ApiVersion) -> Result<PoolDraft, Denied> {
+    // Engines of that age took an address of the subnet for the subnet, and clients rely on it.
+    let block = |text: &str| {
+        let block = Cidr::parse(text)?;
+        Ok(if version.at_least(44) { block } else { block.network() })
+    };
     let reserved = |(name, text): (String, String)| Ok((name, address(&text)?));
     Ok(PoolDraft {
-        subnet: given(&config.subnet).map(Cidr::parse).transpose()?,
-        range: given(&config.ip_range).map(Cidr::parse).transpose()?,
+        subnet: given(&config.subnet).map(block).transpose()?,
+        range: given(&config.ip_range).map(block).transpose()?,
         gateway: given(&config.gateway).map(address).transpose()?,
         reserved: config
             .auxiliary_addresses
@@ -118,7 +129,7 @@ mod tests {
     use wire::docker::json;
 
     fn parse(text: &str) -> Result<NetworkDraft, Denied> {
-        from_wire(json::from_slice(text.as_bytes()).unwrap())
+        from_wire(json::from_slice(text.as_bytes()).unwrap(), ApiVersion::MAX)
     }
 
     #[test]

@@ -139,12 +139,49 @@ pub(crate) async fn unpause(call: Call) -> Reply {
 
 /// `DELETE /containers/{id}`.
 pub(crate) async fn remove(call: Call) -> Reply {
-    let options = RemoveOptions {
-        force: call.query.flag("force"),
-        volumes: call.query.flag("v"),
-        link: call.query.flag("link"),
+    let options = RemoveOptions { force: call.query.flag("force"), volumes: call.query.flag("v") };
+    if call.query.flag("link") {
+        let message = format!(
+            "Conflict, cannot remove the default link name of the container: /{}",
+            call.target
+        );
+        return Err(Failure::new(StatusCode::CONFLICT, message));
+    }
+    match call.engine.containers.remove(&call.target, options).await {
+        Ok(()) => reply::no_content(),
+        Err(error) => {
+            let failure = Failure::from(error);
+            let old = failure.status == StatusCode::CONFLICT && !call.version.at_least(44);
+            Err(if old { old_refusal(&call).unwrap_or(failure) } else { failure })
+        }
+    }
+}
+
+/// Why a container cannot be removed, as clients of that age know it: some look for these words.
+fn old_refusal(call: &Call) -> Option<Failure> {
+    let view = call.engine.containers.view(&call.target).ok()?;
+    let (state, id) = (summary::state_word(&view), view.id);
+    let message = match state {
+        "paused" => format!(
+            "You cannot remove a paused container {id}. Unpause and then stop the container before \
+             attempting removal or force remove"
+        ),
+        "running" | "restarting" => format!(
+            "You cannot remove a {state} container {id}. Stop the container before attempting \
+             removal or force remove"
+        ),
+        _ => return None,
     };
-    call.engine.containers.remove(&call.target, options).await?;
+    Some(Failure::new(StatusCode::CONFLICT, message))
+}
+
+/// `DELETE /containers/{id}/{alias}`: a legacy link of a container.
+pub(crate) async fn remove_link(call: Call) -> Reply {
+    let (container, alias) = call.target.rsplit_once('/').unwrap_or_default();
+    if !call.query.flag("link") {
+        return Err(engine::EngineError::NoSuchContainer(call.target.clone()).into());
+    }
+    call.engine.containers.unlink(container, alias).await?;
     reply::no_content()
 }
 

@@ -1,5 +1,6 @@
 //! Further processes in containers.
 
+use engine::StreamKind;
 use hyper::StatusCode;
 use wire::docker::exec::{ExecCreateBody, ExecStartBody};
 use wire::docker::image::IdResponse;
@@ -27,12 +28,14 @@ pub(crate) async fn start(mut call: Call) -> Reply {
         call.engine.execs.start(&call.target, true, size, None).await?;
         return reply::empty(StatusCode::OK);
     }
-    let kind = call.engine.execs.check_start(&call.target).await?;
+    call.engine.execs.check_start(&call.target).await?;
+    // As with Docker, the start decides, whatever the exec was created with.
+    let kind = if body.tty { StreamKind::Raw } else { StreamKind::Framed };
     let (engine, id) = (call.engine.clone(), call.target.clone());
     let content_type = content_type(kind, call.version);
     Hijack::of(call).answer(content_type, async move |client| {
         // The engine tells the client on its stream, the only place that is left.
-        if let Err(error) = engine.execs.start(&id, false, size, Some(client)).await {
+        if let Err(error) = engine.execs.start(&id, false, size, Some((client, kind))).await {
             tracing::debug!(exec = id, error = describe(&error), "exec start");
         }
     })

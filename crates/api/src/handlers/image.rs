@@ -146,11 +146,8 @@ pub(crate) async fn create(call: Call) -> Reply {
 pub(crate) async fn load(call: Call) -> Reply {
     let quiet = call.query.flag_or("quiet", true);
     let mut progress = call.engine.images.load(into_engine(call.body), quiet).await?;
-    // While nothing was answered, a failure can still be told by the status.
-    let first = match progress.recv().await {
-        Some(Err(error)) => return Err(error.into()),
-        first => first,
-    };
+    // As with Docker, what is wrong with an archive is told in the stream: clients look there.
+    let first = progress.recv().await;
     let (chunks, response) = reply::stream(JSON);
     tokio::spawn(send_progress(first, progress, chunks));
     Ok(response)

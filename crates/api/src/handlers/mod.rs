@@ -13,6 +13,7 @@ pub(crate) mod stats;
 pub(crate) mod stream;
 pub(crate) mod system;
 pub(crate) mod volume;
+pub(crate) mod websocket;
 
 use model::Timestamp;
 use model::signal::Signal;

@@ -52,7 +52,8 @@ pub(crate) async fn list(call: Call) -> Reply {
 /// `POST /networks/create`.
 pub(crate) async fn create(mut call: Call) -> Reply {
     let body: NetworkCreateBody = call.json().await?;
-    let (id, warning) = call.engine.networks.create(network::from_wire(body)?).await?;
+    let (id, warning) =
+        call.engine.networks.create(network::from_wire(body, call.version)?).await?;
     let id = id.to_string();
     reply::json_status(StatusCode::CREATED, &NetworkCreateResponse { id, warning })
 }
@@ -83,7 +84,8 @@ pub(crate) async fn connect(mut call: Call) -> Reply {
 /// `POST /networks/{id}/disconnect`.
 pub(crate) async fn disconnect(mut call: Call) -> Reply {
     let body: NetworkDisconnectBody = call.json().await?;
-    call.engine.networks.disconnect(&call.target, &body.container, body.force).await?;
+    // `Force` is about nodes that are gone; here an endpoint always knows its container.
+    call.engine.networks.disconnect(&call.target, &body.container).await?;
     reply::empty(StatusCode::OK)
 }
 

@@ -48,13 +48,6 @@ pub(crate) async fn build(_call: Call) -> Reply {
     ))
 }
 
-/// Attaching by WebSocket.
-pub(crate) async fn websocket(_call: Call) -> Reply {
-    Err(Failure::unsupported(
-        "attaching by WebSocket is not supported by this version; use POST /containers/{id}/attach",
-    ))
-}
-
 /// Installing plugins.
 pub(crate) async fn plugin(_call: Call) -> Reply {
     Err(Failure::unsupported("plugins are not supported by this version"))

@@ -85,14 +85,16 @@ pub(super) async fn hand_over(
 ) -> Result<()> {
     let request = Request::Attach(protocol::Attach {
         process: ProcessId::Init,
-        options: monitor_options(tty, options, &client)?,
+        options: protocol::AttachOptions {
+            framed: options.framed && !tty,
+            ..monitor_options(options, &client)?
+        },
     });
     link.call(&request, &[client.fd.as_fd()]).await.map(drop)
 }
 
 /// The options in the monitor's words.
 pub(super) fn monitor_options(
-    tty: bool,
     options: &AttachOptions,
     client: &ClientStream,
 ) -> Result<protocol::AttachOptions> {
@@ -100,7 +102,7 @@ pub(super) fn monitor_options(
         stdin: options.stdin,
         stdout: options.stdout,
         stderr: options.stderr,
-        framed: options.framed && !tty,
+        framed: options.framed,
         detach_keys: detach_keys(&options.detach_keys)?,
         preamble: Vec::new(),
         initial: client.read_ahead.to_vec(),

@@ -48,6 +48,24 @@ impl Actor {
         Ok(())
     }
 
+    /// Forgets a legacy link. What the program was told of the other at its start stays told.
+    pub(super) fn unlink(&mut self, alias: &str) -> Result<()> {
+        let links = &mut self.definition.draft.host.links;
+        let before = links.len();
+        links.retain(|link| {
+            let (other, own) = link.split_once(':').unwrap_or((link, link));
+            own.rsplit('/').next() != Some(alias) && (own != other || other != alias)
+        });
+        if links.len() == before {
+            let name = &self.definition.name;
+            return Err(EngineError::Denied(model::Denied::not_found(format!(
+                "Cannot get parent /{name} for link /{name}/{alias}: no such link"
+            ))));
+        }
+        self.redefine()?;
+        self.networks_changed()
+    }
+
     /// Changes limits, in the running container too, and the restart policy.
     pub(super) async fn update(&mut self, change: &UpdateDraft) -> Result<Vec<String>> {
         if matches!(self.state.phase, Phase::Removing | Phase::Dead { .. }) {

@@ -116,10 +116,6 @@ impl Actor {
 
     /// Removes it, or begins to: a running one is killed first and removed when it is over.
     pub(super) async fn remove(&mut self, options: RemoveOptions, answer: Answer<()>) {
-        if options.link {
-            let refusal = "legacy links cannot be removed from a running configuration";
-            return reply(answer, Err(EngineError::invalid(refusal)));
-        }
         if options.force && self.state.phase.run().is_some() {
             self.state.stop_asked = true;
         }

@@ -1,7 +1,7 @@
 //! Further processes in a running container: under everything that its first process is under.
 
 use super::{Actor, ExecOrder, attach, reply};
-use crate::streams::{AttachOptions, ClientStream, Stream};
+use crate::streams::{AttachOptions, ClientStream, Stream, StreamKind};
 use crate::{EngineError, Result, bundle};
 use model::ExecId;
 use model::exec::{ExecDraft, ExecState};
@@ -28,7 +28,7 @@ impl Actor {
         &mut self,
         id: &ExecId,
         draft: &ExecDraft,
-        client: Option<ClientStream>,
+        client: Option<(ClientStream, StreamKind)>,
     ) -> Result<()> {
         // The client's answer has begun already, so a late refusal goes its way too.
         let launched = match self.check_exec() {
@@ -53,7 +53,7 @@ impl Actor {
                     error => (EXIT_NOT_STARTED, error),
                 };
                 self.node.execs.set(id, ExecState::Exited { pid: 0, code });
-                tell(client, draft.tty, &error);
+                tell(client, &error);
                 Err(error)
             }
         }
@@ -75,7 +75,7 @@ impl Actor {
         &mut self,
         id: &ExecId,
         draft: &ExecDraft,
-        client: Option<&ClientStream>,
+        client: Option<&(ClientStream, StreamKind)>,
     ) -> Result<i32> {
         let available = &self.node.facts.capabilities.available;
         let process = process(&self.definition.spec, draft, available);
@@ -86,11 +86,10 @@ impl Actor {
             logs: false,
             stream: true,
             detach_keys: draft.detach_keys.clone(),
-            framed: true,
+            framed: client.is_some_and(|(_, kind)| *kind == StreamKind::Framed),
         };
-        let attach = client
-            .map(|client| attach::monitor_options(draft.tty, &options, client))
-            .transpose()?;
+        let attach =
+            client.map(|(client, _)| attach::monitor_options(&options, client)).transpose()?;
         let user = if draft.user.is_empty() { &self.definition.spec.user } else { &draft.user };
         let request = Request::Exec(Box::new(protocol::Exec {
             exec_id: id.to_string(),
@@ -100,7 +99,7 @@ impl Actor {
             attach,
         }));
         let Some(link) = self.link.as_mut() else { return Err(self.refused(Refusal::NotRunning)) };
-        let fds: Vec<_> = client.iter().map(|client| client.fd.as_fd()).collect();
+        let fds: Vec<_> = client.iter().map(|(client, _)| client.fd.as_fd()).collect();
         match link.call(&request, &fds).await? {
             Reply::ExecStarted { pid } => Ok(pid),
             _ => Err(EngineError::internal("the monitor does not say what it started")),
@@ -154,10 +153,10 @@ pub(super) fn process(
 }
 
 /// The client's answer has begun: a failure is told where the output would have been.
-fn tell(client: Option<ClientStream>, tty: bool, error: &EngineError) {
-    let Some(client) = client else { return };
+fn tell(client: Option<(ClientStream, StreamKind)>, error: &EngineError) {
+    let Some((client, kind)) = client else { return };
     let text = format!("{error}\r\n");
-    let stream = (!tty).then_some(Stream::Stdout);
+    let stream = (kind == StreamKind::Framed).then_some(Stream::Stdout);
     // It may have left.
     let _ = attach::write_output(client.fd.as_fd(), stream, text.as_bytes());
 }

@@ -16,6 +16,7 @@ mod ending;
 mod exec;
 mod health;
 mod launch;
+mod links;
 mod network;
 mod order;
 mod prepare;
@@ -157,6 +158,7 @@ impl Actor {
             Order::Update { change, answer } => reply(answer, self.update(&change).await),
             Order::Remove { options, answer } => self.remove(options, answer).await,
             Order::Wait { condition, exit } => self.wait(condition, exit),
+            Order::Unlink { alias, answer } => reply(answer, self.unlink(&alias)),
             Order::Resize { rows, cols, answer } => {
                 reply(answer, self.resize(ProcessId::Init, rows, cols).await);
             }
@@ -173,8 +175,8 @@ impl Actor {
             Order::Connect { network, draft, answer } => {
                 reply(answer, self.connect(&network, &draft).await);
             }
-            Order::Disconnect { network, force, answer } => {
-                reply(answer, self.disconnect(&network, force).await);
+            Order::Disconnect { network, answer } => {
+                reply(answer, self.disconnect(&network).await);
             }
         }
     }

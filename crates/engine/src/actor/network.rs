@@ -131,7 +131,7 @@ impl Actor {
     ) -> Result<()> {
         self.check_connect(network)?;
         let Some(run) = self.state.phase.run() else {
-            self.definition.spec.endpoints.insert(network.name.clone(), draft.clone());
+            self.plan(network, draft);
             return self.redefine();
         };
         let (node, id, name) =
@@ -163,9 +163,18 @@ impl Actor {
         .await?;
         self.emit_network("connect", &endpoint);
         self.state.endpoints.push(endpoint);
-        self.definition.spec.endpoints.insert(network.name.clone(), draft.clone());
+        self.plan(network, draft);
         self.redefine()?;
         self.networks_changed()
+    }
+
+    /// It is on the network from its next start on.
+    fn plan(&mut self, network: &NetworkSpec, draft: &EndpointDraft) {
+        let spec = &mut self.definition.spec;
+        if spec.network == NetworkMode::None {
+            spec.network = NetworkMode::Named(network.name.clone());
+        }
+        spec.endpoints.insert(network.name.clone(), draft.clone());
     }
 
     fn check_connect(&self, network: &NetworkSpec) -> Result<()> {
@@ -188,6 +197,10 @@ impl Actor {
                 "container sharing network namespace with another container or host cannot be \
                  connected to any other network"
             }
+            // One that has left all its networks may come back; one that asked for none may not.
+            (NetworkMode::None, _) if self.definition.draft.host.network != NetworkMode::None => {
+                return Ok(());
+            }
             (NetworkMode::None, _) | (_, DriverKind::Null) => {
                 "container cannot be connected to multiple networks with one of the networks in \
                  private (none) mode"
@@ -207,7 +220,7 @@ impl Actor {
     }
 
     /// Leaves a network, at once when it runs.
-    pub(super) async fn disconnect(&mut self, network: &NetworkSpec, force: bool) -> Result<()> {
+    pub(super) async fn disconnect(&mut self, network: &NetworkSpec) -> Result<()> {
         let on = self
             .node
             .networks
@@ -220,7 +233,7 @@ impl Actor {
                 "container cannot be disconnected from host network or connected to host network",
             ));
         }
-        if !on && at.is_none() && !force {
+        if !on && at.is_none() {
             return Err(EngineError::conflict(format!(
                 "container {} is not connected to network {}",
                 self.definition.id, network.name
@@ -251,7 +264,7 @@ impl Actor {
         self.networks_changed()
     }
 
-    fn networks_changed(&mut self) -> Result<()> {
+    pub(super) fn networks_changed(&mut self) -> Result<()> {
         if self.state.phase.run().is_some() {
             let dir = self.node.container_dir(&self.definition.id);
             let links = links(&self.node, &self.definition.draft.host.links);

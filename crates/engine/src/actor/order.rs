@@ -1,7 +1,7 @@
 //! What can be asked of a container: one enum, each order with the way back for its answer.
 
 use crate::containers::{ExitStatus, Outcome, RemoveOptions, WaitCondition};
-use crate::streams::{AttachOptions, ClientStream};
+use crate::streams::{AttachOptions, ClientStream, StreamKind};
 use crate::{EngineError, Result};
 use model::draft::UpdateDraft;
 use model::exec::ExecDraft;
@@ -49,6 +49,11 @@ pub(crate) enum Order {
         condition: WaitCondition,
         exit: oneshot::Sender<ExitStatus>,
     },
+    /// Forget a legacy link.
+    Unlink {
+        alias: String,
+        answer: Answer<()>,
+    },
     Resize {
         rows: u16,
         cols: u16,
@@ -75,7 +80,6 @@ pub(crate) enum Order {
     },
     Disconnect {
         network: Box<NetworkSpec>,
-        force: bool,
         answer: Answer<()>,
     },
 }
@@ -85,7 +89,7 @@ pub(crate) enum Order {
 pub(crate) struct ExecOrder {
     pub(crate) id: ExecId,
     pub(crate) draft: Box<ExecDraft>,
-    pub(crate) client: Option<ClientStream>,
+    pub(crate) client: Option<(ClientStream, StreamKind)>,
     pub(crate) answer: Answer<()>,
 }
 

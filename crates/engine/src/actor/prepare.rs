@@ -65,6 +65,9 @@ pub(super) fn prepare(
         groups: &groups,
         annotations: &definition.draft.host.annotations,
     });
+    if let Some(process) = &mut oci.process {
+        process.env.extend(super::links::environment(node, definition));
+    }
     let foreign = other_runtime(node, &spec.runtime)?;
     let filter = filter(node, definition, &mut oci, foreign.is_some())?;
     let launch = Launch {

@@ -1,9 +1,10 @@
 //! A container's files for those outside: copies in and out, export, commit. Everything works on
 //! the descriptor of the container's root; no path in it is ever resolved by the host.
 
-use super::Containers;
+use super::place::{self, Place};
+use super::{Containers, WaitCondition};
 use crate::chunks::{Source, produce};
-use crate::node::{Node, blocking};
+use crate::node::blocking;
 use crate::streams::{ArchivePut, ByteStream, PathStat};
 use crate::{EngineError, Result, image_config};
 use model::event::EventKind;
@@ -12,48 +13,12 @@ use model::phase::Phase;
 use model::view::ContainerView;
 use model::{Digest, ImageId};
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use store::archive::{ReadOptions, WriteOptions};
 
-/// A container's root, and how the ids of its files differ from what the container sees.
-struct Root {
-    fd: OwnedFd,
-    shift: (u32, u32),
-}
-
-/// The root of a running container is what its processes see, mounts included; otherwise what the
-/// store has, without them.
-fn root(node: &Node, view: &ContainerView) -> Result<Root> {
-    let Some(run) = view.phase.run() else {
-        return Ok(Root { fd: node.store.snapshots().mount(view.id)?, shift: (0, 0) });
-    };
-    let path = format!("/proc/{}/root", run.pid);
-    let flags =
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let fd = rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
-        .map_err(|errno| EngineError::io(format!("open {path}"), errno))?;
-    check_whose(run.pid, view)?;
-    // The mounts are idmapped: a file of the container's root shows the first id of its range.
-    let first = |file: &str| {
-        let path = format!("/proc/{}/{file}", run.pid);
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
-    };
-    Ok(Root { fd, shift: (first("uid_map"), first("gid_map")) })
-}
-
-/// A pid may be another's by now: the container's processes are those of its cgroup. Asked after
-/// the root was opened, so that what was opened is the container's if the answer is yes.
-fn check_whose(pid: i32, view: &ContainerView) -> Result<()> {
-    let path = format!("/proc/{pid}/cgroup");
-    let groups = std::fs::read_to_string(&path)
-        .map_err(|source| EngineError::io(format!("read {path}"), source))?;
-    if groups.contains(&view.id.to_string()) {
-        return Ok(());
-    }
-    Err(EngineError::conflict(format!("container {} is not running", view.id)))
-}
+/// How long the news of an end may take from the kernel to here.
+const ENDING: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn missing(view: &ContainerView, path: &str, error: store::Error) -> EngineError {
     use model::error::HasKind;
@@ -66,11 +31,11 @@ fn missing(view: &ContainerView, path: &str, error: store::Error) -> EngineError
     }
 }
 
-fn stat(view: &ContainerView, root: &Root, path: &str) -> Result<PathStat> {
-    let stat =
-        store::archive::stat(root.fd.as_fd(), path).map_err(|error| missing(view, path, error))?;
+fn stat(view: &ContainerView, place: &Place, asked: &str) -> Result<PathStat> {
+    let stat = store::archive::stat(place.root.as_fd(), &place.path)
+        .map_err(|error| missing(view, asked, error))?;
     Ok(PathStat {
-        name: stat.name,
+        name: place.name.clone().unwrap_or(stat.name),
         size: stat.size,
         mode: stat.mode,
         mtime: stat.mtime,
@@ -95,22 +60,21 @@ impl Containers {
     /// What is known of a path in it.
     pub async fn path_stat(&self, query: &str, path: &str) -> Result<PathStat> {
         let (node, view, path) = (Arc::clone(&self.node), self.view(query)?, path.to_owned());
-        blocking(move || stat(&view, &root(&node, &view)?, &path)).await
+        blocking(move || stat(&view, &place::find(&node, &view, &path)?, &path)).await
     }
 
     /// A path in it as a tar archive.
     pub async fn archive_get(&self, query: &str, path: &str) -> Result<(PathStat, ByteStream)> {
         let (node, view) = (Arc::clone(&self.node), self.view(query)?);
         let asked = path.to_owned();
-        let (stat, root) = blocking(move || {
-            let root = root(&node, &view)?;
-            Ok((stat(&view, &root, &asked)?, root))
+        let (stat, place) = blocking(move || {
+            let place = place::find(&node, &view, &asked)?;
+            Ok((stat(&view, &place, &asked)?, place))
         })
         .await?;
-        let path = path.to_owned();
         let stream = produce(move |out| {
-            let options = ReadOptions { shift: root.shift };
-            Ok(store::archive::read(root.fd.as_fd(), &path, options, out)?)
+            let options = ReadOptions { shift: place.shift, name: place.name.as_deref() };
+            Ok(store::archive::read(place.root.as_fd(), &place.path, options, out)?)
         });
         Ok((stat, stream))
     }
@@ -131,15 +95,15 @@ impl Containers {
             }));
         }
         blocking(move || {
-            let root = root(&node, &view)?;
+            let place = place::find(&node, &view, &path)?;
             let mut source = Source::new(body);
             let options = WriteOptions {
                 no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
                 // Without a word about owners the destination's own root gets the files.
                 owner: (!options.copy_uidgid).then_some((0, 0)),
-                shift: root.shift,
+                shift: place.shift,
             };
-            store::archive::write(root.fd.as_fd(), &path, &mut source, options)
+            store::archive::write(place.root.as_fd(), &place.path, &mut source, options)
                 .map_err(|error| missing(&view, &path, error))?;
             source.drain();
             Ok(())
@@ -163,9 +127,7 @@ impl Containers {
             )));
         }
         let paused = pause && matches!(view.phase, Phase::Running(_));
-        if paused {
-            self.pause(query).await?;
-        }
+        let paused = paused && self.pause_for_commit(query).await?;
         let config = config.unwrap_or_else(|| config_of(&view));
         let (node, id, created_by) = (Arc::clone(&self.node), view.id, view.spec.command.join(" "));
         let committed = blocking(move || {
@@ -173,12 +135,23 @@ impl Containers {
             Ok(node.store.images().commit(id, run, &created_by, &draft)?)
         })
         .await;
-        if paused {
-            self.unpause(query).await?;
+        if paused && let Err(error) = self.unpause(query).await {
+            // Somebody else thawed, killed or removed it: it is not for us to complain.
+            tracing::debug!(container = query, %error, "thaw after commit");
         }
         let image = committed?;
         self.emit_commit(&view, image);
         Ok(image)
+    }
+
+    /// Freezes it; false when it ended by itself in the meantime, which serves as well.
+    async fn pause_for_commit(&self, query: &str) -> Result<bool> {
+        let Err(error) = self.pause(query).await else { return Ok(true) };
+        let over = self.wait(query, WaitCondition::NotRunning).await?;
+        match tokio::time::timeout(ENDING, over.done()).await {
+            Ok(Ok(_)) => Ok(false),
+            _ => Err(error),
+        }
     }
 
     fn emit_commit(&self, view: &ContainerView, image: Digest) {

@@ -4,6 +4,7 @@
 mod archive;
 mod changes;
 mod create;
+mod place;
 mod stats;
 mod top;
 mod types;
@@ -22,7 +23,11 @@ use model::view::ContainerView;
 use model::{ContainerId, ContainerName, Draft};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How long a kill waits for the end of what it killed.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Containers and their lives. Cheap to clone.
 #[derive(Clone)]
@@ -93,10 +98,26 @@ impl Containers {
         self.order(query, |answer| Order::Restart { signal, timeout_s, answer }).await
     }
 
-    /// Sends a signal to its init; SIGKILL when absent.
+    /// Sends a signal to its init; SIGKILL when absent. After SIGKILL it is over, as with Docker:
+    /// whoever killed it finds it dead.
     pub async fn kill(&self, query: &str, signal: Option<Signal>) -> Result<()> {
         let signal = signal.unwrap_or(Signal::KILL);
-        self.order(query, |answer| Order::Kill { signal, answer }).await
+        let exit = match signal {
+            Signal::KILL => Some(self.wait(query, WaitCondition::NextExit).await?),
+            _ => None,
+        };
+        self.order(query, |answer| Order::Kill { signal, answer }).await?;
+        if let Some(exit) = exit {
+            // A process that the kernel cannot end now is dead all the same, sooner or later.
+            let _ = tokio::time::timeout(KILL_PATIENCE, exit.done()).await;
+        }
+        Ok(())
+    }
+
+    /// Forgets a legacy link of it.
+    pub async fn unlink(&self, query: &str, alias: &str) -> Result<()> {
+        let alias = alias.to_owned();
+        self.order(query, |answer| Order::Unlink { alias, answer }).await
     }
 
     /// Freezes it.

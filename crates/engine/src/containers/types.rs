@@ -28,8 +28,6 @@ pub struct RemoveOptions {
     pub force: bool,
     /// Its anonymous volumes too.
     pub volumes: bool,
-    /// Remove a legacy link instead of the container.
-    pub link: bool,
 }
 
 /// What to wait for.

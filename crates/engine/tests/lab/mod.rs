@@ -89,7 +89,7 @@ impl Lab {
 
     pub(crate) async fn close(self) -> (TempDir, Options) {
         for view in self.engine.containers.list() {
-            let options = RemoveOptions { force: true, volumes: true, link: false };
+            let options = RemoveOptions { force: true, volumes: true };
             self.engine.containers.remove(&view.id.to_string(), options).await.unwrap();
         }
         self.engine.shutdown().await;
@@ -126,7 +126,7 @@ impl Lab {
     }
 
     pub(crate) async fn rm(&self, id: &str) {
-        let options = RemoveOptions { force: true, volumes: true, link: false };
+        let options = RemoveOptions { force: true, volumes: true };
         self.engine.containers.remove(id, options).await.unwrap();
     }
 
@@ -200,7 +200,11 @@ impl Lab {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let client = ClientStream { fd: theirs.into(), read_ahead: Bytes::new() };
         let output = tokio::task::spawn_blocking(move || unframe(ours));
-        let started = self.engine.execs.start(&exec, false, None, Some(client)).await;
+        let started = self
+            .engine
+            .execs
+            .start(&exec, false, None, Some((client, engine::StreamKind::Framed)))
+            .await;
         let (stdout, stderr) = output.await.unwrap();
         if let Err(error) = started {
             return Ran { code: -1, stdout, stderr: error.to_string() };

@@ -57,7 +57,10 @@ fn creates_with_every_flag() {
 #[test]
 fn the_rest() {
     let network: NetworkCreateBody = parse(captured!("network_create"));
-    insta::assert_debug_snapshot!("network", crate::convert::network::from_wire(network).unwrap());
+    insta::assert_debug_snapshot!(
+        "network",
+        crate::convert::network::from_wire(network, wire::docker::ApiVersion::MAX).unwrap()
+    );
     let volume: VolumeCreateBody = parse(captured!("volume_create"));
     insta::assert_debug_snapshot!("volume", crate::convert::volume::from_wire(volume));
     let exec: ExecCreateBody = parse(captured!("exec_create_detached"));

@@ -1,0 +1,151 @@
+//! Where a path in a container lies on the host. While the container runs, its own root has every
+//! mount in it; while it does not, nothing is mounted, and a path under a volume or a bound
+//! directory is looked for there. This module reads and writes no file.
+
+use crate::bundle::Source;
+use crate::node::Node;
+use crate::{EngineError, Result};
+use model::mount::{Mount, MountSource};
+use model::view::ContainerView;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// A path, and the directory that it cannot leave.
+pub(super) struct Place {
+    /// The root of the container, or of a mount of it.
+    pub(super) root: OwnedFd,
+    /// What is added to the ids that the container sees, for uids and gids.
+    pub(super) shift: (u32, u32),
+    /// The path from there.
+    pub(super) path: String,
+    /// What the container calls it, where `path` is the root.
+    pub(super) name: Option<String>,
+}
+
+/// Finds it.
+pub(super) fn find(node: &Node, view: &ContainerView, path: &str) -> Result<Place> {
+    if let Some(run) = view.phase.run() {
+        let (root, shift) = running(run.pid, view)?;
+        return Ok(Place { root, shift, path: path.to_owned(), name: None });
+    }
+    if let Some((mount, under)) = mount_of(&view.spec.mounts, path)
+        && let Some(dir) = directory_of(node, mount)?
+    {
+        let root = open(&dir.to_string_lossy())?;
+        let name = mount.target.rsplit('/').next().filter(|_| under == "/").map(str::to_owned);
+        return Ok(Place { root, shift: (0, 0), path: under, name });
+    }
+    let root = node.store.snapshots().mount(view.id)?;
+    Ok(Place { root, shift: (0, 0), path: path.to_owned(), name: None })
+}
+
+/// The root of a running container is what its processes see, mounts included.
+fn running(pid: i32, view: &ContainerView) -> Result<(OwnedFd, (u32, u32))> {
+    let root = open(&format!("/proc/{pid}/root"))?;
+    check_whose(pid, view)?;
+    // The mounts are idmapped: a file of the container's root shows the first id of its range.
+    let first = |file: &str| {
+        let path = format!("/proc/{pid}/{file}");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
+    };
+    Ok((root, (first("uid_map"), first("gid_map"))))
+}
+
+fn open(path: &str) -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|errno| EngineError::io(format!("open {path}"), errno))
+}
+
+/// A pid may be another's by now: the container's processes are those of its cgroup. Asked after
+/// the root was opened, so that what was opened is the container's if the answer is yes.
+fn check_whose(pid: i32, view: &ContainerView) -> Result<()> {
+    let path = format!("/proc/{pid}/cgroup");
+    let groups = std::fs::read_to_string(&path)
+        .map_err(|source| EngineError::io(format!("read {path}"), source))?;
+    if groups.contains(&view.id.to_string()) {
+        return Ok(());
+    }
+    Err(EngineError::conflict(format!("container {} is not running", view.id)))
+}
+
+/// The innermost mount that a path would lead into, and the path from its root. What follows the
+/// last component (`/`, `/.`) keeps its meaning.
+fn mount_of<'m>(mounts: &'m [Mount], path: &str) -> Option<(&'m Mount, String)> {
+    let mut clean = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(clean.pop()),
+            part => clean.push(part),
+        }
+    }
+    let under = |mount: &Mount| {
+        let target: Vec<&str> = mount.target.split('/').filter(|part| !part.is_empty()).collect();
+        clean.starts_with(&target).then_some(target.len())
+    };
+    let (depth, mount) =
+        mounts.iter().filter_map(|mount| Some((under(mount)?, mount))).max_by_key(|it| it.0)?;
+    let end = match path.rsplit('/').next() {
+        Some(".") => "/.",
+        Some("") => "/",
+        _ => "",
+    };
+    let rest = clean[depth..].join("/");
+    Some((
+        mount,
+        if rest.is_empty() && end != "/." { "/".to_owned() } else { format!("/{rest}{end}") },
+    ))
+}
+
+/// The directory that would be mounted. Files and file systems of their own are not looked into.
+fn directory_of(node: &Node, mount: &Mount) -> Result<Option<PathBuf>> {
+    let path = match &mount.source {
+        MountSource::Bind { path, .. } => PathBuf::from(path),
+        MountSource::Volume { name, subpath, .. } => {
+            match crate::volumes::source(node, name, subpath)? {
+                Source::Path(path) => path,
+                _ => return Ok(None),
+            }
+        }
+        MountSource::Tmpfs { .. } | MountSource::Image { .. } => return Ok(None),
+    };
+    Ok(Some(path).filter(|path| path.is_dir()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_mount_has_the_path() {
+        let mount = |target: &str| Mount {
+            target: target.to_owned(),
+            writable: true,
+            source: MountSource::Tmpfs { options: Vec::new() },
+            mode: String::new(),
+        };
+        let mounts = [mount("/data"), mount("/data/inner"), mount("/other")];
+        let found = |path: &str| {
+            mount_of(&mounts, path).map(|(mount, under)| (mount.target.as_str(), under))
+        };
+        for (path, want) in [
+            ("/data", Some(("/data", "/"))),
+            ("/data/", Some(("/data", "/"))),
+            ("/data/.", Some(("/data", "/."))),
+            ("data/a/b", Some(("/data", "/a/b"))),
+            ("/data/a/", Some(("/data", "/a/"))),
+            ("/data/a/.", Some(("/data", "/a/."))),
+            ("/x/../data/./a", Some(("/data", "/a"))),
+            ("/data/inner/c", Some(("/data/inner", "/c"))),
+            ("/database", None),
+            ("/data/../etc", None),
+            ("/", None),
+        ] {
+            let want = want.map(|(target, under)| (target, under.to_owned()));
+            assert_eq!(found(path), want, "{path}");
+        }
+    }
+}

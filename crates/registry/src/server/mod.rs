@@ -1,0 +1,34 @@
+//! A registry: OCI distribution 1.1 over HTTP and TLS.
+//!
+//! ```text
+//! connection ── serve ── registry ─ who? (access) may they? ─┬─ handle::manifest ┐
+//!                            │                               ├─ handle::blob     ├─ storage ── index (pure)
+//!                          route (pure)                      ├─ handle::upload   │      ├───── records
+//!                                                            └─ handle::list     ┘      └───── files
+//!            upstream (fetches what is missing)   collect (lets go of what nothing names)
+//! ```
+//!
+//! Content belongs to repositories: a digest alone opens nothing. Nothing is believed before it is
+//! verified, and nothing is answered before it is kept.
+
+mod access;
+mod answer;
+mod collect;
+mod config;
+mod events;
+mod handle;
+mod index;
+mod manifest;
+mod metrics;
+mod name;
+mod record;
+mod refusal;
+mod registry;
+mod route;
+mod serve;
+mod storage;
+mod uploads;
+mod upstream;
+
+pub use config::{Auth, Config, Limits, Notify, Retention, Rule, Tls, Token, Upstream};
+pub use serve::serve;
