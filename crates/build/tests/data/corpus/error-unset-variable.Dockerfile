@@ -1,2 +1,2 @@
 FROM busybox
-ENV a=${needed:?must be given}
+ENV a="${needed:?must be given}"
