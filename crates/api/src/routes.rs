@@ -4,7 +4,7 @@
 use hyper::Method;
 
 use crate::buildkit;
-use crate::handlers::{archive, container, events, exec, image, network, refused, stats, stream};
+use crate::handlers::{archive, container, events, exec, image, network, refused, registry, stats, stream};
 use crate::handlers::{system, volume, websocket};
 use crate::router::Coverage::{Done, Refused};
 use crate::router::Route;
@@ -21,12 +21,12 @@ macro_rules! table {
 }
 
 /// Fixed paths stand before patterns that match them too.
-pub(crate) static TABLE: [Route; 110] = table! {
+pub(crate) static TABLE: [Route; 113] = table! {
     Done GET "/_ping" system::ping;
     Done HEAD "/_ping" system::ping;
     Done GET "/version" system::version;
     Done GET "/info" system::info;
-    Refused POST "/auth" refused::auth;
+    Done POST "/auth" registry::auth;
     Done GET "/events" events::events;
     Done GET "/system/df" system::disk_usage;
 
@@ -66,13 +66,13 @@ pub(crate) static TABLE: [Route; 110] = table! {
     Done POST "/images/create" image::create;
     Done POST "/images/load" image::load;
     Done GET "/images/get" image::save;
-    Refused GET "/images/search" refused::registry;
+    Done GET "/images/search" registry::search;
     Done POST "/images/prune" image::prune;
     Done GET "/images/{name}/get" image::save;
     Done GET "/images/{name}/json" image::inspect;
     Done GET "/images/{name}/history" image::history;
     Refused GET "/images/{name}/attestations" refused::registry;
-    Refused POST "/images/{name}/push" refused::registry;
+    Done POST "/images/{name}/push" registry::push;
     Done POST "/images/{name}/tag" image::tag;
     Done DELETE "/images/{name}" image::remove;
     Done POST "/commit" image::commit;
@@ -80,7 +80,10 @@ pub(crate) static TABLE: [Route; 110] = table! {
     Done POST "/build/prune" system::build_prune;
     Done POST "/session" buildkit::session;
     Done POST "/grpc" buildkit::grpc;
-    Refused GET "/distribution/{name}/json" refused::registry;
+    Done POST "/estiba/build" buildkit::own_build;
+    Done GET "/distribution/{name}/json" registry::distribution;
+    Done GET "/distribution/{name}/manifest" registry::manifest;
+    Done PUT "/distribution/{name}/manifest" registry::publish;
 
     Done GET "/networks" network::list;
     Done POST "/networks/create" network::create;

@@ -3,5 +3,6 @@
 //! `wire` knows nobody and does nothing: no IO, no clocks, no randomness, no product nouns. What
 //! a document *means* is decided by `model`; `api` and `client` convert.
 
+pub mod build;
 pub mod docker;
 pub mod oci;

@@ -4,6 +4,7 @@
 //! ```text
 //! POST /session ══ h2c ══▶ session: the daemon calls FileSync, FileSend, Auth, Secrets, SSH
 //! POST /grpc    ══ h2c ══▶ control: Solve, Status, … ─┐      (offer, sync)
+//! POST /estiba/build ──▶ own (descriptors, lines) ─────────▶ the same
 //! POST /build?version=2 ──▶ classic ──────────────────┴─▶ solve ──▶ engine.builds
 //!                              request, llb ──▶ graph ───┘   progress ──▶ status
 //! ```
@@ -14,8 +15,10 @@ mod fault;
 mod gateway;
 mod jobs;
 mod line;
+mod lines;
 mod llb;
 mod offer;
+mod own;
 mod request;
 mod session;
 mod solve;
@@ -25,6 +28,7 @@ mod sync;
 mod tunnel;
 
 pub(crate) use classic::build;
+pub(crate) use own::build as own_build;
 
 use std::convert::Infallible;
 use std::sync::Arc;

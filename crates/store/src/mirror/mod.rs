@@ -15,12 +15,14 @@
 //! are resolved, from the descriptor of the directory they are in, through no link. This module
 //! never knows a protocol.
 
+mod deliver;
 mod entry;
 mod listing;
 #[cfg(test)]
 mod tests;
 mod update;
 
+pub use deliver::deliver;
 pub use entry::{Entry, Kind};
 pub use listing::{Listed, Listing};
 pub use update::Update;

@@ -163,3 +163,37 @@ fn a_directory_is_told_as_it_would_be_taken() {
     assert!(listing.open(0).is_err(), "a directory has no content");
     assert!(listing.open(4).is_err(), "a link has no content");
 }
+
+#[test]
+fn a_result_is_put_among_what_is_there() {
+    let lab = tempfile::tempdir().unwrap();
+    let store = store(lab.path());
+    let from = store.mirror("from").unwrap();
+    let entries = [
+        (dir("d"), ""),
+        (file("d/b", 2, 11), "22"),
+        (Entry { kind: Kind::Symlink("/etc".into()), ..file("s", 0, 9) }, ""),
+        (file("t", 3, 12), "new"),
+    ];
+    send(&from, &entries).unwrap();
+    let out = lab.path().join("out");
+    std::fs::create_dir_all(out.join("d")).unwrap();
+    std::fs::write(out.join("d/keep"), "kept").unwrap();
+    std::fs::write(out.join("t"), "old").unwrap();
+    let to = tree::open_dir(&out).unwrap();
+    for _ in 0..2 {
+        deliver(from.tree().unwrap(), &to, (7, 8)).unwrap();
+        assert_eq!(std::fs::read_to_string(out.join("d/b")).unwrap(), "22");
+        assert_eq!(std::fs::read_to_string(out.join("d/keep")).unwrap(), "kept");
+        assert_eq!(std::fs::read_to_string(out.join("t")).unwrap(), "new");
+        assert_eq!(std::fs::read_link(out.join("s")).unwrap(), Path::new("/etc"));
+        let stat = fs::statat(&to, "d/b", fs::AtFlags::empty()).unwrap();
+        assert_eq!((stat.st_uid, stat.st_gid, stat.st_mode & 0o7777), (7, 8, 0o640));
+    }
+    // A link of the receiver's is not written through.
+    std::fs::remove_dir_all(out.join("d")).unwrap();
+    std::fs::create_dir(lab.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(lab.path().join("elsewhere"), out.join("d")).unwrap();
+    deliver(from.tree().unwrap(), &to, (7, 8)).unwrap();
+    assert_eq!(std::fs::read_dir(lab.path().join("elsewhere")).unwrap().count(), 0);
+}

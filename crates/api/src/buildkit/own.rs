@@ -1,0 +1,228 @@
+//! `POST /estiba/build`: this product's own command line on the same host. Its directories come as
+//! descriptors, its progress goes back as lines.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use build::client::{Credentials, Secret};
+use build::dockerfile_build::DockerfileSource;
+use build::progress::Progress;
+use build::request::{Definition, Outcome, SolveRequest};
+use engine::{Handed, Handing, Valuables};
+use hyper::StatusCode;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use wire::build::{
+    BuildDone, BuildFailed, BuildLine, BuildOrder, HandingOrder, SolveStatus, Typed,
+};
+
+use super::jobs::Job;
+use super::lines;
+use super::request::{self, Attrs};
+use super::session::is_id;
+use super::solve::{self, Wanted};
+use crate::base64;
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::hijack::Hijack;
+use crate::reply::{RAW_STREAM, Reply};
+use bollard_buildkit_proto::moby::buildkit::v1 as pb;
+
+/// The most descriptors of one build.
+const MAX_HANDINGS: usize = 200;
+
+/// Serves the request.
+pub(crate) async fn build(mut call: Call) -> Reply {
+    let credentials = call.peer.and_then(|peer| peer.credentials);
+    let Some((uid, gid, _)) = credentials.filter(|(uid, ..)| Handed::may(*uid)) else {
+        let message = "descriptors are taken only from root, and from the daemon's own user, over \
+                       a unix socket; send the context as an archive";
+        return Err(Failure::new(StatusCode::FORBIDDEN, message));
+    };
+    let order: BuildOrder = call.json().await?;
+    if !is_id(&order.id) || order.handings.len() > MAX_HANDINGS {
+        return Err(Failure::invalid("invalid build id, or too many descriptors"));
+    }
+    let valuables = valuables(&order)?;
+    let plan = Plan::of(&order).map_err(|error| Failure::invalid(error.to_string()))?;
+    let job = Job::begin(&call.buildkit, &order.id)
+        .map_err(|busy| Failure::new(StatusCode::CONFLICT, busy.to_string()))?;
+    let list = order.handings.iter().map(handing).collect();
+    let engine = call.engine.clone();
+    Hijack::of(call).answer(RAW_STREAM, async move |client| {
+        let taken = Handed::take(client, list, (valuables, (uid, gid))).await;
+        let (handed, socket) = match taken {
+            Ok(taken) => taken,
+            Err(error) => return tracing::debug!(%error, "a build did not begin"),
+        };
+        let story = job.story();
+        let progress = {
+            let story = Arc::clone(&story);
+            Progress::new(move |event| story.tell(event))
+        };
+        let solve = plan.request(order.id, Arc::new(handed), progress);
+        let work = async {
+            let outcome = engine.builds.solve(solve).await;
+            drop(job);
+            outcome
+        };
+        converse(socket, work, &story).await;
+    })
+}
+
+/// Tells progress and outcome; a client that leaves ends the build.
+async fn converse(
+    socket: UnixStream,
+    work: impl Future<Output = build::Result<Outcome>>,
+    story: &super::status::Story,
+) {
+    let (read, mut write) = socket.into_split();
+    let tell = async {
+        let mut next = 0;
+        while let Some(response) = story.next(&mut next).await {
+            let status = lines::status(&response);
+            if status != SolveStatus::default() {
+                send(&mut write, &BuildLine::Status(status)).await;
+            }
+        }
+    };
+    let gone = async {
+        // The client says nothing more: what can be read is its end.
+        let mut byte = [0; 1];
+        loop {
+            if read.readable().await.is_err() {
+                return;
+            }
+            match read.try_read(&mut byte) {
+                Ok(0) => return,
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    };
+    let outcome = tokio::select! {
+        (outcome, ()) = async { tokio::join!(work, tell) } => outcome,
+        () = gone => return,
+    };
+    send(&mut write, &last_line(outcome)).await;
+}
+
+/// Sends a line; a client that left does not need it.
+async fn send(write: &mut (impl tokio::io::AsyncWrite + Unpin), line: &BuildLine) {
+    if let Ok(mut text) = serde_json::to_vec(line) {
+        text.push(b'\n');
+        let _ = write.write_all(&text).await;
+    }
+}
+
+fn last_line(outcome: build::Result<Outcome>) -> BuildLine {
+    match outcome {
+        Ok(outcome) => BuildLine::Done(BuildDone {
+            images: outcome.images.iter().map(|image| image.id.to_string()).collect(),
+            answers: outcome.answers,
+        }),
+        Err(error) => {
+            let (step, code) = match (&error, error.root()) {
+                (build::Error::Vertex { name, .. }, build::Error::Step { code, .. }) => {
+                    (name.clone(), Some(*code))
+                }
+                (build::Error::Vertex { name, .. }, _) => (name.clone(), None),
+                _ => (String::new(), None),
+            };
+            let excerpt = error.location().map(build::span::Location::excerpt).unwrap_or_default();
+            BuildLine::Failed(BuildFailed { message: error.to_string(), excerpt, step, code })
+        }
+    }
+}
+
+/// A build, parsed, without those who ask and listen.
+struct Plan {
+    definition: Definition,
+    outputs: Vec<build::request::Output>,
+    cache_from: Vec<build::request::CacheSource>,
+    cache_to: Vec<build::request::CacheTarget>,
+    entitlements: build::request::Entitlements,
+    no_cache: bool,
+    epoch: Option<i64>,
+}
+
+impl Plan {
+    fn of(order: &BuildOrder) -> build::Result<Self> {
+        let attrs: Attrs = order.attrs.clone().into_iter().collect();
+        let typed = |list: &[Typed]| {
+            let entry = |typed: &Typed| pb::CacheOptionsEntry {
+                r#type: typed.kind.clone(),
+                attrs: typed.attrs.clone().into_iter().collect(),
+            };
+            list.iter().map(entry).collect::<Vec<_>>()
+        };
+        let cache = pb::CacheOptions {
+            imports: typed(&order.cache_from),
+            exports: typed(&order.cache_to),
+            ..pb::CacheOptions::default()
+        };
+        let outputs = order.outputs.iter().map(|output| {
+            let attrs = output.attrs.clone().into_iter().collect();
+            request::output(&output.kind, &attrs)
+        });
+        let outputs = outputs.collect::<build::Result<Vec<_>>>()?.into_iter().flatten().collect();
+        let wanted =
+            Wanted { frontend: request::DOCKERFILE.to_owned(), attrs, ..Wanted::default() };
+        let mut definition = solve::definition(&wanted)?;
+        if let (Some(text), Definition::Dockerfile(build)) = (&order.dockerfile, &mut definition) {
+            build.dockerfile = DockerfileSource::Text(text.clone());
+        }
+        Ok(Self {
+            definition,
+            outputs,
+            cache_from: request::cache_from(Some(&cache), &wanted.attrs),
+            cache_to: request::cache_to(Some(&cache), &wanted.attrs)?,
+            entitlements: request::entitlements(&order.allow)?,
+            no_cache: request::no_cache(&wanted.attrs),
+            epoch: request::epoch(&wanted.attrs)?,
+        })
+    }
+
+    fn request(self, id: String, client: Arc<Handed>, progress: Progress) -> SolveRequest {
+        SolveRequest {
+            id,
+            definition: self.definition,
+            outputs: self.outputs,
+            cache_from: self.cache_from,
+            cache_to: self.cache_to,
+            entitlements: self.entitlements,
+            no_cache: self.no_cache,
+            network_name: String::new(),
+            source_date_epoch: self.epoch,
+            client,
+            progress,
+        }
+    }
+}
+
+fn handing(order: &HandingOrder) -> Handing {
+    match order {
+        HandingOrder::Directory { name } => Handing::Directory(name.clone()),
+        HandingOrder::Agent { id } => Handing::Agent(id.clone()),
+        HandingOrder::OutputDirectory { number } => Handing::OutputDirectory(*number),
+        HandingOrder::OutputFile { number } => Handing::OutputFile(*number),
+    }
+}
+
+fn valuables(order: &BuildOrder) -> Result<Valuables, Failure> {
+    let mut secrets = HashMap::new();
+    for (id, text) in &order.secrets {
+        let value = base64::decode(text)
+            .ok_or_else(|| Failure::invalid(format!("secret {id:?} is no base64")))?;
+        secrets.insert(id.clone(), Secret(value.into()));
+    }
+    let credentials = order.credentials.iter().map(|(host, login)| {
+        let credentials = Credentials {
+            username: login.username.clone(),
+            password: login.password.clone(),
+            identity_token: login.identity_token.clone(),
+        };
+        (host.clone(), credentials)
+    });
+    Ok(Valuables { secrets, credentials: credentials.collect() })
+}
