@@ -3,6 +3,7 @@
 use crate::actor::{ExecOrder, Order, answered};
 use crate::node::Node;
 use crate::streams::{ClientStream, StreamKind};
+use crate::record::{self, ExecRecord};
 use crate::{EngineError, Result, random};
 use model::event::EventKind;
 use model::exec::{ExecDraft, ExecState, ExecView};
@@ -48,12 +49,17 @@ impl Execs {
         crate::actor::detach_keys(&draft.detach_keys)?;
         let line = draft.command.join(" ");
         let exec = ExecId::from_bytes(random::id_bytes()?);
-        self.node.execs.insert(ExecView {
+        let recorded =
+            ExecRecord { id: exec.to_string(), container: *id, draft: draft.clone() };
+        let forgotten = self.node.execs.insert(ExecView {
             id: exec,
             container: *id,
             draft,
             state: ExecState::Created,
         })?;
+        let records = self.node.store.records();
+        record::forget_execs(records, &forgotten)?;
+        record::save_exec(records, &recorded)?;
         let mut attributes: BTreeMap<String, String> = view.spec.labels.clone();
         attributes.insert("image".to_owned(), view.draft.image.clone());
         attributes.insert("name".to_owned(), view.name.to_string());
@@ -156,8 +162,8 @@ fn check_running(phase: &Phase, id: &ContainerId) -> Result<()> {
     }))
 }
 
-/// Every exec that is known. It lives in memory: execs end with their container, and a daemon that
-/// restarts learns of the living ones from the monitors.
+/// Every exec that is known. What they were asked to be is written down; what became of them a
+/// daemon that restarts learns from the monitors.
 #[derive(Debug, Default)]
 pub(crate) struct ExecTable {
     known: Mutex<BTreeMap<ExecId, Known>>,
@@ -177,8 +183,34 @@ impl ExecTable {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds one. Forgets the container's oldest finished one when there are too many.
-    pub(crate) fn insert(&self, view: ExecView) -> Result<()> {
+    /// Takes in what was written down, until the containers are known.
+    pub(crate) fn remember(&self, recorded: Vec<ExecRecord>) {
+        let mut known = self.lock();
+        for (number, it) in (1..).zip(recorded) {
+            let Ok(id) = ExecId::parse(&it.id) else { continue };
+            let (container, draft) = (it.container, it.draft);
+            let view = ExecView { id, container, draft, state: ExecState::Created };
+            known.insert(id, Known { view, begun: false, number });
+        }
+    }
+
+    /// Says what a monitor has of one; makes it known if it was not.
+    pub(crate) fn found(&self, container: ContainerId, id: ExecId, state: ExecState) {
+        let mut known = self.lock();
+        let number = known.values().map(|it| it.number).max().unwrap_or(0) + 1;
+        let unknown = || Known {
+            view: ExecView { id, container, draft: ExecDraft::default(), state },
+            begun: true,
+            number,
+        };
+        let it = known.entry(id).or_insert_with(unknown);
+        (it.view.state, it.begun) = (state, true);
+    }
+
+    /// Adds one. Forgets the container's oldest finished one when there are too many, and says
+    /// which.
+    pub(crate) fn insert(&self, view: ExecView) -> Result<Vec<String>> {
+        let mut forgotten = Vec::new();
         let mut known = self.lock();
         let of_container = known.values().filter(|it| it.view.container == view.container);
         if of_container.clone().count() >= MAX_PER_CONTAINER {
@@ -187,7 +219,10 @@ impl ExecTable {
                 .min_by_key(|it| it.number)
                 .map(|it| it.view.id);
             match oldest {
-                Some(oldest) => drop(known.remove(&oldest)),
+                Some(oldest) => {
+                    known.remove(&oldest);
+                    forgotten.push(oldest.to_string());
+                }
                 None => {
                     return Err(EngineError::Exhausted(format!(
                         "container {} has {MAX_PER_CONTAINER} execs",
@@ -198,7 +233,7 @@ impl ExecTable {
         }
         let number = known.values().map(|it| it.number).max().unwrap_or(0) + 1;
         known.insert(view.id, Known { view, begun: false, number });
-        Ok(())
+        Ok(forgotten)
     }
 
     /// By full id or unique prefix.
@@ -265,8 +300,12 @@ impl ExecTable {
         }
     }
 
-    /// A container is gone.
-    pub(crate) fn forget(&self, container: &ContainerId) {
-        self.lock().retain(|_, it| it.view.container != *container);
+    /// A container is gone. Returns the ids of those that were its.
+    pub(crate) fn forget(&self, container: &ContainerId) -> Vec<String> {
+        let mut known = self.lock();
+        let its = |it: &Known| it.view.container == *container;
+        let gone = known.values().filter(|it| its(it)).map(|it| it.view.id.to_string()).collect();
+        known.retain(|_, it| !its(it));
+        gone
     }
 }

@@ -68,6 +68,8 @@ fn health(check: &Healthcheck) -> HealthDraft {
         start_period_ns: check.start_period,
         start_interval_ns: check.start_interval,
         retries: u32::try_from(check.retries).unwrap_or(0),
+        // No image decides what its host does.
+        on_failure: None,
     }
 }
 

@@ -7,6 +7,8 @@ use crate::{EngineError, Result, image_config};
 use model::error::HasKind;
 use model::event::EventKind;
 use model::image::{HistoryLine, ImageDraft, ImageView, Removed};
+use model::mount::MountSource;
+use model::view::ContainerView;
 use model::{ErrorKind, ImageId, ImageRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -195,12 +197,18 @@ fn familiar(query: &str) -> String {
     }
 }
 
+fn mounts_image(view: &ContainerView, id: ImageId) -> bool {
+    view.spec.mounts.iter().any(
+        |mount| matches!(&mount.source, MountSource::Image { image, .. } if *image == Some(id)),
+    )
+}
+
 fn remove(node: &Node, query: &str, options: RemoveOptions) -> Result<Vec<Removed>> {
     let id = find(node, query)?.id;
     let in_use = |image: ImageId| {
         let all = node.registry.all().into_iter().map(|handle| handle.view());
         let mut users: Vec<ImageUse> = all
-            .filter(|view| view.image == image)
+            .filter(|view| view.image == image || mounts_image(view, image))
             .map(|view| ImageUse { container: view.id, running: view.phase.run().is_some() })
             .collect();
         users.sort_by_key(|user| !user.running);

@@ -101,7 +101,7 @@ impl Engine {
             containers: Containers { node: Arc::clone(&node) },
             execs: Execs { node: Arc::clone(&node) },
             images: Images { node: Arc::clone(&node) },
-            builds: Builds { node: Arc::clone(&node) },
+            builds: Builds::new(Arc::clone(&node)),
             networks: Networks { node: Arc::clone(&node) },
             volumes: Volumes { node: Arc::clone(&node) },
             events: node.events.clone(),

@@ -4,7 +4,6 @@ use crate::streams::{LogEntry, LogOptions, LogStream, STREAM_DEPTH, Stream};
 use crate::{EngineError, Result};
 use bytes::Bytes;
 use model::phase::Phase;
-use model::spec::LogSpec;
 use model::view::ContainerView;
 use runtime::monitor::log::{self, ReadOptions};
 use std::path::PathBuf;
@@ -23,7 +22,7 @@ pub(crate) fn open(
     options: &LogOptions,
     current: impl Fn() -> Option<Arc<ContainerView>> + Send + 'static,
 ) -> Result<LogStream> {
-    if view.spec.log == LogSpec::None {
+    if !view.spec.log.readable() {
         return Err(EngineError::Unsupported("configured logging driver does not support reading"));
     }
     let (tx, rx) = mpsc::channel(LINES_DEPTH);

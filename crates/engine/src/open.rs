@@ -18,7 +18,7 @@ use crate::filters::Filters;
 use crate::ids::IdPool;
 use crate::networks::NetworkTable;
 use crate::node::{Node, blocking};
-use crate::plugins::Plugins;
+use crate::plugins::{Plugins, RemoteDrivers};
 use crate::record::{self, Definition, State};
 use crate::roster::Roster;
 use crate::teardown::Teardowns;
@@ -60,7 +60,8 @@ fn open_parts(options: Options) -> Result<Node> {
     make_dir(&options.data_root.join("containers"))?;
     make_dir(&options.exec_root.join("containers"))?;
     let store = Store::open(&options.data_root, store::Options::default())?;
-    let net = Arc::new(net::Net::open(options.net.clone())?);
+    let plugins = Arc::new(Plugins::new(options.plugin_places.clone()));
+    let net = Arc::new(net::Net::open(net_options(&options, &plugins))?);
     let hierarchy =
         Hierarchy::detect().map_err(|error| EngineError::Internal(crate::error::chain(&error)))?;
     let networks = NetworkTable::default();
@@ -75,7 +76,7 @@ fn open_parts(options: Options) -> Result<Node> {
         runtime_exe: sealed(&options.runtime_exe)?,
         store,
         net,
-        plugins: Arc::new(Plugins::new(options.plugin_places.clone())),
+        plugins,
         networks,
         hierarchy,
         id,
@@ -87,6 +88,15 @@ fn open_parts(options: Options) -> Result<Node> {
         started: clock::now(),
         options,
     })
+}
+
+/// Network drivers may be plugins, where there is a runtime to ask them by.
+fn net_options(options: &Options, plugins: &Arc<Plugins>) -> net::Options {
+    let mut asked = options.net.clone();
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        asked.remote = Some(Arc::new(RemoteDrivers::new(Arc::clone(plugins), runtime)));
+    }
+    asked
 }
 
 /// Only root looks in: file owners in here are those of containers.
@@ -123,7 +133,7 @@ fn sealed(path: &Path) -> Result<OwnedFd> {
 fn open_networks(store: &Store, net: &net::Net, table: &NetworkTable) -> Result<()> {
     let recorded = record::networks(store.records())?;
     for spec in &recorded {
-        if let Err(error) = net.create_network(spec) {
+        if let Err(error) = net.restore_network(spec) {
             tracing::error!(network = %spec.name, %error, "restore network");
         }
         table.insert(spec.clone());

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use engine::{ArchivePut, LogOptions, Stream, WaitCondition};
 use lab::{Lab, draft, eventually, script, words, world};
 use model::ContainerName;
-use model::draft::{HealthDraft, UpdateDraft};
+use model::draft::{HealthDraft, OnUnhealthy, UpdateDraft};
 use model::image::ImageDraft;
 use model::phase::Phase;
+use model::restart::RestartPolicy;
 use std::time::Duration;
 
 async fn lines(lab: &Lab, id: &str, options: LogOptions) -> Vec<(Stream, String)> {
@@ -197,6 +198,97 @@ fn a_health_check_is_run_and_counted() {
         let health = lab.view(&id).health.clone().unwrap();
         assert_eq!((health.status, health.failing_streak), ("healthy", 0));
         assert_eq!(health.log.last().unwrap().output, "checked\n");
+        lab
+    });
+}
+
+fn always_unhealthy(action: OnUnhealthy) -> model::Draft {
+    let mut wanted = script("echo run >> /runs; sleep 1000");
+    wanted.stop_timeout = Some(0);
+    wanted.health = Some(HealthDraft {
+        test: words(&["CMD-SHELL", "test -e /never"]),
+        interval_ns: 20_000_000,
+        retries: 2,
+        on_failure: Some(action),
+        ..Default::default()
+    });
+    wanted
+}
+
+async fn seen(events: &mut engine::EventStream, wanted: &str) {
+    let heard = async {
+        while events.recv().await.is_some_and(|event| event.action != wanted) {}
+    };
+    tokio::time::timeout(Duration::from_secs(60), heard).await.expect(wanted);
+}
+
+#[test]
+fn an_unhealthy_container_is_restarted_until_somebody_stops_it() {
+    world(|lab| async move {
+        let mut events = lab.engine.events.subscribe(None, None);
+        let mut wanted = always_unhealthy(OnUnhealthy::None);
+        // A helper's label means the same as our flag.
+        wanted.health.as_mut().unwrap().on_failure = None;
+        wanted.labels.insert("autoheal".into(), "true".into());
+        let id = lab.create(wanted).await;
+        lab.start(&id).await;
+        for _ in 0..3 {
+            seen(&mut events, "health_status: unhealthy").await;
+            seen(&mut events, "die").await;
+            seen(&mut events, "start").await;
+        }
+        assert!(lab.view(&id).restart_count >= 2);
+        lab.engine.containers.stop(&id, None, Some(0)).await.unwrap();
+        assert!(matches!(lab.view(&id).phase, Phase::Exited(_)), "{:?}", lab.view(&id).phase);
+        lab
+    });
+}
+
+#[test]
+fn an_unhealthy_container_is_stopped_or_killed_where_that_is_asked() {
+    world(|lab| async move {
+        for (action, policy, restarts) in [
+            (OnUnhealthy::Stop, RestartPolicy::Always, false),
+            (OnUnhealthy::Kill, RestartPolicy::No, false),
+            (OnUnhealthy::Kill, RestartPolicy::OnFailure(0), true),
+        ] {
+            let mut events = lab.engine.events.subscribe(None, None);
+            let mut wanted = always_unhealthy(action);
+            wanted.host.restart = policy;
+            let id = lab.create(wanted).await;
+            lab.start(&id).await;
+            seen(&mut events, "die").await;
+            if restarts {
+                seen(&mut events, "start").await;
+                seen(&mut events, "start").await;
+            } else {
+                let wait = lab.engine.containers.wait(&id, WaitCondition::NotRunning).await;
+                assert_eq!(wait.unwrap().done().await.unwrap().code, 137);
+            }
+            let options = engine::RemoveOptions { force: true, ..Default::default() };
+            lab.engine.containers.remove(&id, options).await.unwrap();
+        }
+        lab
+    });
+}
+
+#[test]
+fn failures_in_the_start_period_heal_nothing() {
+    world(|lab| async move {
+        let mut events = lab.engine.events.subscribe(None, None);
+        let mut wanted = always_unhealthy(OnUnhealthy::Restart);
+        let health = wanted.health.as_mut().unwrap();
+        health.start_period_ns = 3_600_000_000_000;
+        health.start_interval_ns = 20_000_000;
+        let id = lab.create(wanted).await;
+        lab.start(&id).await;
+        while lab.view(&id).health.as_ref().unwrap().log.len() < 5 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(lab.view(&id).health.as_ref().unwrap().status, "starting");
+        assert_eq!(lab.view(&id).restart_count, 0);
+        lab.engine.containers.kill(&id, None).await.unwrap();
+        seen(&mut events, "die").await;
         lab
     });
 }

@@ -2,7 +2,8 @@
 //! came by; it is kept as asked for inspection, and [`crate::spec::resolve`] turns it into what
 //! runs. It never holds a wire type, and no field here is parsed a second time further in.
 
-use crate::mount::{MountDraft, Propagation};
+use crate::error::Denied;
+use crate::mount::{MountDraft, MountOwner, Propagation};
 use crate::network::{EndpointDraft, NetworkMode, PortBinding, PortSpec};
 use crate::resources::{Device, Resources};
 use crate::restart::RestartPolicy;
@@ -78,6 +79,47 @@ pub struct HealthDraft {
     pub start_interval_ns: i64,
     /// Consecutive failures that make it unhealthy; 0 inherits.
     pub retries: u32,
+    /// What is done about an unhealthy container; absent: what the label `autoheal` says. An image
+    /// cannot ask for it.
+    pub on_failure: Option<OnUnhealthy>,
+}
+
+/// What is done about a container that became unhealthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnhealthy {
+    /// Nothing: it is only told.
+    #[default]
+    None,
+    /// It is stopped and started again, after a pause that grows while it does not become healthy.
+    Restart,
+    /// It is stopped, and stays so.
+    Stop,
+    /// It is killed; its restart policy decides what follows.
+    Kill,
+}
+
+impl OnUnhealthy {
+    /// Every action.
+    pub const ALL: [Self; 4] = [Self::None, Self::Restart, Self::Stop, Self::Kill];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Restart => "restart",
+            Self::Stop => "stop",
+            Self::Kill => "kill",
+        }
+    }
+
+    /// The action of this name.
+    pub fn parse(text: &str) -> Result<Self, Denied> {
+        Self::ALL.into_iter().find(|action| action.name() == text).ok_or_else(|| {
+            Denied::invalid(format!(
+                "invalid action on health failure {text:?}: want none, restart, stop or kill"
+            ))
+        })
+    }
 }
 
 /// How the host is asked to run a container.
@@ -178,6 +220,8 @@ pub struct BindDraft {
     pub nocopy: bool,
     /// Mount propagation, if asked.
     pub propagation: Option<Propagation>,
+    /// Whom its files are to appear to belong to.
+    pub owner: MountOwner,
     /// As written, shown back.
     pub text: String,
 }

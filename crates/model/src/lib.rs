@@ -12,6 +12,7 @@ pub mod event;
 pub mod exec;
 pub mod id;
 pub mod image;
+pub mod log;
 pub mod mount;
 pub mod network;
 pub mod phase;

@@ -1,6 +1,7 @@
 //! What can be mounted into a container, as asked ([`MountDraft`]) and as resolved ([`Mount`]).
 //! This module never looks at a filesystem.
 
+use crate::digest::Digest;
 use std::collections::BTreeMap;
 
 /// One `--mount`.
@@ -14,6 +15,20 @@ pub struct MountDraft {
     pub kind: MountKind,
     /// `consistency`, only shown back.
     pub consistency: String,
+    /// Whom its files are to appear to belong to.
+    pub owner: MountOwner,
+}
+
+/// Whom the files of a mount appear to belong to inside: the owner of its source appears as this
+/// one, and what this one makes belongs to the owner of the source. Absent: as on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MountOwner {
+    /// User id inside.
+    pub uid: Option<u32>,
+    /// Group id inside.
+    pub gid: Option<u32>,
+    /// Permissions of a source that is made on the way, and of memory.
+    pub mode: Option<u32>,
 }
 
 /// What a mount shows.
@@ -122,6 +137,8 @@ pub struct Mount {
     pub source: MountSource,
     /// Mode text as Docker shows it (`z`, `ro`, …).
     pub mode: String,
+    /// Whom its files appear to belong to.
+    pub owner: MountOwner,
 }
 
 /// Where a resolved mount comes from.
@@ -137,6 +154,8 @@ pub enum MountSource {
         recursive: bool,
         /// Created when missing, by `-v`'s rule.
         create: bool,
+        /// Read-only, when it is, for what is mounted below too.
+        readonly_recursive: bool,
     },
     /// Volume.
     Volume {
@@ -162,5 +181,7 @@ pub enum MountSource {
         source: String,
         /// Directory inside.
         subpath: String,
+        /// The image meant when the container was made; absent until that is known.
+        image: Option<Digest>,
     },
 }

@@ -203,6 +203,8 @@ pub struct NetworkSpec {
     pub pools: Vec<Pool>,
     /// Driver options as asked.
     pub options: BTreeMap<String, String>,
+    /// Address management driver; empty for the node's own.
+    pub ipam_driver: String,
     /// Address management options as asked.
     pub ipam_options: BTreeMap<String, String>,
     /// Labels.
@@ -256,6 +258,8 @@ pub struct Pool {
     pub gateway: Option<IpAddr>,
     /// Addresses kept free, by name.
     pub reserved: BTreeMap<String, IpAddr>,
+    /// The address management plugin's id of it; empty for the node's own.
+    pub remote: String,
 }
 
 /// How a container joins one network, as asked.

@@ -3,6 +3,7 @@
 //! configuration and the host's facts meet.
 
 use crate::digest::Digest;
+use crate::draft::OnUnhealthy;
 use crate::mount::Mount;
 use crate::network::{EndpointDraft, NetworkMode, PortBinding, PortSpec};
 use crate::resources::Resources;
@@ -10,6 +11,8 @@ use crate::restart::RestartPolicy;
 use crate::signal::Signal;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+pub use crate::log::LogSpec;
 
 /// A container, decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +47,8 @@ pub struct ContainerSpec {
     pub stop_signal: Signal,
     /// Seconds to wait after it; -1 for ever.
     pub stop_timeout: i64,
+    /// Paths that image and request declare as volumes, whatever is mounted there.
+    pub volumes: Vec<String>,
     /// Mounts in order of their targets' depth.
     pub mounts: Vec<Mount>,
     /// Limits.
@@ -112,6 +117,8 @@ pub struct HealthSpec {
     pub start_interval_ns: u64,
     /// Consecutive failures that make it unhealthy.
     pub retries: u32,
+    /// What is done about it then.
+    pub on_failure: OnUnhealthy,
 }
 
 /// How a container is kept apart.
@@ -151,19 +158,3 @@ pub struct Isolation {
 
 /// How many ids a container's own user namespace maps.
 pub const ID_RANGE: u32 = 65_536;
-
-/// Where output goes, decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogSpec {
-    /// Nowhere.
-    None,
-    /// Docker's json-file format.
-    JsonFile {
-        /// Bytes before a file is rotated.
-        max_size_bytes: u64,
-        /// Files kept.
-        max_files: u32,
-        /// Attributes written on each line (`labels`, `env`, `tag` options).
-        attributes: BTreeMap<String, String>,
-    },
-}

@@ -24,6 +24,10 @@ pub struct Facts {
     pub stop_asked: bool,
     /// The signal it stops with.
     pub stop_signal: Signal,
+    /// It is stopped because it was unhealthy, and is to run again.
+    pub heal: bool,
+    /// Its health check succeeded in this run, or it has none: a run that was of use.
+    pub proven: bool,
 }
 
 /// What happens to a container: orders, and news of its processes.
@@ -306,7 +310,7 @@ fn exited(phase: &Phase, exit: Exit, facts: &Facts) -> Stepped {
         Phase::Starting => facts.stop_asked,
         _ => return Err(Refusal::NotModified),
     };
-    if facts.policy.wants_restart(exit.code, facts.restart_count, asked) {
+    if facts.heal || facts.policy.wants_restart(exit.code, facts.restart_count, asked) {
         let (next, mut effects) = restarting(exit, facts);
         effects.insert(0, Effect::Emit(Action::Die));
         return Ok((next, effects));
@@ -324,7 +328,9 @@ fn exited(phase: &Phase, exit: Exit, facts: &Facts) -> Stepped {
 }
 
 fn restarting(last: Exit, facts: &Facts) -> (Phase, Vec<Effect>) {
-    let delay_ns = next_delay_ns(facts.last_delay_ns, last.started, last.finished);
+    // However long it took to be found unhealthy: a run that was never of use resets nothing.
+    let began = if facts.proven { last.started } else { last.finished };
+    let delay_ns = next_delay_ns(facts.last_delay_ns, began, last.finished);
     let after = i64::try_from(delay_ns).unwrap_or(i64::MAX);
     let due = Timestamp(last.finished.0.saturating_add(after));
     let effects = vec![Effect::AnswerExit, Effect::Release, Effect::Record, Effect::Wake(due)];

@@ -15,6 +15,8 @@ pub struct VolumeDraft {
     pub options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Nobody chose its name: it goes with the container that it was made for.
+    pub anonymous: bool,
 }
 
 /// A volume as it is.

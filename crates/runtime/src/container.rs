@@ -106,9 +106,9 @@ pub fn create_with(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Crea
 pub(crate) struct Begun {
     plan: Plan,
     hierarchy: Hierarchy,
-    cgroup_path: String,
     channel: OwnedFd,
     child: sys::clone::Child,
+    cgroup: Cgroup,
     doomed: Doomed,
 }
 
@@ -137,9 +137,12 @@ pub(crate) fn begin(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Beg
         let program = program.map_err(|e| LaunchError::at("seal the built-in init", e))?;
         slots.put(Slot::INIT_PROGRAM, program);
     }
-    let child = clone_child(&plan, slots)?;
-    let doomed = Doomed::new(child.pidfd.as_fd())?;
-    Ok(Begun { plan, hierarchy, cgroup_path: facts.cgroup_path, channel, child, doomed })
+    let cgroup = Cgroup::begin(&hierarchy, &facts.cgroup_path).map_err(cgroup_error)?;
+    let mut doomed = Doomed::of_cgroup(&cgroup);
+    let into = cgroup.clone_into_fd().map_err(cgroup_error)?;
+    let child = clone_child(&plan, slots, into.as_ref().map(AsFd::as_fd))?;
+    doomed.with_process(child.pidfd.as_fd())?;
+    Ok(Begun { plan, hierarchy, channel, child, cgroup, doomed })
 }
 
 impl Begun {
@@ -155,15 +158,10 @@ impl Begun {
 
     /// The second half of [`create_with`].
     pub(crate) fn prepare(self, launch: &Launch) -> Result<Created, LaunchError> {
-        let Begun { plan, hierarchy, cgroup_path, channel, child, mut doomed } = self;
-        let prepared = Preparation {
-            launch,
-            plan: &plan,
-            channel: channel.as_fd(),
-            pid: child.pid,
-            pidfd: child.pidfd.as_fd(),
-        };
-        let (cgroup, warnings) = prepared.run(&hierarchy, &cgroup_path, &mut doomed)?;
+        let Begun { plan, hierarchy, channel, child, mut cgroup, mut doomed } = self;
+        let prepared =
+            Preparation { launch, plan: &plan, channel: channel.as_fd(), child: &child };
+        let warnings = prepared.run(&hierarchy, &mut cgroup, &mut doomed)?;
         let console = await_prepared(channel.as_fd(), &plan.init, child.pidfd.as_fd())?;
         let launch = Box::new(launch.clone());
         Ok(Created {
@@ -177,7 +175,11 @@ impl Begun {
     }
 }
 
-fn clone_child(plan: &Plan, slots: init::Slots) -> Result<sys::clone::Child, LaunchError> {
+fn clone_child(
+    plan: &Plan,
+    slots: init::Slots,
+    into: Option<BorrowedFd<'_>>,
+) -> Result<sys::clone::Child, LaunchError> {
     let mut inside = Vec::with_capacity(plan.joins.len());
     for join in &plan.joins {
         let failed = |errno| {
@@ -189,7 +191,7 @@ fn clone_child(plan: &Plan, slots: init::Slots) -> Result<sys::clone::Child, Lau
         inside.push(entered.map_err(|error| failed(error.errno))?);
     }
     let made = match &plan.userns {
-        None => sys::clone::clone3(plan.clone, || init::run(&plan.init, slots)),
+        None => sys::clone::clone3_into(plan.clone, into, || init::run(&plan.init, slots)),
         Some(join) => {
             let userns = sys::netns::open(&join.path)
                 .map_err(|error| LaunchError::at("open the user namespace", error.errno))?;
@@ -206,17 +208,17 @@ struct Preparation<'a> {
     launch: &'a Launch,
     plan: &'a Plan,
     channel: BorrowedFd<'a>,
-    pid: i32,
-    pidfd: BorrowedFd<'a>,
+    child: &'a sys::clone::Child,
 }
 
 impl Preparation<'_> {
     fn run(
         &self,
         hierarchy: &Hierarchy,
-        cgroup_path: &str,
+        cgroup: &mut Cgroup,
         doomed: &mut Doomed,
-    ) -> Result<(Cgroup, Vec<String>), LaunchError> {
+    ) -> Result<Vec<String>, LaunchError> {
+        let pid = self.child.pid;
         let mapped = self.map()?;
         if self.plan.maps.is_some() {
             self.tell(Tag::Mapped, &[])?;
@@ -225,27 +227,49 @@ impl Preparation<'_> {
         let none = Resources::default();
         let linux = self.launch.spec.linux.as_ref();
         let resources = linux.and_then(|linux| linux.resources.as_ref()).unwrap_or(&none);
-        let cgroup = Cgroup::create(hierarchy, cgroup_path, resources).map_err(cgroup_error)?;
-        doomed.with_cgroup(&cgroup);
-        cgroup.join(self.pid).map_err(cgroup_error)?;
-        apply_limits(self.pid, &self.plan.rlimits, self.plan.oom_score_adj, &mut warnings)?;
+        let completed = cgroup.complete(hierarchy, resources);
+        doomed.with_cgroup(cgroup);
+        completed.map_err(cgroup_error)?;
+        let doors = self.doors(cgroup)?;
+        apply_limits(pid, &self.plan.rlimits, self.plan.oom_score_adj, &mut warnings)?;
         let pid_join = self.plan.joins.iter().find(|join| join.kind == sys::clone::ns::PID);
         let pid_namespace = pid_join.map(|join| sys::netns::open(&join.path)).transpose();
         let pid_namespace = pid_namespace
             .map_err(|error| LaunchError::at("open the pid namespace", error.errno))?;
         let mut supplier =
-            Supplier { launch: self.launch, mapped, pid: self.pid, pid_namespace, warnings };
+            Supplier { launch: self.launch, mapped, pid, pid_namespace, warnings };
         let supplies = supplier.make_all(&self.plan.supplies)?;
-        hooks::run(self.launch, Point::CreateRuntime, self.pid, None)?;
-        let inside = Inside { pidfd: self.pidfd, kinds: sys::clone::ns::MOUNT };
-        hooks::run(self.launch, Point::CreateContainer, self.pid, Some(inside))?;
-        let fds: Vec<BorrowedFd<'_>> = supplies.iter().map(AsFd::as_fd).collect();
-        self.tell(Tag::Supplies, &fds)?;
-        Ok((cgroup, supplier.warnings))
+        hooks::run(self.launch, Point::CreateRuntime, pid, None)?;
+        let inside = Inside { pidfd: self.child.pidfd.as_fd(), kinds: sys::clone::ns::MOUNT };
+        hooks::run(self.launch, Point::CreateContainer, pid, Some(inside))?;
+        let fds: Vec<BorrowedFd<'_>> = supplies.iter().chain(&doors).map(AsFd::as_fd).collect();
+        let detail = u32::try_from(doors.len()).unwrap_or(u32::MAX);
+        self.send(Message { detail, ..Message::of(Tag::Supplies) }, &fds)?;
+        Ok(supplier.warnings)
+    }
+
+    /// Brings the child into its control group, or gives what it enters it by.
+    fn doors(&self, cgroup: &Cgroup) -> Result<Vec<OwnedFd>, LaunchError> {
+        let pid = self.child.pid;
+        if !self.child.entered {
+            cgroup.join_unified(pid).map_err(cgroup_error)?;
+        }
+        let hooks = self.launch.spec.hooks.is_some();
+        let doors = if hooks { Vec::new() } else { cgroup.doors().map_err(cgroup_error)? };
+        // Hooks find the process where it will be.
+        if hooks || doors.len() > init::DOORS {
+            cgroup.join_legacy(pid).map_err(cgroup_error)?;
+            return Ok(Vec::new());
+        }
+        Ok(doors)
     }
 
     fn tell(&self, tag: Tag, fds: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
-        match Message::of(tag).send(self.channel, fds) {
+        self.send(Message::of(tag), fds)
+    }
+
+    fn send(&self, message: Message, fds: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
+        match message.send(self.channel, fds) {
             // The child is gone; why, it has said on its side of the channel.
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(LaunchError::at("talk to the container's process", errno)),
@@ -254,7 +278,7 @@ impl Preparation<'_> {
 
     /// Writes the id maps, and opens the user namespace for mounts to be mapped by it.
     fn map(&self) -> Result<Option<Mapped>, LaunchError> {
-        let proc = format!("/proc/{}", self.pid);
+        let proc = format!("/proc/{}", self.child.pid);
         let open = || {
             sys::netns::open(Path::new(&format!("{proc}/ns/user")))
                 .map_err(|error| LaunchError::at("open the user namespace", error.errno))
@@ -275,7 +299,10 @@ impl Preparation<'_> {
     }
 }
 
-fn write_map(path: &str, map: &[wire::oci::runtime::IdMapping]) -> Result<(), LaunchError> {
+pub(crate) fn write_map(
+    path: &str,
+    map: &[wire::oci::runtime::IdMapping],
+) -> Result<(), LaunchError> {
     let mut text = String::new();
     for line in map {
         text.push_str(&format!("{} {} {}\n", line.container_id, line.host_id, line.size));

@@ -70,9 +70,17 @@ pub fn exec(
     let mut slots = slots(stdio, host_uid(target, joined, uid)?)?;
     slots.put(Slot::CHANNEL, theirs);
     slots.put(Slot::TARGET, copy(target.pidfd.as_fd())?);
+    let doors = target.cgroup.doors().map_err(cgroup_error)?;
+    let many = doors.len() > init::DOORS;
+    doors.into_iter().filter(|_| !many).for_each(|door| slots.put_door(door));
     let child = clone_in(target, joined, &plan, slots)?;
     let mut doomed = Doomed::new(child.pidfd.as_fd())?;
-    target.cgroup.join(child.pid).map_err(cgroup_error)?;
+    if !child.entered {
+        target.cgroup.join_unified(child.pid).map_err(cgroup_error)?;
+    }
+    if many {
+        target.cgroup.join_legacy(child.pid).map_err(cgroup_error)?;
+    }
     // What cannot be had is told when the container is created.
     apply_limits(child.pid, &limits, process.oom_score_adj, &mut Vec::new())?;
     let channel = channel.as_fd();
@@ -128,7 +136,9 @@ fn clone_in(
             Some(entered.map_err(failed)?)
         }
     };
-    let made = sys::clone::clone3(0, || init::run(plan, slots));
+    let into = target.cgroup.clone_into_fd().map_err(cgroup_error)?;
+    let into = into.as_ref().map(AsFd::as_fd);
+    let made = sys::clone::clone3_into(0, into, || init::run(plan, slots));
     drop(inside);
     made.map_err(|errno| match errno {
         // The namespace's first process has ended, pid_namespaces(7).

@@ -7,6 +7,7 @@
 mod bind;
 mod dev;
 mod overlay;
+mod owner;
 
 use crate::error::LaunchError;
 use crate::init::message::{Message, Tag};
@@ -63,6 +64,7 @@ impl Supplier<'_> {
             Supply::Root => self.root(),
             Supply::Masks => dev::masks().map_err(|e| LaunchError::at("make masks", e)),
             Supply::Bind(bind) => self.bind(bind),
+            Supply::Image { lower, beneath } => self.image(lower, beneath.as_deref()),
             Supply::Fs { fs, made_in } => self.fs_in(fs, *made_in),
             Supply::Dev(dev) => self.dev(dev),
             Supply::Tree { fs, dirs, links } => self.tree(fs, dirs, links),
@@ -72,7 +74,7 @@ impl Supplier<'_> {
 
     fn root(&mut self) -> Result<OwnedFd, LaunchError> {
         match &self.launch.rootfs {
-            Rootfs::Overlay { lower, upper, work, .. } => self.overlay(lower, upper, work),
+            Rootfs::Overlay { lower, upper, work, .. } => self.overlay(lower, Some((upper, work))),
             Rootfs::Directory(path) => self.directory(path),
         }
     }
@@ -81,7 +83,7 @@ impl Supplier<'_> {
         let failed = |errno| {
             LaunchError::at(format!("clone the root file system {}", path.display()), errno)
         };
-        let mount = clone_tree(path, true).map_err(failed)?;
+        let mount = clone_tree(CWD, path, true).map_err(failed)?;
         let private = MountChange {
             propagation: Some(Propagation::Private),
             recursive: true,
@@ -147,13 +149,17 @@ pub(crate) fn make_fs(fs: &FsMount) -> Result<OwnedFd, Errno> {
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attrs)
 }
 
-/// A detached copy of the mount (or tree of mounts) at a path of the host.
-fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
+/// A detached copy of the mount (or tree of mounts) at a path of the host, from `dir` on;
+/// `dir` itself when `path` is empty.
+fn clone_tree(dir: BorrowedFd<'_>, path: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    rustix::mount::open_tree(CWD, path, flags)
+    if path.as_os_str().is_empty() {
+        flags |= OpenTreeFlags::AT_EMPTY_PATH;
+    }
+    rustix::mount::open_tree(dir, path, flags)
 }
 
 /// Lets the ids of a detached mount go through the map of the container's user namespace.

@@ -46,6 +46,7 @@ impl Monitored {
             path: log_path(&lab),
             max_size: Some(20 << 20),
             max_file: 20,
+            compress: false,
             attrs: Default::default(),
         });
         let (mut connection, pid) = launch(&lab.launch);

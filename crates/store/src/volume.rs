@@ -77,8 +77,8 @@ impl Volumes {
                 format!("error looking up volume plugin {}: plugin not found", draft.driver);
             return Err(Denied::not_found(message).into());
         }
-        let anonymous = draft.name.is_empty();
-        let name = if anonymous { random_volume_name()? } else { VolumeName::parse(&draft.name)? };
+        let anonymous = draft.name.is_empty() || draft.anonymous;
+        let name = if draft.name.is_empty() { random_volume_name()? } else { VolumeName::parse(&draft.name)? };
         let meaning = meaning(&draft.options)?;
         if let Some(known) = self.look_up(&name)? {
             return Ok(known);

@@ -394,7 +394,7 @@ fn commit_stacks_a_layer_and_children_hold_their_parent() {
         changes: vec!["ENV A=1".into()],
         ..ImageDraft::default()
     };
-    let child = images.commit(container(1), run, "/bin/sh -c x", &draft).unwrap();
+    let child = images.commit(container(1), run, "/bin/sh -c x", &[], &draft).unwrap();
     let image = images.resolve("child:1").unwrap();
     assert_eq!((image.id, image.parent, image.diff_ids.len()), (child, Some(base), 2));
     let config: ImageConfig = serde_json::from_slice(&images.config_bytes(child).unwrap()).unwrap();
@@ -410,7 +410,7 @@ fn commit_stacks_a_layer_and_children_hold_their_parent() {
     // Nothing written: no layer.
     home.store.snapshots().create(container(2), Some(child)).unwrap();
     let same =
-        images.commit(container(2), RunConfig::default(), "", &ImageDraft::default()).unwrap();
+        images.commit(container(2), RunConfig::default(), "", &[], &ImageDraft::default()).unwrap();
     let same = images.record(same).unwrap();
     assert_eq!((same.diff_ids.len(), same.config.history[2].empty_layer), (2, true));
 

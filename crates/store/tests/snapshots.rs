@@ -64,7 +64,7 @@ fn base(home: &Home) -> model::Digest {
     assert_eq!(snapshot.lower.len(), 1);
     let draft = ImageDraft { reference: "base".into(), ..ImageDraft::default() };
     let images = home.store.images();
-    let id = images.commit(container(99), RunConfig::default(), "", &draft).unwrap();
+    let id = images.commit(container(99), RunConfig::default(), "", &[], &draft).unwrap();
     home.store.snapshots().remove(container(99)).unwrap();
     id
 }
@@ -127,6 +127,40 @@ fn changes_are_what_was_changed() {
 }
 
 #[test]
+fn a_commit_leaves_out_empty_mount_points_and_nothing_else() {
+    let home = Home::new();
+    let base = base(&home);
+    let points = ["/proc", "/etc/hosts", "/etc/resolv.conf", "/data"];
+    let images = home.store.images();
+    let commit = |container_id: u8| {
+        let draft = ImageDraft::default();
+        let run = RunConfig::default();
+        images.commit(container(container_id), run, "", &points, &draft).unwrap()
+    };
+    let layers = |id| images.record(id).unwrap().config.rootfs.diff_ids.len();
+    home.store.snapshots().create(container(1), Some(base)).unwrap();
+    let root = Mounted::new(&home, 1);
+    std::fs::create_dir(root.path("proc")).unwrap();
+    std::fs::write(root.path("etc/hosts"), "").unwrap();
+    drop(root);
+    assert_eq!(layers(commit(1)), layers(base), "nothing was changed");
+
+    home.store.snapshots().create(container(2), Some(base)).unwrap();
+    let root = Mounted::new(&home, 2);
+    std::fs::create_dir(root.path("proc")).unwrap();
+    std::fs::write(root.path("proc/kept"), "").unwrap();
+    std::fs::write(root.path("etc/hosts"), "").unwrap();
+    std::fs::write(root.path("etc/resolv.conf"), "x").unwrap();
+    std::fs::write(root.path("data/f0"), "").unwrap();
+    drop(root);
+    home.store.snapshots().create(container(3), Some(commit(2))).unwrap();
+    let root = Mounted::new(&home, 3);
+    assert!(root.path("proc/kept").exists() && root.path("etc/resolv.conf").exists());
+    assert!(!root.path("etc/hosts").exists(), "an empty mount point");
+    assert_eq!(std::fs::read(root.path("data/f0")).unwrap(), b"", "the image's own directory");
+}
+
+#[test]
 fn the_export_and_the_commit_are_what_the_kernel_shows() {
     let home = Home::new();
     let base = base(&home);
@@ -142,7 +176,7 @@ fn the_export_and_the_commit_are_what_the_kernel_shows() {
     home.store.snapshots().create(container(2), Some(id)).unwrap();
     let images = home.store.images();
     let committed =
-        images.commit(container(1), RunConfig::default(), "", &ImageDraft::default()).unwrap();
+        images.commit(container(1), RunConfig::default(), "", &[], &ImageDraft::default()).unwrap();
     home.store.snapshots().create(container(3), Some(committed)).unwrap();
     assert_eq!(home.store.snapshots().open(container(3)).unwrap().lower.len(), 3);
     // Of the root itself only a layer that names it decides.

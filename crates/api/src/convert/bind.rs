@@ -89,6 +89,14 @@ fn read_options(bind: &mut BindDraft, options: &str) -> Result<(), Denied> {
             "z" | "Z" => "label",
             // Meaningless on Linux and accepted by Docker there.
             "consistent" | "cached" | "delegated" | "default" => "consistency",
+            _ if option.starts_with("uid=") => {
+                bind.owner.uid = Some(option[4..].parse().map_err(|_| invalid())?);
+                "uid"
+            }
+            _ if option.starts_with("gid=") => {
+                bind.owner.gid = Some(option[4..].parse().map_err(|_| invalid())?);
+                "gid"
+            }
             _ => {
                 bind.propagation = Some(Propagation::parse(option).ok_or_else(invalid)?);
                 "propagation"
@@ -122,6 +130,8 @@ mod tests {
         assert_eq!(bind.propagation, Some(Propagation::RSlave));
         assert_eq!(bind.text, "/a:/b:ro,rslave,z");
         assert!(named("data:/b:nocopy").nocopy);
+        let owner = named("/a:/b:ro,uid=7,gid=8").owner;
+        assert_eq!((owner.uid, owner.gid), (Some(7), Some(8)));
         assert!(!named("data:/b").readonly);
         assert_eq!(parse("/data").unwrap(), Bind::Anonymous("/data".to_owned()));
     }
@@ -139,6 +149,7 @@ mod tests {
             ("./a:/b", "includes invalid characters for a local volume name"),
             ("../a:/b", "includes invalid characters"),
             ("/a:/b:rx", "invalid mode: rx"),
+            ("/a:/b:uid=x", "invalid mode: uid=x"),
             ("/a:/b:ro,rw", "invalid mode: ro,rw"),
             ("/a:/b:nocopy", "invalid mode: nocopy"),
             ("data:/b:rshared", "invalid mode: rshared"),

@@ -36,7 +36,7 @@ pub(crate) fn of_container(view: &ContainerView) -> ContainerConfig {
         },
         image: draft.image.clone(),
         volumes: null_if_empty_map(
-            draft.volumes.iter().map(|path| (path.clone(), Empty {})).collect(),
+            spec.volumes.iter().map(|path| (path.clone(), Empty {})).collect(),
         ),
         working_dir: spec.workdir.clone(),
         entrypoint: null_if_empty(entrypoint.to_vec()),
@@ -73,6 +73,7 @@ pub(crate) fn health(draft: &HealthDraft) -> HealthConfig {
         start_period: draft.start_period_ns,
         start_interval: draft.start_interval_ns,
         retries: i64::from(draft.retries),
+        on_failure: draft.on_failure.map(|action| action.name().to_owned()).unwrap_or_default(),
     }
 }
 
@@ -87,6 +88,7 @@ fn inherited_health(spec: &HealthSpec) -> HealthConfig {
         start_period: signed(spec.start_period_ns),
         start_interval: signed(spec.start_interval_ns),
         retries: i64::from(spec.retries),
+        on_failure: String::new(),
     }
 }
 

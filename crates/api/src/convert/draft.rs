@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::draft::HealthDraft;
+use model::draft::{HealthDraft, OnUnhealthy};
 use model::network::EndpointDraft;
 use model::{Denied, Draft};
 use wire::docker::container::{ContainerCreateBody, HealthConfig};
@@ -106,6 +106,10 @@ pub(crate) fn health(config: HealthConfig) -> Result<HealthDraft, Denied> {
         start_period_ns: config.start_period,
         start_interval_ns: config.start_interval,
         retries,
+        on_failure: match config.on_failure.as_str() {
+            "" => None,
+            action => Some(OnUnhealthy::parse(action)?),
+        },
     })
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn to_wire(view: &ContainerView, driver: &str, version: ApiVersion) -
     // The driver that was decided, and the options that were asked for: what caps a log by
     // default is not the container's configuration.
     host_config.log_config =
-        LogConfig { config: Some(view.draft.host.log.options.clone()), ..log_config(spec) };
+        LogConfig { config: Some(view.draft.host.log.options.clone()), ..log_config(view) };
     if host_config.runtime.is_empty() {
         // Our own stands in for Docker's, and goes by that name for its clients.
         let own = spec.runtime.is_empty();
@@ -44,7 +44,11 @@ pub(crate) fn to_wire(view: &ContainerView, driver: &str, version: ApiVersion) -
         resolv_conf_path: view.paths.resolv_conf.clone(),
         hostname_path: view.paths.hostname.clone(),
         hosts_path: view.paths.hosts.clone(),
-        log_path: view.paths.log.clone(),
+        // The other drivers' files are nobody's business.
+        log_path: match view.spec.log {
+            model::spec::LogSpec::JsonFile { .. } => view.paths.log.clone(),
+            _ => String::new(),
+        },
         name: format!("/{}", view.name),
         restart_count: i64::from(view.restart_count),
         driver: driver.to_owned(),
@@ -62,19 +66,29 @@ pub(crate) fn to_wire(view: &ContainerView, driver: &str, version: ApiVersion) -
     }
 }
 
-fn log_config(spec: &model::ContainerSpec) -> wire::docker::host_config::LogConfig {
+fn log_config(view: &ContainerView) -> wire::docker::host_config::LogConfig {
     use model::spec::LogSpec;
-    let (kind, options) = match &spec.log {
-        LogSpec::None => ("none", BTreeMap::new()),
+    let (kind, options) = match &view.spec.log {
+        LogSpec::None => ("none".to_owned(), BTreeMap::new()),
         LogSpec::JsonFile { max_size_bytes, max_files, .. } => (
-            "json-file",
+            "json-file".to_owned(),
             BTreeMap::from([
                 ("max-file".to_owned(), max_files.to_string()),
                 ("max-size".to_owned(), max_size_bytes.to_string()),
             ]),
         ),
+        LogSpec::Sent { sinks, .. } => {
+            let asked = &view.draft.host.log;
+            let named = sinks.iter().map(|sink| sink.kind.name()).collect::<Vec<_>>().join(",");
+            let kind = match (asked.driver.as_str(), named.as_str()) {
+                ("", "") => "local".to_owned(),
+                ("", named) => named.to_owned(),
+                (asked, _) => asked.to_owned(),
+            };
+            (kind, asked.options.clone())
+        }
     };
-    wire::docker::host_config::LogConfig { kind: kind.to_owned(), config: Some(options) }
+    wire::docker::host_config::LogConfig { kind, config: Some(options) }
 }
 
 /// The state, in Docker's overlapping flags.

@@ -1,7 +1,7 @@
 //! `--mount` as asked, and mounts as they are.
 
 use model::Denied;
-use model::mount::{Mount, MountDraft, MountKind, MountSource, Propagation};
+use model::mount::{Mount, MountDraft, MountKind, MountOwner, MountSource, Propagation};
 use model::view::ContainerView;
 use wire::docker::container::MountPoint;
 use wire::docker::host_config as wire_host;
@@ -48,7 +48,19 @@ pub(crate) fn from_wire(mount: wire_host::Mount) -> Result<MountDraft, Denied> {
         readonly: mount.read_only,
         kind,
         consistency: mount.consistency,
+        owner: owner(mount.owner.unwrap_or_default())?,
     })
+}
+
+fn owner(asked: wire_host::MountOwner) -> Result<MountOwner, Denied> {
+    let wire_host::MountOwner { uid, gid, mode } = asked;
+    if let Some(mode) = mode.filter(|mode| *mode > 0o7777) {
+        return Err(Denied::invalid(format!("invalid mode {mode:o} of a mount")));
+    }
+    if [uid, gid].into_iter().flatten().any(|id| id >= u32::MAX - 1) {
+        return Err(Denied::invalid("invalid owner of a mount"));
+    }
+    Ok(MountOwner { uid, gid, mode })
 }
 
 fn bind(mount: &wire_host::Mount) -> Result<MountKind, String> {
@@ -123,6 +135,11 @@ pub(crate) fn to_wire(draft: &MountDraft) -> wire_host::Mount {
         target: draft.target.clone(),
         read_only: draft.readonly,
         consistency: draft.consistency.clone(),
+        owner: given(wire_host::MountOwner {
+            uid: draft.owner.uid,
+            gid: draft.owner.gid,
+            mode: draft.owner.mode,
+        }),
         ..wire_host::Mount::default()
     };
     match draft.kind.clone() {
@@ -239,6 +256,7 @@ mod tests {
                 r#""Options":[["exec"],["uid","7"]]}}"#
             ),
             r#"{"Type":"image","Source":"busybox","Target":"/i"}"#,
+            r#"{"Type":"bind","Source":"/a","Target":"/b","Owner":{"Uid":7,"Mode":448}}"#,
         ] {
             let shown = serde_json::to_string(&to_wire(&parse(text).unwrap())).unwrap();
             assert_eq!(shown, text);

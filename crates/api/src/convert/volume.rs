@@ -13,6 +13,7 @@ pub(crate) fn from_wire(body: VolumeCreateBody) -> VolumeDraft {
         driver: body.driver,
         options: body.driver_opts.unwrap_or_default(),
         labels: body.labels.unwrap_or_default(),
+        ..VolumeDraft::default()
     }
 }
 

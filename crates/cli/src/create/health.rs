@@ -6,13 +6,14 @@ use crate::flags::Matches;
 
 /// The health check that the flags ask for, if any.
 pub(super) fn check(matches: &Matches) -> Result<Option<HealthConfig>, String> {
-    const FLAGS: [&str; 6] = [
+    const FLAGS: [&str; 7] = [
         "health-cmd",
         "health-interval",
         "health-timeout",
         "health-start-period",
         "health-start-interval",
         "health-retries",
+        "health-on-failure",
     ];
     let any = FLAGS.iter().any(|flag| matches.changed(flag));
     if matches.bool("no-healthcheck") {
@@ -44,5 +45,6 @@ pub(super) fn check(matches: &Matches) -> Result<Option<HealthConfig>, String> {
         start_period: span("health-start-period")?,
         start_interval: span("health-start-interval")?,
         retries,
+        on_failure: matches.text("health-on-failure").to_owned(),
     }))
 }

@@ -74,6 +74,16 @@ fn set(mount: &mut Mount, field: &str, key: &str, value: Option<&str>) -> Result
             let options = mount.image_options.get_or_insert_with(ImageOptions::default);
             value.clone_into(&mut options.subpath);
         }
+        "uid" | "gid" => {
+            let id = value.parse().map_err(|_| format!("invalid value for {key}: {value}"))?;
+            let owner = mount.owner.get_or_insert_default();
+            *(if key == "uid" { &mut owner.uid } else { &mut owner.gid }) = Some(id);
+        }
+        "mode" => {
+            let mode = u32::from_str_radix(value, 8)
+                .map_err(|_| format!("invalid value for {key}: {value}"))?;
+            mount.owner.get_or_insert_default().mode = Some(mode);
+        }
         "tmpfs-size" => {
             tmpfs_options(mount).size_bytes = units::parse_bytes(value)
                 .map_err(|_| format!("invalid value for {key}: {value}"))?;

@@ -26,6 +26,8 @@ pub struct Flag {
     pub help: &'static str,
     /// Accepted, but not listed.
     pub hidden: bool,
+    /// The stock client does not have it: not listed under its name.
+    pub own: bool,
     /// Said when it is used: what to use instead.
     pub(crate) deprecated: Option<&'static str>,
     /// A further test of the value.
@@ -63,7 +65,8 @@ pub enum Kind {
 
 impl Flag {
     const fn new(long: &'static str, ty: &'static str, kind: Kind, help: &'static str) -> Self {
-        Self { long, short: None, kind, ty, help, hidden: false, deprecated: None, check: None }
+        let (short, hidden, own, deprecated, check) = (None, false, false, None, None);
+        Self { long, short, kind, ty, help, hidden, own, deprecated, check }
     }
 
     /// A switch.
@@ -158,6 +161,12 @@ impl Flag {
     /// Not listed on the help page.
     pub const fn hidden(mut self) -> Self {
         self.hidden = true;
+        self
+    }
+
+    /// A flag that the stock client does not have.
+    pub const fn own(mut self) -> Self {
+        self.own = true;
         self
     }
 

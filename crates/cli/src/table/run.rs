@@ -61,6 +61,11 @@ static SHARED: &[Flag] = &[
     Flag::list("group-add", "Add additional groups to join"),
     Flag::string("health-cmd", "Command to run to check health"),
     Flag::duration("health-interval", "Time between running the check (ms|s|m|h) (default 0s)"),
+    Flag::string(
+        "health-on-failure",
+        "Action on an unhealthy container (\"none\", \"restart\", \"stop\", \"kill\")",
+    )
+    .own(),
     Flag::int("health-retries", "Consecutive failures needed to report unhealthy"),
     Flag::duration(
         "health-start-interval",

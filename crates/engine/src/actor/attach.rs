@@ -7,7 +7,6 @@ use crate::logs;
 use crate::streams::{AttachOptions, ClientStream, LogOptions};
 use crate::{EngineError, Result};
 use model::Denied;
-use model::spec::LogSpec;
 use runtime::monitor::protocol::{self, DEFAULT_DETACH_KEYS, ProcessId, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -53,10 +52,8 @@ impl Actor {
         let handle = self.handle();
         let wanted =
             LogOptions { stdout: options.stdout, stderr: options.stderr, ..LogOptions::default() };
-        let path = match self.definition.spec.log {
-            LogSpec::None => None,
-            LogSpec::JsonFile { .. } => Some(self.paths.log.clone().into()),
-        };
+        let readable = self.definition.spec.log.readable();
+        let path = readable.then(|| self.paths.log.clone().into());
         let framed = options.framed && !self.definition.spec.tty;
         tokio::spawn(async move {
             let replayed = crate::node::blocking(move || {

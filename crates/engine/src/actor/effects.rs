@@ -141,6 +141,9 @@ impl Actor {
 
     /// Tells an event of this container.
     pub(super) fn emit(&self, action: &str, further: &[(&str, String)]) {
+        if self.quiet {
+            return;
+        }
         let mut attributes: BTreeMap<String, String> = self.definition.spec.labels.clone();
         attributes.insert("image".to_owned(), self.definition.draft.image.clone());
         attributes.insert("name".to_owned(), self.definition.name.to_string());

@@ -26,11 +26,15 @@ impl Actor {
     /// Its init is over.
     pub(super) async fn exited(&mut self, exit: Exit) {
         self.deadline = None;
-        // What the last checks said stays to be looked at.
-        self.health = None;
+        // What was written by now is in the log; all of it is delivered, and then it is over.
+        self.shipping = None;
         self.node.execs.container_ended(&self.definition.id);
         // Refused when the end was told already; the second telling changes nothing.
         let _ = self.apply(Input::Exited(exit)).await;
+        // What the last checks said stays to be looked at.
+        if !matches!(self.state.phase, Phase::Running(_)) {
+            self.health = None;
+        }
         self.stop_signal = None;
         for answer in std::mem::take(&mut self.stops) {
             reply(answer, Ok(Outcome::Done));
@@ -118,6 +122,7 @@ impl Actor {
     pub(super) async fn remove(&mut self, options: RemoveOptions, answer: Answer<()>) {
         if options.force && self.state.phase.run().is_some() {
             self.state.stop_asked = true;
+            self.state.heal = false;
         }
         self.removals.push((options, answer));
         if let Err(error) = self.apply(Input::Remove { force: options.force }).await
@@ -132,6 +137,9 @@ impl Actor {
     /// they are gone.
     pub(super) async fn clear_away(&mut self) -> Option<Input> {
         self.due = None;
+        if let Some(shipping) = self.shipping.take() {
+            shipping.abandon();
+        }
         let volumes = self.definition.spec.auto_remove
             || self.removals.iter().any(|(options, _)| options.volumes);
         let waited_for = !self.removals.is_empty();
@@ -172,7 +180,7 @@ impl Actor {
     /// Gone for everybody: no name, no id, no snapshot.
     fn vanish(&mut self) {
         self.node.registry.remove(&self.definition.id);
-        self.node.execs.forget(&self.definition.id);
+        self.forget_execs();
         self.emit("destroy", &[]);
         let status: ExitStatus = self.exit_status();
         for (_, waiting) in std::mem::take(&mut self.waits) {
@@ -182,16 +190,36 @@ impl Actor {
     }
 }
 
+impl Actor {
+    /// Nobody can ask for its execs any more.
+    pub(super) fn forget_execs(&self) {
+        let gone = self.node.execs.forget(&self.definition.id);
+        if let Err(error) = record::forget_execs(self.node.store.records(), &gone) {
+            tracing::warn!(container = %self.definition.id, %error, "forget execs");
+        }
+    }
+}
+
 /// Removes a container's files, then its record: a crash in between is finished at the next start.
 pub(crate) fn clear(node: &Node, definition: &Definition, volumes: bool) -> Result<()> {
     let id = &definition.id;
-    node.store.snapshots().remove(*id)?;
-    remove_dir(&node.state_dir(id))?;
-    remove_dir(&node.container_dir(id))?;
+    remove_files(node, id)?;
     if volumes {
         remove_anonymous_volumes(node, definition);
     }
     record::forget(node.store.records(), id)
+}
+
+/// The same for what has no definition any more.
+pub(crate) fn clear_files(node: &Node, id: &model::ContainerId) -> Result<()> {
+    remove_files(node, id)?;
+    record::forget(node.store.records(), id)
+}
+
+fn remove_files(node: &Node, id: &model::ContainerId) -> Result<()> {
+    node.store.snapshots().remove(*id)?;
+    remove_dir(&node.state_dir(id))?;
+    remove_dir(&node.container_dir(id))
 }
 
 fn remove_dir(path: &Path) -> Result<()> {

@@ -9,7 +9,7 @@ use model::phase::Phase;
 use model::spec::ContainerSpec;
 use model::step::Refusal;
 use runtime::monitor::protocol::{self, Reply, Request};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use wire::oci::runtime as oci;
 
 /// Exit code of an exec that could not be started, when nothing more is known.
@@ -77,8 +77,6 @@ impl Actor {
         draft: &ExecDraft,
         client: Option<&(ClientStream, StreamKind)>,
     ) -> Result<i32> {
-        let available = &self.node.facts.capabilities.available;
-        let process = process(&self.definition.spec, draft, available);
         let options = AttachOptions {
             stdin: draft.attach_stdin,
             stdout: draft.attach_stdout,
@@ -88,19 +86,33 @@ impl Actor {
             detach_keys: draft.detach_keys.clone(),
             framed: client.is_some_and(|(_, kind)| *kind == StreamKind::Framed),
         };
-        let attach =
-            client.map(|(client, _)| attach::monitor_options(&options, client)).transpose()?;
+        let attach = client
+            .map(|(client, _)| attach::monitor_options(&options, client))
+            .transpose()?;
+        let fds: Vec<_> = client.iter().map(|(client, _)| client.fd.as_fd()).collect();
+        self.launch_process(id.to_string(), draft, attach, &fds).await
+    }
+
+    /// Starts a further process, whoever wants it: the only way there is, so that all of them are
+    /// under the same laws. Returns its pid.
+    pub(super) async fn launch_process(
+        &mut self,
+        exec_id: String,
+        draft: &ExecDraft,
+        attach: Option<protocol::AttachOptions>,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<i32> {
+        let available = &self.node.facts.capabilities.available;
         let user = if draft.user.is_empty() { &self.definition.spec.user } else { &draft.user };
         let request = Request::Exec(Box::new(protocol::Exec {
-            exec_id: id.to_string(),
-            process,
+            exec_id,
+            process: process(&self.definition.spec, draft, available),
             user: (!user.is_empty()).then(|| user.clone()),
             stdin_open: draft.attach_stdin,
             attach,
         }));
         let Some(link) = self.link.as_mut() else { return Err(self.refused(Refusal::NotRunning)) };
-        let fds: Vec<_> = client.iter().map(|(client, _)| client.fd.as_fd()).collect();
-        match link.call(&request, &fds).await? {
+        match link.call(&request, fds).await? {
             Reply::ExecStarted { pid } => Ok(pid),
             _ => Err(EngineError::internal("the monitor does not say what it started")),
         }
@@ -118,7 +130,7 @@ impl Actor {
 }
 
 /// The process in the runtime's words. What it does not name is the first process's.
-pub(super) fn process(
+fn process(
     spec: &ContainerSpec,
     draft: &ExecDraft,
     available: &[String],

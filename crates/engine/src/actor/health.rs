@@ -2,8 +2,12 @@
 
 use super::Actor;
 use crate::{clock, random};
+use model::draft::OnUnhealthy;
 use model::exec::ExecDraft;
+use model::phase::Phase;
+use model::signal::Signal;
 use model::spec::HealthSpec;
+use model::step::Input;
 use model::view::{HealthResult, HealthView};
 use model::{ExecId, Timestamp};
 use runtime::monitor::protocol::{self, ProcessId, Request};
@@ -29,6 +33,8 @@ pub(super) struct Check {
     /// The next check, or the end of the patience with the one that runs.
     due: Instant,
     probe: Option<Probe>,
+    /// A check succeeded in this run.
+    proven: bool,
 }
 
 /// A check that runs.
@@ -44,7 +50,7 @@ impl Actor {
         let Some(spec) = self.definition.spec.health.clone() else { return };
         let now = Instant::now();
         let grace_until = now + Duration::from_nanos(spec.start_period_ns);
-        let check = Check { grace_until, due: now, probe: None, spec };
+        let check = Check { grace_until, due: now, probe: None, proven: false, spec };
         let due = now + check.pause(now);
         self.health = Some(Check { due, ..check });
         self.health_view = Some(HealthView { status: "starting", ..HealthView::default() });
@@ -66,18 +72,17 @@ impl Actor {
             let _ = self.ask(&request).await;
             probe.output.abort();
             let output = format!("Health check exceeded timeout ({timeout:?})");
-            return self.judge(probe.start, -1, output);
+            return self.judge(probe.start, -1, output).await;
         }
         check.due = Instant::now() + Duration::from_nanos(check.spec.timeout_ns);
         if let Err(error) = self.start_probe().await {
-            self.judge(clock::now(), -1, error.to_string());
+            self.judge(clock::now(), -1, error.to_string()).await;
         }
     }
 
     async fn start_probe(&mut self) -> crate::Result<()> {
         let Some(check) = self.health.as_ref() else { return Ok(()) };
         let draft = ExecDraft { command: check.spec.command.clone(), ..ExecDraft::default() };
-        let process = super::exec::process(&self.definition.spec, &draft, &[]);
         let exec_id = ExecId::from_bytes(random::id_bytes()?).to_string();
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
@@ -86,21 +91,14 @@ impl Actor {
             None,
         )
         .map_err(|errno| crate::EngineError::io("make a health check's socket", errno))?;
-        let user = &self.definition.spec.user;
-        let request = Request::Exec(Box::new(protocol::Exec {
-            exec_id: exec_id.clone(),
-            process,
-            user: (!user.is_empty()).then(|| user.clone()),
-            stdin_open: false,
-            attach: Some(protocol::AttachOptions {
-                stdout: true,
-                stderr: true,
-                ..protocol::AttachOptions::default()
-            }),
-        }));
+        let attach = protocol::AttachOptions {
+            stdout: true,
+            stderr: true,
+            ..protocol::AttachOptions::default()
+        };
         let start = clock::now();
-        let Some(link) = self.link.as_mut() else { return Ok(()) };
-        link.call(&request, &[theirs.as_fd()]).await?;
+        let fds = [theirs.as_fd()];
+        self.launch_process(exec_id.clone(), &draft, Some(attach), &fds).await?;
         drop(theirs);
         let output = tokio::task::spawn_blocking(move || read_output(ours));
         if let Some(check) = self.health.as_mut() {
@@ -117,11 +115,11 @@ impl Actor {
         };
         // Its stream ends right after its exit is told.
         let output = probe.output.await.unwrap_or_default();
-        self.judge(probe.start, code, String::from_utf8_lossy(&output).into_owned());
+        self.judge(probe.start, code, String::from_utf8_lossy(&output).into_owned()).await;
         true
     }
 
-    fn judge(&mut self, start: Timestamp, exit_code: i32, output: String) {
+    async fn judge(&mut self, start: Timestamp, exit_code: i32, output: String) {
         let (Some(check), Some(view)) = (self.health.as_mut(), self.health_view.as_mut()) else {
             return;
         };
@@ -130,6 +128,8 @@ impl Actor {
         if exit_code == 0 {
             view.failing_streak = 0;
             view.status = "healthy";
+            check.proven = true;
+            self.state.heal = false;
         } else if before != "starting" || now >= check.grace_until {
             view.failing_streak = view.failing_streak.saturating_add(1);
             if view.failing_streak >= check.spec.retries {
@@ -145,6 +145,37 @@ impl Actor {
         self.publish();
         if status != before {
             self.emit(&format!("health_status: {status}"), &[]);
+        }
+        if status == "unhealthy" && status != before {
+            self.heal().await;
+        }
+    }
+
+    /// Whether this run was of use: one without a health check always is.
+    pub(super) fn proven(&self) -> bool {
+        self.health.as_ref().is_none_or(|check| check.proven)
+    }
+
+    /// Does what was asked for when the container is unhealthy.
+    async fn heal(&mut self) {
+        let Some(action) = self.health.as_ref().map(|check| check.spec.on_failure) else { return };
+        if !matches!(self.state.phase, Phase::Running(_)) {
+            return;
+        }
+        tracing::info!(container = %self.definition.id, action = action.name(), "unhealthy");
+        let outcome = match action {
+            OnUnhealthy::None => return,
+            OnUnhealthy::Restart => {
+                // Written down with the stop; one that somebody asks for takes it back.
+                self.state.heal = true;
+                (self.stop_signal, self.stop_timeout) = (None, self.definition.spec.stop_timeout);
+                self.decide(Input::Stop).await
+            }
+            OnUnhealthy::Stop => self.begin_stop(None, None).await,
+            OnUnhealthy::Kill => self.decide(Input::Kill(Signal::KILL)).await,
+        };
+        if let Err(error) = self.told(outcome) {
+            tracing::warn!(container = %self.definition.id, %error, "unhealthy");
         }
     }
 }

@@ -6,6 +6,7 @@ use super::prepare::{Prepared, prepare};
 use super::{Actor, attach};
 use crate::link::{Launching, Link};
 use crate::node::blocking;
+use crate::shipping::Shipping;
 use crate::{EngineError, Result, clock};
 use model::Timestamp;
 use model::phase::{Exit, Run};
@@ -23,6 +24,7 @@ impl Actor {
     pub(super) async fn launch_or_fail(&mut self) -> Input {
         match self.launch().await {
             Ok(run) => {
+                self.start_shipping();
                 self.start_health();
                 Input::Started(run)
             }
@@ -40,6 +42,17 @@ impl Actor {
                 };
                 self.launch_error = Some(error);
                 Input::Failed(exit)
+            }
+        }
+    }
+
+    /// From now on what it writes is sent to whom it is meant for.
+    pub(super) fn start_shipping(&mut self) {
+        let path = std::path::Path::new(&self.paths.log);
+        match Shipping::begin(&self.node, &self.definition, path) {
+            Ok(shipping) => self.shipping = shipping,
+            Err(error) => {
+                tracing::error!(container = %self.definition.id, %error, "begin to ship logs");
             }
         }
     }

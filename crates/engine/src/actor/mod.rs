@@ -26,17 +26,18 @@ mod view;
 use effects::Stop;
 
 pub(crate) use attach::detach_keys;
-pub(crate) use ending::{clear, kill_cgroup, orphans};
+pub(crate) use ending::{clear, clear_files, kill_cgroup, orphans};
 pub(crate) use network::DEFAULT_NETWORK;
 pub(crate) use order::{Answer, ExecOrder, Order, answered};
 pub(crate) use prepare::missing_bind;
-pub(crate) use restore::First;
+pub(crate) use restore::{First, abandon};
 
 use crate::containers::{ExitStatus, Outcome, RemoveOptions, WaitCondition};
 use crate::link::Link;
 use crate::node::Node;
 use crate::record::{Definition, State};
 use crate::roster::Handle;
+use crate::shipping::Shipping;
 use crate::streams::{AttachOptions, ClientStream};
 use crate::{EngineError, Result};
 use model::phase::{Exit, Phase};
@@ -76,12 +77,16 @@ pub(crate) struct Actor {
     deadline: Option<Instant>,
     /// The policy starts it then.
     due: Option<Instant>,
+    /// Receivers of its output, while there may be some to come.
+    shipping: Option<Shipping>,
     health: Option<health::Check>,
     health_view: Option<HealthView>,
     /// Why the launch just tried failed.
     launch_error: Option<EngineError>,
     /// It is removed, and the task over.
     gone: bool,
+    /// Its life is nobody's news: a step of a build.
+    quiet: bool,
 }
 
 impl Actor {
@@ -114,11 +119,19 @@ impl Actor {
             stop_timeout: 0,
             deadline: None,
             due: None,
+            shipping: None,
             health: None,
             health_view: None,
             launch_error: None,
             gone: false,
+            quiet: false,
         }
+    }
+
+    /// The same, but what happens to it is told to nobody.
+    pub(crate) fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
     }
 
     /// How the others see it.
@@ -217,6 +230,8 @@ impl Actor {
             // It may have been stopped, or started by hand, meanwhile.
             if matches!(self.state.phase, Phase::Restarting { .. }) {
                 self.state.restart_count = self.state.restart_count.saturating_add(1);
+                self.state.heal = false;
+                self.state.stop_asked = false;
                 // The failure is in the container's state, for whoever looks.
                 let _ = self.apply(Input::Due).await;
             }
@@ -231,6 +246,7 @@ impl Actor {
             self.state.restart_count = 0;
             self.state.last_delay_ns = 0;
             self.state.stop_asked = false;
+            self.state.heal = false;
             self.due = None;
         }
         match self.decide(Input::Start).await {
@@ -242,6 +258,7 @@ impl Actor {
     async fn kill(&mut self, signal: Signal) -> Result<()> {
         if signal == Signal::KILL || signal == self.definition.spec.stop_signal {
             self.state.stop_asked = true;
+            self.state.heal = false;
         }
         self.apply(Input::Kill(signal)).await
     }
@@ -294,6 +311,7 @@ impl Actor {
         self.stop_signal = signal;
         self.stop_timeout = timeout_s.unwrap_or(self.definition.spec.stop_timeout);
         self.state.stop_asked = true;
+        self.state.heal = false;
         self.decide(Input::Stop).await
     }
 
@@ -342,6 +360,8 @@ impl Actor {
             last_delay_ns: self.state.last_delay_ns,
             stop_asked: self.state.stop_asked,
             stop_signal: self.stop_signal.unwrap_or(self.definition.spec.stop_signal),
+            heal: self.state.heal,
+            proven: self.proven(),
         }
     }
 

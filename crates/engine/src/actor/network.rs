@@ -114,6 +114,9 @@ impl Actor {
     }
 
     pub(super) fn emit_network(&self, action: &str, endpoint: &Endpoint) {
+        if self.quiet {
+            return;
+        }
         let driver = self.node.networks.by_id(&endpoint.network).map(|network| network.driver);
         let attributes = BTreeMap::from([
             ("container".to_owned(), self.definition.id.to_string()),
@@ -251,6 +254,9 @@ impl Actor {
             self.state.ports = blocking(move || {
                 let moves = node.net.publishes(&left);
                 if left.interface.is_some() {
+                    if let Some(run) = &run {
+                        node.net.withdraw(&left, netns_of(run.pid)?.as_fd())?;
+                    }
                     node.net.detach(&left)?;
                 }
                 // Another network becomes the way out, and where the ports lead.

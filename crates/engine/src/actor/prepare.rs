@@ -210,17 +210,18 @@ fn fresh_dir(path: &Path) -> Result<()> {
 }
 
 fn log(definition: &Definition, dir: &Path) -> LogConfig {
-    match &definition.spec.log {
-        LogSpec::None => LogConfig::None,
-        LogSpec::JsonFile { max_size_bytes, max_files, attributes } => {
-            LogConfig::JsonFile(JsonFile {
-                path: dir.join(super::view::log_name(definition)),
-                max_size: (*max_size_bytes != u64::MAX).then_some(*max_size_bytes),
-                max_file: *max_files,
-                attrs: attributes.clone(),
-            })
-        }
-    }
+    let Some(file) = definition.spec.log.file() else { return LogConfig::None };
+    let attrs = match &definition.spec.log {
+        LogSpec::JsonFile { attributes, .. } => attributes.clone(),
+        _ => Default::default(),
+    };
+    LogConfig::JsonFile(JsonFile {
+        path: dir.join(super::view::log_name(definition)),
+        max_size: (file.max_size_bytes != u64::MAX).then_some(file.max_size_bytes),
+        max_file: file.max_files,
+        compress: file.compress,
+        attrs,
+    })
 }
 
 /// The files exist before the container does: it mounts them. With another container's network
@@ -262,15 +263,20 @@ fn source(node: &Node, mount: &Mount) -> Result<Source> {
                 if !create {
                     return Err(missing_bind(&path));
                 }
-                std::fs::create_dir_all(&path).map_err(|source| {
+                let mode = mount.owner.mode.unwrap_or(0o755);
+                let made = DirBuilder::new().recursive(true).mode(mode).create(&path);
+                made.map_err(|source| {
                     EngineError::io(format!("make bind source {}", path.display()), source)
                 })?;
             }
             Ok(Source::Path(path))
         }
         MountSource::Volume { name, subpath, .. } => crate::volumes::source(node, name, subpath),
-        MountSource::Image { .. } => {
-            Err(EngineError::Unsupported("mounts of type image are not supported"))
+        MountSource::Image { source, subpath, image } => {
+            let missing = || EngineError::Internal(format!("image {source} of a mount is gone"));
+            let images = node.store.images();
+            let record = images.record(image.ok_or_else(missing)?)?;
+            Ok(Source::Image(images.layer_paths(&record), subpath.clone()))
         }
     }
 }

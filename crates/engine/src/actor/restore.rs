@@ -3,12 +3,13 @@
 use super::Actor;
 use super::ending::{kill_cgroup, read_exit};
 use crate::link::Link;
-use crate::node::blocking;
+use crate::node::{Node, blocking};
 use crate::{EngineError, Result, clock};
-use model::exec::{ExecDraft, ExecState, ExecView};
+use model::exec::ExecState;
 use model::phase::{Exit, Phase, Run};
+use model::signal::Signal;
 use model::step::Input;
-use model::{ExecId, Timestamp};
+use model::{ContainerId, ExecId, Timestamp};
 use net::{Adopt, DnsSettings};
 use runtime::monitor::client::Connection;
 use runtime::monitor::protocol::{self, Reply, Request};
@@ -35,6 +36,19 @@ pub(crate) enum First {
     Start,
 }
 
+/// Kills a container that nobody wants any more through its monitor, and waits for that to end.
+pub(crate) async fn abandon(node: &Node, id: &ContainerId) {
+    let dir = node.state_dir(id);
+    let connecting = blocking(move || Connection::connect(&dir).map_err(EngineError::internal));
+    let Ok(connection) = connecting.await else { return };
+    let Ok(mut link) = Link::new(connection, None) else { return };
+    // In whichever phase it is, one of the two is refused.
+    let _ = link.call(&Request::Abort, &[]).await;
+    let signal = Signal::KILL.number();
+    let _ = link.call(&Request::SignalAll { signal }, &[]).await;
+    while link.event().await.is_some() {}
+}
+
 impl Actor {
     /// Finds out what became of the container, and adopts it when it runs.
     pub(crate) async fn take_over(&mut self) -> First {
@@ -54,6 +68,9 @@ impl Actor {
             Phase::Exited(_) if self.starts_with_daemon() => First::Start,
             _ => First::Nothing,
         };
+        if self.link.is_none() {
+            self.forget_execs();
+        }
         self.publish();
         first
     }
@@ -68,10 +85,15 @@ impl Actor {
                 if let Err(error) = self.adopt_networks(run).await {
                     tracing::error!(container = %self.definition.id, %error, "adopt networks");
                 }
+                self.start_shipping();
                 self.start_health();
                 First::Nothing
             }
-            Ok(None) => self.ended_alone().await,
+            Ok(None) => {
+                // What it wrote while nobody looked is in its log.
+                self.start_shipping();
+                self.ended_alone().await
+            }
             Err(error) => {
                 tracing::error!(container = %self.definition.id, %error, "take over");
                 self.link = None;
@@ -117,18 +139,14 @@ impl Actor {
         Ok(Some(run))
     }
 
-    /// Execs live in the monitor; what they were asked to be is not written down.
+    /// Execs live in the monitor.
     fn know_exec(&self, exec: &protocol::ExecState) {
         let Ok(id) = ExecId::parse(&exec.exec_id) else { return };
         let state = match &exec.exit {
             Some(exit) => ExecState::Exited { pid: exec.pid, code: exit.code },
             None => ExecState::Running { pid: exec.pid },
         };
-        let container = self.definition.id;
-        let view = ExecView { id, container, draft: ExecDraft::default(), state };
-        if let Err(error) = self.node.execs.insert(view) {
-            tracing::warn!(%container, %error, "restore exec");
-        }
+        self.node.execs.found(self.definition.id, id, state);
     }
 
     async fn adopt_networks(&mut self, run: Run) -> Result<()> {

@@ -3,7 +3,6 @@
 use crate::node::Node;
 use crate::record::{Definition, State};
 use model::network::{Endpoint, NetworkMode};
-use model::spec::LogSpec;
 use model::view::{ContainerPaths, ContainerView, HealthView};
 use store::snapshot::Snapshot;
 
@@ -69,9 +68,9 @@ pub(super) fn paths(
 ) -> ContainerPaths {
     let dir = node.container_dir(&definition.id);
     let file = |name: &str| dir.join(name).to_string_lossy().into_owned();
-    let log = match definition.spec.log {
-        LogSpec::None => String::new(),
-        LogSpec::JsonFile { .. } => file(&log_name(definition)),
+    let log = match definition.spec.log.file() {
+        None => String::new(),
+        Some(_) => file(&log_name(definition)),
     };
     let text = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
     let mut volumes = Vec::new();

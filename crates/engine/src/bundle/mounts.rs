@@ -12,6 +12,13 @@ use wire::oci::runtime as oci;
 pub(crate) enum Source {
     /// A directory or file.
     Path(PathBuf),
+    /// What lies at a path in a directory that containers write in.
+    Beneath {
+        /// The directory.
+        root: PathBuf,
+        /// The path in it; no link leads out.
+        path: String,
+    },
     /// A filesystem to mount (volumes with `type` and `device`).
     Filesystem {
         /// Its type.
@@ -21,6 +28,8 @@ pub(crate) enum Source {
         /// Options.
         options: Vec<String>,
     },
+    /// The content of an image: directories of its layers, topmost first, and a path in it.
+    Image(Vec<PathBuf>, String),
     /// Memory.
     Memory,
 }
@@ -117,18 +126,37 @@ fn user(wanted: &Mount, source: &Source) -> oci::Mount {
             out.options.extend(options.iter().cloned());
             out
         }
-        Source::Path(path) => {
+        Source::Image(lower, path) => {
+            let mut out = mount(&wanted.target, "x-estiba.image", "image", &["ro"]);
+            let layers = lower.iter().map(|dir| format!("x-estiba.lower={}", dir.display()));
+            out.options.extend(layers);
+            out.options.extend((!path.is_empty()).then(|| format!("x-estiba.subpath={path}")));
+            out
+        }
+        Source::Path(path) => bind(wanted, path, None),
+        Source::Beneath { root, path } => bind(wanted, root, Some(path)),
+    }
+}
+
+fn bind(wanted: &Mount, path: &Path, beneath: Option<&str>) -> oci::Mount {
+    let access = if wanted.writable { "rw" } else { "ro" };
+    let mut out = {
             let (bind, propagation) = match &wanted.source {
                 MountSource::Bind { propagation, recursive: false, .. } => ("bind", *propagation),
                 MountSource::Bind { propagation, .. } => ("rbind", *propagation),
                 _ => ("rbind", Propagation::RPrivate),
             };
-            // Read-only means all of it, whatever is mounted below.
-            let access = if wanted.writable || bind == "bind" { access } else { "rro" };
+            // Read-only means all of it, whatever is mounted below, unless that was excepted.
+            let shallow = bind == "bind"
+                || matches!(wanted.source, MountSource::Bind { readonly_recursive: false, .. });
+            let access = if wanted.writable || shallow { access } else { "rro" };
             let path = path.to_string_lossy();
             mount(&wanted.target, "bind", &path, &[bind, propagation.name(), access])
-        }
-    }
+    };
+    out.options.extend(beneath.map(|path| format!("x-estiba.subpath={path}")));
+    out.options.extend(wanted.owner.uid.map(|uid| format!("x-estiba.uid={uid}")));
+    out.options.extend(wanted.owner.gid.map(|gid| format!("x-estiba.gid={gid}")));
+    out
 }
 
 /// Docker's defaults for memory, unless the user says the opposite.

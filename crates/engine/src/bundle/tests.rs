@@ -25,6 +25,7 @@ fn decided(draft: &Draft) -> ContainerSpec {
     let defaults = Defaults { userns: true, shm_size_bytes: 64 << 20, ..Defaults::default() };
     resolve(&Ask {
         id: &ContainerId::from_bytes([0xcd; 32]),
+        name: "web",
         draft,
         image: Digest::sha256([0; 32]),
         config: &config,

@@ -132,7 +132,8 @@ impl Containers {
         let (node, id, created_by) = (Arc::clone(&self.node), view.id, view.spec.command.join(" "));
         let committed = blocking(move || {
             let run = image_config::to_wire(&config);
-            Ok(node.store.images().commit(id, run, &created_by, &draft)?)
+            let points = &super::changes::MOUNT_POINTS;
+            Ok(node.store.images().commit(id, run, &created_by, points, &draft)?)
         })
         .await;
         if paused && let Err(error) = self.unpause(query).await {
@@ -183,7 +184,7 @@ fn config_of(view: &ContainerView) -> ImageConfig {
         env: spec.env.iter().filter(own_env).cloned().collect(),
         entrypoint: (!entrypoint.is_empty()).then(|| entrypoint.to_vec()),
         command: (!command.is_empty()).then(|| command.to_vec()),
-        volumes: draft.volumes.clone(),
+        volumes: spec.volumes.clone(),
         workdir: if spec.workdir == "/" { String::new() } else { spec.workdir.clone() },
         labels: spec.labels.clone(),
         stop_signal: draft.stop_signal.clone(),

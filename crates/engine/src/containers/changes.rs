@@ -4,7 +4,7 @@
 use super::{Change, ChangeKind};
 
 /// Made in the writable layer where the image lacks them, so that something can be mounted there.
-const MOUNT_POINTS: [&str; 6] =
+pub(super) const MOUNT_POINTS: [&str; 6] =
     ["/dev", "/proc", "/sys", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 
 /// `all` without what only the runtime did.

@@ -12,7 +12,8 @@ use model::mount::{Mount, MountKind, MountSource};
 use model::network::NetworkMode;
 use model::resolve::{Ask, Resolved, resolve};
 use model::volume::VolumeDraft;
-use model::{ContainerId, ContainerName, VolumeName};
+use model::error::HasKind;
+use model::{ContainerId, ContainerName, ErrorKind, VolumeName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -76,6 +77,7 @@ fn make(
     let config = image_config::from_wire(&image.config.config);
     let Resolved { mut spec, warnings } = resolve(&Ask {
         id: &id,
+        name: name.as_str(),
         draft: &draft,
         image: image.id,
         config: &config,
@@ -84,12 +86,17 @@ fn make(
         inherited: &inherited,
     })?;
     pin_containers(node, &mut spec).map_err(named_in_request)?;
+    pin_images(node, &mut spec.mounts)?;
     check_sources(&spec.mounts)?;
-    let mut undo = Undo { node, snapshot: None, volumes: Vec::new() };
+    let fresh = name_anonymous(&mut spec.mounts)?;
+    let mut undo = Undo { node, id, snapshot: None, begun: !fresh.is_empty(), volumes: Vec::new() };
+    if undo.begun {
+        record::begin(node.store.records(), &id, &fresh)?;
+    }
     let snapshot = node.store.snapshots().create(id, Some(image.id))?;
     undo.snapshot = Some(id);
     for mount in &mut spec.mounts {
-        make_volume(node, id, &draft, mount, &mut undo)?;
+        make_volume(node, id, &draft, mount, &fresh, &mut undo)?;
     }
     let definition = Definition { id, name, created: clock::now(), draft, spec, warnings };
     record::create(node.store.records(), &definition, &State::default())?;
@@ -109,6 +116,9 @@ fn named_in_request(error: EngineError) -> EngineError {
 /// What was made so far; removed unless kept.
 struct Undo<'a> {
     node: &'a Node,
+    id: ContainerId,
+    /// The intent is written down.
+    begun: bool,
     snapshot: Option<ContainerId>,
     volumes: Vec<VolumeName>,
 }
@@ -116,6 +126,7 @@ struct Undo<'a> {
 impl Undo<'_> {
     fn keep(mut self) {
         self.snapshot = None;
+        self.begun = false;
         self.volumes.clear();
     }
 }
@@ -131,6 +142,11 @@ impl Drop for Undo<'_> {
             && let Err(error) = self.node.store.snapshots().remove(id)
         {
             tracing::warn!(container = %id, %error, "undo snapshot");
+        }
+        if self.begun
+            && let Err(error) = record::abandon(self.node.store.records(), &self.id.to_string())
+        {
+            tracing::warn!(container = %self.id, %error, "undo intent");
         }
     }
 }
@@ -190,6 +206,16 @@ fn pin_containers(node: &Node, spec: &mut model::ContainerSpec) -> Result<()> {
     Ok(())
 }
 
+/// Names of images become ids: what is mounted is what was meant when the container was made.
+fn pin_images(node: &Node, mounts: &mut [Mount]) -> Result<()> {
+    for mount in mounts {
+        if let MountSource::Image { source, image, .. } = &mut mount.source {
+            *image = Some(images::find(node, source)?.id);
+        }
+    }
+    Ok(())
+}
+
 fn check_sources(mounts: &[Mount]) -> Result<()> {
     for mount in mounts {
         if let MountSource::Bind { path, create: false, .. } = &mount.source
@@ -201,12 +227,46 @@ fn check_sources(mounts: &[Mount]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the volume of a mount, if it is one, and fills it from the image.
+/// Gives the volumes that are made for this container alone their names, so that these can be
+/// written down before.
+fn name_anonymous(mounts: &mut [Mount]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for mount in mounts {
+        if let MountSource::Volume { name, anonymous: true, .. } = &mut mount.source
+            && name.is_empty()
+        {
+            *name = ContainerId::from_bytes(random::id_bytes()?).to_string();
+            names.push(name.clone());
+        }
+    }
+    Ok(names)
+}
+
+/// Removes what a crash left of containers that were being made. At the start, when no container
+/// is known that could use it.
+pub(crate) fn sweep(node: &Node) -> Result<()> {
+    for (id, names) in record::unfinished(node.store.records())? {
+        for name in names.iter().filter_map(|name| VolumeName::parse(name).ok()) {
+            match node.store.volumes().remove(&name) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    tracing::warn!(volume = %name, %error, "undo volume");
+                }
+                _ => {}
+            }
+        }
+        record::abandon(node.store.records(), &id)?;
+    }
+    Ok(())
+}
+
+/// Makes the volume of a mount, if it is one, and fills it from the image. Those in `fresh` are
+/// this container's alone.
 fn make_volume(
     node: &Node,
     id: ContainerId,
     draft: &Draft,
     mount: &mut Mount,
+    fresh: &[String],
     undo: &mut Undo<'_>,
 ) -> Result<()> {
     let MountSource::Volume { name, driver, copy_up, .. } = &mut mount.source else {
@@ -215,8 +275,9 @@ fn make_volume(
     let mut wanted = asked_volume(draft, &mount.target);
     wanted.name.clone_from(name);
     wanted.driver.clone_from(driver);
+    wanted.anonymous = fresh.contains(name);
     let volume = volumes::create(node, &wanted)?;
-    if name.is_empty() {
+    if wanted.anonymous {
         undo.volumes.push(volume.name.clone());
     }
     volume.name.as_str().clone_into(name);

@@ -9,6 +9,7 @@ mod stats;
 mod top;
 mod types;
 
+pub(crate) use create::sweep;
 pub use types::{Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle};
 
 use crate::actor::{Answer, Order, answered};

@@ -126,6 +126,7 @@ mod tests {
             writable: true,
             source: MountSource::Tmpfs { options: Vec::new() },
             mode: String::new(),
+            owner: Default::default(),
         };
         let mounts = [mount("/data"), mount("/data/inner"), mount("/other")];
         let found = |path: &str| {

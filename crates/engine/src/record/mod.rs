@@ -6,6 +6,7 @@ mod stored;
 mod v1;
 
 use crate::{EngineError, Result};
+use model::exec::ExecDraft;
 use model::network::{Endpoint, NetworkSpec, PortBinding};
 use model::phase::{Exit, Phase};
 use model::{ContainerId, ContainerName, ContainerSpec, Draft, Timestamp};
@@ -19,6 +20,10 @@ const DEFINITIONS: &str = "containers";
 const STATES: &str = "container-states";
 /// Table of networks, by id.
 const NETWORKS: &str = "networks";
+/// Table of containers that are being made, by id: volumes made for them alone.
+const CREATIONS: &str = "container-creations";
+/// Table of further processes as they were asked for, by id.
+const EXECS: &str = "execs";
 /// Table of the daemon's own facts.
 const DAEMON: &str = "daemon";
 
@@ -39,6 +44,17 @@ pub(crate) struct Definition {
     pub(crate) warnings: Vec<String>,
 }
 
+/// A further process as it was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ExecRecord {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its container.
+    pub(crate) container: ContainerId,
+    /// As asked.
+    pub(crate) draft: ExecDraft,
+}
+
 /// Where a container is.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct State {
@@ -52,6 +68,8 @@ pub(crate) struct State {
     pub(crate) last_delay_ns: u64,
     /// A user asked it to stop.
     pub(crate) stop_asked: bool,
+    /// It is stopped because it was unhealthy, and is to run again.
+    pub(crate) heal: bool,
     /// Endpoints in force.
     pub(crate) endpoints: Vec<Endpoint>,
     /// Ports in force.
@@ -70,6 +88,7 @@ impl Default for State {
             restart_count: 0,
             last_delay_ns: 0,
             stop_asked: false,
+            heal: false,
             endpoints: Vec::new(),
             ports: Vec::new(),
             id_range: None,
@@ -102,12 +121,53 @@ pub(crate) fn create(records: &Records, definition: &Definition, state: &State) 
     let lasts = !definition.spec.auto_remove;
     let durability = if lasts { Durability::Immediate } else { Durability::Relaxed };
     let id = definition.id.to_string();
-    let batch = Batch::new().put(DEFINITIONS, &id, &encode::<v1::Definition, _>(definition)?).put(
-        STATES,
-        &id,
-        &encode::<v1::State, _>(state)?,
-    );
+    let batch = Batch::new()
+        .put(DEFINITIONS, &id, &encode::<v1::Definition, _>(definition)?)
+        .put(STATES, &id, &encode::<v1::State, _>(state)?)
+        .delete(CREATIONS, &id);
     Ok(records.commit(batch, durability)?)
+}
+
+/// Writes down that volumes are about to be made for a container that is not written down yet:
+/// [`create`] or [`abandon`] ends that.
+pub(crate) fn begin(records: &Records, id: &ContainerId, volumes: &[String]) -> Result<()> {
+    let bytes = serde_json::to_vec(volumes).map_err(EngineError::internal)?;
+    Ok(records.put(CREATIONS, &id.to_string(), &bytes, Durability::Relaxed)?)
+}
+
+/// The container will not be, and its volumes are gone.
+pub(crate) fn abandon(records: &Records, id: &str) -> Result<()> {
+    Ok(records.delete(CREATIONS, id, Durability::Relaxed)?)
+}
+
+/// Containers whose making was not finished, and the names of volumes made for them alone.
+pub(crate) fn unfinished(records: &Records) -> Result<Vec<(String, Vec<String>)>> {
+    let all = records.iter(CREATIONS)?;
+    // What cannot be read names no volume.
+    let names = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or_default();
+    Ok(all.into_iter().map(|(id, bytes)| (id, names(&bytes))).collect())
+}
+
+/// Writes a further process down.
+pub(crate) fn save_exec(records: &Records, exec: &ExecRecord) -> Result<()> {
+    let bytes = encode::<v1::ExecRecord, _>(exec)?;
+    Ok(records.put(EXECS, &exec.id, &bytes, Durability::Relaxed)?)
+}
+
+/// Forgets further processes.
+pub(crate) fn forget_execs(records: &Records, ids: &[String]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let batch = ids.iter().fold(Batch::new(), |batch, id| batch.delete(EXECS, id));
+    Ok(records.commit(batch, Durability::Relaxed)?)
+}
+
+/// Every further process that is written down and can be read.
+pub(crate) fn execs(records: &Records) -> Result<Vec<ExecRecord>> {
+    let all = records.iter(EXECS)?;
+    let read = |(id, bytes): (String, Vec<u8>)| decode::<v1::ExecRecord, _>(&id, &bytes).ok();
+    Ok(all.into_iter().filter_map(read).collect())
 }
 
 /// Writes a changed definition down, to last.

@@ -97,11 +97,14 @@ impl<S: Stored<M>, T: Stored<N>, M, N> Stored<(M, N)> for (S, T) {
     }
 }
 
-/// Declares stored forms of structs: `struct Name = path::Of::Model { field: StoredType, … }`.
+/// Declares stored forms of structs: `struct Name = path::Of::Model { field: StoredType, … }`. A
+/// field that came later has `#[serde(default)]`.
 macro_rules! stored_structs {
-    ($(struct $name:ident = $model:path { $($field:ident: $ty:ty),* $(,)? })*) => {$(
+    ($(struct $name:ident = $model:path {
+        $($(#[$meta:meta])* $field:ident: $ty:ty),* $(,)?
+    })*) => {$(
         #[derive(serde::Serialize, serde::Deserialize)]
-        pub(super) struct $name { $($field: $ty),* }
+        pub(super) struct $name { $($(#[$meta])* $field: $ty),* }
 
         impl Stored<$model> for $name {
             fn store(value: &$model) -> Self {
@@ -118,13 +121,14 @@ macro_rules! stored_structs {
 /// Declares stored forms of enums; a tuple variant's one field is given a name.
 macro_rules! stored_enums {
     ($(enum $name:ident = $model:path {
-        $($variant:ident $({ $($field:ident: $ty:ty),* $(,)? })? $(($inner:ident: $inner_ty:ty))?),*
+        $($variant:ident $({ $($(#[$meta:meta])* $field:ident: $ty:ty),* $(,)? })?
+            $(($inner:ident: $inner_ty:ty))?),*
         $(,)?
     })*) => {$(
         #[derive(serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub(super) enum $name {
-            $($variant $({ $($field: $ty),* })? $(($inner_ty))?),*
+            $($variant $({ $($(#[$meta])* $field: $ty),* })? $(($inner_ty))?),*
         }
 
         impl Stored<$model> for $name {

@@ -50,6 +50,7 @@ fn draft() -> Draft {
         target: "/m".into(),
         readonly: true,
         consistency: "cached".into(),
+        owner: Default::default(),
         kind: MountKind::Tmpfs { size_bytes: 5, mode: 0o700, options: vec![] },
     }];
     host.restart = RestartPolicy::OnFailure(3);
@@ -82,6 +83,7 @@ fn a_definition_comes_back_as_it_was() {
     let id = ContainerId::from_bytes([9; 32]);
     let spec = resolve(&Ask {
         id: &id,
+        name: "web",
         draft: &draft,
         image: Digest::sha256([3; 32]),
         config: &ImageConfig::default(),
@@ -167,8 +169,10 @@ fn a_network_comes_back_as_it_was() {
             range: None,
             gateway: Some("fd00::1".parse().unwrap()),
             reserved: BTreeMap::new(),
+            remote: "pool".into(),
         }],
         options: BTreeMap::new(),
+        ipam_driver: "i".into(),
         ipam_options: BTreeMap::new(),
         labels: BTreeMap::new(),
         bridge: Some("br0".into()),
@@ -181,4 +185,25 @@ fn what_is_not_a_record_is_an_error_that_names_it() {
         let error = decode::<v1::State, State>("abc", bytes).unwrap_err().to_string();
         assert!(error.starts_with("read record of abc: "), "{error}");
     }
+}
+
+#[test]
+fn an_exec_comes_back_as_it_was() {
+    let draft = ExecDraft {
+        command: vec!["a".into()],
+        tty: true,
+        console_size: Some((24, 80)),
+        ..Default::default()
+    };
+    let container = ContainerId::from_bytes([9; 32]);
+    let exec = ExecRecord { id: "e".into(), container, draft };
+    round_trip::<v1::ExecRecord, _>(&exec);
+}
+
+#[test]
+fn records_from_before_a_field_are_read() {
+    let old = br#"{"version":"1","test":[],"interval_ns":0,"timeout_ns":0,"start_period_ns":0,
+        "start_interval_ns":0,"retries":3}"#;
+    let draft: HealthDraft = decode::<v1::HealthDraft, _>("test", old).unwrap();
+    assert_eq!((draft.retries, draft.on_failure), (3, None));
 }

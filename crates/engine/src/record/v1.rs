@@ -14,12 +14,32 @@ stored_structs! {
         spec: ContainerSpec,
         warnings: Vec<String>,
     }
+    struct ExecRecord = super::ExecRecord {
+        id: String,
+        container: String,
+        draft: ExecDraft,
+    }
+    struct ExecDraft = model::exec::ExecDraft {
+        command: Vec<String>,
+        env: Vec<String>,
+        workdir: String,
+        user: String,
+        tty: bool,
+        attach_stdin: bool,
+        attach_stdout: bool,
+        attach_stderr: bool,
+        privileged: bool,
+        detach_keys: String,
+        console_size: Option<(u16, u16)>,
+    }
     struct State = super::State {
         phase: Phase,
         last_exit: Option<Exit>,
         restart_count: u32,
         last_delay_ns: u64,
         stop_asked: bool,
+        #[serde(default)]
+        heal: bool,
         endpoints: Vec<Endpoint>,
         ports: Vec<PortBinding>,
         id_range: Option<u32>,
@@ -59,6 +79,8 @@ stored_structs! {
         start_period_ns: i64,
         start_interval_ns: i64,
         retries: u32,
+        #[serde(default)]
+        on_failure: Option<OnUnhealthy>,
     }
     struct HostDraft = model::draft::HostDraft {
         binds: Vec<BindDraft>,
@@ -108,7 +130,14 @@ stored_structs! {
         readonly: bool,
         nocopy: bool,
         propagation: Option<Propagation>,
+        #[serde(default)]
+        owner: MountOwner,
         text: String,
+    }
+    struct MountOwner = model::mount::MountOwner {
+        uid: Option<u32>,
+        gid: Option<u32>,
+        mode: Option<u32>,
     }
     struct SecurityDraft = model::draft::SecurityDraft {
         profile: Option<SecurityProfile>,
@@ -128,12 +157,16 @@ stored_structs! {
         readonly: bool,
         kind: MountKind,
         consistency: String,
+        #[serde(default)]
+        owner: MountOwner,
     }
     struct Mount = model::mount::Mount {
         target: String,
         writable: bool,
         source: MountSource,
         mode: String,
+        #[serde(default)]
+        owner: MountOwner,
     }
     struct Resources = model::resources::Resources {
         cpu_shares: Option<u64>,
@@ -230,6 +263,8 @@ stored_structs! {
         enable_ipv6: bool,
         pools: Vec<Pool>,
         options: BTreeMap<String, String>,
+        #[serde(default)]
+        ipam_driver: String,
         ipam_options: BTreeMap<String, String>,
         labels: BTreeMap<String, String>,
         bridge: Option<String>,
@@ -239,6 +274,8 @@ stored_structs! {
         range: Option<Cidr>,
         gateway: Option<IpAddr>,
         reserved: BTreeMap<String, IpAddr>,
+        #[serde(default)]
+        remote: String,
     }
     struct Cidr = model::network::Cidr {
         addr: IpAddr,
@@ -260,6 +297,8 @@ stored_structs! {
         stdin_once: bool,
         stop_signal: i32,
         stop_timeout: i64,
+        #[serde(default)]
+        volumes: Vec<String>,
         mounts: Vec<Mount>,
         resources: Resources,
         restart: RestartPolicy,
@@ -310,6 +349,18 @@ stored_structs! {
         start_period_ns: u64,
         start_interval_ns: u64,
         retries: u32,
+        #[serde(default)]
+        on_failure: OnUnhealthy,
+    }
+    struct LogFile = model::log::LogFile {
+        max_size_bytes: u64,
+        max_files: u32,
+        compress: bool,
+    }
+    struct LogSink = model::log::LogSink {
+        kind: SinkKind,
+        tag: String,
+        attributes: BTreeMap<String, String>,
     }
     struct Run = model::phase::Run {
         pid: i32,
@@ -331,6 +382,12 @@ stored_enums! {
         Absent,
         Host,
         Container(inner: String),
+    }
+    enum OnUnhealthy = model::draft::OnUnhealthy {
+        None,
+        Restart,
+        Stop,
+        Kill,
     }
     enum UsernsMode = model::draft::UsernsMode {
         Auto,
@@ -374,10 +431,22 @@ stored_enums! {
         RSlave,
     }
     enum MountSource = model::mount::MountSource {
-        Bind { path: String, propagation: Propagation, recursive: bool, create: bool },
+        Bind {
+            path: String,
+            propagation: Propagation,
+            recursive: bool,
+            create: bool,
+            #[serde(default)]
+            readonly_recursive: bool,
+        },
         Volume { name: String, driver: String, subpath: String, copy_up: bool, anonymous: bool },
         Tmpfs { options: Vec<String> },
-        Image { source: String, subpath: String },
+        Image {
+            source: String,
+            subpath: String,
+            #[serde(default)]
+            image: Option<String>,
+        },
     }
     enum NetworkMode = model::network::NetworkMode {
         Default,
@@ -408,7 +477,40 @@ stored_enums! {
     }
     enum LogSpec = model::spec::LogSpec {
         None,
-        JsonFile { max_size_bytes: u64, max_files: u32, attributes: BTreeMap<String, String> },
+        JsonFile {
+            max_size_bytes: u64,
+            max_files: u32,
+            #[serde(default)]
+            compress: bool,
+            attributes: BTreeMap<String, String>,
+        },
+        Sent { file: LogFile, sinks: Vec<LogSink>, readable: bool },
+    }
+    enum SinkKind = model::log::SinkKind {
+        Syslog { address: SinkAddress, facility: u8, format: SyslogFormat },
+        Journald,
+        Gelf { address: SinkAddress, compression: GelfCompression, level: Option<u8> },
+        Fluentd { address: SinkAddress, sub_second: bool, acknowledge: bool },
+        Plugin { name: String, options: BTreeMap<String, String> },
+    }
+    enum SyslogFormat = model::log::SyslogFormat {
+        Local,
+        Rfc3164,
+        Rfc5424,
+        Rfc5424Micro,
+    }
+    enum GelfCompression = model::log::GelfCompression {
+        Gzip,
+        Zlib,
+        None,
+    }
+    enum SinkAddress = model::log::SinkAddress {
+        Local,
+        Udp(inner: String),
+        Tcp(inner: String),
+        Tls { address: String, ca: String, cert: String, key: String },
+        Unix(inner: String),
+        Unixgram(inner: String),
     }
     enum Phase = model::phase::Phase {
         Created,
@@ -420,5 +522,19 @@ stored_enums! {
         Restarting { last: Exit, due: i64, delay_ns: u64 },
         Removing,
         Dead { error: String },
+    }
+}
+
+/// Of records from before the field.
+impl Default for OnUnhealthy {
+    fn default() -> Self {
+        Self::None
+    }
+}
+
+/// Of records from before the field.
+impl Default for MountOwner {
+    fn default() -> Self {
+        Self { uid: None, gid: None, mode: None }
     }
 }

@@ -20,7 +20,7 @@ pub use limits::{MIN_MEMORY_BYTES, check_resources};
 
 use crate::Draft;
 use crate::digest::Digest;
-use crate::draft::SecurityProfile;
+use crate::draft::{OnUnhealthy, SecurityProfile};
 use crate::error::Denied;
 use crate::id::ContainerId;
 use crate::image::ImageConfig;
@@ -101,6 +101,8 @@ pub struct Defaults {
 pub struct Ask<'a> {
     /// The id it will have.
     pub id: &'a ContainerId,
+    /// The name it will have.
+    pub name: &'a str,
     /// What was asked.
     pub draft: &'a Draft,
     /// The image's id.
@@ -154,6 +156,7 @@ pub fn resolve(ask: &Ask<'_>) -> Result<Resolved, Denied> {
         stdin_once: draft.stdin_once,
         stop_signal: process::stop_signal(draft, config)?,
         stop_timeout: draft.stop_timeout.or(config.stop_timeout).unwrap_or(defaults.stop_timeout),
+        volumes: declared_volumes(draft, config),
         mounts: mounts::resolve(ask)?,
         resources,
         restart: host.restart,
@@ -175,6 +178,13 @@ pub fn resolve(ask: &Ask<'_>) -> Result<Resolved, Denied> {
         console_size: host.console_size,
     };
     Ok(Resolved { spec, warnings })
+}
+
+fn declared_volumes(draft: &Draft, config: &ImageConfig) -> Vec<String> {
+    let mut all: Vec<String> = config.volumes.iter().chain(&draft.volumes).cloned().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 fn merged(
@@ -246,6 +256,15 @@ fn extra_host(text: &str) -> Result<(String, String), Denied> {
     Ok((name.to_owned(), address.to_owned()))
 }
 
+/// Labels that ask for a restart when unhealthy: ours, and the one of a widely used helper. Those
+/// of an image do not count.
+const HEAL_LABELS: [&str; 2] = ["estiba.autoheal", "autoheal"];
+
+fn labelled_action(draft: &Draft) -> OnUnhealthy {
+    let asked = |name: &&str| draft.labels.get(*name).is_some_and(|value| value == "true");
+    if HEAL_LABELS.iter().any(asked) { OnUnhealthy::Restart } else { OnUnhealthy::None }
+}
+
 const SECOND_NS: i64 = 1_000_000_000;
 
 fn health(draft: &Draft, config: &ImageConfig) -> Result<Option<HealthSpec>, Denied> {
@@ -286,5 +305,6 @@ fn health(draft: &Draft, config: &ImageConfig) -> Result<Option<HealthSpec>, Den
             5 * SECOND_NS,
         )?,
         retries,
+        on_failure: asked.on_failure.unwrap_or_else(|| labelled_action(draft)),
     }))
 }

@@ -5,7 +5,7 @@ use super::Ask;
 use crate::draft::BindDraft;
 use crate::error::Denied;
 use crate::id::VolumeName;
-use crate::mount::{Mount, MountDraft, MountKind, MountSource, Propagation};
+use crate::mount::{Mount, MountDraft, MountKind, MountOwner, MountSource, Propagation};
 use std::collections::BTreeMap;
 
 /// How many mounts a container may ask for.
@@ -55,6 +55,7 @@ fn anonymous(target: String) -> Mount {
             anonymous: true,
         },
         mode: String::new(),
+        owner: MountOwner::default(),
     }
 }
 
@@ -66,6 +67,7 @@ fn bind(draft: &BindDraft) -> Result<Mount, Denied> {
             propagation: draft.propagation.unwrap_or(Propagation::RPrivate),
             recursive: true,
             create: true,
+            readonly_recursive: true,
         }
     } else {
         volume_name(&draft.source)?;
@@ -78,13 +80,21 @@ fn bind(draft: &BindDraft) -> Result<Mount, Denied> {
         }
     };
     let mode = draft.text.splitn(3, ':').nth(2).unwrap_or_default().to_owned();
-    Ok(Mount { target, writable: !draft.readonly, source, mode })
+    Ok(Mount { target, writable: !draft.readonly, source, mode, owner: draft.owner })
 }
 
 fn mount(draft: &MountDraft) -> Result<Mount, Denied> {
     let target = absolute(&draft.target)?;
     let source = match &draft.kind {
-        MountKind::Bind { source, propagation, non_recursive, create_source, .. } => {
+        MountKind::Bind {
+            source,
+            propagation,
+            non_recursive,
+            create_source,
+            readonly_non_recursive,
+            readonly_force_recursive,
+        } => {
+            check_depth(draft, *propagation, *readonly_force_recursive)?;
             MountSource::Bind {
                 path: absolute(source).map_err(|_| {
                     Denied::invalid(format!(
@@ -95,6 +105,7 @@ fn mount(draft: &MountDraft) -> Result<Mount, Denied> {
                 propagation: propagation.unwrap_or(Propagation::RPrivate),
                 recursive: !non_recursive,
                 create: *create_source,
+                readonly_recursive: !readonly_non_recursive,
             }
         }
         MountKind::Volume { name, nocopy, driver, subpath, .. } => {
@@ -116,16 +127,49 @@ fn mount(draft: &MountDraft) -> Result<Mount, Denied> {
             if *mode != 0 {
                 out.push(format!("mode={mode:o}"));
             }
+            let MountOwner { uid, gid, mode: asked } = draft.owner;
+            out.extend(uid.map(|uid| format!("uid={uid}")));
+            out.extend(gid.map(|gid| format!("gid={gid}")));
+            out.extend(asked.map(|mode| format!("mode={mode:o}")));
             out.extend(options.iter().cloned());
             return tmpfs_of(target, out, !draft.readonly);
         }
         MountKind::Image { source, subpath } => {
             check_subpath(subpath)?;
-            let source = MountSource::Image { source: source.clone(), subpath: subpath.clone() };
-            return Ok(Mount { target, writable: false, source, mode: String::new() });
+            let source = MountSource::Image {
+                source: source.clone(),
+                subpath: subpath.clone(),
+                image: None,
+            };
+            let (mode, owner) = (String::new(), draft.owner);
+            return Ok(Mount { target, writable: false, source, mode, owner });
         }
     };
-    Ok(Mount { target, writable: !draft.readonly, source, mode: String::new() })
+    let (mode, owner) = (String::new(), draft.owner);
+    Ok(Mount { target, writable: !draft.readonly, source, mode, owner })
+}
+
+/// Docker's rules of a read-only mount that reaches below itself.
+fn check_depth(
+    draft: &MountDraft,
+    propagation: Option<Propagation>,
+    force: bool,
+) -> Result<(), Denied> {
+    if !force {
+        return Ok(());
+    }
+    if !draft.readonly {
+        return Err(Denied::invalid(
+            "invalid mount config for type \"bind\": ReadOnlyForceRecursive requires ReadOnly",
+        ));
+    }
+    if !matches!(propagation, None | Some(Propagation::RPrivate)) {
+        return Err(Denied::invalid(
+            "invalid mount config for type \"bind\": ReadOnlyForceRecursive requires \
+             propagation to be rprivate",
+        ));
+    }
+    Ok(())
 }
 
 fn tmpfs(target: &str, options: &str) -> Result<Mount, Denied> {
@@ -184,7 +228,8 @@ fn tmpfs_of(target: String, options: Vec<String>, writable: bool) -> Result<Moun
         return Err(Denied::invalid(format!("invalid tmpfs option [{word:?}]")));
     }
     let source = MountSource::Tmpfs { options };
-    Ok(Mount { target, writable, source, mode: String::new() })
+    let (mode, owner) = (String::new(), MountOwner::default());
+    Ok(Mount { target, writable, source, mode, owner })
 }
 
 fn volume_name(name: &str) -> Result<(), Denied> {

@@ -49,6 +49,7 @@ fn image() -> ImageConfig {
 fn resolved(draft: &Draft, config: &ImageConfig) -> Result<Resolved, Denied> {
     resolve(&Ask {
         id: &ContainerId::from_bytes([0xab; 32]),
+        name: "web",
         draft,
         image: Digest::sha256([1; 32]),
         config,
@@ -346,6 +347,7 @@ fn mounts_that_make_no_sense_are_refused() {
         target: "/x".into(),
         readonly: false,
         consistency: String::new(),
+        owner: Default::default(),
         kind: MountKind::Volume {
             name: "vol".into(),
             nocopy: false,
@@ -407,13 +409,89 @@ fn logs_are_bounded_unless_asked_otherwise() {
         LogSpec::JsonFile {
             max_size_bytes: 10 << 10,
             max_files: 2,
+            compress: false,
             attributes: BTreeMap::from([("team".into(), "a".into())]),
         }
     );
     assert_eq!(spec(|it| it.host.log.driver = "none".into()).log, LogSpec::None);
     let unknown = refusal(|it| drop(it.host.log.options.insert("zzz".into(), "1".into())));
     assert_eq!(unknown, "unknown log opt 'zzz' for json-file log driver");
-    assert!(refusal(|it| it.host.log.driver = "gelf".into()).contains("plugin \"gelf\" not found"));
+}
+
+fn log_of(driver: &str, options: &[(&str, &str)]) -> Result<LogSpec, String> {
+    let mut draft = with(|it| it.image = "busybox".into());
+    draft.labels.insert("team.a".into(), "a".into());
+    draft.env = vec!["STAGE=test".into()];
+    draft.host.log.driver = driver.into();
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    draft.host.log.options = options.iter().map(pair).collect();
+    let resolved = resolved(&draft, &image());
+    resolved.map(|resolved| resolved.spec.log).map_err(|denied| denied.message)
+}
+
+#[test]
+fn log_drivers_and_their_options() {
+    use crate::log::{LogFile, LogSink, SinkAddress, SinkKind, SyslogFormat};
+    let spec = log_of(
+        "syslog,fluentd",
+        &[
+            ("syslog-address", "udp://[::1]:1514"),
+            ("syslog-facility", "local3"),
+            ("syslog-format", "rfc5424micro"),
+            ("fluentd-address", "unix:///run/f.sock"),
+            ("cache-max-size", "1m"),
+            ("tag", "{{ .Name }}/{{.ImageName}}"),
+            ("labels-regex", "^team\\."),
+            ("env", "STAGE"),
+            ("mode", "non-blocking"),
+            ("max-buffer-size", "4m"),
+        ],
+    );
+    let sink = |kind| LogSink {
+        kind,
+        tag: "web/busybox".into(),
+        attributes: [("team.a", "a"), ("STAGE", "test")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+    };
+    let syslog = SinkKind::Syslog {
+        address: SinkAddress::Udp("[::1]:1514".into()),
+        facility: 19,
+        format: SyslogFormat::Rfc5424Micro,
+    };
+    let address = SinkAddress::Unix("/run/f.sock".into());
+    let fluentd = SinkKind::Fluentd { address, sub_second: false, acknowledge: false };
+    let file = LogFile { max_size_bytes: 1 << 20, max_files: 5, compress: true };
+    let sinks = vec![sink(syslog), sink(fluentd)];
+    assert_eq!(spec, Ok(LogSpec::Sent { file, sinks, readable: true }));
+    assert!(!log_of("journald", &[("cache-disabled", "true")]).unwrap().readable());
+    let plugin = log_of("some/plugin:1", &[("its-own", "x")]).unwrap();
+    assert!(matches!(&plugin.sinks()[0].kind, SinkKind::Plugin { name, .. } if name.contains('/')));
+    let local = log_of("local", &[]).unwrap();
+    assert_eq!((local.sinks().len(), local.file().unwrap().compress), (0, true));
+}
+
+#[test]
+fn log_options_that_are_refused() {
+    for (driver, options, want) in [
+        ("syslog", ("gelf-address", "udp://a:1"), "unknown log opt 'gelf-address' for syslog"),
+        ("syslog", ("syslog-address", "a:1"), "proto://address"),
+        ("syslog", ("syslog-address", "sctp://a:1"), "unsupported scheme: 'sctp'"),
+        ("syslog", ("syslog-facility", "nope"), "invalid syslog facility"),
+        ("syslog", ("syslog-format", "nope"), "Invalid syslog format"),
+        ("syslog", ("syslog-tls-skip-verify", "1"), "always verified"),
+        ("gelf", ("tag", "x"), "missing endpoint"),
+        ("gelf", ("gelf-address", "udp://a"), "want host:port"),
+        ("fluentd", ("fluentd-async", "perhaps"), "fluentd-async"),
+        ("json-file", ("tag", "{{.Nope}}"), "\".Nope\" is not known"),
+        ("json-file", ("mode", "sometimes"), "logging mode not supported"),
+        ("json-file", ("max-buffer-size", "1m"), "only supported with 'mode=non-blocking'"),
+        ("json-file,json-file", ("max-size", "1m"), "cannot be combined"),
+        ("json-file", ("labels-regex", "("), "invalid log opt labels-regex"),
+    ] {
+        let why = log_of(driver, &[options]).unwrap_err();
+        assert!(why.contains(want), "{driver} {options:?}: {why}");
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ fn facts() -> Facts {
         last_delay_ns: 0,
         stop_asked: false,
         stop_signal: Signal::TERM,
+        heal: false,
+        proven: true,
     }
 }
 
@@ -189,4 +191,25 @@ fn a_refusal_says_what_users_search_for() {
         let text = refusal.denied(&id, &name).message;
         assert!(text.contains(want), "{text}");
     }
+}
+
+#[test]
+fn an_unhealthy_container_runs_again_after_growing_pauses() {
+    let mut facts = Facts { heal: true, proven: false, stop_asked: true, ..facts() };
+    let mut pauses = Vec::new();
+    for _ in 0..3 {
+        // Each run lasts longer than what resets the pause of one that only crashed.
+        let exit = Exit { started: AT(1), finished: AT(60), ..Exit::default() };
+        let stepped = step(&Phase::Stopping(run()), Input::Exited(exit), &facts);
+        let (Phase::Restarting { delay_ns, .. }, _) = stepped.unwrap() else {
+            panic!("not restarting");
+        };
+        pauses.push(delay_ns / 1_000_000);
+        facts.last_delay_ns = delay_ns;
+    }
+    assert_eq!(pauses, [100, 200, 400]);
+    facts.proven = true;
+    let exit = Exit { started: AT(1), finished: AT(60), ..Exit::default() };
+    let (next, _) = step(&Phase::Stopping(run()), Input::Exited(exit), &facts).unwrap();
+    assert!(matches!(next, Phase::Restarting { delay_ns: 100_000_000, .. }), "{next:?}");
 }

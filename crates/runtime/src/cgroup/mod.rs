@@ -81,17 +81,42 @@ impl Cgroup {
         path: &str,
         resources: &Resources,
     ) -> Result<Cgroup, CgroupError> {
+        let mut made = Cgroup::begin(hierarchy, path)?;
+        made.complete(hierarchy, resources)?;
+        Ok(made)
+    }
+
+    /// The first half of [`Cgroup::create`]: only the directory in the v2 tree, which a process
+    /// can be cloned into. Nobody may do anything there before [`Cgroup::complete`].
+    ///
+    /// # Errors
+    /// As [`Cgroup::create`]; nothing is left behind.
+    pub fn begin(hierarchy: &Hierarchy, path: &str) -> Result<Cgroup, CgroupError> {
         let path = CgroupPath::parse(path)?;
         let mut made = Cgroup { path, v1: Vec::new(), v2: None };
-        let outcome = made.make(hierarchy).and_then(|()| made.configure(resources));
-        match outcome {
-            Ok(()) => Ok(made),
-            Err(error) => {
-                // The first error is the one to tell; a directory that stays is found at delete.
-                let _ = made.delete();
-                Err(error)
-            }
-        }
+        let outcome = made.make_unified(hierarchy);
+        made.or_delete(outcome).map(|()| made)
+    }
+
+    /// The second half of [`Cgroup::create`]: the v1 trees, and all limits.
+    ///
+    /// # Errors
+    /// As [`Cgroup::create`]. Directories without processes are removed again.
+    pub fn complete(
+        &mut self,
+        hierarchy: &Hierarchy,
+        resources: &Resources,
+    ) -> Result<(), CgroupError> {
+        let outcome = self.make_legacy(hierarchy).and_then(|()| self.configure(resources));
+        self.or_delete(outcome)
+    }
+
+    fn or_delete(&self, outcome: Result<(), CgroupError>) -> Result<(), CgroupError> {
+        outcome.inspect_err(|_| {
+            // The first error is the one to tell; a directory that stays is found at delete.
+            let dirs = self.v1.iter().map(|tree| &tree.dir).chain(self.v2.iter().map(|v2| &v2.dir));
+            dirs.for_each(|dir| drop(dir.remove(0)));
+        })
     }
 
     /// The existing cgroup `path`.
@@ -132,10 +157,32 @@ impl Cgroup {
     /// # Errors
     /// [`CgroupError::Join`] for the first tree that refuses.
     pub fn join(&self, pid: i32) -> Result<(), CgroupError> {
-        if let Some(v2) = &self.v2 {
-            v2.dir.join(pid).map_err(|errno| join_error(&v2.dir, pid, errno))?;
-        }
+        self.join_unified(pid)?;
         self.join_legacy(pid)
+    }
+
+    /// [`Cgroup::join`] in the v2 tree alone.
+    pub fn join_unified(&self, pid: i32) -> Result<(), CgroupError> {
+        let Some(v2) = &self.v2 else { return Ok(()) };
+        v2.dir.join(pid).map_err(|errno| join_error(&v2.dir, pid, errno))
+    }
+
+    /// The files by which a process enters the v1 trees by itself: it writes `0` into each.
+    ///
+    /// # Errors
+    /// [`CgroupError`] when one cannot be opened, or a cpuset has nothing to be filled from.
+    pub fn doors(&self) -> Result<Vec<OwnedFd>, CgroupError> {
+        let door = |LegacyDir { controllers, dir }: &LegacyDir| {
+            // A cpuset without processors or memory takes nobody.
+            if controllers.iter().any(|c| c == hierarchy::CPUSET) {
+                cpuset::inherit(dir, self.path.depth())?;
+            }
+            dir.door().map_err(|errno| CgroupError::Read {
+                path: dir.path().join("tasks"),
+                source: errno.into(),
+            })
+        };
+        self.v1.iter().map(door).collect()
     }
 
     /// [`Cgroup::join`] for a process that was cloned into [`Cgroup::clone_into_fd`] already: only
@@ -194,9 +241,8 @@ impl Cgroup {
         dirs.map(|dir| dir.remove(file::REMOVE_RETRIES)).fold(Ok(()), Result::and)
     }
 
-    /// The directories, at creation. Each is known to `self` before it is made, so that
-    /// [`Cgroup::delete`] can undo.
-    fn make(&mut self, hierarchy: &Hierarchy) -> Result<(), CgroupError> {
+    /// The directory in the v2 tree, at creation.
+    fn make_unified(&mut self, hierarchy: &Hierarchy) -> Result<(), CgroupError> {
         if let Some(tree) = &hierarchy.v2 {
             let dir = Dir::new(self.path.below(&tree.dir));
             match path::make_leaf(&tree.dir, &self.path, |_| Ok(())) {
@@ -210,6 +256,11 @@ impl Cgroup {
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
+    }
+
+    /// The directories in the v1 trees, at creation.
+    fn make_legacy(&mut self, hierarchy: &Hierarchy) -> Result<(), CgroupError> {
         for tree in &hierarchy.v1 {
             let dir = Dir::new(self.path.below(&tree.dir));
             let is_cpuset = tree.controllers.iter().any(|c| c == hierarchy::CPUSET);

@@ -19,9 +19,21 @@ pub(crate) struct Doomed {
 
 impl Doomed {
     pub(crate) fn new(pidfd: BorrowedFd<'_>) -> Result<Self, LaunchError> {
+        let mut doomed = Self { process: None, cgroup: None };
+        doomed.with_process(pidfd)?;
+        Ok(doomed)
+    }
+
+    /// A control group that has no process yet.
+    pub(crate) fn of_cgroup(cgroup: &Cgroup) -> Self {
+        Self { process: None, cgroup: Some(cgroup.clone()) }
+    }
+
+    pub(crate) fn with_process(&mut self, pidfd: BorrowedFd<'_>) -> Result<(), LaunchError> {
         let pidfd = rustix::io::fcntl_dupfd_cloexec(pidfd, 3)
             .map_err(|errno| LaunchError::at("keep the process", errno))?;
-        Ok(Self { process: Some(pidfd.into()), cgroup: None })
+        self.process = Some(pidfd.into());
+        Ok(())
     }
 
     pub(crate) fn with_cgroup(&mut self, cgroup: &Cgroup) {
@@ -148,7 +160,7 @@ pub(crate) fn clone_inside(
     let _ = Pidfd::from(first.pidfd).wait();
     match (message?, pidfd) {
         (Some(message), Some(pidfd)) if message.tag == Tag::Prepared => {
-            Ok(sys::clone::Child { pid: message.errno, pidfd })
+            Ok(sys::clone::Child { pid: message.errno, pidfd, entered: false })
         }
         (Some(message), _) => Err(Errno::from_raw_os_error(message.errno)),
         (None, _) => Err(Errno::CHILD),

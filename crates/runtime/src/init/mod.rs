@@ -18,21 +18,35 @@ use sys::mount::MountChange;
 const OWN: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_XDEV).union(ResolveFlags::NO_MAGICLINKS);
 
+/// Most control groups that a child enters by itself: there are fewer controllers.
+pub(crate) const DOORS: usize = 16;
+
 /// The descriptors of the child.
 #[derive(Debug)]
-pub(crate) struct Slots([Option<OwnedFd>; SLOTS]);
+pub(crate) struct Slots {
+    all: [Option<OwnedFd>; SLOTS],
+    /// Files of control groups to be entered.
+    doors: [Option<OwnedFd>; DOORS],
+}
 
 impl Slots {
     pub(crate) fn new() -> Self {
-        Self([const { None }; SLOTS])
+        Self { all: [const { None }; SLOTS], doors: [const { None }; DOORS] }
     }
 
     pub(crate) fn put(&mut self, slot: Slot, fd: OwnedFd) {
-        self.0[usize::from(slot.0)] = Some(fd);
+        self.all[usize::from(slot.0)] = Some(fd);
+    }
+
+    /// Keeps the file of a control group; what is too much is dropped.
+    pub(crate) fn put_door(&mut self, fd: OwnedFd) {
+        if let Some(free) = self.doors.iter_mut().find(|door| door.is_none()) {
+            *free = Some(fd);
+        }
     }
 
     fn at(&self, slot: Slot) -> Result<BorrowedFd<'_>, Errno> {
-        self.0
+        self.all
             .get(usize::from(slot.0))
             .and_then(Option::as_ref)
             .map(OwnedFd::as_fd)
@@ -40,7 +54,7 @@ impl Slots {
     }
 
     fn take(&mut self, slot: Slot) -> Option<OwnedFd> {
-        self.0[usize::from(slot.0)].take()
+        self.all[usize::from(slot.0)].take()
     }
 }
 
@@ -90,6 +104,7 @@ impl Child<'_> {
     fn step(&mut self, step: &InitStep) -> Result<(), Failure> {
         match step {
             InitStep::AwaitMaps => self.hear(Tag::Mapped)?,
+            InitStep::EnterGroups => self.enter_groups()?,
             InitStep::AwaitSupplies { first, count } => self.await_supplies(*first, *count)?,
             InitStep::Join { of, kinds } => sys::mount::setns(self.slots.at(*of)?, *kinds)?,
             InitStep::Unshare(kinds) => sys::mount::unshare(*kinds)?,
@@ -219,18 +234,32 @@ impl Child<'_> {
         Ok(())
     }
 
+    /// Enters the control groups, and lets go of the way there.
+    fn enter_groups(&mut self) -> Result<(), Errno> {
+        for door in self.slots.doors.iter_mut().filter_map(Option::take) {
+            rustix::io::write(&door, b"0")?;
+        }
+        Ok(())
+    }
+
     fn await_supplies(&mut self, first: Slot, count: u8) -> Result<(), Errno> {
         let mut next = first.0;
+        let mut doors = 0;
         let channel = self.slots.take(Slot::CHANNEL).ok_or(Errno::BADF)?;
         let message = Message::receive(channel.as_fd(), |fd| {
             if next < first.0.saturating_add(count) {
                 self.slots.put(Slot(next), fd);
+                next += 1;
+            } else {
+                self.slots.put_door(fd);
+                doors += 1;
             }
-            next = next.saturating_add(1);
         });
         self.slots.put(Slot::CHANNEL, channel);
         match message? {
-            Some(message) if message.tag == Tag::Supplies => match next - first.0 == count {
+            Some(message) if message.tag == Tag::Supplies => match next - first.0 == count
+                && doors == message.detail
+            {
                 true => Ok(()),
                 // Fewer arrived than were sent: the table of descriptors is full.
                 false => Err(Errno::MFILE),

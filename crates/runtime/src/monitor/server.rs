@@ -316,6 +316,7 @@ impl<S: Sandbox> Monitor<S> {
 
     fn release_memory(&mut self) {
         self.buffer = Vec::new();
+        self.log.tend();
         self.log.release_memory();
         sys::resident::trim_stack();
         sys::resident::trim_memory();

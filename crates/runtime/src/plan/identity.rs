@@ -289,7 +289,7 @@ pub fn plan_exec(
     joined: u64,
 ) -> Result<InitPlan, LaunchError> {
     let identity = Identity::of(launch, process, facts)?;
-    let mut steps = vec![InitStep::AwaitMaps];
+    let mut steps = vec![InitStep::EnterGroups, InitStep::AwaitMaps];
     steps.push(InitStep::Join { of: Slot::TARGET, kinds: joined & !ns::PID });
     if joined & ns::USER != 0 {
         steps.push(InitStep::BecomeRoot);

@@ -102,6 +102,7 @@ impl<'a> Making<'a> {
         steps.append(&mut self.early);
         let count = u8::try_from(self.supplies.len()).unwrap_or(u8::MAX);
         steps.push(InitStep::AwaitSupplies { first: Slot::ROOT, count });
+        steps.push(InitStep::EnterGroups);
         if self.namespaces.makes(ns::CGROUP) {
             steps.push(InitStep::Unshare(ns::CGROUP));
         }
@@ -190,6 +191,12 @@ impl<'a> Making<'a> {
             "tmpfs" | "devpts" => {
                 let fs = self.fs(mount, &wanted)?;
                 let slot = self.child_made(fs)?;
+                self.attach(slot, &at, &wanted)
+            }
+            "x-estiba.image" => {
+                let lower = wanted.lower.iter().map(PathBuf::from).collect();
+                let beneath = wanted.beneath.as_ref().map(PathBuf::from);
+                let slot = self.supply(Supply::Image { lower, beneath })?;
                 self.attach(slot, &at, &wanted)
             }
             "" => Err(LaunchError::invalid(format!("mount at {at} has no type"))),
@@ -291,6 +298,8 @@ impl<'a> Making<'a> {
         };
         let slot = self.supply(Supply::Bind(Bind {
             source: PathBuf::from(&mount.source),
+            beneath: wanted.beneath.as_ref().map(PathBuf::from),
+            owner: wanted.owner,
             recursive: wanted.bind == Some(BindScope::Tree),
             set: wanted.set,
             clear: wanted.clear,
@@ -350,6 +359,8 @@ impl<'a> Making<'a> {
         if !self.namespaces.makes(ns::CGROUP) {
             return self.supply(Supply::Bind(Bind {
                 source: host,
+                beneath: None,
+                owner: None,
                 recursive: false,
                 set: wanted.set,
                 clear: wanted.clear,

@@ -1,6 +1,7 @@
 //! Mount options: the words of `mount(8)` and of the OCI specification, sorted into what the
 //! mount API wants. Pure; it never knows where the mount goes.
 
+use super::step::Owner;
 use sys::mount::{Propagation, attr};
 
 /// The options of one mount.
@@ -26,6 +27,12 @@ pub(super) struct Options {
     pub(super) idmap: Option<BindScope>,
     /// A tmpfs begins as a copy of what it covers.
     pub(super) copy_up: bool,
+    /// A bind's source is this path below the one named (`x-estiba.subpath=PATH`).
+    pub(super) beneath: Option<String>,
+    /// Layers of an image, topmost first (`x-estiba.lower=PATH`, for the type `x-estiba.image`).
+    pub(super) lower: Vec<String>,
+    /// The owner of a bind's source appears as this one (`x-estiba.uid=ID`, `x-estiba.gid=ID`).
+    pub(super) owner: Option<Owner>,
     /// What the file system itself understands.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -117,6 +124,10 @@ pub(super) fn parse<'a>(options: impl IntoIterator<Item = &'a str>) -> Options {
         if option.is_empty() || IGNORED.contains(&option) {
             continue;
         }
+        if let Some(own) = option.strip_prefix("x-estiba.") {
+            parsed.own(own);
+            continue;
+        }
         if !(parsed.attribute(option) || parsed.kind(option) || parsed.spread(option)) {
             parsed.superblock(option);
         }
@@ -125,6 +136,17 @@ pub(super) fn parse<'a>(options: impl IntoIterator<Item = &'a str>) -> Options {
 }
 
 impl Options {
+    /// An extension of ours: engines that do not know it never write it.
+    fn own(&mut self, option: &str) {
+        match option.split_once('=') {
+            Some(("lower", path)) => self.lower.push(path.to_owned()),
+            Some(("subpath", path)) => self.beneath = Some(path.to_owned()),
+            Some(("uid", id)) => self.owner.get_or_insert_default().uid = id.parse().ok(),
+            Some(("gid", id)) => self.owner.get_or_insert_default().gid = id.parse().ok(),
+            _ => {}
+        }
+    }
+
     fn attribute(&mut self, option: &str) -> bool {
         let (set, clear) = match attribute(option) {
             Some(change) => change,

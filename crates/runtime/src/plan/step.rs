@@ -84,6 +84,13 @@ pub enum Supply {
     Masks,
     /// A directory or file of the host.
     Bind(Bind),
+    /// The content of an image, read-only.
+    Image {
+        /// Directories of its layers, topmost first.
+        lower: Vec<PathBuf>,
+        /// Only this below its root.
+        beneath: Option<PathBuf>,
+    },
     /// A new file system, made in the parent's user namespace and in the namespace of `made_in`.
     Fs {
         /// What.
@@ -129,6 +136,11 @@ pub enum MadeIn {
 pub struct Bind {
     /// On the host.
     pub source: PathBuf,
+    /// Where below the source, for what lies in a directory that others write in: no link leads
+    /// out of it.
+    pub beneath: Option<PathBuf>,
+    /// Whom the owner of the source appears as.
+    pub owner: Option<Owner>,
     /// Also what is mounted below.
     pub recursive: bool,
     /// Attributes of the mount.
@@ -147,6 +159,15 @@ pub struct Bind {
     pub ids: BindIds,
     /// The source must be a procfs: it is to be mounted at `/proc`.
     pub must_be_proc: bool,
+}
+
+/// Whom the files of a bind mount appear to belong to inside; absent: as they do on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// User.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
 }
 
 /// The ids of a bind mount.
@@ -226,6 +247,9 @@ pub struct Command {
 pub enum InitStep {
     /// Wait until the parent has written the id maps.
     AwaitMaps,
+    /// Enter the control groups of version 1 whose files came along; a process that does it by
+    /// itself does not wait for all others.
+    EnterGroups,
     /// Wait for the supplies; the first goes into `first`, the others follow.
     AwaitSupplies {
         /// First slot.
@@ -406,6 +430,7 @@ impl fmt::Display for InitStep {
         let path = |p: &CString| p.to_string_lossy().into_owned();
         match self {
             InitStep::AwaitMaps => f.write_str("wait for the id maps"),
+            InitStep::EnterGroups => f.write_str("enter the control groups"),
             InitStep::AwaitSupplies { .. } => f.write_str("receive the mounts"),
             InitStep::Join { kinds, .. } => write!(f, "join namespaces {kinds:#x}"),
             InitStep::Unshare(kinds) => write!(f, "make namespaces {kinds:#x}"),

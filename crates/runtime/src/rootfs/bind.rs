@@ -3,8 +3,10 @@
 use super::{Supplier, clone_tree, map_ids};
 use crate::error::{FailureKind, LaunchError};
 use crate::plan::step::{Bind, BindIds};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use sys::mount::MountChange;
 
 /// `PROC_SUPER_MAGIC`, statfs(2).
@@ -14,7 +16,16 @@ impl Supplier<'_> {
     pub(super) fn bind(&mut self, bind: &Bind) -> Result<OwnedFd, LaunchError> {
         let source = bind.source.display();
         let failed = |errno| LaunchError::at(format!("bind {source}"), errno);
-        let mount = clone_tree(&bind.source, bind.recursive).map_err(|errno| match errno {
+        let cloned = match &bind.beneath {
+            None => clone_tree(CWD, &bind.source, bind.recursive),
+            Some(path) => beneath(&bind.source, path)
+                .and_then(|found| clone_tree(found.as_fd(), Path::new(""), bind.recursive)),
+        };
+        let mount = cloned.map_err(|errno| match errno {
+            Errno::XDEV | Errno::LOOP if bind.beneath.is_some() => {
+                let path = bind.beneath.as_deref().unwrap_or(Path::new("")).display();
+                LaunchError::invalid(format!("subpath {path} leads out of {source}"))
+            }
             Errno::NOENT => {
                 LaunchError::invalid(format!("bind source path does not exist: {source}"))
             }
@@ -25,7 +36,12 @@ impl Supplier<'_> {
             return Err(LaunchError::invalid(message).of_kind(FailureKind::Invalid));
         }
         change(mount.as_fd(), bind).map_err(failed)?;
-        self.map_bind(mount.as_fd(), bind)?;
+        match &bind.owner {
+            Some(owner) => {
+                super::owner::show_as(mount.as_fd(), self.mapped.as_ref(), owner, bind.recursive)?;
+            }
+            None => self.map_bind(mount.as_fd(), bind)?,
+        }
         Ok(mount)
     }
 
@@ -50,6 +66,14 @@ impl Supplier<'_> {
             }
         }
     }
+}
+
+/// What lies at `path` in the directory `source`, pinned. Links are followed as long as they stay
+/// in it.
+fn beneath(source: &Path, path: &Path) -> Result<OwnedFd, Errno> {
+    let root = sys::Root::open(source).map_err(|error| error.errno)?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    sys::root::open_how(root.as_fd(), path, OFlags::PATH, Mode::empty(), resolve)
 }
 
 fn change(mount: BorrowedFd<'_>, bind: &Bind) -> Result<(), Errno> {

@@ -7,7 +7,7 @@
 use super::{Mapped, Supplier, clone_tree, made_by_child, map_ids};
 use crate::error::LaunchError;
 use crate::launch::Ids;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
@@ -16,7 +16,7 @@ use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use sys::mount::{MountChange, Propagation};
+use sys::mount::{MountChange, Propagation, attr};
 
 /// Most layers that overlayfs takes, `OVL_MAX_STACK`.
 const MAX_LAYERS: usize = 500;
@@ -28,6 +28,12 @@ const PLAIN: [&str; 3] = ["redirect_dir", "metacopy", "index"];
 /// The layers, opened.
 struct Layers {
     lower: Vec<OwnedFd>,
+    /// Nothing can be written without.
+    above: Option<Above>,
+}
+
+/// What takes the writes.
+struct Above {
     upper: OwnedFd,
     work: OwnedFd,
     /// Where `upper` and `work` are reached from, by name.
@@ -40,14 +46,13 @@ impl Supplier<'_> {
     pub(super) fn overlay(
         &mut self,
         lower: &[PathBuf],
-        upper: &Path,
-        work: &Path,
+        above: Option<(&Path, &Path)>,
     ) -> Result<OwnedFd, LaunchError> {
         if lower.is_empty() || lower.len() > MAX_LAYERS {
             let count = lower.len();
             return Err(LaunchError::invalid(format!("an overlay of {count} layers")));
         }
-        let layers = self.layers(lower, upper, work)?;
+        let layers = self.layers(lower, above)?;
         let failed = |errno| LaunchError::at("mount the overlay", errno);
         match self.as_root(|| by_descriptor(&layers))? {
             Err(Errno::INVAL | Errno::BADF | Errno::OPNOTSUPP) => {
@@ -58,13 +63,46 @@ impl Supplier<'_> {
         }
     }
 
-    fn layers(&self, lower: &[PathBuf], upper: &Path, work: &Path) -> Result<Layers, LaunchError> {
+    /// The content of an image, read-only: its layers on top of each other.
+    pub(super) fn image(
+        &mut self,
+        lower: &[PathBuf],
+        beneath: Option<&Path>,
+    ) -> Result<OwnedFd, LaunchError> {
+        let failed = |errno| LaunchError::at("mount an image", errno);
+        let mapped = self.mapped.as_ref().filter(|_| self.launch.ids == Ids::Container);
+        // overlayfs wants at least two.
+        let whole = match lower {
+            [only] => layer(only, mapped).map_err(failed)?,
+            all => self.overlay(all, None)?,
+        };
+        let readonly = MountChange {
+            set: attr::RDONLY | attr::NODEV | attr::NOSUID,
+            ..MountChange::default()
+        };
+        sys::mount::change(whole.as_fd(), &readonly).map_err(failed)?;
+        let Some(path) = beneath else { return Ok(whole) };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let mode = Mode::empty();
+        let found = sys::root::open_how(whole.as_fd(), path, OFlags::PATH, mode, resolve);
+        let found = found.map_err(|errno| {
+            LaunchError::at(format!("find {} in an image", path.display()), errno)
+        })?;
+        clone_tree(found.as_fd(), Path::new(""), false).map_err(failed)
+    }
+
+    fn layers(
+        &self,
+        lower: &[PathBuf],
+        above: Option<(&Path, &Path)>,
+    ) -> Result<Layers, LaunchError> {
         let mapped = self.mapped.as_ref().filter(|_| self.launch.ids == Ids::Container);
         let open = |path: &Path| {
             layer(path, mapped)
                 .map_err(|errno| LaunchError::at(format!("open layer {}", path.display()), errno))
         };
         let lower = lower.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
+        let Some((upper, work)) = above else { return Ok(Layers { lower, above: None }) };
         // Both must be reached through one mount.
         let above = common(upper, work);
         let writable = open(&above)?;
@@ -77,14 +115,15 @@ impl Supplier<'_> {
         };
         let (upper_name, upper) = below(upper)?;
         let (work_name, work) = below(work)?;
-        Ok(Layers { lower, upper, work, writable, upper_name, work_name })
+        let above = Above { upper, work, writable, upper_name, work_name };
+        Ok(Layers { lower, above: Some(above) })
     }
 }
 
 fn layer(path: &Path, mapped: Option<&Mapped>) -> Result<OwnedFd, Errno> {
     // A clone also where no ids are mapped: the way of older kernels attaches it in a mount
     // namespace that knows no mount of this one.
-    let mount = clone_tree(path, false)?;
+    let mount = clone_tree(rustix::fs::CWD, path, false)?;
     if let Some(mapped) = mapped {
         map_ids(mount.as_fd(), mapped, false)?;
     }
@@ -103,8 +142,10 @@ fn by_descriptor(layers: &Layers) -> Result<OwnedFd, Errno> {
     for lower in &layers.lower {
         fsconfig_set_fd(&overlay, c"lowerdir+", lower)?;
     }
-    fsconfig_set_fd(&overlay, c"upperdir", &layers.upper)?;
-    fsconfig_set_fd(&overlay, c"workdir", &layers.work)?;
+    if let Some(above) = &layers.above {
+        fsconfig_set_fd(&overlay, c"upperdir", &above.upper)?;
+        fsconfig_set_fd(&overlay, c"workdir", &above.work)?;
+    }
     for option in PLAIN {
         fsconfig_set_string(&overlay, option, c"off")?;
     }
@@ -132,10 +173,13 @@ fn by_path(layers: &Layers, place: &Path) -> Result<OwnedFd, Errno> {
         attach(lower, &name)?;
         let _ = write!(names, "{}{name}", if number == 0 { "" } else { ":" });
     }
-    attach(&layers.writable, "w")?;
     rustix::fs::mkdir("m", Mode::from_raw_mode(0o700))?;
-    let (upper, work) = (layers.upper_name.display(), layers.work_name.display());
-    let mut options = format!("lowerdir={names},upperdir=w/{upper},workdir=w/{work}");
+    let mut options = format!("lowerdir={names}");
+    if let Some(above) = &layers.above {
+        attach(&above.writable, "w")?;
+        let (upper, work) = (above.upper_name.display(), above.work_name.display());
+        let _ = write!(options, ",upperdir=w/{upper},workdir=w/{work}");
+    }
     for option in PLAIN {
         let _ = write!(options, ",{option}=off");
     }

@@ -34,11 +34,14 @@ impl Images {
 
     /// Makes an image of a container's image and what the container changed. `run` is the whole
     /// configuration to start from (the container's), `created_by` the container's command.
+    /// `points` are paths, absolute, that whoever ran the container made empty to mount on: where
+    /// they still are that, they are no change.
     pub fn commit(
         &self,
         container: ContainerId,
         run: RunConfig,
         created_by: &str,
+        points: &[&str],
         draft: &ImageDraft,
     ) -> Result<ImageId> {
         let name = parse_name(&draft.reference)?;
@@ -51,7 +54,7 @@ impl Images {
         };
         config.config = run;
         changes::apply(&mut config.config, &draft.changes)?;
-        let layer = self.upper_layer(&lease, container)?;
+        let layer = self.upper_layer(&lease, container, points)?;
         let created = rfc3339(now());
         let step = History {
             created: Some(created.clone()),
@@ -93,11 +96,16 @@ impl Images {
     }
 
     /// Takes the upper directory in as a layer. The tar is written by a second thread into a pipe.
-    fn upper_layer(&self, lease: &Lease, container: ContainerId) -> Result<crate::layer::Layer> {
+    fn upper_layer(
+        &self,
+        lease: &Lease,
+        container: ContainerId,
+        points: &[&str],
+    ) -> Result<crate::layer::Layer> {
         let (mut reader, mut writer) = std::io::pipe().act(|| "make pipe".into())?;
         let snapshots = self.store.snapshots();
         std::thread::scope(|scope| {
-            let written = scope.spawn(move || snapshots.write_layer(container, &mut writer));
+            let written = scope.spawn(move || snapshots.write_layer(container, points, &mut writer));
             let layer = self.store.layers().apply(lease, &mut reader, None);
             // A writer that waits for a reader which failed gets a broken pipe.
             drop(reader);

@@ -107,7 +107,7 @@ struct Waiting {
 
 impl Records {
     /// Opens or creates the records below `root`.
-    pub(crate) fn open(root: &Path) -> Result<Self> {
+    pub fn open(root: &Path) -> Result<Self> {
         let path = root.join("estiba.redb");
         let opening = || format!("open records {}", path.display());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;

@@ -107,11 +107,24 @@ fn same_dir(upper: &Stat, lower: &Stat) -> bool {
     of(upper) == of(lower)
 }
 
+/// Whether only times differ.
+fn same_owner(upper: &Stat, lower: &Stat) -> bool {
+    let of = |stat: &Stat| (stat.st_mode, stat.st_uid, stat.st_gid);
+    of(upper) == of(lower)
+}
+
 /// Writes the upper directory as a layer: its files, whiteouts as `.wh.<name>`, opaque directories
-/// with `.wh..wh..opq`.
-pub(super) fn write_layer(upper: &OwnedFd, out: &mut dyn Write) -> Result<()> {
-    let mut writer = LayerWriter { tar: TarWriter::new(out), links: HashMap::new() };
-    writer.dir(upper, b"", 0)?;
+/// with `.wh..wh..opq`. Left out are `points` (absolute paths) that the layers below lack and that
+/// are empty, and directories that changed only because such a one was made in them.
+pub(super) fn write_layer(
+    upper: &OwnedFd,
+    lower: &MergedDir,
+    points: &[&str],
+    out: &mut dyn Write,
+) -> Result<()> {
+    let points = points.iter().map(|path| path.trim_matches('/').as_bytes()).collect();
+    let mut writer = LayerWriter { tar: TarWriter::new(out), links: HashMap::new(), points };
+    writer.dir(upper, Some(lower), b"", 0)?;
     writer.tar.finish()?;
     Ok(())
 }
@@ -120,10 +133,18 @@ struct LayerWriter<'a> {
     tar: TarWriter<&'a mut dyn Write>,
     /// Files with several names: where the first one is.
     links: HashMap<(u64, u64), Vec<u8>>,
+    /// What is left out while it is empty, without the leading slash.
+    points: Vec<&'a [u8]>,
 }
 
 impl LayerWriter<'_> {
-    fn dir(&mut self, dir: &OwnedFd, at: &[u8], depth: usize) -> Result<()> {
+    fn dir(
+        &mut self,
+        dir: &OwnedFd,
+        lower: Option<&MergedDir>,
+        at: &[u8],
+        depth: usize,
+    ) -> Result<()> {
         merge::check_depth(depth)?;
         for name in tree::names(dir).act(|| "list changes".into())? {
             let stat = match tree::lstat(dir, &name) {
@@ -136,18 +157,64 @@ impl LayerWriter<'_> {
                 self.tar.node(&Entry::plain(&path, Kind::File, 0))?;
                 continue;
             }
+            if self.is_made_to_mount_on((dir, lower), &name, &path, &stat)? {
+                continue;
+            }
             self.name(dir, &name, &path, &stat)?;
             if tree::kind(&stat) == FileType::Directory
                 && let Ok(child) = tree::child_dir(dir, &name)
             {
+                let mut below = lower.map(|lower| lower.enter(&name)).transpose()?.flatten();
                 if merge::is_opaque(&child)? {
                     let path = join(&path, b".wh..wh..opq");
                     self.tar.node(&Entry::plain(&path, Kind::File, 0))?;
+                    below = None;
                 }
-                self.dir(&child, &path, depth + 1)?;
+                self.dir(&child, below.as_ref(), &path, depth + 1)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a name is an empty mount point that the layers below lack, or a directory of theirs
+    /// with nothing new but such.
+    fn is_made_to_mount_on(
+        &self,
+        (dir, lower): (&OwnedFd, Option<&MergedDir>),
+        name: &CStr,
+        path: &[u8],
+        stat: &Stat,
+    ) -> Result<bool> {
+        let is_point = self.points.contains(&path);
+        let leads_to_one = self.points.iter().any(|point| {
+            point.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/"))
+        });
+        if !is_point && !leads_to_one {
+            return Ok(false);
+        }
+        let below = lower.map(|lower| lower.child(name)).transpose()?.flatten();
+        let is_dir = tree::kind(stat) == FileType::Directory;
+        if is_point {
+            let empty = match is_dir {
+                true => tree::child_dir(dir, name)
+                    .is_ok_and(|child| tree::names(&child).is_ok_and(|names| names.is_empty())),
+                false => stat.st_size == 0,
+            };
+            return Ok(below.is_none() && empty);
+        }
+        if !below.is_some_and(|below| is_dir && same_owner(stat, &below.stat)) {
+            return Ok(false);
+        }
+        let child = tree::child_dir(dir, name).act(|| "list changes".into())?;
+        let below = lower.map(|lower| lower.enter(name)).transpose()?.flatten();
+        for name in tree::names(&child).act(|| "list changes".into())? {
+            let stat = tree::lstat(&child, &name).act(|| "list changes".into())?;
+            let path = join(path, name.to_bytes());
+            if !self.is_made_to_mount_on((&child, below.as_ref()), &name, &path, &stat)? {
+                return Ok(false);
+            }
+        }
+        Ok(!merge::is_opaque(&child)?)
     }
 
     fn name(&mut self, dir: &OwnedFd, name: &CStr, path: &[u8], stat: &Stat) -> Result<()> {

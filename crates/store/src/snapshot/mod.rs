@@ -203,11 +203,19 @@ impl Snapshots {
         .act(mounting)
     }
 
-    /// Writes what the container changed as the plain tar of a layer.
-    pub(crate) fn write_layer(&self, id: ContainerId, out: &mut dyn Write) -> Result<()> {
+    /// Writes what the container changed as the plain tar of a layer, without `points` (see
+    /// [`diff::write_layer`]).
+    pub(crate) fn write_layer(
+        &self,
+        id: ContainerId,
+        points: &[&str],
+        out: &mut dyn Write,
+    ) -> Result<()> {
         let snapshot = self.open(id)?;
         let upper = tree::open_dir(&snapshot.upper).act(|| reading(id))?;
-        diff::write_layer(&upper, &mut BufWriter::with_capacity(STREAM_BUFFER, out))
+        let lower = MergedDir::root(open_all(&snapshot.lower, id)?)?;
+        let out = &mut BufWriter::with_capacity(STREAM_BUFFER, out);
+        diff::write_layer(&upper, &lower, points, out)
     }
 
     /// The container's tree as it sees it.

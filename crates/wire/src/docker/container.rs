@@ -98,6 +98,9 @@ pub struct HealthConfig {
     /// Failures in a row until unhealthy.
     #[serde(skip_serializing_if = "is_zero")]
     pub retries: i64,
+    /// Our own: what is done then: `none`, `restart`, `stop` or `kill`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub on_failure: String,
 }
 
 /// The body of `POST /containers/create`.

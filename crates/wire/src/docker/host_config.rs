@@ -327,6 +327,24 @@ pub struct Mount {
     /// For `tmpfs`.
     #[serde(skip_serializing_if = "is_zero")]
     pub tmpfs_options: Option<TmpfsOptions>,
+    /// Our own: whom its files appear to belong to.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub owner: Option<MountOwner>,
+}
+
+/// Whom the files of a mount appear to belong to inside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MountOwner {
+    /// User id.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub uid: Option<u32>,
+    /// Group id.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub gid: Option<u32>,
+    /// Permissions of a source that is made on the way, and of memory.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub mode: Option<u32>,
 }
 
 /// Options of a bind mount.

@@ -54,6 +54,7 @@ fn spec() -> ContainerSpec {
         stdin_once: false,
         stop_signal: model::signal::Signal::TERM,
         stop_timeout: 10,
+        volumes: vec![],
         mounts: vec![
             Mount {
                 target: "/data".to_owned(),
@@ -66,6 +67,7 @@ fn spec() -> ContainerSpec {
                     anonymous: false,
                 },
                 mode: "z".to_owned(),
+                owner: Default::default(),
             },
             Mount {
                 target: "/www".to_owned(),
@@ -75,8 +77,10 @@ fn spec() -> ContainerSpec {
                     propagation: Propagation::RPrivate,
                     recursive: true,
                     create: true,
+                    readonly_recursive: true,
                 },
                 mode: "ro".to_owned(),
+                owner: Default::default(),
             },
         ],
         resources: model::resources::Resources { pids_limit: Some(4096), ..Default::default() },
@@ -94,6 +98,7 @@ fn spec() -> ContainerSpec {
         init: false,
         runtime: String::new(),
         log: LogSpec::JsonFile {
+            compress: false,
             max_size_bytes: 10 << 20,
             max_files: 3,
             attributes: BTreeMap::new(),

@@ -3,8 +3,9 @@
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Most files that are looked for; far above any sensible `max_file`.
@@ -29,10 +30,9 @@ pub(super) fn open_all(path: &Path) -> io::Result<VecDeque<OwnedFd>> {
     })
 }
 
-/// The file that comes after `current`; `None` while that is the newest. If it is not there any
+/// The file that comes after the one of the identity `ours`; `None` while that is the newest. If it is not there any
 /// more, or there was none, the oldest comes next.
-pub(super) fn after(path: &Path, current: Option<&OwnedFd>) -> io::Result<Option<OwnedFd>> {
-    let ours = current.map(identity).transpose()?;
+pub(super) fn after(path: &Path, ours: Option<u64>) -> io::Result<Option<OwnedFd>> {
     undisturbed(path, |path| {
         let mut newer = None;
         for index in 0..MAX_FILES {
@@ -66,21 +66,36 @@ fn undisturbed<T>(path: &Path, look: impl Fn(&Path) -> io::Result<T>) -> io::Res
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "the log is rotated all the time"))
 }
 
+/// A file, plain or compressed. While it is being compressed both are there.
 fn open(path: &Path, index: u32) -> io::Result<Option<OwnedFd>> {
     let mut name = path.as_os_str().to_owned();
     if index > 0 {
         name.push(format!(".{index}"));
     }
+    if let Some(plain) = open_named(&name)? {
+        return Ok(Some(plain));
+    }
+    if index == 0 {
+        return Ok(None);
+    }
+    name.push(super::compress::SUFFIX);
+    open_named(&name)
+}
+
+fn open_named(name: &OsStr) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    match rustix::fs::open(Path::new(&name), flags, Mode::empty()) {
+    match rustix::fs::open(Path::new(name), flags, Mode::empty()) {
         Ok(file) => Ok(Some(file)),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Device and inode; not reused while we have the file open.
-fn identity(file: &OwnedFd) -> io::Result<(u64, u64)> {
-    let stat = rustix::fs::fstat(file)?;
-    Ok((stat.st_dev, stat.st_ino))
+/// The inode of a file, or of the one that it was compressed from: not reused while somebody has
+/// that one open, and the first match from the newest on is the right one.
+pub(super) fn identity(file: &OwnedFd) -> io::Result<u64> {
+    if let Some(origin) = super::compress::origin(file.as_fd()) {
+        return Ok(origin);
+    }
+    Ok(rustix::fs::fstat(file)?.st_ino)
 }

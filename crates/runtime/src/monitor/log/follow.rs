@@ -26,6 +26,11 @@ impl Stop {
         Ok(Self(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
     }
 
+    /// Whether it was given.
+    pub fn is_given(&self) -> bool {
+        is_readable(&self.0)
+    }
+
     /// Gives it. The reader comes to its end once it has read what is in the files now.
     pub fn stop(&self) {
         // Only a full counter could refuse, and that says the same.

@@ -6,11 +6,12 @@
 //!
 //!  <path>        the newest entries, appended to
 //!  <path>.1      the entries before those
-//!  <path>.n      the oldest, n < max_file
+//!  <path>.n      the oldest, n < max_file; `<path>.n.gz` once it is compressed
 //! ```
 //! A line longer than [`MAX_LINE_BYTES`] becomes several entries, of which only the last ends in
 //! a line feed.
 
+mod compress;
 mod entry;
 mod escape;
 mod files;
@@ -22,7 +23,7 @@ mod writer;
 
 pub use entry::Entry;
 pub use follow::Stop;
-pub use read::{ReadOptions, Reader, read};
+pub use read::{Position, ReadOptions, Reader, read, read_from};
 pub(super) use writer::LogWriter;
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,9 @@ pub struct JsonFile {
     /// How many files there are at most, the newest included; at least 1.
     #[serde(default = "one")]
     pub max_file: u32,
+    /// Files put aside are compressed, as `<path>.n.gz`.
+    #[serde(default)]
+    pub compress: bool,
     /// Repeated in every entry.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attrs: BTreeMap<String, String>,

@@ -10,7 +10,7 @@
 
 use super::entry::{self, Entry};
 use super::follow::{Follow, Stop};
-use super::{files, tail};
+use super::{compress, files, tail};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
@@ -45,6 +45,8 @@ pub struct Reader {
     /// Files still to be read after the one in hand.
     later: VecDeque<OwnedFd>,
     current: Option<OwnedFd>,
+    /// Which file that is, also when it was put aside or compressed.
+    identity: Option<u64>,
     /// Where in the current file reading goes on.
     offset: u64,
     /// Where the newest file is taken to end.
@@ -65,6 +67,38 @@ pub struct Reader {
 /// # Errors
 /// When a file cannot be opened or searched.
 pub fn read(path: &Path, options: ReadOptions, stop: Option<Stop>) -> io::Result<Reader> {
+    open(path, options, stop, None)
+}
+
+/// As [`read`], from where another reader was. When the file it was in is gone, everything that is
+/// left is newer.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_from(
+    path: &Path,
+    options: ReadOptions,
+    stop: Option<Stop>,
+    from: Position,
+) -> io::Result<Reader> {
+    open(path, options, stop, Some(from))
+}
+
+/// Where a reader is in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Which file, whatever its name.
+    pub file: u64,
+    /// How many of its bytes were read.
+    pub offset: u64,
+}
+
+fn open(
+    path: &Path,
+    options: ReadOptions,
+    stop: Option<Stop>,
+    from: Option<Position>,
+) -> io::Result<Reader> {
     // Watching begins before the files are opened: nothing falls between.
     let follow = if options.follow { Some(Follow::new(path, stop)?) } else { None };
     let mut files = files::open_all(path)?;
@@ -79,21 +113,48 @@ pub fn read(path: &Path, options: ReadOptions, stop: Option<Stop>) -> io::Result
         files.drain(..skip);
         offset = at;
     }
-    let current = files.pop_front();
+    if let Some(from) = from {
+        let place = files
+            .iter()
+            .rposition(|file| files::identity(file).is_ok_and(|identity| identity == from.file));
+        if let Some(place) = place {
+            files.drain(..place);
+            offset = from.offset;
+        }
+    }
     let done = options.tail == Some(0) && !options.follow;
-    Ok(Reader {
+    let mut reader = Reader {
         path: path.into(),
         options,
         later: files,
-        current,
-        offset,
+        current: None,
+        identity: None,
+        offset: 0,
         end,
         buffer: Vec::new(),
         consumed: 0,
         skipping: false,
         follow,
         done,
-    })
+    };
+    if let Some(first) = reader.later.pop_front() {
+        reader.turn_to(first)?;
+        reader.offset = offset;
+    }
+    Ok(reader)
+}
+
+impl Reader {
+    /// Where the entry after the last one begins.
+    pub fn position(&self) -> Option<Position> {
+        let unread = (self.buffer.len() - self.consumed) as u64;
+        Some(Position { file: self.identity?, offset: self.offset - unread })
+    }
+
+    /// Whether there is another entry without waiting for the file.
+    pub fn has_more(&self) -> bool {
+        super::escape::find_line_feed(&self.buffer[self.consumed..]).is_some()
+    }
 }
 
 impl Iterator for Reader {
@@ -147,7 +208,7 @@ impl Reader {
             return Ok(true);
         }
         if let Some(next) = self.later.pop_front() {
-            self.turn_to(next);
+            self.turn_to(next)?;
             return Ok(true);
         }
         let Some(follow) = &mut self.follow else {
@@ -155,10 +216,10 @@ impl Reader {
         };
         // What is seen here happened before the next look at the file, or wakes the next wait.
         let stopped = follow.is_stopped();
-        if let Some(next) = files::after(&self.path, self.current.as_ref())? {
+        if let Some(next) = files::after(&self.path, self.identity)? {
             // The last words of the old file may have been written since it was at its end.
             if !self.fill()? {
-                self.turn_to(next);
+                self.turn_to(next)?;
             }
             return Ok(true);
         }
@@ -213,13 +274,18 @@ impl Reader {
         Ok(())
     }
 
-    fn turn_to(&mut self, file: OwnedFd) {
-        self.current = Some(file);
+    fn turn_to(&mut self, file: OwnedFd) -> io::Result<()> {
+        self.identity = Some(files::identity(&file)?);
+        self.current = Some(match compress::is_compressed(file.as_fd()) {
+            true => compress::expand(&file)?,
+            false => file,
+        });
         self.offset = 0;
         // Half an entry at a file's end stays half.
         self.buffer.clear();
         self.consumed = 0;
         self.skipping = false;
+        Ok(())
     }
 }
 
@@ -236,10 +302,15 @@ mod tests {
 
     impl Log {
         fn new(max_size: u64, max_file: u32) -> Self {
+            Self::with(max_size, max_file, false)
+        }
+
+        fn with(max_size: u64, max_file: u32, compress: bool) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("log");
             let max_size = Some(max_size);
-            let config = JsonFile { path, max_size, max_file, attrs: Default::default() };
+            let attrs = Default::default();
+            let config = JsonFile { path, max_size, max_file, compress, attrs };
             let writer = LogWriter::open(&LogConfig::JsonFile(config)).unwrap();
             Self { directory, writer }
         }
@@ -376,13 +447,50 @@ mod tests {
     }
 
     #[test]
+    fn files_put_aside_are_compressed_and_read_all_the_same() {
+        let mut log = Log::with(5000, 6, true);
+        let stop = Stop::new().unwrap();
+        let options = ReadOptions { follow: true, ..ReadOptions::default() };
+        let follower = read(&log.path(), options, Some(stop.clone())).unwrap();
+        let compressed = |log: &Log| {
+            let entries = std::fs::read_dir(log.directory.path()).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.ends_with(".gz")).count()
+        };
+        let (mut last, mut places) = (0, Vec::new());
+        while compressed(&log) < 3 {
+            log.write(last..last + 40);
+            last += 40;
+            let mut reader = read(&log.path(), ReadOptions::default(), None).unwrap();
+            let next = usize::try_from(last / 2).unwrap();
+            assert_eq!(number(&reader.nth(next).unwrap().unwrap()), last / 2);
+            places.push((last / 2 + 1, reader.position().unwrap()));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(log.read(ReadOptions::default()), range(0..last));
+        for tail in [1, 39, 80, 200] {
+            let count = i64::try_from(tail).unwrap().min(last);
+            let options = ReadOptions { tail: Some(tail), ..ReadOptions::default() };
+            assert_eq!(log.read(options), range(last - count..last));
+        }
+        // Where a reader was is found again, whatever became of its file.
+        for (next, place) in places {
+            let reader = read_from(&log.path(), ReadOptions::default(), None, place).unwrap();
+            assert_eq!(numbers(reader), range(next..last));
+        }
+        stop.stop();
+        assert_eq!(numbers(follower), range(0..last));
+    }
+
+    #[test]
     fn a_follower_of_nothing_sees_the_beginning() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let stop = Stop::new().unwrap();
         let options = ReadOptions { follow: true, tail: Some(0), ..ReadOptions::default() };
         let mut reader = read(&path, options, Some(stop.clone())).unwrap();
-        let config = JsonFile { path, max_size: None, max_file: 1, attrs: Default::default() };
+        let attrs = Default::default();
+        let config = JsonFile { path, max_size: None, max_file: 1, compress: false, attrs };
         let mut writer = LogWriter::open(&LogConfig::JsonFile(config)).unwrap();
         writer.write(Stream::Stderr, b"0\n", 0);
         assert_eq!(number(&reader.next().unwrap().unwrap()), 0);

@@ -15,6 +15,14 @@ const BLOCK_BYTES: usize = 64 * 1024;
 pub(super) fn position(files: &VecDeque<OwnedFd>, count: usize) -> io::Result<(usize, u64)> {
     let mut missing = count;
     for (index, file) in files.iter().enumerate().rev() {
+        if super::compress::is_compressed(file.as_fd()) {
+            let plain = super::compress::expand(file)?;
+            match search(plain.as_fd(), size(plain.as_fd())?, missing)? {
+                Found::At(offset) => return Ok((index, offset)),
+                Found::Only(lines) => missing -= lines,
+            }
+            continue;
+        }
         let end = size(file.as_fd())?;
         match search(file.as_fd(), end, missing)? {
             Found::At(offset) => return Ok((index, offset)),

@@ -4,12 +4,13 @@
 //! rotation allows and carries one time. Nothing is synced: what runs survives no power cut either.
 //! An entry that cannot be written (a full disk) is lost and counted, never torn.
 
+use super::compress::{Compressing, SUFFIX};
 use super::escape::{escape, find_line_feed};
 use super::{JsonFile, LogConfig, MAX_LINE_BYTES, Stream, time};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// Encoded entries are written once this many bytes have come together.
@@ -80,6 +81,13 @@ impl LogWriter {
     /// How many entries could not be written.
     pub(in crate::monitor) fn lost_entries(&self) -> u64 {
         self.lost_entries
+    }
+
+    /// Looks after what goes on beside the writing.
+    pub(in crate::monitor) fn tend(&mut self) {
+        if let Some(files) = &mut self.files {
+            files.compressing.take_if(Compressing::is_over);
+        }
     }
 
     /// Gives back the memory that a burst of output has taken.
@@ -235,6 +243,8 @@ struct Files {
     size: u64,
     max_size: u64,
     max_file: u32,
+    compress: bool,
+    compressing: Option<Compressing>,
 }
 
 impl Files {
@@ -255,6 +265,8 @@ impl Files {
             newest,
             max_size: config.max_size.unwrap_or(u64::MAX),
             max_file: config.max_file.max(1),
+            compress: config.compress,
+            compressing: None,
         };
         files.end_torn_entry()?;
         Ok(files)
@@ -300,18 +312,43 @@ impl Files {
             self.size = size;
             return;
         }
+        // One that takes so long stays as it is.
+        if let Some(compressing) = self.compressing.take() {
+            compressing.give_up(self.directory.as_fd(), &self.aside(1));
+        }
         let next = format!("{}.next", self.name);
         let Ok(file) = open_file(&self.directory, &next, OFlags::TRUNC) else {
             return;
         };
         for index in (1..self.max_file).rev() {
             let from = if index == 1 { self.name.clone() } else { self.aside(index - 1) };
-            self.rename(&from, &self.aside(index));
+            self.put_aside(&from, index);
         }
         if self.rename(&next, &self.name) {
             self.newest = file;
             self.size = 0;
         }
+        if self.compress && self.max_file > 1 {
+            self.compressing = Compressing::begin(self.directory.as_fd(), &self.aside(1));
+        }
+    }
+
+    /// Moves the file `from`, plain or compressed, to its next place.
+    fn put_aside(&self, from: &str, index: u32) {
+        let to = self.aside(index);
+        let (from_gz, to_gz) = (format!("{from}{SUFFIX}"), format!("{to}{SUFFIX}"));
+        if index > 1 && self.rename(&from_gz, &to_gz) {
+            // Whatever was compressed while its plain form could not be removed.
+            self.remove(&to);
+            self.remove(from);
+        } else if self.rename(from, &to) {
+            self.remove(&to_gz);
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        // Mostly it is not there.
+        let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
     }
 
     fn aside(&self, index: u32) -> String {
@@ -357,7 +394,8 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("c-json.log");
             let attrs = BTreeMap::new();
-            Self { _directory: directory, config: JsonFile { path, max_size, max_file, attrs } }
+            let config = JsonFile { path, max_size, max_file, compress: false, attrs };
+            Self { _directory: directory, config }
         }
 
         fn writer(&self) -> LogWriter {

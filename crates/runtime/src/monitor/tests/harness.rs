@@ -63,6 +63,7 @@ impl Rig {
             path: directory.path().join("c-json.log"),
             max_size: setup.max_size,
             max_file: setup.max_file,
+            compress: false,
             attrs: Default::default(),
         });
         let open = || {

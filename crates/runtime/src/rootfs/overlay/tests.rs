@@ -16,14 +16,14 @@ fn layers(dir: &Path) -> Layers {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::openat(&writable, name, flags, Mode::empty()).expect("directory")
     };
-    Layers {
-        lower: vec![open(&dir.join("top")), open(&dir.join("bottom"))],
+    let above = Above {
         upper: below("upper"),
         work: below("work"),
         upper_name: "upper".into(),
         work_name: "work".into(),
         writable,
-    }
+    };
+    Layers { lower: vec![open(&dir.join("top")), open(&dir.join("bottom"))], above: Some(above) }
 }
 
 fn check(mount: impl FnOnce(&Layers, &Path) -> Result<OwnedFd, Errno>) {
