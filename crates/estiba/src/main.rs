@@ -4,6 +4,7 @@
 
 mod daemon;
 mod program;
+mod registry;
 
 use program::Program;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let status = match Program::from_words(&words) {
         Program::Daemon { name, arguments } => daemon::run(&name, &arguments),
+        Program::Registry { name, arguments } => registry::run(&name, &arguments),
         Program::CommandLine => cli::run(std::env::args_os()),
     };
     ExitCode::from(u8::try_from(status).unwrap_or(1))

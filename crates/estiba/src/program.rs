@@ -10,6 +10,13 @@ pub(crate) enum Program {
         /// What follows the name.
         arguments: Vec<String>,
     },
+    /// The registry, with its name for messages and its own arguments.
+    Registry {
+        /// `estiba registry`.
+        name: String,
+        /// What follows the name.
+        arguments: Vec<String>,
+    },
     /// The command line, which reads all words itself.
     CommandLine,
 }
@@ -24,6 +31,10 @@ impl Program {
             }
             (name, Some("daemon")) => {
                 Self::Daemon { name: format!("{name} daemon"), arguments: words[2..].to_vec() }
+            }
+            // Docker has no such command: an image's or a plugin's may come.
+            (name, Some("registry")) if name != "docker" => {
+                Self::Registry { name: format!("{name} registry"), arguments: words[2..].to_vec() }
             }
             _ => Self::CommandLine,
         }
@@ -45,6 +56,14 @@ mod tests {
             ("estibad -H x", daemon("estibad", &["-H", "x"])),
             ("/usr/bin/dockerd", daemon("dockerd", &[])),
             ("docker daemon", daemon("docker daemon", &[])),
+            (
+                "estiba registry serve",
+                Program::Registry {
+                    name: "estiba registry".into(),
+                    arguments: vec!["serve".into()],
+                },
+            ),
+            ("docker registry", Program::CommandLine),
             ("estiba run x daemon", Program::CommandLine),
             ("docker ps", Program::CommandLine),
             ("estiba", Program::CommandLine),

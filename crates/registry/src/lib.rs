@@ -17,9 +17,10 @@
 
 pub mod client;
 mod error;
+pub mod server;
 
 pub use client::{
-    Client, Credentials, Event, Events, Found, LayerState, Login, Platform, Progress, Published,
-    PullRequest, Pulled, PushRequest, Pushed, SearchHit, Settings,
+    Client, Credentials, Download, Event, Events, Found, LayerState, Login, Platform, Progress,
+    Published, PullRequest, Pulled, PushRequest, Pushed, SearchHit, Settings,
 };
 pub use error::{Error, Result};

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Empty, Full, StreamBody};
-use hyper::body::{Bytes, Frame};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::{Body, Bytes, Frame};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::sync::mpsc;
@@ -51,7 +53,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<Answer, Refusal> {
 
 /// A part of a file, read while it is sent.
 pub(crate) fn file(mut file: File, start: u64, length: u64) -> Answer {
-    let (chunks, mut received) = mpsc::channel::<io::Result<Frame<Bytes>>>(DEPTH);
+    let (chunks, received) = mpsc::channel(DEPTH);
     tokio::task::spawn_blocking(move || {
         let mut left = length;
         let mut sought = file.seek(SeekFrom::Start(start)).map(drop);
@@ -66,9 +68,23 @@ pub(crate) fn file(mut file: File, start: u64, length: u64) -> Answer {
             }
         }
     });
-    let stream = Chunks(std::future::poll_fn(move |context| received.poll_recv(context)));
-    let answer = Response::new(BodyExt::boxed(StreamBody::new(stream)));
+    let answer = Response::new(Chunks(received).boxed());
     with(answer, header::CONTENT_LENGTH, &length.to_string())
+}
+
+/// A body in pieces; an error breaks the connection off, which tells the client.
+struct Chunks(mpsc::Receiver<io::Result<Frame<Bytes>>>);
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(context)
+    }
 }
 
 /// The next piece of a file; an error when it ends early.

@@ -22,7 +22,11 @@ pub(crate) fn plan(
             tags(name, repository, rule, now, &mut changes);
         }
         let loose = rules.iter().any(|it| it.untagged && any(&it.repositories, name.as_str()));
-        let gone = if loose { untagged(name, repository, grace, now, &mut changes) } else { BTreeSet::new() };
+        let gone = if loose {
+            untagged(name, repository, grace, now, &mut changes)
+        } else {
+            BTreeSet::new()
+        };
         blobs(name, repository, &gone, grace, now, &mut changes);
     }
     changes
@@ -44,8 +48,7 @@ fn tags(
         return;
     }
     let named = |tag: &str| rule.tags.is_empty() || any(&rule.tags, tag);
-    let mut tags: Vec<_> =
-        repository.tags.iter().filter(|(tag, _)| named(tag.as_str())).collect();
+    let mut tags: Vec<_> = repository.tags.iter().filter(|(tag, _)| named(tag.as_str())).collect();
     tags.sort_by_key(|(tag, tagged)| (std::cmp::Reverse(tagged.at), (*tag).clone()));
     for (rank, (tag, tagged)) in tags.into_iter().enumerate() {
         let new = rule.keep.is_some_and(|keep| rank < keep);

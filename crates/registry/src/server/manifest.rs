@@ -210,7 +210,11 @@ mod tests {
             ("an index with layers", with("mediaType", Value::Null), media::OCI_INDEX),
             ("schema 1", with("schemaVersion", json!(1)), media::OCI_MANIFEST),
             ("no layers", with("layers", json!("x")), media::OCI_MANIFEST),
-            ("a bad digest", with("config", json!({"digest": "x", "size": 1})), media::OCI_MANIFEST),
+            (
+                "a bad digest",
+                with("config", json!({"digest": "x", "size": 1})),
+                media::OCI_MANIFEST,
+            ),
             ("a bad subject", with("subject", json!({"digest": "../x"})), media::OCI_MANIFEST),
             ("unknown", with("mediaType", json!("text/html")), "text/html"),
         ] {

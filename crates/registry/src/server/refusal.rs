@@ -85,13 +85,14 @@ impl Code {
 pub(crate) struct Refusal {
     pub(crate) code: Code,
     pub(crate) message: String,
-    detail: Value,
+    /// Boxed: every answer's type carries this one along.
+    detail: Option<Box<Value>>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: Value::Null, headers: Vec::new() }
+        Self { code, message: message.into(), detail: None, headers: Vec::new() }
     }
 
     /// A failure of ours; the client learns that it was one, and the log why.
@@ -109,7 +110,7 @@ impl Refusal {
 
     /// With something a program can read.
     pub(crate) fn with_detail(mut self, detail: Value) -> Self {
-        self.detail = detail;
+        self.detail = Some(Box::new(detail));
         self
     }
 
@@ -125,7 +126,8 @@ impl Refusal {
             Code::Internal => "the registry failed; its log says why".to_owned(),
             _ => self.message,
         };
-        let info = ErrorInfo { code: self.code.name().into(), message, detail: self.detail };
+        let detail = self.detail.map_or(Value::Null, |detail| *detail);
+        let info = ErrorInfo { code: self.code.name().into(), message, detail };
         let body = serde_json::to_vec(&ErrorResponse { errors: vec![info] }).unwrap_or_default();
         let mut response = Response::new(Full::new(Bytes::from(body)));
         *response.status_mut() = self.code.status();

@@ -251,7 +251,7 @@ mod tests {
             ("GET /v2/a/manifests/sha256:zz", Code::DigestInvalid),
             ("GET /v2/a/manifests/-", Code::TagInvalid),
             ("GET /v2/a/blobs/md5:00", Code::DigestInvalid),
-            ("PATCH /v2/a/blobs/uploads/../../x", Code::NameInvalid),
+            ("PATCH /v2/a/blobs/uploads/../../x", Code::NotFound),
             ("PATCH /v2/a/blobs/uploads/xyz", Code::BlobUploadUnknown),
             ("GET /v2//tags/list", Code::NameInvalid),
         ] {

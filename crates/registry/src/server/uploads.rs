@@ -16,6 +16,7 @@ use super::name::{Algorithm, Digest, Name};
 use super::refusal::{Code, Refusal};
 use super::route::UploadId;
 use super::storage::Hasher;
+use crate::client::transport::Answer;
 
 /// Chunks between the connection and the disk.
 const DEPTH: usize = 8;
@@ -120,33 +121,24 @@ impl Uploads {
         Ok(gone)
     }
 
-    /// Receives a body at the end of an upload. What arrived stays when the connection breaks.
+    /// Receives what a source has, at the end of an upload. What arrived stays when it breaks off.
     pub(crate) async fn receive(
         &self,
         upload: OwnedMutexGuard<Upload>,
-        mut body: Incoming,
+        mut source: Source,
     ) -> Result<OwnedMutexGuard<Upload>, Refusal> {
         let (chunks, writer) = writing(upload, self.limit);
-        let mut broken = None;
-        loop {
-            match tokio::time::timeout(SILENCE, body.frame()).await {
-                Ok(None) => break,
-                Ok(Some(Ok(frame))) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    if chunks.send(data).await.is_err() {
-                        break;
+        let broken = loop {
+            match source.next().await {
+                Ok(Some(chunk)) => {
+                    if chunks.send(chunk).await.is_err() {
+                        break None;
                     }
                 }
-                Ok(Some(Err(error))) => {
-                    broken = Some(format!("the connection broke: {error}"));
-                    break;
-                }
-                Err(_) => {
-                    broken = Some("the client stopped sending".to_owned());
-                    break;
-                }
+                Ok(None) => break None,
+                Err(why) => break Some(why),
             }
-        }
+        };
         drop(chunks);
         let upload = writer.await.map_err(|error| Refusal::internal(error.to_string()))??;
         match broken {
@@ -167,6 +159,37 @@ impl Uploads {
         &self,
     ) -> std::sync::MutexGuard<'_, HashMap<UploadId, Arc<tokio::sync::Mutex<Upload>>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where an upload's bytes come from.
+pub(crate) enum Source {
+    /// A client's request.
+    Request(Incoming),
+    /// Another registry's answer.
+    Upstream(Answer),
+}
+
+impl Source {
+    /// The next piece; nothing at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        let body = match self {
+            Self::Request(body) => body,
+            Self::Upstream(answer) => {
+                return answer.chunk().await.map_err(|error| error.to_string());
+            }
+        };
+        loop {
+            match tokio::time::timeout(SILENCE, body.frame()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => return Ok(Some(data)),
+                    Err(_trailers) => {}
+                },
+                Ok(Some(Err(error))) => return Err(format!("the connection broke: {error}")),
+                Err(_) => return Err("the client stopped sending".to_owned()),
+            }
+        }
     }
 }
 

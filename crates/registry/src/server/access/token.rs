@@ -2,6 +2,8 @@
 //! configuration names, or by our own; a key that a token brings along is not looked at (law D7).
 //! Sources: RFC 7515, 7517, 7519; Docker's token authentication specification.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::{hmac, signature};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -232,37 +234,12 @@ fn json<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
     serde_json::from_slice(&decode(part)?).ok()
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// Base64 for URLs without padding, RFC 4648 section 5.
 fn encode(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte));
-        let word = word << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            let at = (word >> (18 - 6 * place)) & 63;
-            text.push(char::from(ALPHABET[at as usize]));
-        }
-    }
-    text
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut word, mut bits) = (0u32, 0u32);
-    for byte in text.trim_end_matches('=').bytes() {
-        let at = ALPHABET.iter().position(|it| *it == byte)?;
-        word = word << 6 | u32::try_from(at).ok()?;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(word >> bits & 0xff).ok()?);
-        }
-        word &= (1 << bits) - 1;
-    }
-    // What is left over must be padding: no second spelling of the same bytes.
-    (word == 0 && bits < 6).then_some(bytes)
+    URL_SAFE_NO_PAD.decode(text).ok()
 }
 
 #[cfg(test)]
@@ -291,7 +268,8 @@ mod tests {
         let mut changed = token.clone();
         changed.insert(token.find('.').unwrap() + 3, 'A');
         assert!(issuer.read(&changed, 1000).is_err(), "changed");
-        let elsewhere = Issuer { service: "x".into(), ..super::tests::issuer(Keys::own(b"secret")) };
+        let elsewhere =
+            Issuer { service: "x".into(), ..super::tests::issuer(Keys::own(b"secret")) };
         assert!(elsewhere.read(&token, 1000).is_err(), "another service");
     }
 
@@ -333,13 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_and_bytes() {
+    fn scopes_of_a_request() {
         assert_eq!(scopes("repository:a:pull repository:b/c:push,delete x").len(), 2);
-        for bytes in [&b""[..], b"a", b"ab", b"abc", b"\xff\xfe\xfd\xfc"] {
-            assert_eq!(decode(&encode(bytes)).as_deref(), Some(bytes));
-        }
-        assert_eq!(decode("a"), None);
-        assert_eq!(decode("YR"), None, "a second spelling");
-        assert_eq!(decode("a+b"), None);
     }
 }

@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn pages() {
         let all = ["a", "b", "c"];
-        let take = |query: &str| Page::of(&Query::parse(query), 10).map(|it| it.take(all.into_iter()));
+        let take =
+            |query: &str| Page::of(&Query::parse(query), 10).map(|it| it.take(all.into_iter()));
         assert_eq!(take("").unwrap(), (vec!["a".into(), "b".into(), "c".into()], false));
         assert_eq!(take("n=2").unwrap(), (vec!["a".into(), "b".into()], true));
         assert_eq!(take("n=2&last=b").unwrap(), (vec!["c".into()], false));

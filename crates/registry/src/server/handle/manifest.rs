@@ -30,7 +30,8 @@ pub(crate) async fn get(
     let found = shared.storage.read(|index| find(index, name, reference));
     let (digest, media_type, size) = found.ok_or_else(|| unknown(shared, name, reference))?;
     let etag = format!("\"{digest}\"");
-    let same = headers.get(header::IF_NONE_MATCH).is_some_and(|it| it.as_bytes() == etag.as_bytes());
+    let same =
+        headers.get(header::IF_NONE_MATCH).is_some_and(|it| it.as_bytes() == etag.as_bytes());
     let answer = if same {
         answer::empty(StatusCode::NOT_MODIFIED)
     } else if method == Method::HEAD {
@@ -59,7 +60,8 @@ fn find(index: &Index, name: &Name, reference: &Reference) -> Option<(Digest, St
 fn unknown(shared: &Shared, name: &Name, reference: &Reference) -> Refusal {
     if shared.storage.read(|index| index.repository(name).is_none()) {
         let message = format!("the repository {name} is not known here");
-        return Refusal::new(Code::NameUnknown, message).with_detail(json!({ "name": name.as_str() }));
+        return Refusal::new(Code::NameUnknown, message)
+            .with_detail(json!({ "name": name.as_str() }));
     }
     Refusal::new(Code::ManifestUnknown, format!("{name} has no manifest {reference}"))
         .with_detail(json!({ "reference": reference.to_string() }))
@@ -196,7 +198,10 @@ pub(crate) fn referrers(
         let fits = |held: &Held| {
             wanted.is_none_or(|it| held.document.artifact_type.as_deref() == Some(it))
         };
-        found.filter(|(_, held)| fits(held)).map(|(digest, held)| descriptor(digest, held)).collect()
+        found
+            .filter(|(_, held)| fits(held))
+            .map(|(digest, held)| descriptor(digest, held))
+            .collect()
     });
     let index = json!({
         "schemaVersion": 2,

@@ -22,7 +22,7 @@ impl Query {
 
     /// The first value of a parameter.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        self.values(name).next()
+        self.0.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
     }
 
     /// All values of a parameter.

@@ -1,9 +1,9 @@
 //! Blobs coming in: in one request, in chunks, or from another repository. Source: OCI
 //! distribution-spec v1.1, "Pushing Blobs".
 
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap};
-use hyper::StatusCode;
 use store::record::Durability;
 
 use super::super::answer::{self, Answer, CONTENT_DIGEST, UPLOAD_UUID, with};
@@ -13,6 +13,7 @@ use super::super::name::{Algorithm, Digest, Name};
 use super::super::refusal::{Code, Refusal};
 use super::super::registry::Shared;
 use super::super::route::UploadId;
+use super::super::uploads::Source;
 use super::{Query, blocking};
 
 /// `POST`: begins an upload, takes a whole blob, or takes it from another repository.
@@ -43,7 +44,7 @@ pub(crate) async fn start(
     match digest {
         None => Ok(progress(StatusCode::ACCEPTED, name, &id, 0)),
         Some(digest) => {
-            let done = complete(shared, name, &id, &digest, Some(body)).await;
+            let done = complete(shared, name, &id, &digest, body).await;
             if done.is_err() {
                 // The client was not told of the upload: it cannot go on with it.
                 shared.uploads.forget(&id);
@@ -107,7 +108,7 @@ pub(crate) async fn append(
     let upload = shared.uploads.take(name, id)?;
     in_order(headers, upload.size(), name, id)?;
     let before = upload.size();
-    let upload = shared.uploads.receive(upload, body).await?;
+    let upload = shared.uploads.receive(upload, Source::Request(body)).await?;
     shared.metrics.received(upload.size() - before);
     Ok(progress(StatusCode::ACCEPTED, name, id, upload.size()))
 }
@@ -132,8 +133,7 @@ fn in_order(headers: &HeaderMap, size: u64, name: &Name, id: &UploadId) -> Resul
 /// `PUT`: the last chunk, if any, and the digest that all of it must have.
 pub(crate) async fn finish(
     shared: &Shared,
-    name: &Name,
-    id: &UploadId,
+    (name, id): (&Name, &UploadId),
     query: &Query,
     headers: &HeaderMap,
     body: Incoming,
@@ -143,7 +143,7 @@ pub(crate) async fn finish(
     let upload = shared.uploads.take(name, id)?;
     in_order(headers, upload.size(), name, id)?;
     drop(upload);
-    complete(shared, name, id, &digest, Some(body)).await
+    complete(shared, name, id, &digest, body).await
 }
 
 async fn complete(
@@ -151,14 +151,12 @@ async fn complete(
     name: &Name,
     id: &UploadId,
     digest: &Digest,
-    body: Option<Incoming>,
+    body: Incoming,
 ) -> Result<Answer, Refusal> {
     let mut upload = shared.uploads.take(name, id)?;
-    if let Some(body) = body {
-        let before = upload.size();
-        upload = shared.uploads.receive(upload, body).await?;
-        shared.metrics.received(upload.size() - before);
-    }
+    let before = upload.size();
+    upload = shared.uploads.receive(upload, Source::Request(body)).await?;
+    shared.metrics.received(upload.size() - before);
     let known = shared.storage.read(|index| index.is_held(digest));
     shared.allow_bytes(name, upload.size(), !known)?;
     let (storage, repository, wanted) = (shared.storage.clone(), name.clone(), digest.clone());
