@@ -137,7 +137,7 @@ fn describe_action(out: &mut String, action: &FileAction) {
 
 fn describe_target(out: &mut String, target: &Target) {
     let _ = writeln!(out, "target {} {:?}", target.platform, target.result);
-    let config = serde_json::to_string(&target.config.config).unwrap();
+    let config = serde_json::to_string(&target.config.config).expect("it is data");
     let _ = writeln!(out, "    {config}");
     for entry in &target.config.history {
         let layer = if entry.empty_layer { ' ' } else { '+' };

@@ -31,6 +31,8 @@ pub enum EventKind {
     Volume,
     /// The daemon.
     Daemon,
+    /// The build cache.
+    Builder,
 }
 
 impl EventKind {
@@ -42,6 +44,7 @@ impl EventKind {
             Self::Network => "network",
             Self::Volume => "volume",
             Self::Daemon => "daemon",
+            Self::Builder => "builder",
         }
     }
 }

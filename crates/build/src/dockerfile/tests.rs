@@ -46,7 +46,8 @@ fn exec_and_shell_forms() {
 #[test]
 fn continuations_comments_and_escapes() {
     let file = parse(
-        "# a comment\nFROM x\nRUN a \\\n  # inside\n  b \\\n\n  c\\  \n d\nRUN tail \\\\\nRUN \\\n\\\n x",
+        "# a comment\nFROM x\nRUN a \\\n  # inside\n  b \\\n\n  c\\  \n d\nRUN tail \\\\\n\
+         RUN \\\n\\\n x",
     );
     let texts: Vec<&str> = file.instructions.iter().map(|i| i.original.as_str()).collect();
     assert_eq!(texts, ["FROM x", "RUN a   b   c d", "RUN tail \\\\", "RUN  x"]);
@@ -198,7 +199,8 @@ fn copy_and_add_take_their_flags() {
 fn heredocs_of_every_shape() {
     let file = parse(
         "FROM x\nRUN <<EOF\n a\n  b $x\nEOF\nRUN <<-\"E F\" cat\n\tx\n\tE F\n\
-         COPY <<one <<-'two' /d/\n1\none\n\t2\n\ttwo\nRUN cat <<A > /x && <<B cat\na\nA\nb\nB\nCMD x\n",
+         COPY <<one <<-'two' /d/\n1\none\n\t2\n\ttwo\n\
+         RUN cat <<A > /x && <<B cat\na\nA\nb\nB\nCMD x\n",
     );
     let Kind::Run(first) = &file.instructions[1].kind else { panic!("no RUN") };
     assert_eq!(first.heredocs[0].content, " a\n  b $x\n");

@@ -4,7 +4,7 @@
 use super::{ExpandError, MAX_EXPANDED_BYTES};
 
 /// Comparisons that one expansion may cost.
-const MAX_STEPS: usize = 20_000_000;
+const MAX_STEPS: usize = 5_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {

@@ -23,6 +23,9 @@ struct Building {
     actions: Vec<FileAction>,
     /// What the next action changes.
     base: Base,
+    is_add: bool,
+    /// The step as shown.
+    title: String,
     /// What all its copies have in common.
     like: Copy,
 }
@@ -59,6 +62,8 @@ impl Planner<'_> {
             inputs: Vec::new(),
             actions: Vec::new(),
             base: Base::Empty,
+            is_add,
+            title,
             like: Copy {
                 from: Base::Empty,
                 src: "/".to_owned(),
@@ -85,7 +90,7 @@ impl Planner<'_> {
             building.base = root.unwrap_or(Base::Empty);
         }
         for source in &flags.sources {
-            self.copy_source(at, source, &flags, is_add, &title, &mut building)?;
+            self.copy_source(at, source, &flags, &mut building)?;
         }
         for doc in &flags.heredocs {
             let text = doc.text();
@@ -102,7 +107,7 @@ impl Planner<'_> {
             let from = Base::Action(building.actions.len() - 1);
             building.push(Copy { from, src: path, ..building.like.clone() });
         }
-        self.finish_copy(at, state, flags.link, title, building)?;
+        self.finish_copy(at, state, flags.link, building)?;
         state.commit_files(&history(&flags, is_add));
         Ok(())
     }
@@ -128,14 +133,13 @@ impl Planner<'_> {
         at: &At<'_>,
         source: &str,
         flags: &CopyFlags,
-        is_add: bool,
-        title: &str,
         to: &mut Building,
     ) -> Result<(), Wrong> {
+        let is_add = to.is_add;
         if let Some(git) = gitref::parse(source, false) {
             let git = git.and_then(|address| git_source(address, flags, is_add));
             let kind = OpKind::Git(git.map_err(|message| at.wrong(message))?);
-            let edge = self.fetch(at, kind, title)?;
+            let edge = self.fetch(at, kind, &to.title)?;
             let from = to.input(edge);
             to.push(Copy { from, contents_only: true, ..to.like.clone() });
             return Ok(());
@@ -151,13 +155,13 @@ impl Planner<'_> {
                 filename: filename.clone(),
                 ..Http::default()
             });
-            let edge = self.fetch(at, kind, title)?;
+            let edge = self.fetch(at, kind, &to.title)?;
             let from = to.input(edge);
             let unpack = if flags.unpack == Some(true) { Unpack::Detect } else { Unpack::Never };
             to.push(Copy { from, src: join_paths("/", &filename), unpack, ..to.like.clone() });
             return Ok(());
         }
-        self.copy_local(at, source, flags, is_add, to)
+        self.copy_local(at, source, flags, to)
     }
 
     fn copy_local(
@@ -165,9 +169,9 @@ impl Planner<'_> {
         at: &At<'_>,
         source: &str,
         flags: &CopyFlags,
-        is_add: bool,
         to: &mut Building,
     ) -> Result<(), Wrong> {
+        let is_add = to.is_add;
         let from = match at.step.sources.first() {
             Some(Some(stage)) => {
                 if let Some(local) = self.locals.get(*stage).cloned().flatten() {
@@ -235,9 +239,9 @@ impl Planner<'_> {
         at: &At<'_>,
         state: &mut State,
         link: bool,
-        name: String,
         mut building: Building,
     ) -> Result<(), Wrong> {
+        let name = std::mem::take(&mut building.title);
         let span = at.instruction().span;
         let platform = Some(state.platform.clone());
         if let Some(last) = building.actions.last_mut() {

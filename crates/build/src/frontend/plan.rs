@@ -3,7 +3,7 @@
 use super::globals::{self, Globals};
 use super::options::{CacheUse, ContextSource, ImageNeed, KnownImages, PlanOptions};
 use super::sources::{self, Named, Paths};
-use super::stages::{Base, Stages, Wrong};
+use super::stages::{Base, Stage, Stages, Wrong};
 use super::state::State;
 use super::{Plan, PlanError, Planning, Target};
 use crate::check::{self, Checks, rule};
@@ -218,7 +218,7 @@ impl<'a> Planner<'a> {
                 _ => None,
             })
         };
-        let default_target = froms().last().and_then(|(_, from)| from.name.clone());
+        let default_target = froms().next_back().and_then(|(_, from)| from.name.clone());
         let target = shared.options.target.clone().or(default_target).unwrap_or_default();
         let globals = Globals::new(file, shared.options, platform, &target)?;
         let escape = file.directives.escape_char();
@@ -262,6 +262,7 @@ impl<'a> Planner<'a> {
         let target = self.stages.target(self.shared.options.target.as_deref());
         let target = target.map_err(|message| (message, Span::lines(1, 1)))?;
         self.stages.verify_acyclic()?;
+        self.stages.untitle_lone();
         let Some(reachable) = self.resolve(target, needs)? else { return Ok(None) };
         for (index, wanted) in reachable.iter().enumerate() {
             if *wanted && self.states[index].is_none() {
@@ -522,6 +523,15 @@ impl<'a> Planner<'a> {
             }
             _ => self.begins[index].clone(),
         };
+        // A context `target:` that is copied from stands behind all stages, and is only a name.
+        for source in stage.steps.iter().flat_map(|step| step.sources.iter().flatten()) {
+            let Stage { external, base, .. } = &self.stages.list[*source];
+            if let (true, Base::Stage(named)) = (external, base)
+                && self.states[*source].is_none()
+            {
+                self.states[*source] = self.states[*named].clone();
+            }
+        }
         let missing = || (format!("stage {} has no base", quote(&stage.title)), stage.span);
         let state = begin.ok_or_else(missing)?;
         let state = self.run_steps(index, &stage, state)?;

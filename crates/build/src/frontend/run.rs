@@ -126,7 +126,10 @@ impl Planner<'_> {
     ) -> Result<(), Wrong> {
         match flag.kind {
             MountType::Secret => return secret(at, state, flag, exec),
-            MountType::Ssh => return Ok(agent(state, flag, exec)),
+            MountType::Ssh => {
+                agent(state, flag, exec);
+                return Ok(());
+            }
             _ => {}
         }
         let dest = absolute(state, &flag.target);

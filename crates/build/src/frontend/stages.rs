@@ -96,10 +96,14 @@ impl Stages {
                 self.list[index].steps.push(step);
             }
         }
-        if self.list.len() == 1 {
-            self.list[0].title.clear();
-        }
         Ok(())
+    }
+
+    /// A lone stage is shown without name.
+    pub(super) fn untitle_lone(&mut self) {
+        if let [stage] = self.list.as_mut_slice() {
+            stage.title.clear();
+        }
     }
 
     /// An instruction with its sources.

@@ -435,7 +435,8 @@ pub(super) fn owner(text: &str, within: FileBase) -> Option<Owner> {
 
 fn healthcheck(state: &mut State, check: &Healthcheck) {
     let text = format!(
-        "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
+        "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} \
+         Retries:{}}}",
         check.test.join(" "),
         format_duration(check.interval_ns),
         format_duration(check.timeout_ns),

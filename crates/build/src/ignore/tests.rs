@@ -113,7 +113,9 @@ fn a_walk_decides_as_single_questions_do() {
 
 #[test]
 fn files_are_read_as_docker_does() {
-    let file = b"\xef\xbb\xbf# comment\n\n  spaced  \n/rooted/\n!  not\r\n a/./b//c \n #no comment\n!\n/\n";
+    let file =
+        b"\xef\xbb\xbf# comment\n\n  spaced  \n/rooted/\n!  not\r\n a/./b//c \n #no comment\n\
+                 !\n/\n";
     let patterns = read(file).unwrap();
     assert_eq!(patterns, ["spaced", "rooted", "!not", "a/b/c", "#no comment", "!", "/"]);
     assert_eq!(Matcher::new(&patterns).unwrap_err(), IgnoreError::LoneBang);

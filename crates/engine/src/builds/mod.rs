@@ -1,42 +1,79 @@
 //! Builds: the node as a [`build::worker::Worker`], and the handle that edges ask for builds, for
 //! what the build cache holds, and for making room in it.
 
+mod handed;
+mod handouts;
 mod local;
+mod pull;
+mod step;
+mod worker;
+
+pub use handed::{Handed, Handing, Valuables};
+pub(crate) use step::sweep;
 
 use crate::node::Node;
 use crate::{EngineError, Result};
+use build::Solver;
 use build::cache::{CacheRecord, PruneOptions};
 use build::request::{Outcome, SolveRequest};
+use model::error::HasKind;
+use model::event::EventKind;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Builds and their cache. Cheap to clone.
 #[derive(Clone)]
 pub struct Builds {
     pub(crate) node: Arc<Node>,
+    solver: Solver,
 }
 
 impl Builds {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        let worker = Arc::new(worker::NodeWorker::new(Arc::clone(&node)));
+        Self { solver: Solver::new(node.store.clone(), worker), node }
+    }
+
     /// Builds. Dropping the future, or [`Builds::cancel`], ends it and removes everything of it
     /// but finished steps.
     pub async fn solve(&self, request: SolveRequest) -> build::Result<Outcome> {
-        let _ = (&self.node, request);
-        Err(build::Error::unsupported("builds are not supported by this build"))
+        let outcome = self.solver.solve(request).await?;
+        for image in &outcome.images {
+            self.node.emit(EventKind::Image, "build", image.id.to_string(), BTreeMap::new());
+        }
+        Ok(outcome)
     }
 
     /// Ends a build; `false` if there is none of that id.
     pub fn cancel(&self, id: &str) -> bool {
-        let _ = id;
-        false
+        self.solver.cancel(id)
     }
 
-    /// What the build cache holds, newest first.
+    /// What the build cache holds, last used first.
     pub async fn usage(&self) -> Result<Vec<CacheRecord>> {
-        Err(EngineError::Unsupported("builds are not supported by this build"))
+        self.solver.usage().await.map_err(told)
     }
 
     /// Makes room; gives what was removed and the bytes freed.
     pub async fn prune(&self, options: PruneOptions) -> Result<(Vec<CacheRecord>, u64)> {
-        let _ = options;
-        Err(EngineError::Unsupported("builds are not supported by this build"))
+        let (removed, freed) = self.solver.prune(options).await.map_err(told)?;
+        let reclaimed = BTreeMap::from([("reclaimed".to_owned(), freed.to_string())]);
+        self.node.emit(EventKind::Builder, "prune", "", reclaimed);
+        Ok((removed, freed))
     }
+
+    /// The platforms whose programs run here, the host's own first.
+    pub fn platforms(&self) -> Vec<build::platform::Platform> {
+        worker::platforms()
+    }
+
+    /// A temporary directory for what a client sends.
+    pub async fn temp_dir(&self) -> Result<store::TempDir> {
+        let store = self.node.store.clone();
+        crate::node::blocking(move || Ok(store.temp_dir()?)).await
+    }
+}
+
+fn told(error: build::Error) -> EngineError {
+    EngineError::Denied(model::Denied { kind: error.kind(), message: error.to_string() })
 }

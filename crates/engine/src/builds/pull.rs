@@ -1,0 +1,119 @@
+//! Images of registries, for builds: with the credentials of whoever asked for the build.
+
+use crate::node::Node;
+use crate::transfer::{PullOrder, PullPolicy, Step};
+use crate::{Images, Result};
+use build::client::Client;
+use build::graph::Pull;
+use build::worker::{BaseImage, ImageAsk, Push};
+use model::{Digest, ImageRef};
+use registry::{Credentials, Event, Events, LayerState, Platform};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Finds an image, pulling it as the policy says.
+pub(super) async fn image(node: &Arc<Node>, ask: &ImageAsk<'_>) -> build::Result<BaseImage> {
+    let failed = super::worker::failed;
+    let images = Images { node: Arc::clone(node) };
+    let reference = ImageRef::parse(ask.reference)?;
+    let policy = match ask.pull {
+        Pull::Missing => PullPolicy::Missing,
+        Pull::Always => PullPolicy::Always,
+        Pull::Never => PullPolicy::Never,
+    };
+    let credentials = credentials(ask.client, reference.host()).await?;
+    let platform = Platform::parse(&ask.platform.to_string())?;
+    let order = PullOrder { reference, platform: Some(platform), credentials };
+    let (events, told) = gathered();
+    let finding = images.resolve(order, policy, events);
+    let found = watched(finding, &told, ask.progress).await.map_err(failed)?;
+    let store = node.store.clone();
+    let id = found.id;
+    let config = crate::node::blocking(move || Ok(store.images().config_bytes(id)?));
+    Ok(BaseImage {
+        id,
+        config: config.await.map_err(failed)?.into(),
+        layers: found.record.diff_ids.clone(),
+    })
+}
+
+/// Pushes an image, which has the name here.
+pub(super) async fn push(node: &Arc<Node>, push: Push<'_>) -> build::Result<Digest> {
+    let failed = super::worker::failed;
+    let images = Images { node: Arc::clone(node) };
+    let reference = push.name.clone().or_latest();
+    let credentials = credentials(push.client, reference.host()).await?;
+    let mut steps = images.push(&reference, credentials).await.map_err(failed)?;
+    while let Some(step) = steps.recv().await {
+        match step.map_err(failed)? {
+            Step::Pushed(pushed) => return Ok(pushed.digest),
+            Step::Event(event) => {
+                if let Some((part, done, total)) = progress_of(event) {
+                    (push.progress)(&part, done, total);
+                }
+            }
+            Step::Pulled(_) => {}
+        }
+    }
+    Err(build::Error::internal("the push ended without a word"))
+}
+
+async fn credentials(client: &dyn Client, host: &str) -> build::Result<Option<Credentials>> {
+    let found = client.auth(host).await?;
+    Ok(found.map(|found| Credentials {
+        username: found.username,
+        password: found.password,
+        identity_token: found.identity_token,
+        registry_token: String::new(),
+    }))
+}
+
+/// A layer, bytes done and bytes in all.
+fn progress_of(event: Event) -> Option<(String, u64, u64)> {
+    let Event::Layer { id, state } = event else { return None };
+    let (done, total) = match state {
+        LayerState::Downloading(it) | LayerState::Uploading(it) => (it.current, it.total),
+        LayerState::Downloaded | LayerState::Pushed => (1, 1),
+        _ => return None,
+    };
+    Some((id, done, total))
+}
+
+/// News that another thread gathers, until the build's own asks for them.
+type Told = Arc<Mutex<Vec<(String, u64, u64)>>>;
+
+fn gathered() -> (Events, Told) {
+    let told: Told = Arc::default();
+    let into = Arc::clone(&told);
+    let events: Events = Arc::new(move |event| {
+        let Some(news) = progress_of(event) else { return };
+        let mut told = into.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only the last word on a layer counts.
+        told.retain(|(known, ..)| *known != news.0);
+        told.push(news);
+    });
+    (events, told)
+}
+
+/// Passes news on while the work goes on.
+async fn watched<T>(
+    work: impl Future<Output = Result<T>>,
+    told: &Told,
+    progress: &(dyn Fn(&str, u64, u64) + Send + Sync),
+) -> Result<T> {
+    let pass_on = || {
+        let news = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
+        news.iter().for_each(|(part, done, total)| progress(part, *done, *total));
+    };
+    tokio::pin!(work);
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => {
+                pass_on();
+                return done;
+            }
+            _ = tick.tick() => pass_on(),
+        }
+    }
+}
