@@ -2,7 +2,7 @@
 //! nothing.
 
 use crate::error::Result;
-use crate::netlink::{self, Batch, BridgePort, Socket, Veth};
+use crate::netlink::{self, Batch, BridgePort, Socket, Sublink, Veth};
 use crate::plan::NetOp;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -84,6 +84,29 @@ impl<'a> Executor<'a> {
                 // Asking for a link's state makes the kernel (since 6.8) finish its pending
                 // change first.
                 netlink::link_by_name(self.socket, link)?;
+            }
+            NetOp::Sublink { parent, peer, mode, mac, mtu } => {
+                let parent = self.index(parent, batch)?;
+                let netns = self.netns;
+                let (mode, mac, mtu) = (*mode, *mac, *mtu);
+                let link = Sublink { name: peer, parent, mode, netns, mac, mtu };
+                netlink::add_sublink(batch, &link);
+                self.flush(batch)?;
+            }
+            NetOp::Move { link, peer } => {
+                let index = self.index(link, batch)?;
+                if let Some(netns) = self.netns {
+                    netlink::move_link(batch, index, (peer, netns));
+                }
+            }
+            NetOp::Mac { link, mac } => netlink::set_mac(batch, link, *mac),
+            NetOp::Route { link, to, via } => {
+                let index = self.index(link, batch)?;
+                netlink::add_route(batch, index, (*to, *via));
+            }
+            NetOp::DeviceRoute { link, v4 } => {
+                let index = self.index(link, batch)?;
+                netlink::add_device_route(batch, index, *v4);
             }
             NetOp::DefaultRoute { link, gateway } => {
                 let index = self.index(link, batch)?;

@@ -3,17 +3,19 @@
 use crate::apply::{self, Executor};
 use crate::bridge::check_interface_name;
 use crate::error::{Error, Result};
-use crate::netlink::{self, Socket};
+use crate::netlink::{self, Batch, Socket};
 use crate::netns::within;
 use crate::nft::{Claim, Element};
 use crate::plan::{self, EndpointFacts, endpoint_mac};
+use crate::remote::{has_remote_ipam, sandbox, told};
 use crate::service::{Known, Net, Network};
 use crate::sysctl;
 use model::error::Denied;
 use model::network::{DriverKind, Endpoint, EndpointDraft, PortBinding};
 use model::{ContainerId, NetworkId};
 use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 /// A request to join a container to a network.
 #[derive(Clone, Copy, Debug)]
@@ -50,13 +52,17 @@ impl Net {
         let network = self.network(ask.network)?;
         let mut endpoint = draw_endpoint(ask, &network)?;
         self.register(&endpoint)?;
-        if network.spec.driver == DriverKind::Bridge
+        if has_links(&network)
             && let Err(error) = self.lease(&mut endpoint, &network, ask)
         {
             self.forget(&endpoint);
             return Err(error);
         }
-        if let Err(error) = self.connect(&endpoint, &network, ask) {
+        let connected = match &network.spec.driver {
+            DriverKind::Plugin(driver) => self.join_plugin(&mut endpoint, (driver, &network), ask),
+            _ => self.connect(&endpoint, &network, ask),
+        };
+        if let Err(error) = connected {
             self.forget(&endpoint);
             return Err(error);
         }
@@ -85,13 +91,16 @@ impl Net {
         check_draft(ask.draft, network)?;
         let spec = &network.spec;
         let whose = (&spec.id, spec.name.as_str());
-        let mut state = self.lock();
-        endpoint.ipv4 = state.ipam.lease(whose, true, ask.draft.ipv4.map(IpAddr::V4))?;
-        let v6 = ask.draft.ipv6.map(IpAddr::V6);
-        if spec.enable_ipv6 || v6.is_some() {
-            endpoint.ipv6 = state.ipam.lease(whose, false, v6)?;
+        if has_remote_ipam(&spec.ipam_driver) {
+            self.request_addresses(spec, endpoint)?;
+        } else {
+            let mut state = self.lock();
+            endpoint.ipv4 = state.ipam.lease(whose, true, ask.draft.ipv4.map(IpAddr::V4))?;
+            let v6 = ask.draft.ipv6.map(IpAddr::V6);
+            if spec.enable_ipv6 || v6.is_some() {
+                endpoint.ipv6 = state.ipam.lease(whose, false, v6)?;
+            }
         }
-        drop(state);
         let of = |addr: IpAddr| {
             let pool = spec.pools.iter().find(|p| p.subnet.contains(addr));
             let known = !spec.internal && network.options.has_gateway(addr.is_ipv4());
@@ -105,6 +114,9 @@ impl Net {
         }
         let addr = endpoint.ipv4.or(endpoint.ipv6).map(|cidr| cidr.addr);
         endpoint.mac = ask.draft.mac.or(addr.map(endpoint_mac));
+        if network.sublink.as_ref().is_some_and(|sublink| !sublink.has_mac()) {
+            endpoint.mac = None;
+        }
         Ok(())
     }
 
@@ -117,6 +129,7 @@ impl Net {
             options: &network.options,
             bridged_translation,
             default_route: ask.default_route,
+            sublink: network.sublink.as_ref(),
         };
         let plan = plan::endpoint(endpoint, facts);
         if plan.host.is_empty() {
@@ -152,19 +165,83 @@ impl Net {
         let made = made.and_then(|()| host.apply(&plan.after));
         if made.is_err() {
             host.undo();
+            if let (None, Some(link)) = (&endpoint.host_interface, &endpoint.interface) {
+                let _ = apply::delete_link(&mut inside, link);
+            }
         }
         made
+    }
+
+    /// Takes the link of an endpoint out of a namespace that goes on, where none of its ends is on
+    /// the host. Before [`Net::detach`]; nothing for bridges.
+    pub fn withdraw(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()> {
+        let Some(link) = &endpoint.interface else { return Ok(()) };
+        let driver = self.network(&endpoint.network)?.spec.driver;
+        let mut socket = within(netns, || Socket::open(netlink::Family::Route, 0))?;
+        match (&endpoint.host_interface, driver) {
+            (None, _) => apply::delete_link(&mut socket, link),
+            // The plugin gets its link back as it gave it.
+            (Some(home), DriverKind::Plugin(_)) => {
+                let host =
+                    sys::netns::open(Path::new("/proc/thread-self/ns/net")).map_err(Error::from)?;
+                let Some(found) = netlink::link_by_name(&mut socket, link)? else { return Ok(()) };
+                let mut batch = Batch::new();
+                netlink::set_down(&mut batch, link);
+                netlink::move_link(&mut batch, found.index, (home, host.as_fd()));
+                socket.transact(batch)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets a plugin make the link.
+    fn join_plugin(
+        &self,
+        endpoint: &mut Endpoint,
+        (driver, network): (&str, &Network),
+        ask: &Attach<'_>,
+    ) -> Result<()> {
+        let remote = self.remote()?;
+        remote.create_endpoint(driver, &network.spec, endpoint)?;
+        let joined = remote.join(driver, endpoint, &sandbox(ask.netns));
+        let made = joined.map_err(Error::from).and_then(|joined| {
+            let prefix = Some(joined.prefix.as_str()).filter(|prefix| !prefix.is_empty());
+            let name = format!("{}{}", prefix.unwrap_or("eth"), ask.index);
+            endpoint.host_interface.clone_from(&joined.link);
+            endpoint.interface = joined.link.is_some().then(|| name.clone());
+            for gateway in &joined.gateways {
+                match gateway {
+                    IpAddr::V4(gateway) => endpoint.gateway = Some(*gateway),
+                    IpAddr::V6(gateway) => endpoint.gateway6 = Some(*gateway),
+                }
+            }
+            let plan = plan::plugin_endpoint(endpoint, (&joined, &name), ask.default_route);
+            self.make_links(endpoint, ask, &plan)
+        });
+        if made.is_err() {
+            told(remote.leave(driver, endpoint));
+            told(remote.delete_endpoint(driver, endpoint));
+        }
+        made
+    }
+
+    fn leave_plugin(&self, endpoint: &Endpoint, driver: &str) -> Result<()> {
+        let remote = self.remote()?;
+        told(remote.leave(driver, endpoint));
+        told(remote.delete_endpoint(driver, endpoint));
+        Ok(())
     }
 
     /// Removes link, lease, names and published ports of an endpoint. Idempotent; works when the
     /// container's namespace is already gone.
     pub fn detach(&self, endpoint: &Endpoint) -> Result<()> {
         let unpublished = self.unpublish(endpoint);
-        let unlinked = match &endpoint.host_interface {
-            Some(link) if self.lock().endpoints.contains_key(&endpoint.id) => {
-                Socket::open(netlink::Family::Route, 0)
-                    .and_then(|mut socket| apply::delete_link(&mut socket, link))
-            }
+        let known = self.lock().endpoints.contains_key(&endpoint.id);
+        let driver = self.network(&endpoint.network).map(|network| network.spec.driver);
+        let unlinked = match (&endpoint.host_interface, driver) {
+            (_, Ok(DriverKind::Plugin(driver))) if known => self.leave_plugin(endpoint, &driver),
+            (Some(link), _) if known => Socket::open(netlink::Family::Route, 0)
+                .and_then(|mut socket| apply::delete_link(&mut socket, link)),
             _ => Ok(()),
         };
         // The address is free once nothing answers for it.
@@ -183,13 +260,19 @@ impl Net {
     /// Drops lease and names.
     fn forget(&self, endpoint: &Endpoint) {
         let mut state = self.lock();
-        if state.endpoints.remove(&endpoint.id).is_some() {
+        let known = state.endpoints.remove(&endpoint.id).is_some();
+        let remote = state.networks.get(&endpoint.network).map(|network| network.spec.clone());
+        let remote = remote.filter(|spec| known && has_remote_ipam(&spec.ipam_driver));
+        if known && remote.is_none() {
             for cidr in [endpoint.ipv4, endpoint.ipv6].into_iter().flatten() {
                 state.ipam.release(&endpoint.network, cidr.addr);
             }
         }
         let gone = !state.endpoints.values().any(|e| e.container == endpoint.container);
         drop(state);
+        if let Some(spec) = remote {
+            self.release_addresses(&spec, endpoint);
+        }
         self.dns.unlearn(endpoint);
         if gone {
             self.stop_dns(&endpoint.container);
@@ -218,7 +301,8 @@ impl Net {
         let network = self.network(&endpoint.network)?;
         let mut state = self.lock();
         let whose = (&endpoint.network, network.spec.name.as_str());
-        for cidr in [endpoint.ipv4, endpoint.ipv6].into_iter().flatten() {
+        let leased = [endpoint.ipv4, endpoint.ipv6].into_iter().flatten();
+        for cidr in leased.filter(|_| !has_remote_ipam(&network.spec.ipam_driver)) {
             state.ipam.lease(whose, cidr.addr.is_ipv4(), Some(cidr.addr))?;
         }
         let known = Known { network: endpoint.network, container: endpoint.container };
@@ -251,9 +335,10 @@ fn draw_endpoint(ask: &Attach<'_>, network: &Network) -> Result<Endpoint> {
         .map_err(|e| Error::io("draw an endpoint id")(std::io::Error::other(e.to_string())))?;
     let id = NetworkId::from_bytes(random).to_string();
     let bridged = network.spec.driver == DriverKind::Bridge;
+    let linked = has_links(network);
     Ok(Endpoint {
         host_interface: bridged.then(|| format!("veth{}", &id[..7])),
-        interface: bridged.then(|| interface_name(ask, network)).transpose()?,
+        interface: linked.then(|| interface_name(ask, network)).transpose()?,
         id,
         network: network.spec.id,
         network_name: network.spec.name.clone(),
@@ -266,6 +351,11 @@ fn draw_endpoint(ask: &Attach<'_>, network: &Network) -> Result<Endpoint> {
         mac: None,
         dns_names: dns_names(ask.container_name, ask.container, ask.draft),
     })
+}
+
+/// Whether containers get an interface of their own on the network.
+fn has_links(network: &Network) -> bool {
+    !matches!(network.spec.driver, DriverKind::Host | DriverKind::Null)
 }
 
 /// An endpoint's own name for its interface in the container.

@@ -211,6 +211,7 @@ mod tests {
             range: range.map(|r| Cidr::parse(r).unwrap()),
             gateway: gateway.parse().ok(),
             reserved: reserved.iter().map(|r| ((*r).to_owned(), r.parse().unwrap())).collect(),
+            remote: String::new(),
         }
     }
 

@@ -43,14 +43,17 @@ mod plan;
 mod ports;
 mod publish;
 mod relay;
+mod remote;
 mod round;
 mod service;
 mod stats;
+mod sublink;
 mod sysctl;
 
 pub use dns::DnsSettings;
 pub use endpoints::{Adopt, Attach};
 pub use error::{Error, Result};
 pub use options::{AddressPool, Iptables, Options, PublishPolicy};
+pub use remote::{AddressAsk, Joined, PoolAsk, Remote};
 pub use service::Net;
 pub use stats::InterfaceStats;

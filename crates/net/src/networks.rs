@@ -6,7 +6,9 @@ use crate::error::{Error, Result};
 use crate::ipam::default_gateway;
 use crate::netlink::{self, Link, Socket};
 use crate::plan::{self, BridgeFacts, NETWORK_ALIAS};
+use crate::remote::{DEFAULT_IPAM, NULL_IPAM, has_remote_ipam};
 use crate::service::{Net, Network};
+use crate::sublink::SublinkOptions;
 use model::error::Denied;
 use model::network::{Cidr, DriverKind, NetworkDraft, NetworkSpec, Pool, PoolDraft};
 use model::{NetworkId, Timestamp};
@@ -23,6 +25,16 @@ impl Net {
             gateway: options.bridge_address.map(|cidr| cidr.addr),
             reserved: BTreeMap::new(),
         };
+        let mut pools = vec![pool];
+        if options.ipv6 {
+            let given = options.bridge_address6.map(Cidr::network).or(options.fixed_range6);
+            pools.extend(given.map(|subnet| PoolDraft {
+                subnet: Some(subnet),
+                range: options.fixed_range6.filter(|range| range.prefix > subnet.prefix),
+                gateway: options.bridge_address6.map(|cidr| cidr.addr),
+                reserved: BTreeMap::new(),
+            }));
+        }
         let option = |name: &str, value: String| (name.to_owned(), value);
         let driver_options = BTreeMap::from([
             option(bridge::NAME, options.bridge.clone()),
@@ -38,7 +50,8 @@ impl Net {
             ..NetworkDraft::default()
         };
         let bridge = NetworkDraft {
-            pools: vec![pool],
+            pools,
+            enable_ipv6: Some(options.ipv6),
             options: driver_options,
             ..draft("bridge", "bridge")
         };
@@ -54,12 +67,8 @@ impl Net {
         id: NetworkId,
         created: Timestamp,
     ) -> Result<NetworkSpec> {
-        let driver = driver(&draft.driver)?;
-        if !matches!(draft.ipam_driver.as_str(), "" | "default") {
-            let message =
-                format!("address management driver {:?} is not supported", draft.ipam_driver);
-            return Err(Denied::unsupported(message).into());
-        }
+        let driver = self.driver(&draft.driver)?;
+        let draft = &self.with_defaults(draft, &driver);
         let enable_ipv6 = draft.enable_ipv6.unwrap_or(false);
         let mut spec = NetworkSpec {
             id,
@@ -71,6 +80,10 @@ impl Net {
             enable_ipv6,
             pools: Vec::new(),
             options: draft.options.clone(),
+            ipam_driver: Some(&draft.ipam_driver)
+                .filter(|driver| *driver != DEFAULT_IPAM)
+                .cloned()
+                .unwrap_or_default(),
             ipam_options: draft.ipam_options.clone(),
             labels: draft.labels.clone(),
             bridge: None,
@@ -84,12 +97,47 @@ impl Net {
             spec.pools = self.choose_pools(draft, id, &name)?;
             spec.bridge = Some(name);
         }
-        self.lock().ipam.reserve(id, &spec.pools)?;
+        let whose = (&id, draft.internal);
+        if let Some(sublink) = SublinkOptions::read(&spec.driver, &draft.options, whose)? {
+            spec.pools = self.choose_pools(draft, id, "")?;
+            spec.options.extend([sublink.shown()]);
+        }
+        if matches!(spec.driver, DriverKind::Plugin(_)) {
+            spec.pools = self.choose_pools(draft, id, "")?;
+        }
+        self.lock().ipam.reserve(id, own_pools(&spec))?;
         Ok(spec)
+    }
+
+    fn driver(&self, name: &str) -> Result<DriverKind> {
+        match driver(name)? {
+            DriverKind::Plugin(name) => {
+                self.remote()?.find_driver(&name)?;
+                Ok(DriverKind::Plugin(name))
+            }
+            driver => Ok(driver),
+        }
+    }
+
+    /// The draft with the daemon's options for networks of its driver.
+    fn with_defaults(&self, draft: &NetworkDraft, driver: &DriverKind) -> NetworkDraft {
+        let mut draft = draft.clone();
+        let defaults = self.options().network_options.get(driver.name()).into_iter().flatten();
+        let ours = draft.options.contains_key(bridge::DEFAULT_BRIDGE);
+        for (name, value) in defaults.filter(|_| !ours) {
+            draft.options.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        draft
     }
 
     /// The pools asked for, completed; chosen where nothing was asked.
     fn choose_pools(&self, draft: &NetworkDraft, id: NetworkId, name: &str) -> Result<Vec<Pool>> {
+        if draft.ipam_driver == NULL_IPAM {
+            return Ok(Vec::new());
+        }
+        if has_remote_ipam(&draft.ipam_driver) {
+            return self.request_pools(&draft.ipam_driver, &draft.pools, &draft.ipam_options);
+        }
         let mut pools = Vec::new();
         for asked in &draft.pools {
             if let Some(subnet) = asked.subnet {
@@ -137,17 +185,36 @@ impl Net {
     /// Makes the network real: bridge, gateway address, rules. Idempotent, so also the way to
     /// restore a network at daemon start.
     pub fn create_network(&self, spec: &NetworkSpec) -> Result<()> {
+        self.realise(spec, true)
+    }
+
+    /// [`Net::create_network`] for a network that a former daemon made: plugins know it already.
+    pub fn restore_network(&self, spec: &NetworkSpec) -> Result<()> {
+        self.realise(spec, false)
+    }
+
+    fn realise(&self, spec: &NetworkSpec, fresh: bool) -> Result<()> {
         let options = BridgeOptions::read(&spec.options, self.options())?;
+        let sublink = SublinkOptions::read(&spec.driver, &spec.options, (&spec.id, spec.internal))?;
         {
             let mut state = self.lock();
             if let Some(bridge) = &spec.bridge {
                 state.check_bridge_free(bridge, &spec.id)?;
             }
-            state.ipam.reserve(spec.id, &spec.pools)?;
-            let network = Network { spec: spec.clone(), options: options.clone() };
+            state.ipam.reserve(spec.id, own_pools(spec))?;
+            let sublink = sublink.clone();
+            let network = Network { spec: spec.clone(), options: options.clone(), sublink };
             state.networks.insert(spec.id, network);
         }
-        let made = self.make_bridge(spec, &options);
+        let made = match (&sublink, &spec.driver) {
+            (Some(sublink), _) => sublink.lay(spec),
+            (None, DriverKind::Plugin(_)) if !fresh => Ok(()),
+            (None, DriverKind::Plugin(driver)) => self
+                .remote()
+                .and_then(|remote| remote.create_network(driver, spec))
+                .map_err(Error::from),
+            (None, _) => self.make_bridge(spec, &options),
+        };
         if made.is_err() {
             let mut state = self.lock();
             state.networks.remove(&spec.id);
@@ -185,8 +252,24 @@ impl Net {
             }
             state.networks.remove(id)
         };
-        let removed = network.map_or(Ok(()), |network| self.remove_bridge(&network));
+        let removed = network.map_or(Ok(()), |network| self.unmake(&network));
         self.lock().ipam.release_network(id);
+        removed
+    }
+
+    fn unmake(&self, network: &Network) -> Result<()> {
+        let spec = &network.spec;
+        let removed = match (&network.sublink, &spec.driver) {
+            (Some(sublink), _) => sublink.remove(&spec.id),
+            (None, DriverKind::Plugin(driver)) => {
+                let remote = self.remote();
+                remote.and_then(|it| it.delete_network(driver, spec)).map_err(Error::from)
+            }
+            (None, _) => self.remove_bridge(network),
+        };
+        if has_remote_ipam(&spec.ipam_driver) {
+            self.release_pools(&spec.ipam_driver, &spec.pools);
+        }
         removed
     }
 
@@ -218,11 +301,18 @@ fn driver(name: &str) -> Result<DriverKind, Denied> {
         "" | "bridge" => Ok(DriverKind::Bridge),
         "host" => Ok(DriverKind::Host),
         "null" => Ok(DriverKind::Null),
-        "macvlan" | "ipvlan" | "overlay" => {
-            Err(Denied::unsupported(format!("network driver {name} is not supported yet")))
+        "macvlan" => Ok(DriverKind::Macvlan),
+        "ipvlan" => Ok(DriverKind::Ipvlan),
+        "overlay" => {
+            Err(Denied::unsupported("networks of driver overlay need a cluster, and this is none"))
         }
-        _ => Err(Denied::not_found(format!("could not find plugin {name}: no such driver"))),
+        _ => Ok(DriverKind::Plugin(name.to_owned())),
     }
+}
+
+/// The pools that our own address management answers for.
+fn own_pools(spec: &NetworkSpec) -> &[Pool] {
+    if has_remote_ipam(&spec.ipam_driver) { &[] } else { &spec.pools }
 }
 
 /// Refuses what nobody can mean.
@@ -240,8 +330,13 @@ fn checked_subnet(subnet: Cidr) -> Result<Cidr, Denied> {
 
 /// A pool with its gateway, checked to be consistent.
 fn complete(asked: &PoolDraft, subnet: Cidr) -> Result<Pool, Denied> {
-    let mut pool =
-        Pool { subnet, range: asked.range, gateway: None, reserved: asked.reserved.clone() };
+    let mut pool = Pool {
+        subnet,
+        range: asked.range,
+        gateway: None,
+        reserved: asked.reserved.clone(),
+        remote: String::new(),
+    };
     if let Some(range) = pool.range
         && (!subnet.contains(range.addr) || range.prefix < subnet.prefix)
     {

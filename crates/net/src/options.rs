@@ -1,8 +1,11 @@
 //! What the daemon's configuration decides about networks. Values only; never reads a file.
 
+use crate::remote::Remote;
 use model::network::Cidr;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Daemon-wide choices, named after `dockerd`'s flags where those exist.
 #[derive(Clone, Debug)]
@@ -13,6 +16,14 @@ pub struct Options {
     pub bridge_address: Option<Cidr>,
     /// Subnet part the default bridge hands out (`--fixed-cidr`).
     pub fixed_range: Option<Cidr>,
+    /// IPv6 on the default bridge (`--ipv6`).
+    pub ipv6: bool,
+    /// IPv6 address and subnet of the default bridge (`--bip6`).
+    pub bridge_address6: Option<Cidr>,
+    /// IPv6 subnet of the default bridge (`--fixed-cidr-v6`).
+    pub fixed_range6: Option<Cidr>,
+    /// Options of networks that do not say, by driver (`--default-network-opt`).
+    pub network_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Where subnets come from when none is asked for (`--default-address-pool`).
     pub pools: Vec<AddressPool>,
     /// Lay firewall rules (`--iptables`). Off: no isolation, no publishing, no masquerade.
@@ -38,6 +49,8 @@ pub struct Options {
     pub anti_spoofing: bool,
     /// How the administrator's iptables rules are heard (`DOCKER-USER`).
     pub iptables: Iptables,
+    /// Drivers outside the daemon.
+    pub remote: Option<Arc<dyn Remote>>,
     /// Where the host's resolvers are named.
     pub resolv_conf: PathBuf,
     /// Own the rules where the kernel can (6.9): nobody else's flush removes them. Off only to
@@ -51,6 +64,10 @@ impl Default for Options {
             bridge: "docker0".to_owned(),
             bridge_address: None,
             fixed_range: None,
+            ipv6: false,
+            bridge_address6: None,
+            fixed_range6: None,
+            network_options: BTreeMap::new(),
             pools: AddressPool::docker_defaults(),
             firewall: true,
             ip_forward: true,
@@ -63,6 +80,7 @@ impl Default for Options {
             publish_policy: PublishPolicy::Docker,
             anti_spoofing: true,
             iptables: Iptables::default(),
+            remote: None,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             own_rules: true,
         }

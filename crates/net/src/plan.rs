@@ -9,6 +9,9 @@
 //! ```
 
 use crate::bridge::BridgeOptions;
+use crate::netlink::Mode;
+use crate::remote::Joined;
+use crate::sublink::SublinkOptions;
 use crate::sysctl::Sysctl;
 use model::NetworkId;
 use model::network::{Cidr, Endpoint, NetworkSpec};
@@ -29,6 +32,16 @@ pub(crate) enum NetOp {
     Up { link: String },
     /// Create a pair with one end in the container. Undone by deleting it.
     Veth { host: String, peer: String, mac: [u8; 6], mtu: u32 },
+    /// Create a link under another, in the container.
+    Sublink { parent: String, peer: String, mode: Mode, mac: Option<[u8; 6]>, mtu: Option<u32> },
+    /// Move a link into the container.
+    Move { link: String, peer: String },
+    /// Give a link a hardware address.
+    Mac { link: String, mac: [u8; 6] },
+    /// Send what goes to a block out by a link.
+    Route { link: String, to: Cidr, via: Option<IpAddr> },
+    /// Send what goes elsewhere out by a link, without a gateway.
+    DeviceRoute { link: String, v4: bool },
     /// Plug a link into a bridge and set it up.
     Port { link: String, bridge: String, hairpin: bool, isolated: bool, alias: String },
     /// Send what goes elsewhere this way.
@@ -125,10 +138,88 @@ pub(crate) struct EndpointFacts<'a> {
     pub bridged_translation: bool,
     /// The default route goes through this endpoint.
     pub default_route: bool,
+    /// Options of a network of links under another.
+    pub sublink: Option<&'a SublinkOptions>,
 }
 
-/// The plan that joins a container to a bridge network.
+/// The plan that joins a container to a network.
 pub(crate) fn endpoint(endpoint: &Endpoint, facts: EndpointFacts<'_>) -> NetworkPlan {
+    match (facts.sublink, &endpoint.interface) {
+        (Some(options), Some(peer)) => sublink_endpoint(endpoint, (options, peer), facts),
+        _ => bridge_endpoint(endpoint, facts),
+    }
+}
+
+/// What is done in the container once the link is there.
+fn inside(endpoint: &Endpoint, peer: &str) -> Vec<NetOp> {
+    let local = endpoint.draft.link_local.iter().map(|addr| {
+        let prefix = if addr.is_ipv4() { 16 } else { 64 };
+        Cidr { addr: *addr, prefix }
+    });
+    let peer = peer.to_owned();
+    let given = [endpoint.ipv4, endpoint.ipv6].into_iter().flatten();
+    let addresses = given.chain(local).map(|cidr| NetOp::Address { link: peer.clone(), cidr });
+    let mut inside: Vec<NetOp> = addresses.collect();
+    inside.extend([NetOp::Up { link: "lo".to_owned() }, NetOp::Up { link: peer.clone() }]);
+    if endpoint.ipv6.is_some() {
+        // IPv6 begins when the link is in service; IPv4 does not care.
+        inside.push(NetOp::Settle { link: peer });
+    }
+    inside
+}
+
+/// A link that a plugin made on the host.
+pub(crate) fn plugin_endpoint(
+    endpoint: &Endpoint,
+    (joined, peer): (&Joined, &str),
+    default_route: bool,
+) -> NetworkPlan {
+    let peer = peer.to_owned();
+    let mut host = Vec::new();
+    let mut inside_ops = Vec::new();
+    if let Some(link) = &joined.link {
+        host.push(NetOp::Move { link: link.clone(), peer: peer.clone() });
+        inside_ops.extend(endpoint.mac.map(|mac| NetOp::Mac { link: peer.clone(), mac }));
+        inside_ops.extend(inside(endpoint, &peer));
+        let routes = joined.routes.iter();
+        inside_ops.extend(routes.map(|(to, via)| NetOp::Route {
+            link: peer.clone(),
+            to: *to,
+            via: *via,
+        }));
+        let gateways = joined.gateways.iter().filter(|_| default_route);
+        inside_ops.extend(
+            gateways.map(|gateway| NetOp::DefaultRoute { link: peer.clone(), gateway: *gateway }),
+        );
+    }
+    NetworkPlan { host, inside: inside_ops, after: Vec::new() }
+}
+
+/// A link under the network's parent: no end of it is on the host.
+fn sublink_endpoint(
+    endpoint: &Endpoint,
+    (options, peer): (&SublinkOptions, &str),
+    facts: EndpointFacts<'_>,
+) -> NetworkPlan {
+    let link = NetOp::Sublink {
+        parent: options.parent.clone(),
+        peer: peer.to_owned(),
+        mode: options.mode,
+        mac: endpoint.mac,
+        mtu: facts.spec.options.contains_key(crate::bridge::MTU).then_some(facts.options.mtu),
+    };
+    let mut inside = inside(endpoint, peer);
+    if facts.default_route && options.routes_by_device() {
+        let families = [(endpoint.ipv4.is_some(), true), (endpoint.ipv6.is_some(), false)];
+        let wanted = families.into_iter().filter(|(has, _)| *has);
+        inside.extend(wanted.map(|(_, v4)| NetOp::DeviceRoute { link: peer.to_owned(), v4 }));
+    } else if facts.default_route {
+        inside.extend(routes(endpoint));
+    }
+    NetworkPlan { host: vec![link], inside, after: Vec::new() }
+}
+
+fn bridge_endpoint(endpoint: &Endpoint, facts: EndpointFacts<'_>) -> NetworkPlan {
     let (Some(host), Some(peer), Some(bridge), Some(mac)) = (
         endpoint.host_interface.clone(),
         endpoint.interface.clone(),
@@ -148,19 +239,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint, facts: EndpointFacts<'_>) -> Network
         isolated: !facts.options.icc,
         alias: format!("{ENDPOINT_ALIAS}{}", endpoint.id),
     };
-    let mut inside = Vec::new();
-    let local = endpoint.draft.link_local.iter().map(|addr| {
-        let prefix = if addr.is_ipv4() { 16 } else { 64 };
-        Cidr { addr: *addr, prefix }
-    });
-    for cidr in [endpoint.ipv4, endpoint.ipv6].into_iter().flatten().chain(local) {
-        inside.push(NetOp::Address { link: peer.clone(), cidr });
-    }
-    inside.extend([NetOp::Up { link: "lo".to_owned() }, NetOp::Up { link: peer.clone() }]);
-    if endpoint.ipv6.is_some() {
-        // IPv6 begins when the link is in service; IPv4 does not care.
-        inside.push(NetOp::Settle { link: peer });
-    }
+    let mut inside = inside(endpoint, &peer);
     if facts.default_route {
         inside.extend(routes(endpoint));
     }
@@ -220,6 +299,7 @@ mod tests {
             range: None,
             gateway: "172.18.0.1".parse().ok(),
             reserved: BTreeMap::new(),
+            remote: String::new(),
         };
         let icc = (crate::bridge::ICC.to_owned(), icc.to_string());
         NetworkSpec {
@@ -232,6 +312,7 @@ mod tests {
             enable_ipv6: false,
             pools: vec![pool],
             options: BTreeMap::from([icc]),
+            ipam_driver: String::new(),
             ipam_options: BTreeMap::new(),
             labels: BTreeMap::new(),
             bridge: Some("br-1".into()),
@@ -259,6 +340,11 @@ mod tests {
                 }
                 NetOp::DefaultRoute { link, gateway } => format!("default {gateway} {link}"),
                 NetOp::Settle { link } => format!("settle {link}"),
+                NetOp::Sublink { parent, peer, .. } => format!("sublink {peer} of {parent}"),
+                NetOp::DeviceRoute { link, v4 } => format!("default {link} v4={v4}"),
+                NetOp::Move { link, peer } => format!("move {link} {peer}"),
+                NetOp::Mac { link, mac } => format!("mac {link} {mac:02x?}"),
+                NetOp::Route { link, to, via } => format!("route {to} {via:?} {link}"),
             })
             .collect()
     }
@@ -314,6 +400,7 @@ mod tests {
                 options: &options,
                 bridged_translation,
                 default_route: true,
+                sublink: None,
             };
             let plan = endpoint(&joined, facts);
             let port = format!("port veth1 br-1 hairpin={bridged_translation} isolated={}", !icc);

@@ -7,7 +7,7 @@ use crate::ports::{HELD_PER_REQUEST, Owner, Side, Wanted, binding};
 use crate::round;
 use crate::service::{Net, Network};
 use model::error::Denied;
-use model::network::{Endpoint, PortBinding, PortSpec, Protocol};
+use model::network::{DriverKind, Endpoint, PortBinding, PortSpec, Protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -17,7 +17,8 @@ impl Net {
     /// routed to). On internal networks nothing is published, as in Docker.
     pub fn publish(&self, endpoint: &Endpoint, ask: &[PortBinding]) -> Result<Vec<PortBinding>> {
         let network = self.network(&endpoint.network)?;
-        if ask.is_empty() || network.spec.internal {
+        let bridged = network.spec.driver == DriverKind::Bridge;
+        if ask.is_empty() || network.spec.internal || !bridged {
             return Ok(Vec::new());
         }
         let place = Place { endpoint, network: &network, firewall: self.firewall().is_some() };

@@ -72,7 +72,7 @@ fn make(socket: &mut Socket) -> Result<u32> {
     socket.transact(batch)?;
     if std::path::Path::new("/proc/sys/net/ipv6").exists() {
         let mut batch = Batch::new();
-        netlink::add_link_route(&mut batch, out, NOWHERE);
+        netlink::add_route(&mut batch, out, (NOWHERE, None));
         socket.transact(batch)?;
     }
     // The last act: what has the alias is whole.

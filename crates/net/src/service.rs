@@ -14,6 +14,7 @@ use crate::plan::{ENDPOINT_ALIAS, NETWORK_ALIAS};
 use crate::ports::Ports;
 use crate::round::ROUND_ALIAS;
 use crate::stats::InterfaceStats;
+use crate::sublink::SublinkOptions;
 use crate::sysctl::{self, Sysctl};
 use model::error::Denied;
 use model::network::NetworkSpec;
@@ -50,6 +51,8 @@ pub(crate) struct State {
 pub(crate) struct Network {
     pub(crate) spec: NetworkSpec,
     pub(crate) options: BridgeOptions,
+    /// Of macvlan and ipvlan networks.
+    pub(crate) sublink: Option<SublinkOptions>,
 }
 
 impl Network {

@@ -88,7 +88,10 @@ pub(crate) fn to_wire(view: &NetworkView, containers: bool) -> Network {
         enable_ipv4: true,
         enable_ipv6: spec.enable_ipv6,
         ipam: Ipam {
-            driver: "default".to_owned(),
+            driver: match spec.ipam_driver.as_str() {
+                "" => "default".to_owned(),
+                driver => driver.to_owned(),
+            },
             options: null_if_empty_map(spec.ipam_options.clone()),
             config: Some(spec.pools.iter().map(pool_config).collect()),
         },

@@ -16,11 +16,13 @@
 
 mod call;
 mod error;
+mod network;
 mod place;
 #[cfg(test)]
 mod tests;
 
 pub use error::PluginError;
+pub use network::RemoteDrivers;
 pub use place::{Endpoint, Places};
 
 use serde::Serialize;

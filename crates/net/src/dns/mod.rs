@@ -63,7 +63,8 @@ impl Dns {
 
     /// Answers for an endpoint from now on. The default bridge has no names, as in Docker.
     pub(crate) fn learn(&self, endpoint: &Endpoint, network: &Network) {
-        if network.spec.driver != DriverKind::Bridge || network.options.is_default {
+        let none = matches!(network.spec.driver, DriverKind::Host | DriverKind::Null);
+        if none || network.options.is_default {
             return;
         }
         let addr = |cidr: Option<model::network::Cidr>| cidr.map(|cidr| cidr.addr);

@@ -18,6 +18,7 @@ const IFINFO_LEN: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -151,6 +152,97 @@ pub(crate) fn add_pair(batch: &mut Batch, one: &str, other: &str, mac: [u8; 6]) 
     });
 }
 
+/// How links under one parent see each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// `enum macvlan_mode`.
+    Macvlan(u32),
+    /// `enum ipvlan_mode` and `IPVLAN_F_*`.
+    Ipvlan { mode: u16, flags: u16 },
+}
+
+/// A link under another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sublink<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The parent's index in the socket's namespace.
+    pub parent: u32,
+    /// How it sees its siblings.
+    pub mode: Mode,
+    /// The namespace it is made in; `None` for the socket's.
+    pub netns: Option<BorrowedFd<'a>>,
+    /// Hardware address; drawn, or the parent's, when `None`.
+    pub mac: Option<[u8; 6]>,
+    /// Bytes; the parent's when `None`.
+    pub mtu: Option<u32>,
+}
+
+/// Creates a macvlan or ipvlan link, down.
+pub(crate) fn add_sublink(batch: &mut Batch, link: &Sublink<'_>) {
+    let act = format!("create link {}", link.name);
+    batch.message(act, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifinfo(0, 0, 0), |a| {
+        a.text(IFLA_IFNAME, link.name).u32(IFLA_LINK, link.parent);
+        if let Some(netns) = link.netns {
+            a.u32(IFLA_NET_NS_FD, u32::try_from(netns.as_raw_fd()).unwrap_or(u32::MAX));
+        }
+        if let Some(mac) = link.mac {
+            a.bytes(IFLA_ADDRESS, &mac);
+        }
+        if let Some(mtu) = link.mtu {
+            a.u32(IFLA_MTU, mtu);
+        }
+        a.nest(IFLA_LINKINFO, |a| match link.mode {
+            Mode::Macvlan(mode) => {
+                a.text(IFLA_INFO_KIND, "macvlan").nest(IFLA_INFO_DATA, |a| _ = a.u32(1, mode));
+            }
+            Mode::Ipvlan { mode, flags } => {
+                a.text(IFLA_INFO_KIND, "ipvlan").nest(IFLA_INFO_DATA, |a| {
+                    a.bytes(1, &mode.to_ne_bytes()).bytes(2, &flags.to_ne_bytes());
+                });
+            }
+        });
+    });
+}
+
+/// Creates VLAN `id` of the link with index `parent`, down.
+pub(crate) fn add_vlan(batch: &mut Batch, name: &str, (parent, id): (u32, u16)) {
+    let act = format!("create VLAN link {name}");
+    batch.message(act, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifinfo(0, 0, 0), |a| {
+        a.text(IFLA_IFNAME, name).u32(IFLA_LINK, parent);
+        a.nest(IFLA_LINKINFO, |a| {
+            a.text(IFLA_INFO_KIND, "vlan");
+            a.nest(IFLA_INFO_DATA, |a| _ = a.bytes(1, &id.to_ne_bytes()));
+        });
+    });
+}
+
+/// Creates a link that leads nowhere, down.
+pub(crate) fn add_dummy(batch: &mut Batch, name: &str) {
+    let act = format!("create dummy link {name}");
+    batch.message(act, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifinfo(0, 0, 0), |a| {
+        a.text(IFLA_IFNAME, name);
+        a.nest(IFLA_LINKINFO, |a| _ = a.text(IFLA_INFO_KIND, "dummy"));
+    });
+}
+
+/// Moves a link into another namespace and gives it its name there.
+pub(crate) fn move_link(batch: &mut Batch, index: u32, (name, netns): (&str, BorrowedFd<'_>)) {
+    let act = format!("move link {name} into the container");
+    batch.message(act, RTM_SETLINK, 0, &ifinfo(index, 0, 0), |a| {
+        a.text(IFLA_IFNAME, name);
+        a.u32(IFLA_NET_NS_FD, u32::try_from(netns.as_raw_fd()).unwrap_or(u32::MAX));
+    });
+}
+
+/// Gives a link a hardware address.
+pub(crate) fn set_mac(batch: &mut Batch, name: &str, mac: [u8; 6]) {
+    let act = format!("set the hardware address of link {name}");
+    batch.message(act, RTM_SETLINK, 0, &ifinfo(0, 0, 0), |a| {
+        a.text(IFLA_IFNAME, name).bytes(IFLA_ADDRESS, &mac);
+    });
+}
+
 /// Plugs a link into a bridge, sets its port up and the link up, under an alias.
 pub(crate) fn enslave(batch: &mut Batch, port: &BridgePort<'_>, alias: &str) {
     let act = format!("connect link {} to its bridge", port.link);
@@ -193,6 +285,13 @@ pub(crate) fn set_alias(batch: &mut Batch, name: &str, alias: &str) {
 /// Sets a link up.
 pub(crate) fn set_up(batch: &mut Batch, name: &str) {
     batch.message(format!("set link {name} up"), RTM_SETLINK, 0, &ifinfo(0, IFF_UP, IFF_UP), |a| {
+        a.text(IFLA_IFNAME, name);
+    });
+}
+
+/// Sets a link down.
+pub(crate) fn set_down(batch: &mut Batch, name: &str) {
+    batch.message(format!("set link {name} down"), RTM_SETLINK, 0, &ifinfo(0, 0, IFF_UP), |a| {
         a.text(IFLA_IFNAME, name);
     });
 }

@@ -11,11 +11,12 @@ mod socket;
 mod wire;
 
 pub(crate) use link::{
-    BridgePort, Link, Veth, add_bridge, add_pair, add_veth, delete_link, dump_links, enslave,
-    link_by_name, set_alias, set_up,
+    BridgePort, Link, Mode, Sublink, Veth, add_bridge, add_dummy, add_pair, add_sublink, add_veth,
+    add_vlan, delete_link, dump_links, enslave, link_by_name, move_link, set_alias, set_down,
+    set_mac, set_up,
 };
 pub(crate) use route::{
-    add_address, add_default_route, add_link_route, dump_addresses, dump_routes,
+    add_address, add_default_route, add_device_route, add_route, dump_addresses, dump_routes,
 };
 pub(crate) use socket::{Family, Socket};
 pub(crate) use wire::{Attrs, Batch, Fields, field, text, u32_at};

@@ -26,6 +26,7 @@ const RT_TABLE_MAIN: u8 = 254;
 /// As ip(8) does when it is not told otherwise.
 const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
+const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -94,13 +95,35 @@ pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) 
     });
 }
 
-/// Sends what goes to a block out by a link.
-pub(crate) fn add_link_route(batch: &mut Batch, index: u32, to: Cidr) {
+/// Sends what goes elsewhere out by a link, to whoever has the address there.
+pub(crate) fn add_device_route(batch: &mut Batch, index: u32, v4: bool) {
+    let any = match v4 {
+        true => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        false => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let mut fixed = default_route(any);
+    if v4 {
+        fixed[6] = RT_SCOPE_LINK;
+    }
+    let act = "set the default route by link";
+    batch.message(act, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &fixed, |a| {
+        a.u32(RTA_OIF, index);
+    });
+}
+
+/// Sends what goes to a block out by a link, through a gateway there if there is one.
+pub(crate) fn add_route(batch: &mut Batch, index: u32, (to, via): (Cidr, Option<IpAddr>)) {
     let mut fixed = default_route(to.addr);
     fixed[1] = to.prefix;
+    if via.is_none() && to.addr.is_ipv4() {
+        fixed[6] = RT_SCOPE_LINK;
+    }
     let act = format!("add a route to {to}");
     batch.message(act, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &fixed, |a| {
         a.bytes(RTA_DST, &octets(to.addr)).u32(RTA_OIF, index);
+        if let Some(via) = via {
+            a.bytes(RTA_GATEWAY, &octets(via));
+        }
     });
 }
 
