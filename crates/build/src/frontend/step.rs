@@ -99,21 +99,7 @@ impl Planner<'_> {
                 state.commit(&format!("USER {user}"), false);
                 state.config.config.user = user;
             }
-            Kind::Volume(volumes) => {
-                let mut expanded = Vec::new();
-                for volume in volumes {
-                    match self.expand(at, state, volume)? {
-                        volume if volume.is_empty() => {
-                            let message = "VOLUME specified can not be an empty string";
-                            return Err(at.wrong(message));
-                        }
-                        volume => expanded.push(volume),
-                    }
-                }
-                state.commit(&format!("VOLUME [{}]", expanded.join(" ")), false);
-                let all = state.config.config.volumes.get_or_insert_default();
-                all.extend(expanded.into_iter().map(|volume| (volume, Empty {})));
-            }
+            Kind::Volume(volumes) => self.volumes(at, state, volumes)?,
             Kind::StopSignal(text) => {
                 let text = self.expand(at, state, text)?;
                 if Signal::parse(&text).is_err() {
@@ -347,6 +333,21 @@ impl Planner<'_> {
         }
         state.commit(&format!("WORKDIR {dir}"), dir != "/");
         state.config.config.working_dir = dir;
+        Ok(())
+    }
+
+    fn volumes(&mut self, at: &At<'_>, state: &mut State, words: &[String]) -> Result<(), Wrong> {
+        let mut all = Vec::new();
+        for word in words {
+            let volume = self.expand(at, state, word)?;
+            if volume.is_empty() {
+                return Err(at.wrong("VOLUME specified can not be an empty string"));
+            }
+            all.push(volume);
+        }
+        state.commit(&format!("VOLUME [{}]", all.join(" ")), false);
+        let volumes = state.config.config.volumes.get_or_insert_default();
+        volumes.extend(all.into_iter().map(|volume| (volume, Empty {})));
         Ok(())
     }
 
