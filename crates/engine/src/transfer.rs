@@ -220,6 +220,20 @@ impl Images {
         found.map_err(|error| told(error, reference))
     }
 
+    /// The tags of a repository.
+    ///
+    /// # Errors
+    /// The registry does not give them.
+    pub async fn tags(
+        &self,
+        reference: &ImageRef,
+        credentials: Option<Credentials>,
+    ) -> Result<Vec<ImageRef>> {
+        let wanted = reference.clone();
+        let found = self.drive(async move |client| client.tags(&wanted, credentials).await).await;
+        found.map_err(|error| told(error, reference))
+    }
+
     /// Gives a registry a document under a tag; what an index names comes from `from` when the
     /// repository does not have it.
     ///

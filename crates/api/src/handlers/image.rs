@@ -112,14 +112,11 @@ pub(crate) async fn remove(call: Call) -> Reply {
     reply::json(&removed.into_iter().map(image::removed).collect::<Vec<_>>())
 }
 
-/// `POST /images/create`: import; pulling is refused until there is a registry client.
+/// `POST /images/create`: pull or import.
 pub(crate) async fn create(call: Call) -> Reply {
     let query = &call.query;
-    if let Some(name) = query.text("fromImage") {
-        return Err(Failure::unsupported(format!(
-            "cannot pull {name}: pulling from registries is not supported by this version; bring \
-             images in with load or import"
-        )));
+    if let Some(name) = query.text("fromImage").filter(|name| !name.is_empty()) {
+        return super::registry::pull(&call, name).await;
     }
     match query.text_or_empty("fromSrc") {
         "-" => {}

@@ -9,6 +9,7 @@ pub(crate) mod image;
 mod listing;
 pub(crate) mod network;
 pub(crate) mod refused;
+pub(crate) mod registry;
 pub(crate) mod stats;
 pub(crate) mod stream;
 pub(crate) mod system;

@@ -7,9 +7,18 @@ use super::session::Session;
 use super::upload::{self, Content, Had, Mount, Outbound};
 use super::{Client, Credentials, Events, push};
 use crate::error::{Error, Result};
+use hyper::Method;
 use model::{Denied, Digest, ImageRef};
 use std::sync::Arc;
+use wire::oci::distribution::TagList;
 use wire::oci::image::{ImageConfig, Platform as WirePlatform};
+
+/// Tags asked for at once.
+const TAG_PAGE: usize = 1000;
+/// The most pages of tags that are read.
+const MAX_TAG_PAGES: usize = 100;
+/// The longest page of tags.
+const MAX_TAGS_BYTES: usize = 4 << 20;
 
 /// A document of a registry.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +82,35 @@ impl Client {
             },
         };
         Ok(Found { document, platforms })
+    }
+
+    /// The tags of a repository, from the registry itself.
+    ///
+    /// # Errors
+    /// The registry does not give them, or more than can be true.
+    pub async fn tags(
+        &self,
+        reference: &ImageRef,
+        credentials: Option<Credentials>,
+    ) -> Result<Vec<ImageRef>> {
+        let at = (reference.host(), reference.path());
+        let session = Session::to_read(&self.settings, at, credentials)?;
+        let endpoint = session.endpoint(session.endpoints() - 1).await?;
+        let mut ask = session.ask(endpoint, Method::GET, &format!("tags/list?n={TAG_PAGE}"));
+        let mut tags = Vec::new();
+        for _ in 0..MAX_TAG_PAGES {
+            let answer = session.retry(|| session.expect(&ask, &[200])).await?;
+            let next = answer.header("link").and_then(next_page).map(|link| answer.url.join(link));
+            let page: TagList = manifest::json("tag list", &answer.bytes(MAX_TAGS_BYTES).await?)?;
+            for tag in page.tags.unwrap_or_default() {
+                tags.push(reference.with_tag(&tag)?);
+            }
+            match next.transpose()? {
+                Some(next) if next.origin == endpoint.origin => ask.url = next,
+                _ => return Ok(tags),
+            }
+        }
+        Err(Error::bad(format!("{}: too many tags", reference.familiar_name())))
     }
 
     /// Gives a registry an index (or a manifest) under a tag. The manifests that an index names
@@ -167,6 +205,12 @@ async fn mount(session: &Session, other: &Session, digest: Digest, size: u64) ->
     match upload::bring(session, &blob, &[], &quiet).await? {
         Had::Before | Had::Mounted(_) | Had::Sent => Ok(()),
     }
+}
+
+/// The address in a `Link` header with `rel="next"` (RFC 8288).
+fn next_page(link: &str) -> Option<&str> {
+    let (address, parameters) = link.strip_prefix('<')?.split_once('>')?;
+    parameters.contains("next").then_some(address)
 }
 
 fn platform(config: &[u8]) -> Result<WirePlatform> {

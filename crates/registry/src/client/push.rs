@@ -32,6 +32,8 @@ pub struct PushRequest {
 /// What a registry has now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
+    /// Under which tag.
+    pub tag: String,
     /// Digest of the manifest.
     pub digest: Digest,
     /// Its length in bytes.
@@ -89,7 +91,7 @@ impl Client {
             Ok(())
         })
         .await?;
-        Ok(Pushed { digest, size })
+        Ok(Pushed { tag: tag.to_owned(), digest, size })
     }
 }
 

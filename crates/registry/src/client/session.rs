@@ -267,7 +267,16 @@ impl Session {
 
 /// What was asked, for messages: without anything secret.
 pub(crate) fn act(ask: &Ask<'_>) -> String {
-    format!("{} \"{}\"", ask.method, shown(&ask.url))
+    let method = match ask.method {
+        // Go's spelling, which people search for.
+        Method::GET => "Get",
+        Method::HEAD => "Head",
+        Method::POST => "Post",
+        Method::PUT => "Put",
+        Method::PATCH => "Patch",
+        ref other => other.as_str(),
+    };
+    format!("{method} \"{}\"", shown(&ask.url))
 }
 
 /// The first error of an error document, as Docker words it.

@@ -114,9 +114,10 @@ impl Site {
             "manifest" => self.document(&self.manifest),
             "config" => Reply::Plain(200, Vec::new(), self.config.clone()),
             "layer" => self.ranged(request),
-            _ => {
-                crate::fake::text(404, r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"no such blob"}]}"#)
-            }
+            _ => crate::fake::text(
+                404,
+                r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"no such blob"}]}"#,
+            ),
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::image::{Descriptor, Platform};
 use super::is_zero;
 
 /// The body of `POST /auth` and, as base64url JSON, the header `X-Registry-Auth`.
@@ -49,6 +50,48 @@ pub struct AuthResponse {
     /// Token that replaces the password; a secret.
     #[serde(skip_serializing_if = "is_zero")]
     pub identity_token: String,
+}
+
+/// The answer to `GET /distribution/{name}/json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DistributionInspect {
+    /// Manifest or index.
+    pub descriptor: Descriptor,
+    /// What it runs on.
+    pub platforms: Vec<Platform>,
+}
+
+/// The answer to `GET /distribution/{name}/manifest`, which is ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestDocument {
+    /// Manifest or index.
+    pub descriptor: Descriptor,
+    /// What it runs on.
+    pub platforms: Vec<Platform>,
+    /// The document byte for byte.
+    pub document: String,
+}
+
+/// The body of `PUT /distribution/{name}/manifest`, which is ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestToPublish {
+    /// Media type of the document.
+    pub media_type: String,
+    /// The document byte for byte.
+    pub document: String,
+    /// Repositories of the same registry with the manifests it names.
+    pub from: Vec<String>,
+}
+
+/// The answer to `PUT /distribution/{name}/manifest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestPublished {
+    /// Its digest.
+    pub digest: String,
 }
 
 /// An element of `GET /images/search`.
