@@ -57,9 +57,8 @@ const ROWS: &[(&str, &str, &[&str])] = &[
     (
         "run-mount bind",
         "RUN --mount=from=t,src=/s,dst=/d,readwrite x",
-        &[
-            "mount /d Bind(Bind { input: Some(1), selector: \"/s\", readonly: false, output: None })",
-        ],
+        &["mount /d Bind(Bind { input: Some(1), selector: \"/s\", readonly: false, output: \
+             None })"],
     ),
     (
         "run-mount cache",
@@ -118,7 +117,8 @@ const ROWS: &[(&str, &str, &[&str])] = &[
     (
         "ADD git",
         "ADD git@h:r.git#b:s /x",
-        &["remote: \"git@h:r.git\", reference: \"b\", subdir: \"s\""],
+        &["remote: \"git@h:r.git\", reference: \"b\", \
+         subdir: \"s\""],
     ),
     ("ADD http", "ADD https://h/x /y", &["url: \"https://h/x\"", "copy Input(1) /x /y\n"]),
 ];
