@@ -114,7 +114,16 @@ fn socket_of(upgraded: Upgraded) -> io::Result<ClientStream> {
         Ok(parts) => (parts.io.into_inner().into_std()?.into(), parts.read_buf),
         Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => (parts.io.into_inner().into_std()?.into(), parts.read_buf),
-            Err(_) => return Err(io::Error::other("the connection is no socket")),
+            // Encrypted: the monitor gets the other end of a pair, and this process encrypts.
+            Err(upgraded) => {
+                let (mut ours, theirs) = UnixStream::pair()?;
+                tokio::spawn(async move {
+                    let mut upgraded = TokioIo::new(upgraded);
+                    // Either side may break off; the other one is told by the end.
+                    let _ = tokio::io::copy_bidirectional(&mut upgraded, &mut ours).await;
+                });
+                (theirs.into_std()?.into(), Bytes::new())
+            }
         },
     };
     Ok(ClientStream { fd, read_ahead })

@@ -29,5 +29,7 @@ mod router;
 mod routes;
 mod server;
 mod service;
+mod tls;
 
 pub use server::{Listener, ServeError, Shutdown, serve};
+pub use tls::{TlsError, TlsFiles};

@@ -2,10 +2,12 @@
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,16 +23,20 @@ use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::body::ReplyBody;
 use crate::call::Peer;
 use crate::service::{self, Api};
+use crate::tls::{self, TlsError, TlsFiles};
 
 /// How many clients may be connected; the next ones wait. Attached clients do not count: their
 /// sockets were given away.
 const MAX_CONNECTIONS: usize = 4096;
 /// How long a client may take to send a request's head, or stay idle between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a client may take to prove who it is.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The largest head of a request.
 const MAX_HEAD_BYTES: usize = 256 << 10;
 /// How long running requests may go on after shutdown was asked for.
@@ -42,12 +48,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub type Shutdown = watch::Receiver<bool>;
 
 /// Where clients connect.
-#[derive(Debug)]
 pub enum Listener {
     /// A path socket; the file's mode is the access control.
     Unix(UnixListener),
     /// TCP **without** TLS and without any authentication: whoever connects is root.
     TcpWithoutTls(TcpListener),
+    /// TCP with TLS.
+    Tls(TcpListener, TlsAcceptor),
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(listener) => f.debug_tuple("Unix").field(listener).finish(),
+            Self::TcpWithoutTls(listener) => {
+                f.debug_tuple("TcpWithoutTls").field(listener).finish()
+            }
+            Self::Tls(listener, _) => f.debug_tuple("Tls").field(listener).finish_non_exhaustive(),
+        }
+    }
 }
 
 /// The server could not be set up.
@@ -59,6 +78,12 @@ pub enum ServeError {
     /// Something else than a socket is in the way.
     #[error("listen on {}: it exists and is not a socket", .0.display())]
     NotASocket(PathBuf),
+    /// Certificates or keys are missing or unfit.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A descriptor that was handed over is no listening socket.
+    #[error("descriptor {0} of the socket activation is no listening unix or TCP socket")]
+    NotListening(i32),
     /// A system call failed.
     #[error("listen on {at}: {source}")]
     Io {
@@ -102,6 +127,47 @@ impl Listener {
     pub async fn bind_tcp_without_tls(address: &str) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Io { at: address.to_owned(), source };
         TcpListener::bind(address).await.map(Self::TcpWithoutTls).map_err(failed)
+    }
+
+    /// Binds a TCP address for clients with TLS.
+    ///
+    /// # Errors
+    /// The address is no address, or is in use; certificates or keys are missing or unfit.
+    pub async fn bind_tls(address: &str, files: &TlsFiles) -> Result<Self, ServeError> {
+        let acceptor = tls::acceptor(files)?;
+        let failed = |source| ServeError::Io { at: address.to_owned(), source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        Ok(Self::Tls(listener, acceptor))
+    }
+
+    /// Whether others than local processes can connect.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self, Self::TcpWithoutTls(_) | Self::Tls(..))
+    }
+
+    /// Takes over a listening socket that somebody else bound, as systemd does. `files`: what TCP
+    /// ones are served with; without, TCP ones are served plainly.
+    ///
+    /// # Errors
+    /// It is no listening socket; certificates or keys are missing or unfit.
+    pub fn from_fd(fd: OwnedFd, files: Option<&TlsFiles>) -> Result<Self, ServeError> {
+        let number = fd.as_raw_fd();
+        let failed = |source| ServeError::Io { at: format!("descriptor {number}"), source };
+        let unix: std::os::unix::net::UnixListener = fd.into();
+        if unix.local_addr().is_ok() {
+            unix.set_nonblocking(true).map_err(failed)?;
+            return UnixListener::from_std(unix).map(Self::Unix).map_err(failed);
+        }
+        let tcp: std::net::TcpListener = OwnedFd::from(unix).into();
+        if tcp.local_addr().is_err() {
+            return Err(ServeError::NotListening(number));
+        }
+        tcp.set_nonblocking(true).map_err(failed)?;
+        let listener = TcpListener::from_std(tcp).map_err(failed)?;
+        Ok(match files {
+            Some(files) => Self::Tls(listener, tls::acceptor(files)?),
+            None => Self::TcpWithoutTls(listener),
+        })
     }
 }
 
@@ -171,6 +237,8 @@ async fn ended_by(shutdown: &mut Shutdown) {
 enum Socket {
     Unix(UnixStream),
     Tcp(TcpStream),
+    /// Before the handshake: that is the client's time, not the listener's.
+    Tls(TcpStream, TlsAcceptor),
 }
 
 impl Listener {
@@ -188,6 +256,11 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok((Socket::Tcp(stream), Peer::default()))
             }
+            Self::Tls(listener, acceptor) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Socket::Tls(stream, acceptor.clone()), Peer::default()))
+            }
         }
     }
 }
@@ -202,6 +275,15 @@ async fn serve_socket<A: App>(app: A, socket: Socket, peer: Peer, shutdown: Shut
     match socket {
         Socket::Tcp(stream) => {
             converse(app, TokioIo::new(stream), (peer, false), shutdown).await;
+        }
+        Socket::Tls(stream, acceptor) => {
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    converse(app, TokioIo::new(stream), (peer, false), shutdown).await;
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "TLS handshake with a client"),
+                Err(_elapsed) => tracing::warn!("TLS handshake with a client took too long"),
+            }
         }
         Socket::Unix(stream) => match hangup(&stream) {
             Ok(hangup) => tokio::select! {

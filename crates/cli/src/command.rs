@@ -65,6 +65,11 @@ impl Command {
         self.flags.iter().flat_map(|group| group.iter())
     }
 
+    /// Whether people look for it; the others are called by programs.
+    pub(crate) fn shown(&self) -> bool {
+        self.name != "dial-stdio"
+    }
+
     /// The member of this group called `word`, by name or alias.
     pub(crate) fn member(&self, word: &str) -> Option<&'static Command> {
         let Action::Group(members) = &self.action else { return None };

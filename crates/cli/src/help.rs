@@ -45,7 +45,7 @@ pub(crate) fn page(names: &Names<'_>, path: &str, command: &Command, width: usiz
     }
     if let Action::Group(members) = &command.action {
         out.push_str("\nCommands:\n");
-        for member in *members {
+        for member in members.iter().filter(|member| member.shown()) {
             let _ = writeln!(out, "  {:NAME_WIDTH$} {}", member.name, names.fill(member.short));
         }
         let _ = write!(

@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use client::{Client, Endpoint};
+use client::{Client, Endpoint, TlsFiles};
 use serde_json::Value;
 use wire::docker::ApiVersion;
 
@@ -110,8 +110,6 @@ impl Globals {
     }
 
     fn endpoint(&self) -> Result<Endpoint, Failure> {
-        let tls = self.matches.bool("tls") || self.matches.bool("tlsverify");
-        let tls = tls || std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|v| !v.is_empty());
         let name = self.context_name()?;
         let host = if name == DEFAULT {
             if self.matches.list("host").len() > 1 {
@@ -121,10 +119,32 @@ impl Globals {
         } else {
             context::host_of(self.config_dir(), &name).map_err(unresolved)?
         };
-        if tls && !host.starts_with("unix://") {
-            return Err(Failure::new(format!("connect to {host}: TLS is not supported yet")));
-        }
         Endpoint::parse(&host).map_err(unresolved)
+    }
+
+    /// TLS as the flags and the environment ask for it. Files that are not named are used when
+    /// they are where Docker's tools put them.
+    fn tls(&self) -> Option<TlsFiles> {
+        let asked = std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|v| !v.is_empty());
+        let verify = match self.matches.changed("tlsverify") {
+            true => self.matches.bool("tlsverify"),
+            false => asked,
+        };
+        if !verify && !self.matches.bool("tls") {
+            return None;
+        }
+        let dir = std::env::var_os("DOCKER_CERT_PATH").filter(|dir| !dir.is_empty());
+        let dir = dir.map_or_else(|| self.config_dir.clone(), PathBuf::from);
+        let file = |flag: &str, name: &str| match self.matches.string(flag) {
+            Some(path) => Some(PathBuf::from(path)),
+            None => Some(dir.join(name)).filter(|path| path.exists()),
+        };
+        Some(TlsFiles {
+            verify,
+            authority: file("tlscacert", "ca.pem"),
+            certificate: file("tlscert", "cert.pem"),
+            key: file("tlskey", "key.pem"),
+        })
     }
 }
 
@@ -139,7 +159,10 @@ impl Invocation {
             }
             _ => None,
         };
-        let client = Client::new(endpoint, version);
+        let mut client = Client::new(endpoint, version);
+        if let Some(files) = self.globals.tls() {
+            client = client.with_tls(&files).map_err(|error| Failure::new(error.to_string()))?;
+        }
         let Some(Value::Object(headers)) = self.globals.config().value("HttpHeaders") else {
             return Ok(client);
         };

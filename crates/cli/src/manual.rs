@@ -22,7 +22,7 @@ fn collect(names: &Names<'_>, path: &str, command: &Command, pages: &mut Vec<(St
     let title = format!("{}-{}", names.prog, path.replace(' ', "-"));
     pages.push((format!("{title}.1"), page(names, &title, path, command)));
     if let Action::Group(members) = &command.action {
-        for member in *members {
+        for member in members.iter().filter(|member| member.shown()) {
             collect(names, &format!("{path} {}", member.name), member, pages);
         }
     }
@@ -62,7 +62,7 @@ fn page(names: &Names<'_>, title: &str, path: &str, command: &Command) -> String
     }
     if let Action::Group(members) = &command.action {
         out.push_str(".SH COMMANDS\n");
-        for member in *members {
+        for member in members.iter().filter(|member| member.shown()) {
             entry(names, &format!("{path} {}", member.name), member, &mut out);
         }
     }

@@ -7,8 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 /// Where time zones are described, tzfile(5).
-const ZONES: [&str; 3] =
-    ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/usr/lib/locale/TZ"];
+const ZONES: [&str; 3] = ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/usr/lib/locale/TZ"];
 
 /// Largest description of a time zone that is read.
 const MAX_ZONE_BYTES: u64 = 1 << 20;

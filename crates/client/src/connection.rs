@@ -3,13 +3,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::sync::Arc;
 
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use wire::docker::ApiVersion;
 
-use crate::{Body, Endpoint, Error, Request, Result};
+use crate::{
+    Body, Endpoint, Error, Raw, RawReader, RawWriter, Request, Result, TlsFiles, ssh, tls,
+};
 
 /// The newest version this client asks for: its answers still carry what scripts read, such as
 /// `NetworkSettings.IPAddress`, which later versions removed.
@@ -22,6 +29,7 @@ pub struct Client {
     pinned: bool,
     idle: RefCell<Option<SendRequest<Body>>>,
     headers: Vec<(String, String)>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Client {
@@ -34,7 +42,27 @@ impl Client {
             pinned: version.is_some(),
             idle: RefCell::new(None),
             headers: Vec::new(),
+            tls: None,
         }
+    }
+
+    /// Speaks TLS where the endpoint is TCP; elsewhere the files are not looked at.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not what it should be.
+    pub fn with_tls(mut self, files: &TlsFiles) -> Result<Self> {
+        if matches!(self.endpoint, Endpoint::Tcp { .. }) {
+            self.tls = Some(tls::config(files)?);
+        }
+        Ok(self)
+    }
+
+    /// A connection to the engine on which nothing has been said.
+    ///
+    /// # Errors
+    /// Nobody answers there.
+    pub async fn tunnel(&self) -> Result<(RawReader, RawWriter)> {
+        Ok(Raw::of(self.dial().await?).split())
     }
 
     /// Adds headers to every request.
@@ -112,6 +140,11 @@ impl Client {
                 tokio::spawn(work);
                 Ok(sender)
             }
+            Socket::Tls(stream) => {
+                let (sender, work) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
+                tokio::spawn(work);
+                Ok(sender)
+            }
             Socket::Tcp(stream) => {
                 let (sender, work) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
                 tokio::spawn(work);
@@ -133,7 +166,14 @@ impl Client {
                 let address = resolve(host).map_err(|why| {
                     Error::Transport(format!("look up host {host} of {}: {why}", self.endpoint))
                 })?;
-                TcpStream::connect((address, *port)).await.map(Socket::Tcp)
+                match (TcpStream::connect((address, *port)).await, &self.tls) {
+                    (Ok(stream), Some(config)) => return encrypt(stream, host, config).await,
+                    (connected, _) => connected.map(Socket::Tcp),
+                }
+            }
+            Endpoint::Ssh(target) => {
+                let stream = ssh::connect(target).and_then(UnixStream::from_std);
+                return stream.map(Socket::Unix).map_err(|e| Error::Transport(e.to_string()));
             }
         };
         connected.map_err(|error| match error.kind() {
@@ -147,6 +187,15 @@ impl Client {
 pub(crate) enum Socket {
     Unix(UnixStream),
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+async fn encrypt(stream: TcpStream, host: &str, config: &Arc<ClientConfig>) -> Result<Socket> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Error::Endpoint(format!("{host} is no name that a certificate has")))?;
+    let connecting = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+    let connected = connecting.await.map(|stream| Socket::Tls(Box::new(stream)));
+    connected.map_err(|error| Error::Transport(format!("tls: {error}")))
 }
 
 /// An address for `host`: a literal one, or what `/etc/hosts` says. DNS is not asked: the static

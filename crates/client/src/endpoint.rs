@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::Error;
+use crate::{Error, SshTarget};
 
-/// The port of an unencrypted engine.
+/// The port of an unencrypted engine; with TLS it has to be said.
 const PLAIN_PORT: u16 = 2375;
 
 /// An engine's address.
@@ -20,6 +20,8 @@ pub enum Endpoint {
         /// The port.
         port: u16,
     },
+    /// Through `ssh`: `ssh://user@host:22`.
+    Ssh(SshTarget),
 }
 
 impl Endpoint {
@@ -36,10 +38,9 @@ impl Endpoint {
                 "invalid socket address \"{text}\": the path after unix:// must be absolute"
             ))),
             "tcp" | "http" => tcp(text, rest),
-            "ssh" => Err(Error::Endpoint(format!(
-                "connect to {text}: the ssh transport is not supported yet; forward the socket \
-                 with `ssh -L` and use unix:// or tcp://"
-            ))),
+            "ssh" => SshTarget::parse(rest)
+                .map(Endpoint::Ssh)
+                .ok_or_else(|| Error::Endpoint(format!("unable to parse docker host `{text}`"))),
             _ => Err(Error::Endpoint(format!("unable to parse docker host `{text}`"))),
         }
     }
@@ -53,6 +54,7 @@ impl fmt::Display for Endpoint {
                 write!(f, "tcp://[{host}]:{port}")
             }
             Endpoint::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Endpoint::Ssh(target) => target.fmt(f),
         }
     }
 }
@@ -89,10 +91,11 @@ mod tests {
             ("tcp://host", "tcp://host:2375"),
             ("host:99", "tcp://host:99"),
             ("tcp://[::1]:5", "tcp://[::1]:5"),
+            ("ssh://me@host:1/x", "ssh://me@host:1/x"),
         ] {
             assert_eq!(Endpoint::parse(text).unwrap().to_string(), expected);
         }
-        for text in ["unix://relative", "fd://", "tcp://", "tcp://a:b", "ssh://h", ""] {
+        for text in ["unix://relative", "fd://", "tcp://", "tcp://a:b", "ssh://-h", ""] {
             assert!(Endpoint::parse(text).is_err(), "{text}");
         }
     }

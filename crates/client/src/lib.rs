@@ -18,6 +18,8 @@ mod error;
 mod frames;
 mod raw;
 mod request;
+mod ssh;
+mod tls;
 
 pub use body::{Body, BodySender};
 pub use calls::{ListContainers, LogQuery};
@@ -27,6 +29,8 @@ pub use error::Error;
 pub use frames::{Demux, Output};
 pub use raw::{Raw, RawReader, RawWriter};
 pub use request::{Lines, Request, Response};
+pub use ssh::SshTarget;
+pub use tls::TlsFiles;
 
 /// What the client's calls return.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -49,6 +49,11 @@ impl Refused {
 }
 
 impl Raw {
+    /// A connection on which nothing has been said.
+    pub(crate) fn of(socket: Socket) -> Self {
+        Self { socket, early: Bytes::new(), content_type: String::new() }
+    }
+
     /// Sends a request's head and body, reads the answer's head.
     pub(crate) async fn open(
         client: &Client,
@@ -97,6 +102,10 @@ impl Raw {
         match self.socket {
             Socket::Unix(stream) => {
                 let (read, write) = stream.into_split();
+                (RawReader { half: Box::new(read), early }, RawWriter { half: Box::new(write) })
+            }
+            Socket::Tls(stream) => {
+                let (read, write) = tokio::io::split(stream);
                 (RawReader { half: Box::new(read), early }, RawWriter { half: Box::new(write) })
             }
             Socket::Tcp(stream) => {
@@ -149,6 +158,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -162,6 +172,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -169,6 +180,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -176,6 +188,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

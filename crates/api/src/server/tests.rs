@@ -24,7 +24,7 @@ use crate::service::add_headers;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Default)]
-struct TestApp {
+pub(super) struct TestApp {
     /// The writer of `/silent` saw that its client was gone.
     gone: Arc<AtomicBool>,
     /// What `/work` began was finished.

@@ -62,7 +62,8 @@ pub(crate) fn offer(prog: &str, words: &[String]) -> Offer {
     let Some((_, mut command)) = table::find(first) else { return Offer::default() };
     while let Action::Group(all) = &command.action {
         let Some((word, after)) = rest.split_first() else {
-            return members(all.iter().map(|command| (command.name, *command)), current);
+            let shown = all.iter().filter(|command| command.shown());
+            return members(shown.map(|command| (command.name, *command)), current);
         };
         let Some(member) = command.member(word) else { return Offer::default() };
         (command, rest) = (member, after);

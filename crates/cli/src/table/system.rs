@@ -15,7 +15,7 @@ pub(crate) static GROUP: Command = Command {
     args: Args::None,
     interspersed: true,
     flags: &[],
-    action: Action::Group(&[&DF, &EVENTS, &INFO, &PRUNE]),
+    action: Action::Group(&[&DF, &DIAL_STDIO, &EVENTS, &INFO, &PRUNE]),
 };
 
 /// `system df`
@@ -32,6 +32,19 @@ pub(crate) static DF: Command = Command {
         Flag::bool("verbose", "Show detailed information on space usage").short('v'),
     ]],
     action: remote!(system::df),
+};
+
+/// `system dial-stdio`
+pub(crate) static DIAL_STDIO: Command = Command {
+    name: "dial-stdio",
+    tail: "",
+    short: "Proxy the stdio stream to the daemon connection. Should not be invoked manually.",
+    long: "",
+    aliases: &[],
+    args: Args::None,
+    interspersed: true,
+    flags: &[],
+    action: remote!(system::dial_stdio),
 };
 
 /// `system events`

@@ -17,6 +17,8 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<Listen>,
     /// Serve TCP without TLS.
     pub(crate) allow_plain_tcp: bool,
+    /// How TCP is served.
+    pub(crate) tls: Tls,
     /// Group of unix sockets; `None` leaves them to root alone.
     pub(crate) group: Option<String>,
     /// Where to write the process id.
@@ -34,6 +36,41 @@ pub(crate) enum Listen {
     Unix(PathBuf),
     /// A TCP address.
     Tcp(SocketAddr),
+    /// Sockets that the supervisor bound, by name; empty for all.
+    Activated(String),
+}
+
+/// TLS as given. Files that were not named are where Docker's tools put them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tls {
+    on: bool,
+    verify: bool,
+    authority: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Certificates to serve with; `None` without TLS.
+    pub(crate) fn files(&self) -> Option<api::TlsFiles> {
+        if !self.on && !self.verify {
+            return None;
+        }
+        let dir = std::env::var_os("DOCKER_CERT_PATH").filter(|dir| !dir.is_empty());
+        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
+        let dir = dir.map_or_else(|| home().join(".docker"), PathBuf::from);
+        let path = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| dir.join(name));
+        Some(api::TlsFiles {
+            certificate: path(&self.certificate, "cert.pem"),
+            key: path(&self.key, "key.pem"),
+            client_authority: self.verify.then(|| path(&self.authority, "ca.pem")),
+        })
+    }
+
+    /// Whether every client proves who it is.
+    fn verifies(&self) -> bool {
+        self.verify
+    }
 }
 
 impl std::fmt::Display for Listen {
@@ -41,6 +78,7 @@ impl std::fmt::Display for Listen {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Activated(name) => write!(f, "fd://{name}"),
         }
     }
 }
@@ -57,6 +95,7 @@ impl Config {
             options: Options::default(),
             listen: vec![Listen::Unix(socket.into())],
             allow_plain_tcp: false,
+            tls: Tls::default(),
             group: as_docker.then(|| "docker".to_owned()),
             pidfile: pidfile.into(),
             log_level: LevelFilter::INFO,
@@ -78,10 +117,12 @@ impl Config {
         for address in &self.listen {
             if let Listen::Tcp(address) = address
                 && !self.allow_plain_tcp
+                && !self.tls.verifies()
             {
                 return Err(format!(
-                    "refusing to serve tcp://{address} without TLS: whoever reaches it is root \
-                     on this host; use a unix socket or ssh, or force it with --allow-plain-tcp"
+                    "refusing to serve tcp://{address} without TLS and client certificates: \
+                     whoever reaches it is root on this host; use --tlsverify, a unix socket or \
+                     ssh, or force it with --allow-plain-tcp"
                 ));
             }
         }
@@ -93,6 +134,11 @@ impl Config {
         match name {
             "host" => self.listen = texts.iter().map(|t| listen(t)).collect::<Result<_, _>>()?,
             "allow-plain-tcp" => self.allow_plain_tcp = switch(text)?,
+            "tls" => self.tls.on = switch(text)?,
+            "tlsverify" => self.tls.verify = switch(text)?,
+            "tlscacert" => self.tls.authority = Some(text.into()),
+            "tlscert" => self.tls.certificate = Some(text.into()),
+            "tlskey" => self.tls.key = Some(text.into()),
             "group" => self.group = (!text.is_empty()).then(|| text.to_owned()),
             "pidfile" => self.pidfile = text.into(),
             "log-level" => self.log_level = level(text)?,
@@ -228,6 +274,9 @@ fn listen(text: &str) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix://") {
         return absolute(path).map(Listen::Unix);
     }
+    if let Some(name) = text.strip_prefix("fd://") {
+        return Ok(Listen::Activated(name.to_owned()));
+    }
     if let Some(address) = text.strip_prefix("tcp://") {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, "2375"));
         let host = if host.is_empty() { "127.0.0.1" } else { host };
@@ -235,7 +284,7 @@ fn listen(text: &str) -> Result<Listen, String> {
         let parsed = whole.parse().map_err(|_| format!("bad address {address:?}"))?;
         return Ok(Listen::Tcp(parsed));
     }
-    Err(format!("cannot listen on {text:?}: want unix://PATH or tcp://ADDRESS:PORT"))
+    Err(format!("cannot listen on {text:?}: want unix://PATH, tcp://ADDRESS:PORT or fd://"))
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {
@@ -373,14 +422,18 @@ mod tests {
             ("default-shm-size", "1q", "--default-shm-size"),
             ("default-ulimit", "nofile=9:8", "above the hard limit"),
             ("storage-driver", "zfs", "overlay2"),
-            ("host", "fd://", "cannot listen"),
-            ("host", "tcp://0.0.0.0:2375", "without TLS"),
+            ("host", "npipe://x", "cannot listen"),
+            ("host", "tcp://0.0.0.0:2375", "without TLS and client certificates"),
             ("default-address-pool", "base=10.0.0.0/24,size=16", "does not fit"),
         ] {
             let why = with(&[(name, text)]).unwrap_err();
             assert!(why.contains(want), "{name}={text}: {why}");
         }
         assert!(with(&[("host", "tcp://127.0.0.1:2375"), ("allow-plain-tcp", "true")]).is_ok());
+        // Encryption alone keeps nobody out.
+        assert!(with(&[("host", "tcp://127.0.0.1:2376"), ("tls", "true")]).is_err());
+        let verified = with(&[("host", "tcp://127.0.0.1:2376"), ("tlsverify", "true")]).unwrap();
+        assert!(verified.tls.files().unwrap().client_authority.is_some());
     }
 
     #[test]

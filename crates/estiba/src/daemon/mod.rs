@@ -5,6 +5,7 @@ mod config;
 mod given;
 mod settings;
 mod sockets;
+mod supervisor;
 
 use config::Config;
 use engine::Engine;
@@ -156,7 +157,9 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
     tokio::spawn(rest_when_idle());
     let (tell, told) = tokio::sync::watch::channel(false);
     let server = tokio::spawn(api::serve(engine.clone(), listeners, told));
+    supervisor::notify("READY=1");
     told_to_end().await;
+    supervisor::notify("STOPPING=1");
     // The server may have ended by itself; then there is nobody to tell.
     let _ = tell.send(true);
     let outcome = server.await.map_err(|error| format!("serve: {error}"));

@@ -2,27 +2,55 @@
 //! chooses an address itself.
 
 use super::config::{Config, Listen};
-use api::Listener;
+use super::supervisor;
+use api::{Listener, TlsFiles};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Opens every address; the first that cannot be opened ends the start.
 pub(crate) async fn open(config: &Config) -> Result<Vec<Listener>, String> {
     let mut open = Vec::new();
+    let files = config.tls.files();
     for address in &config.listen {
         let listener = match address {
             Listen::Unix(path) => {
                 make_parent(path)?;
                 Listener::bind_unix(path, socket_group(config)?).await
             }
-            Listen::Tcp(address) => {
-                tracing::warn!("serving tcp://{address} without TLS: whoever reaches it is root");
-                Listener::bind_tcp_without_tls(&address.to_string()).await
+            Listen::Activated(name) => {
+                for fd in supervisor::sockets(name)? {
+                    open.push(activated(fd, config, files.as_ref())?);
+                }
+                tracing::info!("listening on {address}");
+                continue;
             }
+            Listen::Tcp(address) => match &files {
+                Some(files) => Listener::bind_tls(&address.to_string(), files).await,
+                None => {
+                    tracing::warn!(
+                        "serving tcp://{address} without TLS: whoever reaches it is root"
+                    );
+                    Listener::bind_tcp_without_tls(&address.to_string()).await
+                }
+            },
         };
         open.push(listener.map_err(|error| error.to_string())?);
         tracing::info!("listening on {address}");
     }
     Ok(open)
+}
+
+/// A socket that the supervisor bound. TCP is held to the same rule as what is bound here.
+fn activated(fd: OwnedFd, config: &Config, files: Option<&TlsFiles>) -> Result<Listener, String> {
+    let listener = Listener::from_fd(fd, files).map_err(|error| error.to_string())?;
+    let open_to_all = files.is_none_or(|files| files.client_authority.is_none());
+    if listener.is_tcp() && open_to_all && !config.allow_plain_tcp {
+        return Err("refusing to serve a TCP socket of the socket activation without TLS and \
+                    client certificates: whoever reaches it is root on this host; use \
+                    --tlsverify, or force it with --allow-plain-tcp"
+            .into());
+    }
+    Ok(listener)
 }
 
 /// The group that may use the socket. The default group may be missing, as on a machine without

@@ -1,11 +1,13 @@
 //! Commands about the engine as a whole.
 
 mod df;
+mod dial;
 mod events;
 mod info;
 mod version;
 
 pub(crate) use df::df;
+pub(crate) use dial::dial_stdio;
 pub(crate) use events::events;
 pub(crate) use info::info;
 pub(crate) use version::version;

@@ -1,0 +1,99 @@
+//! TLS for listeners: certificates from PEM files, clients verified by a certificate authority of
+//! the administrator's choice. It opens no socket.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+/// How a listener proves who it is, and whom it lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate with whatever chain belongs to it, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// Authorities of clients' certificates, PEM. `None`: clients are not asked for one, and
+    /// **whoever connects is root**.
+    pub client_authority: Option<PathBuf>,
+}
+
+/// TLS could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or is not PEM.
+    #[error("read {what} {}: {source}", path.display())]
+    File {
+        /// What the file is.
+        what: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// A file holds none of what is looked for in it.
+    #[error("read {what} {}: there is none in it", path.display())]
+    Empty {
+        /// What the file is.
+        what: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Certificate, key and authority do not make a server.
+    #[error("set up TLS with certificate {}: {why}", certificate.display())]
+    Unfit {
+        /// The certificate.
+        certificate: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// What turns accepted connections into TLS.
+pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    let unfit = |why: String| TlsError::Unfit { certificate: files.certificate.clone(), why };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = certificates("certificate", &files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| TlsError::File {
+        what: "key",
+        path: files.key.clone(),
+        source,
+    })?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unfit(error.to_string()))?;
+    let builder = match &files.client_authority {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates("authority", path)? {
+                roots.add(certificate).map_err(|error| unfit(error.to_string()))?;
+            }
+            let verifier: Arc<dyn ClientCertVerifier> =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                    .build()
+                    .map_err(|error| unfit(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config =
+        builder.with_single_cert(chain, key).map_err(|error| unfit(error.to_string()))?;
+    // Hijacked connections are HTTP/1.1.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let failed = |source| TlsError::File { what, path: path.to_owned(), source };
+    let found = CertificateDer::pem_file_iter(path).map_err(failed)?;
+    let found = found.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    if found.is_empty() {
+        return Err(TlsError::Empty { what, path: path.to_owned() });
+    }
+    Ok(found)
+}
