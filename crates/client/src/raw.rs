@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::UnixStream;
 use wire::docker::ApiVersion;
 
 use crate::connection::Socket;
@@ -94,6 +95,14 @@ impl Raw {
     /// Whether the engine says that frames of several outputs are mixed in the stream.
     pub fn is_multiplexed(&self) -> bool {
         self.content_type == "application/vnd.docker.multiplexed-stream"
+    }
+
+    /// The socket itself, if it is a path socket and nothing came on it yet.
+    pub fn into_unix(self) -> Option<UnixStream> {
+        match self.socket {
+            Socket::Unix(stream) if self.early.is_empty() => Some(stream),
+            _ => None,
+        }
     }
 
     /// The two directions, to be used independently.

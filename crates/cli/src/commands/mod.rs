@@ -1,6 +1,8 @@
 //! The commands' work, one family per module: flags in, calls out, answers printed.
 
 pub(crate) mod auth;
+pub(crate) mod build;
+pub(crate) mod builder;
 pub(crate) mod complete;
 pub(crate) mod containers;
 pub(crate) mod contexts;

@@ -16,7 +16,18 @@ pub(crate) static GROUP: Command = Command {
     interspersed: true,
     flags: &[],
     action: Action::Group(&[
-        &HISTORY, &IMPORT, &INSPECT, &LOAD, &LS, &PRUNE, &PULL, &PUSH, &RM, &SAVE, &TAG,
+        &super::build::BUILD,
+        &HISTORY,
+        &IMPORT,
+        &INSPECT,
+        &LOAD,
+        &LS,
+        &PRUNE,
+        &PULL,
+        &PUSH,
+        &RM,
+        &SAVE,
+        &TAG,
     ]),
 };
 

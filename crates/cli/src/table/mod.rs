@@ -1,5 +1,6 @@
 //! The commands as data. What is not in these tables does not exist for the parser or for help.
 
+mod build;
 pub(crate) mod container;
 pub(crate) mod context;
 pub(crate) mod image;

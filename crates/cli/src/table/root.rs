@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::flags::Flag;
 
-use super::{container, context, image, network, own, run, system, volume};
+use super::{build, container, context, image, network, own, run, system, volume};
 
 /// A heading of the top-level help page, with its commands by the name they have there.
 pub(crate) struct Section {
@@ -21,6 +21,7 @@ pub(crate) static SECTIONS: &[Section] = &[
             ("run", &run::RUN),
             ("exec", &container::EXEC),
             ("ps", &container::LS),
+            ("build", &build::BUILD),
             ("pull", &image::PULL),
             ("push", &image::PUSH),
             ("images", &image::LS),
@@ -34,6 +35,8 @@ pub(crate) static SECTIONS: &[Section] = &[
     Section {
         title: "Management Commands",
         entries: &[
+            ("builder", &build::BUILDER),
+            ("buildx", &build::BUILDX),
             ("container", &container::GROUP),
             ("context", &context::GROUP),
             ("image", &image::GROUP),
@@ -60,6 +63,7 @@ pub(crate) static SECTIONS: &[Section] = &[
             ("logs", &container::LOGS),
             ("pause", &container::PAUSE),
             ("port", &container::PORT),
+            ("ports", &network::PORTS),
             ("rename", &container::RENAME),
             ("restart", &container::RESTART),
             ("rm", &container::RM),
@@ -79,13 +83,9 @@ pub(crate) static SECTIONS: &[Section] = &[
 
 /// Docker's commands that this version does not have, by the words that select them.
 static ABSENT: &[&str] = &[
-    "build",
-    "builder",
-    "buildx",
     "checkpoint",
     "compose",
     "config",
-    "image build",
     "manifest",
     "node",
     "plugin",
