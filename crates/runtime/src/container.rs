@@ -159,8 +159,7 @@ impl Begun {
     /// The second half of [`create_with`].
     pub(crate) fn prepare(self, launch: &Launch) -> Result<Created, LaunchError> {
         let Begun { plan, hierarchy, channel, child, mut cgroup, mut doomed } = self;
-        let prepared =
-            Preparation { launch, plan: &plan, channel: channel.as_fd(), child: &child };
+        let prepared = Preparation { launch, plan: &plan, channel: channel.as_fd(), child: &child };
         let warnings = prepared.run(&hierarchy, &mut cgroup, &mut doomed)?;
         let console = await_prepared(channel.as_fd(), &plan.init, child.pidfd.as_fd())?;
         let launch = Box::new(launch.clone());
@@ -236,8 +235,7 @@ impl Preparation<'_> {
         let pid_namespace = pid_join.map(|join| sys::netns::open(&join.path)).transpose();
         let pid_namespace = pid_namespace
             .map_err(|error| LaunchError::at("open the pid namespace", error.errno))?;
-        let mut supplier =
-            Supplier { launch: self.launch, mapped, pid, pid_namespace, warnings };
+        let mut supplier = Supplier { launch: self.launch, mapped, pid, pid_namespace, warnings };
         let supplies = supplier.make_all(&self.plan.supplies)?;
         hooks::run(self.launch, Point::CreateRuntime, pid, None)?;
         let inside = Inside { pidfd: self.child.pidfd.as_fd(), kinds: sys::clone::ns::MOUNT };

@@ -21,17 +21,23 @@ fn main() -> ExitCode {
     if words.first().is_some_and(|word| word == "monitor") {
         return runtime::monitor::run();
     }
+    let texts = words.iter().cloned().map(OsString::into_string).collect::<Result<Vec<_>, _>>();
+    let texts = match texts {
+        Ok(texts) => texts,
+        Err(word) => return refuse(&format!("argument {word:?} is not UTF-8")),
+    };
     // The container sees the program that enters it; it must not be a file that could be changed
-    // through /proc (law B2).
-    match sys::memfd::own_sealed_program() {
-        Ok(Some(_)) => {}
-        Ok(None) => return refuse(&format!("seal the program: {}", execute_sealed(name, words))),
-        Err(errno) => return refuse(&format!("look at the program: {errno}")),
+    // through /proc (law B2). What never enters one is spared the copy.
+    if runtime::command::enters_container(&texts) {
+        match sys::memfd::own_sealed_program() {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                return refuse(&format!("seal the program: {}", execute_sealed(name, words)));
+            }
+            Err(errno) => return refuse(&format!("look at the program: {errno}")),
+        }
     }
-    match words.into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>() {
-        Ok(words) => runtime::command::run(words),
-        Err(word) => refuse(&format!("argument {word:?} is not UTF-8")),
-    }
+    runtime::command::run(texts)
 }
 
 /// Starts over from a sealed copy; comes back only with the reason why not.

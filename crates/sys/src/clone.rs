@@ -1,7 +1,7 @@
 //! Making processes: clone3(2), and the ends of a child.
 
 use crate::error::check;
-use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ffi::CStr;
 use std::mem::size_of;
 
@@ -35,10 +35,15 @@ pub struct Child {
     pub pid: i32,
     /// Descriptor of the process, close-on-exec.
     pub pidfd: OwnedFd,
+    /// Whether it began in the control group that was asked for.
+    pub entered: bool,
 }
 
+/// Begin in the control group of `CloneArgs::cgroup`.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 #[repr(C)]
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct CloneArgs {
     flags: u64,
     pidfd: u64,
@@ -63,6 +68,19 @@ struct CloneArgs {
 /// # Errors
 /// As clone3(2).
 pub fn clone3(flags: u64, child: impl FnOnce() -> i32) -> rustix::io::Result<Child> {
+    clone3_into(flags, None, child)
+}
+
+/// As [`clone3`]; the child begins in the v2 control group `cgroup` where the kernel can do that
+/// (since 5.7) and lets it be done. [`Child::entered`] tells.
+///
+/// # Errors
+/// As clone3(2).
+pub fn clone3_into(
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> i32,
+) -> rustix::io::Result<Child> {
     let mut pidfd: libc::c_int = -1;
     // A child made with CLONE_PARENT has its siblings' exit signal; naming one is an error.
     let signal = if flags & CLONE_PARENT == 0 { libc::SIGCHLD } else { 0 };
@@ -72,11 +90,18 @@ pub fn clone3(flags: u64, child: impl FnOnce() -> i32) -> rustix::io::Result<Chi
         exit_signal: signal as u64,
         ..CloneArgs::default()
     };
-    // SAFETY: the structure lives through the call and has the size that is passed. No memory is
-    // shared with the child (no CLONE_VM), so it goes on with its own copy of this stack, and
-    // `pidfd` is written in the parent only.
-    let pid = unsafe {
-        check(libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&args), size_of::<CloneArgs>()))?
+    let made = cgroup.and_then(|cgroup| {
+        let into = CloneArgs {
+            flags: args.flags | CLONE_INTO_CGROUP,
+            cgroup: cgroup.as_raw_fd().unsigned_abs().into(),
+            ..args
+        };
+        clone_raw(&into).ok()
+    });
+    let entered = made.is_some();
+    let pid = match made {
+        Some(pid) => pid,
+        None => clone_raw(&args)?,
     };
     if pid == 0 {
         exit_now(child());
@@ -84,7 +109,18 @@ pub fn clone3(flags: u64, child: impl FnOnce() -> i32) -> rustix::io::Result<Chi
     // SAFETY: the kernel has just made this descriptor for us (CLONE_PIDFD) and nobody else
     // knows it.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Child { pid: i32::try_from(pid).unwrap_or(i32::MAX), pidfd })
+    Ok(Child { pid, pidfd, entered })
+}
+
+/// clone3(2) as fork(2): 0 in the child. `args.pidfd` must point to a live integer.
+fn clone_raw(args: &CloneArgs) -> rustix::io::Result<i32> {
+    // SAFETY: the structure lives through the call and has the size that is passed. No memory is
+    // shared with the child (no CLONE_VM), so it goes on with its own copy of this stack, and
+    // `pidfd` is written in the parent only.
+    let pid = unsafe {
+        check(libc::syscall(libc::SYS_clone3, std::ptr::from_ref(args), size_of::<CloneArgs>()))?
+    };
+    Ok(i32::try_from(pid).unwrap_or(i32::MAX))
 }
 
 /// Ends the process at once: no destructor, no exit handler, no flush.

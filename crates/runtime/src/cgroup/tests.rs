@@ -378,6 +378,36 @@ fn the_v2_tree_filters_devices_by_program() {
 }
 
 #[test]
+fn a_process_enters_by_itself() {
+    for parent in Parent::with_and_without_v2() {
+        let cgroup = parent.create("doors", &Resources::default()).unwrap();
+        let into = cgroup.clone_into_fd().unwrap();
+        let doors = cgroup.doors().unwrap();
+        let (said, say) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let into = into.as_ref().map(rustix::fd::AsFd::as_fd);
+        let child = sys::clone::clone3_into(0, into, || {
+            let entered = doors.iter().all(|door| rustix::io::write(door, b"0") == Ok(1));
+            let _ = rustix::io::write(&say, if entered { b"y" } else { b"n" });
+            loop {
+                std::thread::park();
+            }
+        })
+        .unwrap();
+        let mut word = [0];
+        rustix::io::read(&said, &mut word).unwrap();
+        let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", child.pid)).unwrap();
+        let process = sys::Pidfd::from(child.pidfd);
+        process.send_signal(Signal::KILL.as_raw()).unwrap();
+        process.wait().unwrap();
+        assert_eq!(&word, b"y");
+        assert_eq!(child.entered, parent.hierarchy.v2.is_some());
+        let inside = groups.lines().filter(|line| line.ends_with(cgroup.path())).count();
+        assert_eq!(inside, cgroup.v1.len() + usize::from(cgroup.v2.is_some()), "{groups}");
+        cgroup.delete().unwrap();
+    }
+}
+
+#[test]
 fn failed_creation_leaves_nothing() {
     let parent = Parent::new();
     let bad = [

@@ -118,6 +118,13 @@ pub(super) fn start(global: &Global, mut args: Args) -> Result<i32, Failed> {
     Ok(0)
 }
 
+/// Whether a start runs hooks in the container.
+pub(super) fn has_inner_hooks(global: &Global, mut args: Args) -> bool {
+    let record = args.only_id().ok().and_then(|id| Record::load(global, &id).ok());
+    let hooks = record.and_then(|record| record.launch.spec.hooks);
+    hooks.is_some_and(|hooks| !hooks.start_container.is_empty())
+}
+
 /// Creates the container of a bundle, behind a gate or not.
 fn prepare(
     dir: &Path,

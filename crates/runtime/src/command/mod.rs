@@ -85,11 +85,25 @@ pub(crate) struct Global {
     log_json: bool,
 }
 
+/// Whether the command that `words` ask for lets a process of this program into a container.
+pub fn enters_container(words: &[String]) -> bool {
+    let mut args = Args::new(words.to_vec());
+    let mut global = Global { root: PathBuf::from(DEFAULT_ROOT), log: None, log_json: false };
+    if !matches!(read_global(&mut args, &mut global, &mut |_| {}), Ok(true)) {
+        return false;
+    }
+    match args.word().as_deref() {
+        Some("create" | "run" | "exec") => true,
+        Some("start") => create::has_inner_hooks(&global, args),
+        _ => false,
+    }
+}
+
 /// Runs the command that `words` (without the program's name) ask for.
 pub fn run(words: Vec<String>) -> ExitCode {
     let mut args = Args::new(words);
     let mut global = Global { root: PathBuf::from(DEFAULT_ROOT), log: None, log_json: false };
-    let outcome = read_global(&mut args, &mut global).and_then(|go| match go {
+    let outcome = read_global(&mut args, &mut global, &mut say).and_then(|go| match go {
         true => dispatch(&global, args),
         false => Ok(0),
     });
@@ -103,7 +117,11 @@ pub fn run(words: Vec<String>) -> ExitCode {
 }
 
 /// Reads the options before the command; false if they were all that was wanted.
-fn read_global(args: &mut Args, global: &mut Global) -> Result<bool, Failed> {
+fn read_global(
+    args: &mut Args,
+    global: &mut Global,
+    say: &mut dyn FnMut(&str),
+) -> Result<bool, Failed> {
     while let Some(option) = args.option() {
         match option.as_str() {
             "--root" => global.root = PathBuf::from(args.value(&option)?),

@@ -257,13 +257,13 @@ impl Child<'_> {
         });
         self.slots.put(Slot::CHANNEL, channel);
         match message? {
-            Some(message) if message.tag == Tag::Supplies => match next - first.0 == count
-                && doors == message.detail
-            {
-                true => Ok(()),
-                // Fewer arrived than were sent: the table of descriptors is full.
-                false => Err(Errno::MFILE),
-            },
+            Some(message) if message.tag == Tag::Supplies => {
+                match next - first.0 == count && doors == message.detail {
+                    true => Ok(()),
+                    // Fewer arrived than were sent: the table of descriptors is full.
+                    false => Err(Errno::MFILE),
+                }
+            }
             Some(_) => Err(Errno::PROTO),
             None => sys::clone::exit_now(1),
         }

@@ -94,6 +94,7 @@ fn the_whole_way_of_a_default_container() {
         "make file system proc",
         "make file system sysfs",
         "receive the mounts",
+        "enter the control groups",
         "make namespaces 0x2000000",
         "make file system cgroup2",
         "attach the root file system",
@@ -224,7 +225,8 @@ fn an_exec_goes_the_same_last_part_of_the_way() {
         steps[at..].iter().map(|step| format!("{step:?}")).collect()
     };
     assert_eq!(last(&exec.steps), last(&first.init.steps));
-    assert!(matches!(exec.steps[1], InitStep::Join { kinds, .. } if kinds & ns::PID == 0));
+    assert!(matches!(exec.steps[0], InitStep::EnterGroups));
+    assert!(matches!(exec.steps[2], InitStep::Join { kinds, .. } if kinds & ns::PID == 0));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! naive reading of the rules, and installed for real.
 
 mod interpret;
+mod oracle;
 
 use std::collections::BTreeSet;
 
