@@ -119,6 +119,7 @@ pub fn write(
     }
     let rules = Rules {
         layer: false,
+        root: false,
         keep_kinds: options.no_overwrite_dir_non_dir,
         owner: Ownership { fixed: options.owner, shift: options.shift },
     };

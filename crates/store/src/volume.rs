@@ -11,10 +11,10 @@ use crate::tar::name::TreePath;
 use crate::tar::node::Ownership;
 use crate::tar::reader::{Discard, End, TarReader};
 use crate::tree;
-use crate::{Error, snapshot};
+use crate::{Error, archive, compress, snapshot};
 use model::volume::VolumeDraft;
 use model::{ContainerId, Denied, Timestamp, VolumeName};
-use rustix::fs::{self, FileType, Gid, Mode, Timespec, Timestamps, Uid};
+use rustix::fs::{self, FileType, Gid, Mode, RenameFlags, Timespec, Timestamps, Uid};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io::BufReader;
@@ -72,6 +72,84 @@ impl Volumes {
     /// Makes a volume; without a name a random one is made up. An existing one of that name is
     /// given as it is, as Docker does.
     pub fn create(&self, draft: &VolumeDraft) -> Result<Volume> {
+        self.create_filled(draft, |_| Ok(()))
+    }
+
+    /// Makes a volume with the content of a tar, plain or compressed: all of it, or no volume. One
+    /// of that name must not exist.
+    pub fn import(&self, draft: &VolumeDraft, tar: &mut dyn std::io::Read) -> Result<Volume> {
+        if let Ok(name) = VolumeName::parse(&draft.name) {
+            self.check_free(&name)?;
+        }
+        self.create_filled(draft, |data| unpack(data, tar))
+    }
+
+    /// Writes a volume's content as a tar: names from `./` on, owners as stored.
+    pub fn export(&self, name: &VolumeName, out: &mut dyn std::io::Write) -> Result<()> {
+        let data = self.content(name)?;
+        archive::read(data.as_fd(), "/.", archive::ReadOptions::default(), out)
+    }
+
+    /// Makes a volume with the labels and the content that another has now.
+    pub fn copy(&self, from: &VolumeName, to: &VolumeName) -> Result<Volume> {
+        self.check_free(to)?;
+        let source = self.find(from)?;
+        let data = self.content(from)?;
+        let mut options = source.options;
+        options.retain(|name, _| matches!(name.as_str(), "uid" | "gid" | "mode"));
+        let draft = VolumeDraft {
+            name: to.to_string(),
+            labels: source.labels,
+            options,
+            ..VolumeDraft::default()
+        };
+        self.create_filled(&draft, |target| {
+            copied(
+                move |out| {
+                    let options = archive::ReadOptions::default();
+                    archive::read(data.as_fd(), "/.", options, out)
+                },
+                |tar| unpack(target, tar),
+            )
+        })
+    }
+
+    /// Gives a volume another name. The caller knows that nothing uses or mounts it.
+    pub fn rename(&self, from: &VolumeName, to: &VolumeName) -> Result<()> {
+        self.find(from)?;
+        self.check_free(to)?;
+        let volumes = &self.store.inner.dirs.volumes;
+        let renaming = || format!("rename volume {from} to {to}");
+        let flags = RenameFlags::NOREPLACE;
+        fs::renameat_with(volumes, from.as_str(), volumes, to.as_str(), flags).act(renaming)?;
+        fs::fsync(volumes).act(renaming)
+    }
+
+    fn check_free(&self, name: &VolumeName) -> Result<()> {
+        match self.look_up(name)? {
+            None => Ok(()),
+            Some(_) => Err(Denied::conflict(format!("volume {name} exists already")).into()),
+        }
+    }
+
+    /// The directory with a volume's own content; what a volume mounts is not its own.
+    fn content(&self, name: &VolumeName) -> Result<OwnedFd> {
+        let volume = self.find(name)?;
+        if volume.mount.is_some() {
+            return Err(Denied::unsupported(format!(
+                "volume {name} mounts {:?}: its content is not kept here",
+                volume.options.get("device").map_or("", String::as_str)
+            ))
+            .into());
+        }
+        tree::open_dir(&volume.data).act(|| format!("open volume {name}"))
+    }
+
+    fn create_filled(
+        &self,
+        draft: &VolumeDraft,
+        fill: impl FnOnce(&OwnedFd) -> Result<()>,
+    ) -> Result<Volume> {
         if !matches!(draft.driver.as_str(), "" | LOCAL_DRIVER) {
             let message =
                 format!("error looking up volume plugin {}: plugin not found", draft.driver);
@@ -90,6 +168,7 @@ impl Volumes {
         let (uid, gid) = meaning.owner.unwrap_or((0, 0));
         fs::fchown(&data, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).act(making)?;
         fs::fchmod(&data, Mode::from_raw_mode(meaning.mode.unwrap_or(0o755))).act(making)?;
+        fill(&data)?;
         let meta = v1::VolumeMeta {
             version: v1::VERSION,
             created_ns: now().0,
@@ -271,18 +350,41 @@ fn descend(root: MergedDir, path: &str) -> Result<Option<MergedDir>> {
 
 /// Copies a merged directory's content, through a pipe with a tar in it.
 fn copy_tree(source: &MergedDir, data: &OwnedFd) -> Result<()> {
-    let (reader, writer) = std::io::pipe().act(|| "make pipe".into())?;
+    copied(
+        move |out| snapshot::write_tree(source, out),
+        |tar| {
+            let mut tar = TarReader::new(BufReader::new(tar), Discard, End::Marked);
+            let owner = Ownership::default();
+            let rules = Rules { layer: false, keep_kinds: false, root: false, owner };
+            Extractor::new(data.as_fd(), TreePath::default(), rules).run(&mut tar).map(drop)
+        },
+    )
+}
+
+/// Extracts a volume's whole content, attributes of its root included.
+fn unpack(data: &OwnedFd, tar: &mut dyn std::io::Read) -> Result<()> {
+    let owner = Ownership::default();
+    let rules = Rules { layer: false, keep_kinds: false, root: true, owner };
+    let source = BufReader::new(compress::plain(tar)?);
+    let mut tar = TarReader::new(source, Discard, End::Marked);
+    Extractor::new(data.as_fd(), TreePath::default(), rules).run(&mut tar).map(drop)
+}
+
+/// What `write` writes on another thread is what `read` reads.
+fn copied(
+    write: impl FnOnce(&mut dyn std::io::Write) -> Result<()> + Send,
+    read: impl FnOnce(&mut dyn std::io::Read) -> Result<()>,
+) -> Result<()> {
+    let (mut reader, mut writer) = std::io::pipe().act(|| "make pipe".into())?;
     std::thread::scope(|scope| {
-        let written = scope.spawn(move || snapshot::write_tree(source, &mut { writer }));
-        let mut tar = TarReader::new(BufReader::new(reader), Discard, End::Marked);
-        let owner = Ownership::default();
-        let rules = Rules { layer: false, keep_kinds: false, owner };
-        let done = Extractor::new(data.as_fd(), TreePath::default(), rules).run(&mut tar);
-        drop(tar);
+        let written = scope.spawn(move || write(&mut writer));
+        let done = read(&mut reader);
+        // A writer that waits for a reader which failed gets a broken pipe.
+        drop(reader);
         let written =
             written.join().unwrap_or_else(|_| Err(Error::Damaged("copy panicked".into())));
         match (done, written) {
-            (Ok(_), written) => written,
+            (Ok(()), written) => written,
             (Err(Error::BadContent(_)), Err(error)) | (Err(error), _) => Err(error),
         }
     })

@@ -306,7 +306,7 @@ fn cp_in_follows_links_inside_the_container_only() {
     let meta = at("tmp/s").metadata().unwrap();
     assert_eq!((meta.uid(), meta.gid()), (100_001, 200_002));
     let mut out = Vec::new();
-    let back = ReadOptions { shift: (100_000, 200_000) };
+    let back = ReadOptions { shift: (100_000, 200_000), ..ReadOptions::default() };
     archive::read(root.as_fd(), "/tmp/s", back, &mut out).unwrap();
     let mut archive = tar::Archive::new(&out[..]);
     let header = archive.entries().unwrap().next().unwrap().unwrap().header().clone();
@@ -432,7 +432,7 @@ fn cp_reaches_through_idmapped_mounts() {
     assert_eq!(on_disk("d/l"), (7, 8, 0o777));
     assert_eq!(on_disk("d/implied"), (0, 0, 0o755));
     let mut out = Vec::new();
-    archive::read(mount.as_fd(), "/d/new/f", ReadOptions { shift }, &mut out).unwrap();
+    archive::read(mount.as_fd(), "/d/new/f", ReadOptions { shift, ..ReadOptions::default() }, &mut out).unwrap();
     let mut archive = tar::Archive::new(&out[..]);
     let header = archive.entries().unwrap().next().unwrap().unwrap().header().clone();
     assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (7, 8));

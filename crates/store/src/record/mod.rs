@@ -30,6 +30,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+/// How often, and after which pauses, a file that somebody else has is tried again.
+const LOCK_ATTEMPTS: u32 = 40;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
+
 /// Bytes of redb's page cache.
 const CACHE_BYTES: usize = 8 << 20;
 /// Journal bytes after which a relaxed commit folds it.
@@ -111,11 +115,23 @@ impl Records {
         let path = root.join("estiba.redb");
         let opening = || format!("open records {}", path.display());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-        let file = fs::openat(fs::CWD, &path, flags, Mode::RUSR | Mode::WUSR).act(opening)?;
-        let db = FileBackend::new(File::from(file))
-            .and_then(|file| {
+        let open = || {
+            let file = fs::openat(fs::CWD, &path, flags, Mode::RUSR | Mode::WUSR).act(opening)?;
+            Ok::<_, Error>(FileBackend::new(File::from(file)).and_then(|file| {
                 Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file)
-            })
+            }))
+        };
+        // A process killed while it was starting another leaves its descriptors with that one
+        // until it executes its program.
+        let mut db = open()?;
+        for _ in 0..LOCK_ATTEMPTS {
+            if !matches!(db, Err(redb::DatabaseError::DatabaseAlreadyOpen)) {
+                break;
+            }
+            std::thread::sleep(LOCK_PAUSE);
+            db = open()?;
+        }
+        let db = db
             .map_err(|error| match error {
                 redb::DatabaseError::DatabaseAlreadyOpen => Error::Denied(model::Denied::conflict(
                     format!("{}: another process uses it", opening()),

@@ -57,13 +57,19 @@ pub(crate) struct Rules {
     pub(crate) layer: bool,
     /// Refuse to replace a directory by something else and the other way round.
     pub(crate) keep_kinds: bool,
+    /// An entry for the root itself sets the attributes of the directory extracted into.
+    pub(crate) root: bool,
     pub(crate) owner: Ownership,
 }
 
 impl Rules {
     /// The rules of layers.
-    pub(crate) const LAYER: Self =
-        Self { layer: true, keep_kinds: false, owner: Ownership { fixed: None, shift: (0, 0) } };
+    pub(crate) const LAYER: Self = Self {
+        layer: true,
+        keep_kinds: false,
+        root: true,
+        owner: Ownership { fixed: None, shift: (0, 0) },
+    };
 
     fn resolve(self) -> ResolveFlags {
         if self.layer { tree::STRICT } else { ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS }
@@ -320,7 +326,7 @@ impl<'a> Extractor<'a> {
         if entry.kind != Kind::Dir {
             return Err(Error::bad("archive entry would replace the root directory"));
         }
-        if self.rules.layer {
+        if self.rules.root {
             let dir = tree::beneath(self.root, c".", OFlags::RDONLY | OFlags::DIRECTORY)
                 .act(|| "open layer root".into())?;
             node::finish_open(dir, entry, self.rules.owner).act(|| "set layer root".into())?;
