@@ -4,7 +4,7 @@
 use hyper::Method;
 
 use crate::buildkit;
-use crate::handlers::{archive, container, events, exec, image, network, refused, registry, stats, stream};
+use crate::handlers::{archive, build, container, events, exec, image, network, refused, registry, stats, stream};
 use crate::handlers::{system, volume, websocket};
 use crate::router::Coverage::{Done, Refused};
 use crate::router::Route;
@@ -21,7 +21,7 @@ macro_rules! table {
 }
 
 /// Fixed paths stand before patterns that match them too.
-pub(crate) static TABLE: [Route; 113] = table! {
+pub(crate) static TABLE: [Route; 119] = table! {
     Done GET "/_ping" system::ping;
     Done HEAD "/_ping" system::ping;
     Done GET "/version" system::version;
@@ -76,8 +76,9 @@ pub(crate) static TABLE: [Route; 113] = table! {
     Done POST "/images/{name}/tag" image::tag;
     Done DELETE "/images/{name}" image::remove;
     Done POST "/commit" image::commit;
-    Refused POST "/build" refused::build;
-    Done POST "/build/prune" system::build_prune;
+    Done POST "/build" build::build;
+    Done POST "/build/prune" build::prune;
+    Done POST "/build/cancel" build::cancel;
     Done POST "/session" buildkit::session;
     Done POST "/grpc" buildkit::grpc;
     Done POST "/estiba/build" buildkit::own_build;
@@ -86,6 +87,7 @@ pub(crate) static TABLE: [Route; 113] = table! {
     Done PUT "/distribution/{name}/manifest" registry::publish;
 
     Done GET "/networks" network::list;
+    Done GET "/estiba/ports" network::ports;
     Done POST "/networks/create" network::create;
     Done POST "/networks/prune" network::prune;
     Done GET "/networks/{id}" network::inspect;
@@ -96,6 +98,10 @@ pub(crate) static TABLE: [Route; 113] = table! {
     Done GET "/volumes" volume::list;
     Done POST "/volumes/create" volume::create;
     Done POST "/volumes/prune" volume::prune;
+    Done GET "/estiba/volumes/{name}/export" volume::export;
+    Done POST "/estiba/volumes/{name}/import" volume::import;
+    Done POST "/estiba/volumes/{name}/copy" volume::copy;
+    Done POST "/estiba/volumes/{name}/rename" volume::rename;
     Done GET "/volumes/{name}" volume::inspect;
     Refused PUT "/volumes/{name}" refused::swarm;
     Done DELETE "/volumes/{name}" volume::remove;

@@ -10,6 +10,7 @@
 mod actor;
 mod builds;
 mod bundle;
+mod cdi;
 mod chunks;
 mod clock;
 mod containers;
@@ -43,6 +44,7 @@ mod uuid;
 mod volumes;
 
 pub use builds::{Builds, Handed, Handing, Valuables};
+pub use ::registry::client::registry_host;
 pub use containers::{
     Containers, Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle,
 };
@@ -50,7 +52,7 @@ pub use error::EngineError;
 pub use events::{EventBus, EventStream};
 pub use execs::Execs;
 pub use images::Images;
-pub use net::{InterfaceStats, Options as NetOptions};
+pub use net::{Exposure, InterfaceStats, Options as NetOptions};
 pub use networks::Networks;
 pub use options::Options;
 pub use store::mirror;

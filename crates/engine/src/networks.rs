@@ -141,6 +141,21 @@ impl Networks {
         all.iter().any(|handle| handle.view().endpoints.iter().any(|it| it.network == network.id))
     }
 
+    /// The ways in to every running container, with its name and the network's; never waits.
+    pub fn exposure(&self) -> Vec<(String, String, net::Exposure)> {
+        let mut ways = Vec::new();
+        for handle in self.node.registry.all() {
+            let view = handle.view();
+            for endpoint in view.endpoints.iter().filter(|_| view.phase.run().is_some()) {
+                // A network without published ports has no ways in.
+                let here = self.node.net.exposure(endpoint).unwrap_or_default();
+                let named = |way| (view.name.to_string(), endpoint.network_name.clone(), way);
+                ways.extend(here.into_iter().map(named));
+            }
+        }
+        ways
+    }
+
     fn with_endpoints(&self, spec: NetworkSpec) -> NetworkView {
         let mut endpoints = Vec::new();
         for handle in self.node.registry.all() {

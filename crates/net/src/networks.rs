@@ -112,7 +112,13 @@ impl Net {
     fn driver(&self, name: &str) -> Result<DriverKind> {
         match driver(name)? {
             DriverKind::Plugin(name) => {
-                self.remote()?.find_driver(&name)?;
+                match self.remote() {
+                    Ok(remote) => remote.find_driver(&name)?,
+                    Err(_) => {
+                        let message = format!("plugin {name:?} not found");
+                        return Err(Denied::not_found(message).into());
+                    }
+                }
                 Ok(DriverKind::Plugin(name))
             }
             driver => Ok(driver),

@@ -100,7 +100,7 @@ impl Ports {
     pub(crate) fn adopt(&mut self, owner: &Owner, publication: Publication) {
         let socket = match publication.way {
             Way::Direct => None,
-            way => reserve(publication.host, publication.port, way).ok().flatten(),
+            _ => reserve(&publication).ok().flatten(),
         };
         if let Err(error) = self.insert(owner, publication, socket) {
             tracing::warn!(%error, "a published port is no longer relayed");
@@ -208,7 +208,7 @@ impl Ports {
             let host = SocketAddr::new(port.host, port.port.port).to_string();
             return Err(Error::PortAllocated { host, container: other.owner.container.clone() });
         }
-        reserve(port.host, port.port, port.way).map_err(|errno| {
+        reserve(port).map_err(|errno| {
             let host = SocketAddr::new(port.host, port.port.port);
             let target = SocketAddr::new(port.addr, port.target);
             let protocol = port.port.protocol.name();
@@ -226,14 +226,14 @@ impl Ports {
         publication: Publication,
         socket: Option<OwnedFd>,
     ) -> Result<()> {
-        let hold = match (socket, publication.way) {
+        let hold = match (socket, is_carried(&publication)) {
             (None, _) => Hold::Nothing,
-            (Some(socket), Way::Relayed) => {
+            (Some(socket), true) => {
                 let target = SocketAddr::new(publication.addr, publication.target);
                 let protocol = publication.port.protocol;
                 Hold::Relay(self.relays.carry(socket, protocol, target)?)
             }
-            (Some(socket), _) => {
+            (Some(socket), false) => {
                 self.held += 1;
                 Hold::Socket(socket)
             }
@@ -263,13 +263,25 @@ fn ephemeral_range() -> (u16, u16) {
     }
 }
 
+/// Whether the socket that holds a port also carries it. `::1` is never translated, so a port on
+/// every IPv6 address has a socket for it; the rules take all else away from it.
+fn is_carried(publication: &Publication) -> bool {
+    let every = publication.host.is_ipv6() && publication.host.is_unspecified();
+    match publication.way {
+        Way::Relayed => true,
+        Way::Translated | Way::Guarded => every && publication.port.protocol != Protocol::Sctp,
+        Way::Direct => false,
+    }
+}
+
 /// Binds the port, and listens only where it is relayed. `None` where the kernel has no such
 /// protocol's sockets.
 ///
 /// `SO_REUSEADDR` is on only while binding, so that connections of a former owner that still
 /// linger do not count; afterwards it is off, so that nobody can share the port.
-fn reserve(host: IpAddr, port: PortSpec, way: Way) -> std::result::Result<Option<OwnedFd>, Errno> {
-    let relayed = way == Way::Relayed;
+fn reserve(publication: &Publication) -> std::result::Result<Option<OwnedFd>, Errno> {
+    let (host, port) = (publication.host, publication.port);
+    let relayed = is_carried(publication);
     let kind = match port.protocol {
         Protocol::Tcp => SocketType::STREAM,
         Protocol::Udp => SocketType::DGRAM,

@@ -98,7 +98,7 @@ fn what_cannot_be_is_refused_in_words() {
         assert!(ask("macvlan", &[("parent", "nosuch0.5")]).contains("nosuch0 was not found"));
         assert!(ask("macvlan", &[("macvlan_mode", "x")]).contains("macvlan mode 'x'"));
         assert!(ask("macvlan", &[("parent", "lo")]).contains("loopback"));
-        assert!(ask("nosuchdriver", &[]).contains("no network plugins"));
+        assert!(ask("nosuchdriver", &[]).contains("plugin \"nosuchdriver\" not found"));
         // This kernel may lack what others have; either it works or it says so.
         for (driver, options, lacking) in [
             ("ipvlan", [("parent", "up0")], "this kernel has no support for ipvlan links"),

@@ -3,13 +3,14 @@
 use hyper::StatusCode;
 use model::network::NetworkView;
 use wire::docker::network::{
+    Exposure,
     NetworkConnectBody, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody,
     NetworksPruneReport,
 };
 
 use super::until;
 use crate::call::Call;
-use crate::convert::{endpoint, network, null_if_empty};
+use crate::convert::{endpoint, network, null_if_empty, port};
 use crate::failure::Failure;
 use crate::filters::Filters;
 use crate::reply::{self, Reply};
@@ -65,6 +66,20 @@ pub(crate) async fn inspect(call: Call) -> Reply {
         return Err(Failure::new(StatusCode::NOT_FOUND, message));
     }
     reply::json(&network::to_wire(&call.engine.networks.view(&call.target)?, true))
+}
+
+/// `GET /estiba/ports`: who reaches which port, and by which rule. This engine's own.
+pub(crate) async fn ports(call: Call) -> Reply {
+    let ways = call.engine.networks.exposure().into_iter();
+    let shown = ways.map(|(container, network, way)| Exposure {
+        container,
+        network,
+        port: way.port.map(port::spec_text).unwrap_or_default(),
+        at: way.at,
+        who: way.who,
+        rule: way.rule,
+    });
+    reply::json(&shown.collect::<Vec<_>>())
 }
 
 /// `DELETE /networks/{id}`.

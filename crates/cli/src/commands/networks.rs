@@ -69,6 +69,45 @@ fn created(text: &str) -> String {
     }
 }
 
+/// Ports of every container; `Who` and `Rule` with `--exposure`.
+const PORTS: Table = Table {
+    default: "{{.Container}}\t{{.Port}}\t{{.At}}",
+    titles: &[
+        ("At", "AT"),
+        ("Container", "CONTAINER"),
+        ("Network", "NETWORK"),
+        ("Port", "PORT"),
+        ("Rule", "RULE"),
+        ("Who", "WHO"),
+    ],
+    type_name: "*network.exposureContext",
+};
+
+/// `ports`: published ports of every container, and with `--exposure` who can reach them.
+pub(crate) async fn ports(invocation: &Invocation) -> Outcome {
+    let matches = &invocation.matches;
+    let given = matches.text("format");
+    let format = match given {
+        "" | "table" if matches.bool("exposure") => {
+            "table {{.Container}}\t{{.Port}}\t{{.At}}\t{{.Who}}\t{{.Rule}}"
+        }
+        given => given,
+    };
+    let mut ways = invocation.client()?.exposure().await?;
+    ways.sort_by(|a, b| a.container.cmp(&b.container));
+    let row = |way: wire::docker::network::Exposure| {
+        let port = if way.port.is_empty() { "all".to_owned() } else { way.port };
+        Row::default()
+            .with("At", way.at)
+            .with("Container", way.container)
+            .with("Network", way.network)
+            .with("Port", port)
+            .with("Rule", way.rule)
+            .with("Who", way.who)
+    };
+    format::list(&PORTS, format, ways.into_iter().map(row).collect())
+}
+
 /// `network create`.
 pub(crate) async fn create(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;

@@ -105,6 +105,23 @@ pub(crate) static INSPECT: Command = Command {
     action: remote!(networks::inspect),
 };
 
+/// `ports`
+pub(crate) static PORTS: Command = Command {
+    name: "ports",
+    tail: "[OPTIONS]",
+    short: "List published ports of every container",
+    long: "List published ports of every container.\nWith --exposure: who can reach each, and by \
+           which rule.",
+    aliases: &[],
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[
+        Flag::bool("exposure", "Show who can reach each port, and by which rule"),
+        Flag::string("format", text::TABLE_FORMAT),
+    ]],
+    action: remote!(networks::ports),
+};
+
 /// `network ls`
 pub(crate) static LS: Command = Command {
     name: "ls",

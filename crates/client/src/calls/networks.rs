@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use wire::docker::network::{
-    Network, NetworkConnectBody, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody,
-    NetworksPruneReport,
+    Exposure, Network, NetworkConnectBody, NetworkCreateBody, NetworkCreateResponse,
+    NetworkDisconnectBody, NetworksPruneReport,
 };
 
 use crate::request::segment;
@@ -26,6 +26,11 @@ impl Client {
         let request = self.get(path(id, ""));
         let request = if verbose { request.query("verbose", "true") } else { request };
         request.send().await?.bytes().await
+    }
+
+    /// Who reaches which port, and by which rule. Only this engine knows.
+    pub async fn exposure(&self) -> Result<Vec<Exposure>> {
+        self.get("/estiba/ports").fetch().await
     }
 
     /// Creates a network.

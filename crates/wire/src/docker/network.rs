@@ -49,6 +49,24 @@ pub struct Network {
     pub labels: BTreeMap<String, String>,
 }
 
+/// One way in to a container, as `GET /estiba/ports` shows it (this engine's own).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Exposure {
+    /// The container's name.
+    pub container: String,
+    /// The network's name.
+    pub network: String,
+    /// `80/tcp`, or empty for every port.
+    pub port: String,
+    /// Where those outside address it.
+    pub at: String,
+    /// Who reaches it.
+    pub who: String,
+    /// What lets them.
+    pub rule: String,
+}
+
 /// Address management of a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
