@@ -4,7 +4,9 @@
 use hyper::Method;
 
 use crate::buildkit;
-use crate::handlers::{archive, build, container, events, exec, image, network, refused, registry, stats, stream};
+use crate::handlers::{
+    archive, build, container, events, exec, image, network, refused, registry, stats, stream,
+};
 use crate::handlers::{system, volume, websocket};
 use crate::router::Coverage::{Done, Refused};
 use crate::router::Route;

@@ -55,6 +55,9 @@ pub enum Event {
     },
     /// Something about the Dockerfile that is no error.
     Warning(Warning),
+    /// The instructions of the Dockerfile that this build goes through, in order; told once it is
+    /// planned.
+    Steps(Arc<[StepInfo]>),
     /// What a vertex gave: the id shown as ` ---> <id>` by legacy clients.
     Result {
         /// Which.
@@ -73,6 +76,17 @@ pub struct VertexInfo {
     pub name: String,
     /// Vertices whose results it takes.
     pub inputs: Vec<OpDigest>,
+}
+
+/// An instruction as told before it is carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepInfo {
+    /// On one line, as written.
+    pub text: String,
+    /// What it comes to; nothing for what only changes an image's configuration.
+    pub vertices: Vec<OpDigest>,
+    /// It comes to nothing, and the same was done before in the same place.
+    pub known: bool,
 }
 
 /// How far a part of a vertex is.

@@ -136,8 +136,8 @@ pub struct DiskUsage {
     pub containers: Vec<(Arc<ContainerView>, u64, u64)>,
     /// Volumes, with their usage.
     pub volumes: Vec<VolumeView>,
-    /// Bytes of the build cache.
-    pub build_cache_bytes: u64,
+    /// What the build cache holds.
+    pub build_cache: Vec<build::cache::CacheRecord>,
 }
 
 impl System {
@@ -277,7 +277,7 @@ impl System {
             layers_bytes,
             containers: sizes,
             volumes: Volumes { node }.with_usage().await?,
-            build_cache_bytes: 0,
+            build_cache: Vec::new(),
         })
     }
 }

@@ -141,7 +141,7 @@ impl Told {
             }),
             Event::Warning(warning) => response.warnings.push(self::warning(warning)),
             // Only clients of the other kind know of ids.
-            Event::Result { .. } => {}
+            Event::Result { .. } | Event::Steps(_) => {}
         }
         response
     }

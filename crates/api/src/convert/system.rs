@@ -190,7 +190,7 @@ pub(crate) fn legacy_disk_usage(
         images: kinds.images.then(|| images(usage, v)),
         containers: kinds.containers.then(|| containers(usage, now, v)),
         volumes: kinds.volumes.then(|| usage.volumes.iter().map(volume::to_wire).collect()),
-        build_cache: kinds.build_cache.then(Vec::new),
+        build_cache: kinds.build_cache.then(|| build_cache(usage)),
     }
 }
 
@@ -205,12 +205,35 @@ pub(crate) fn disk_usage(
         image_usage: kinds.images.then(|| image_usage(usage, verbose, v)),
         container_usage: kinds.containers.then(|| container_usage(usage, (verbose, now), v)),
         volume_usage: kinds.volumes.then(|| volume_usage(usage, verbose)),
-        build_cache_usage: kinds.build_cache.then(|| wire_system::Usage {
-            total_size: signed(usage.build_cache_bytes),
-            reclaimable: signed(usage.build_cache_bytes),
-            ..Default::default()
-        }),
+        build_cache_usage: kinds.build_cache.then(|| build_cache_usage(usage, verbose)),
     }
+}
+
+fn build_cache_usage(u: &DiskUsage, verbose: bool) -> wire_system::Usage<wire_system::BuildCache> {
+    let free = u.build_cache.iter().filter(|record| !record.in_use && !record.shared);
+    wire_system::Usage {
+        active_count: count(u.build_cache.iter().filter(|record| record.in_use)),
+        total_count: count(u.build_cache.iter()),
+        reclaimable: signed(free.map(|record| record.size_bytes).sum()),
+        total_size: signed(u.build_cache.iter().map(|record| record.size_bytes).sum()),
+        items: if verbose { build_cache(u) } else { Vec::new() },
+    }
+}
+
+fn build_cache(u: &DiskUsage) -> Vec<wire_system::BuildCache> {
+    let record = |record: &build::cache::CacheRecord| wire_system::BuildCache {
+        id: record.id.clone(),
+        parents: record.parents.clone(),
+        kind: record.kind.name().to_owned(),
+        description: record.description.clone(),
+        in_use: record.in_use,
+        shared: record.shared,
+        size: signed(record.size_bytes),
+        created_at: crate::moment::rfc3339(record.created),
+        last_used_at: record.last_used.map(crate::moment::rfc3339),
+        usage_count: signed(record.usage_count),
+    };
+    u.build_cache.iter().map(record).collect()
 }
 
 fn image_usage(u: &DiskUsage, verbose: bool, v: ApiVersion) -> wire_system::Usage<ImageSummary> {

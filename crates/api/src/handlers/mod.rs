@@ -2,6 +2,7 @@
 //! decides what is allowed or how it is done.
 
 pub(crate) mod archive;
+pub(crate) mod build;
 pub(crate) mod container;
 pub(crate) mod events;
 pub(crate) mod exec;

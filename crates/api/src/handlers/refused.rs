@@ -41,13 +41,6 @@ pub(crate) async fn auth(_call: Call) -> Reply {
     ))
 }
 
-/// Building.
-pub(crate) async fn build(_call: Call) -> Reply {
-    Err(Failure::unsupported(
-        "building images is not supported by this version; use import or commit",
-    ))
-}
-
 /// Installing plugins.
 pub(crate) async fn plugin(_call: Call) -> Reply {
     Err(Failure::unsupported("plugins are not supported by this version"))

@@ -1,7 +1,6 @@
 //! The engine about itself.
 
 use hyper::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
-use wire::docker::system::BuildCachePruneReport;
 
 use crate::call::Call;
 use crate::clock;
@@ -45,7 +44,10 @@ pub(crate) async fn disk_usage(call: Call) -> Reply {
         volumes: wants("volume"),
         build_cache: wants("build-cache"),
     };
-    let usage = call.engine.system.disk_usage().await?;
+    let mut usage = call.engine.system.disk_usage().await?;
+    if kinds.build_cache {
+        usage.build_cache = call.engine.builds.usage().await?;
+    }
     let now = clock::now();
     if call.version.at_least(52) {
         let verbose = call.query.flag("verbose");
@@ -53,11 +55,6 @@ pub(crate) async fn disk_usage(call: Call) -> Reply {
     } else {
         reply::json(&system::legacy_disk_usage(&usage, kinds, now, call.version))
     }
-}
-
-/// `POST /build/prune`: without a builder there is no cache, and nothing to free.
-pub(crate) async fn build_prune(_call: Call) -> Reply {
-    reply::json(&BuildCachePruneReport::default())
 }
 
 /// `GET /plugins`: there are none.

@@ -48,6 +48,7 @@ pub(super) async fn plan(
             }
             Planning::Done(plan) => {
                 plan.warnings.into_iter().for_each(|warning| warn(build, warning));
+                super::steps::tell(build, &file, &options, &plan.graph).await?;
                 let targets = plan.targets.into_iter().map(|target| Target {
                     platform: target.platform,
                     edge: target.result,

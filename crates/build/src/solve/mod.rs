@@ -18,6 +18,7 @@ mod keys;
 mod op;
 mod prune;
 mod run;
+mod steps;
 
 pub(crate) use run::{Build, Outputs};
 
@@ -75,7 +76,7 @@ impl Solver {
         let _registered = self.register(&request.id, tx);
         tokio::select! {
             done = self.go(request) => done,
-            _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Error::Cancelled),
+            Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(Error::Cancelled),
         }
     }
 

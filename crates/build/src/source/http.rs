@@ -40,11 +40,7 @@ fn tree(dir: Arc<TempDir>) -> Result<DirTree> {
 }
 
 /// Fetches into a directory; gives the file's name and digest.
-pub(crate) async fn http_to(
-    build: &Arc<Build>,
-    http: &Http,
-    dir: &TempDir,
-) -> Result<(String, Digest)> {
+async fn http_to(build: &Arc<Build>, http: &Http, dir: &TempDir) -> Result<(String, Digest)> {
     let mut authorization = String::new();
     if !http.header_secret.is_empty()
         && let Some(secret) = build.client.secret(&http.header_secret).await?

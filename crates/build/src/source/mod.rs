@@ -5,7 +5,7 @@ mod git;
 mod http;
 
 pub(crate) use git::git;
-pub(crate) use http::{http, http_to};
+pub(crate) use http::http;
 
 use crate::client::LocalAsk;
 use crate::error::Result;

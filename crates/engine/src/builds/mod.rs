@@ -12,13 +12,16 @@ pub use handed::{Handed, Handing, Valuables};
 pub(crate) use step::sweep;
 
 use crate::node::Node;
+use crate::streams::ByteStream;
 use crate::{EngineError, Result};
 use build::Solver;
 use build::cache::{CacheRecord, PruneOptions};
+use build::client::LocalDir;
 use build::request::{Outcome, SolveRequest};
 use model::error::HasKind;
 use model::event::EventKind;
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Builds and their cache. Cheap to clone.
@@ -67,10 +70,20 @@ impl Builds {
         worker::platforms()
     }
 
-    /// A temporary directory for what a client sends.
-    pub async fn temp_dir(&self) -> Result<store::TempDir> {
+    /// Takes a context in: a tar, plain or compressed, into a directory of its own.
+    pub async fn receive(&self, body: ByteStream) -> Result<LocalDir> {
         let store = self.node.store.clone();
-        crate::node::blocking(move || Ok(store.temp_dir()?)).await
+        crate::node::blocking(move || {
+            let dir = Arc::new(store.temp_dir()?);
+            let mut source = crate::chunks::Source::new(body);
+            let options = store::archive::WriteOptions::default();
+            store::archive::write(dir.dir().as_fd(), "/", &mut source, options)?;
+            source.drain();
+            let open = dir.dir().try_clone();
+            let open = open.map_err(|source| EngineError::io("open a build context", source))?;
+            Ok(LocalDir { dir: Arc::new(open), lasting: false, keep: Some(dir) })
+        })
+        .await
     }
 }
 
