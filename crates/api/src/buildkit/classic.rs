@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bollard_buildkit_proto::moby::buildkit::v1 as pb;
-use build::client::LocalDir;
 use build::progress::Progress;
 use build::request::{Entitlements, Outcome, Output, SolveRequest};
 use prost::Message;
@@ -19,7 +18,7 @@ use super::session::is_id;
 use super::solve::{self, Wanted};
 use super::status::Story;
 use crate::base64;
-use crate::body::Chunks;
+use crate::body::{Chunks, into_engine};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::query::Query;
@@ -34,15 +33,29 @@ struct AskedOutput {
     attrs: Option<Attrs>,
 }
 
-/// Serves the request; `context` is the directory that came with it, if one did.
-pub(crate) async fn build(call: Call, context: Option<LocalDir>) -> Reply {
+/// How a build and the archive of its context name one another.
+const UPLOAD: &str = "upload-request";
+
+/// Serves the request: a build, or the archive of a build's context.
+pub(crate) async fn build(call: Call) -> Reply {
     let query = &call.query;
     let id = query.text("buildid").unwrap_or_default().to_owned();
+    if let Some(id) = id.strip_prefix(UPLOAD).and_then(|rest| rest.strip_prefix(':')) {
+        let id = id.to_owned();
+        return upload(call, &id).await;
+    }
     let session = query.text_or_empty("session").to_owned();
     if !is_id(&id) || !is_id(&session) {
         return Err(Failure::invalid("a build with version=2 needs a buildid and a session"));
     }
     let remote = query.text("remote").filter(|remote| *remote != "client-session");
+    let context = match remote {
+        Some(UPLOAD) => {
+            let context = call.buildkit.uploads.take(&id).await;
+            Some(context.ok_or_else(|| Failure::invalid("the context was not sent"))?)
+        }
+        _ => None,
+    };
     let attrs = attributes(query, remote.filter(|_| context.is_none()))?;
     let outputs = outputs(query)?;
     let job = Job::begin(&call.buildkit, &id)
@@ -94,6 +107,21 @@ pub(crate) async fn build(call: Call, context: Option<LocalDir>) -> Reply {
         }
     });
     Ok(response)
+}
+
+/// Takes a context and keeps it until its build has it.
+async fn upload(call: Call, id: &str) -> Reply {
+    if !is_id(id) {
+        return Err(Failure::invalid("invalid build id"));
+    }
+    let context = call.engine.builds.receive(into_engine(call.body)).await?;
+    match call.buildkit.uploads.keep(id, context).await {
+        true => reply::json(&json!({})),
+        false => Err(Failure::new(
+            hyper::StatusCode::SERVICE_UNAVAILABLE,
+            "too many contexts wait for their builds",
+        )),
+    }
 }
 
 /// Tells the progress to its end.

@@ -26,6 +26,7 @@ mod stat;
 mod status;
 mod sync;
 mod tunnel;
+mod uploads;
 
 pub(crate) use classic::build;
 pub(crate) use own::build as own_build;
@@ -48,6 +49,7 @@ use gateway::{Bridge, Gateway};
 use jobs::Jobs;
 use line::MAX_MESSAGE_BYTES;
 use session::{Announcement, Sessions};
+use uploads::Uploads;
 
 /// What BuildKit's clients have open.
 #[derive(Debug, Default)]
@@ -55,6 +57,7 @@ pub(crate) struct BuildKit {
     sessions: Sessions,
     jobs: Jobs,
     gateway: Gateway,
+    uploads: Uploads,
 }
 
 /// `POST /session`.

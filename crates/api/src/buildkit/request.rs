@@ -129,7 +129,7 @@ pub(super) fn output(kind: &str, attrs: &Attrs) -> Result<Option<Output>> {
             annotations,
         },
         "local" => Output::Local {
-            platform_split: attrs.get("platform-split").is_none_or(|value| flag(value)),
+            platform_split: attrs.get("platform-split").is_some_and(|value| flag(value)),
         },
         "tar" => Output::Tar,
         "oci" => Output::Oci {
@@ -371,8 +371,10 @@ mod tests {
         };
         assert_eq!((names.len(), push, annotations.len()), (2, true, 1));
         assert_eq!(output("", &named).unwrap(), None);
-        let whole = attrs(&[("platform-split", "false")]);
-        assert_eq!(output("local", &whole).unwrap(), Some(Output::Local { platform_split: false }));
+        let whole = output("local", &Attrs::new()).unwrap();
+        assert_eq!(whole, Some(Output::Local { platform_split: false }));
+        let split = attrs(&[("platform-split", "true")]);
+        assert_eq!(output("local", &split).unwrap(), Some(Output::Local { platform_split: true }));
     }
 
     #[test]
