@@ -4,6 +4,7 @@ TARGET := x86_64-unknown-linux-gnu
 RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
+.PHONY: conformance
 .PHONY: help build demo test images bench lint unit blackbox vm drivers clean install
 
 help:
@@ -54,6 +55,12 @@ drivers: ## Debian's podman, buildah and dockerd run their containers on our run
 	@scripts/images.sh $(IMAGES) busybox
 	cargo build --locked -p runtime
 	@scripts/drivers.sh target/$(TARGET)/debug/estiba-runtime $(IMAGES) target/drivers
+
+conformance: images ## other people's suites and clients; the table goes to docs/
+	cargo build --locked -p estiba -p runtime
+	@scripts/conformance.sh target/$(TARGET)/debug $(IMAGES) target/conformance
+	@{ sed '/^## /,$$d' docs/conformance.md; cat target/conformance/conformance.md; } > target/conformance.md
+	@mv target/conformance.md docs/conformance.md
 
 bench: build images ## ratios against the kernel's floor, in one run
 	@scripts/bench.sh target/release $(IMAGES)

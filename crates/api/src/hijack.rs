@@ -53,6 +53,12 @@ impl Hijack {
         Self { pause, ..Self::new(call.upgrade, call.body) }
     }
 
+    /// Nothing will come before the client has read the answer's head and done more: whoever
+    /// attaches before a start must be there when it starts.
+    pub(crate) fn without_pause(self) -> Self {
+        Self { pause: Duration::ZERO, ..self }
+    }
+
     /// Answers, and gives the connection to `take` as soon as the answer is out. What `take`
     /// reports can no longer change the status.
     pub(crate) fn answer<F, Fut>(self, content_type: &'static str, take: F) -> Reply

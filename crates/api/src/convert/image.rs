@@ -46,9 +46,11 @@ pub(crate) fn inspect(
         id: view.id.to_string(),
         repo_tags: view.tags.clone(),
         repo_digests: view.digests.clone(),
-        parent: view.parent.map(|parent| parent.to_string()).unwrap_or_default(),
+        parent: (!v.at_least(52))
+            .then(|| view.parent.map(|parent| parent.to_string()).unwrap_or_default()),
         comment: view.comment.clone(),
         created: view.created.map(rfc3339),
+        docker_version: (!v.at_least(52)).then(String::new),
         author: view.author.clone(),
         config: Some(image_config(&view.config)),
         architecture: view.architecture.clone(),

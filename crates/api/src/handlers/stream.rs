@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use engine::{AttachOptions, LogEntry, LogOptions, LogStream, Stream, StreamKind, WaitCondition};
+use model::phase::Phase;
 use wire::docker::ApiVersion;
 use wire::docker::container::{WaitError, WaitResponse};
 
@@ -39,7 +40,10 @@ pub(crate) async fn attach(call: Call) -> Reply {
     };
     let (engine, target) = (call.engine.clone(), call.target.clone());
     let content_type = content_type(kind, call.version);
-    Hijack::of(call).answer(content_type, async move |client| {
+    let fresh = matches!(call.engine.containers.view(&call.target)?.phase, Phase::Created);
+    let hijack = Hijack::of(call);
+    let hijack = if fresh { hijack.without_pause() } else { hijack };
+    hijack.answer(content_type, async move |client| {
         if let Err(error) = engine.containers.attach(&target, options, client).await {
             tracing::warn!(container = target, error = describe(&error), "attach");
         }

@@ -27,7 +27,11 @@ pub(crate) async fn version(call: Call) -> Reply {
 
 /// `GET /info`.
 pub(crate) async fn info(call: Call) -> Reply {
-    reply::json(&system::info(call.engine.system.view()))
+    let mut info = system::info(call.engine.system.view());
+    if call.version.at_least(50) {
+        (info.bridge_nf_iptables, info.bridge_nf_ip6tables) = (false, false);
+    }
+    reply::json(&info)
 }
 
 /// `GET /system/df`.

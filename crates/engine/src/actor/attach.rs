@@ -7,6 +7,7 @@ use crate::logs;
 use crate::streams::{AttachOptions, ClientStream, LogOptions};
 use crate::{EngineError, Result};
 use model::Denied;
+use model::phase::Phase;
 use runtime::monitor::protocol::{self, DEFAULT_DETACH_KEYS, ProcessId, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,7 +24,8 @@ impl Actor {
     ) -> Result<()> {
         detach_keys(&options.detach_keys)?;
         options.stdin &= self.definition.spec.open_stdin;
-        if options.logs {
+        // Before its first start there is no log, and the start must not be missed over reading it.
+        if options.logs && !matches!(self.state.phase, Phase::Created) {
             self.replay_log(options, client);
             return Ok(());
         }

@@ -48,15 +48,17 @@ pub struct ImageInspect<C: Default + PartialEq = ImageConfig> {
     pub repo_tags: Vec<String>,
     /// `name@digest`.
     pub repo_digests: Vec<String>,
-    /// Id of the image it was committed from, or empty.
-    pub parent: String,
+    /// Id of the image it was committed from, or empty; only for clients below 1.52.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub parent: Option<String>,
     /// Comment of its commit or import.
     pub comment: String,
     /// RFC 3339.
     #[serde(skip_serializing_if = "is_zero")]
     pub created: Option<String>,
-    /// Version of the engine that made it.
-    pub docker_version: String,
+    /// Version of the engine that made it, or empty; only for clients below 1.52.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub docker_version: Option<String>,
     /// Its author.
     pub author: String,
     /// Its configuration.

@@ -104,11 +104,11 @@ pub struct Info {
     /// Host forwards IPv4.
     #[serde(rename = "IPv4Forwarding")]
     pub ipv4_forwarding: bool,
-    /// Kernel has it; always true.
-    #[serde(rename = "BridgeNfIptables")]
+    /// Kernel has it; only for clients below 1.50.
+    #[serde(rename = "BridgeNfIptables", skip_serializing_if = "is_zero")]
     pub bridge_nf_iptables: bool,
-    /// Kernel has it; always true.
-    #[serde(rename = "BridgeNfIp6tables")]
+    /// Kernel has it; only for clients below 1.50.
+    #[serde(rename = "BridgeNfIp6tables", skip_serializing_if = "is_zero")]
     pub bridge_nf_ip6tables: bool,
     /// Debug logging is on.
     pub debug: bool,

@@ -1,0 +1,141 @@
+#!/bin/bash
+# Other people's clients and test suites against a daemon of this tree, in namespaces of its own.
+#   scripts/conformance.sh BIN_DIR IMAGES_DIR WORK_DIR [docker-py] [compose] [cli]
+# docker-py  the integration tests in docker-py's own source distribution (PyPI), API 1.41, over TCP
+# compose    Debian's docker-compose 1.29 with a project of three services
+# cli        the stock docker command line through the life of a container
+# Writes WORK_DIR/conformance.md, one table per suite; downloads once into WORK_DIR. Fails when a
+# suite could not run; what its tests say is for the reader of the table.
+set -euo pipefail
+[ $# -ge 3 ] || { sed -n '2,9p' "$0"; exit 2; }
+here=$(cd "$(dirname "$0")" && pwd)
+bin=$(cd "$1" && pwd) images=$(cd "$2" && pwd)
+mkdir -p "$3" && work=$(cd "$3" && pwd)
+shift 3
+[ $# -gt 0 ] || set -- docker-py compose cli
+lab=$work/lab
+report=$work/conformance.md
+
+daemon_start() {
+  rm -rf "$lab" && mkdir -p "$lab/home"
+  setsid unshare --net --mount --propagation private sh -c '
+    ip link set lo up
+    for f in all default lo; do echo 0 >/proc/sys/net/ipv6/conf/$f/disable_ipv6 || true; done
+    exec "$0" daemon "$@"' "$bin/estiba" \
+    --data-root "$lab/data" --exec-root "$lab/run" --pidfile "$lab/pid" \
+    --config-file "$lab/daemon.json" -H "unix://$lab/s.sock" -H tcp://127.0.0.1:2375 \
+    --allow-plain-tcp --cgroup-parent "/conformance-$$" >"$lab/log" 2>&1 </dev/null &
+  daemon=$!
+  for _ in $(seq 100); do
+    "$bin/estiba" -H "unix://$lab/s.sock" info >/dev/null 2>&1 && return
+    kill -0 $daemon 2>/dev/null || break
+    sleep 0.1
+  done
+  cat "$lab/log" >&2
+  echo "the daemon does not answer" >&2
+  exit 1
+}
+
+daemon_stop() {
+  [ -n "${daemon:-}" ] || return 0
+  ids=$("$bin/estiba" -H "unix://$lab/s.sock" ps -aq 2>/dev/null || true)
+  [ -z "$ids" ] || "$bin/estiba" -H "unix://$lab/s.sock" rm -f $ids >/dev/null 2>&1 || true
+  kill $daemon 2>/dev/null || true
+  wait $daemon 2>/dev/null || true
+  daemon=
+}
+trap daemon_stop EXIT
+
+# In the daemon's network and with its mounts, as a client of it.
+inside() {
+  HOME=$lab/home DOCKER_HOST=${host:-tcp://127.0.0.1:2375} nsenter \
+    --target "$(cat "$lab/pid")" --net --mount --wd="$PWD" -- "$@"
+}
+
+# The names that the suites use, on Debian's static busybox: Alpine's users and directories, which
+# some tests look for, are added.
+images_load() {
+  root=$(mktemp -d)
+  tar -xf "$images/busybox.tar" -C "$root"
+  mkdir -p "$root/var/opt" "$root/proc" "$root/sys" "$root/dev"
+  echo 'postgres:x:70:70::/var/lib/postgresql:/bin/sh' >>"$root/etc/passwd"
+  echo 'postgres:x:70:' >>"$root/etc/group"
+  tar -C "$root" -cf "$work/alpine.tar" .
+  rm -rf "$root"
+  path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  inside "$bin/estiba" import -c 'CMD ["/bin/sh"]' -c "ENV PATH=$path" "$work/alpine.tar" \
+    alpine:3.10 >/dev/null
+  for name in alpine:latest busybox:latest; do inside "$bin/estiba" tag alpine:3.10 $name; done
+}
+
+suite_docker_py() {
+  version=6.1.3
+  if [ ! -x "$work/venv/bin/pytest" ]; then
+    python3 -m venv "$work/venv"
+    "$work/venv/bin/pip" install -q "docker==$version" 'pytest<8' pytest-timeout \
+      'requests<2.32' 'urllib3<2' websocket-client paramiko
+  fi
+  if [ ! -d "$work/docker-$version" ]; then
+    (cd "$work" && "$work/venv/bin/pip" download -q --no-deps --no-binary :all: \
+      "docker==$version" && tar -xf "docker-$version.tar.gz")
+  fi
+  daemon_start
+  images_load
+  cd "$work/docker-$version"
+  # Swarm is apart; the credential stores are programs of the desktop.
+  set +e
+  DOCKER_TEST_API_VERSION=1.41 inside timeout 3000 "$work/venv/bin/python" -m pytest -q \
+    -p no:cacheprovider --timeout 60 --tb=short --junitxml="$work/docker-py.xml" \
+    --ignore-glob='*swarm*' --ignore-glob='*service*' --ignore-glob='*nodes*' \
+    --ignore-glob='*secret*' --ignore-glob='*config_test*' --ignore tests/integration/credentials \
+    tests/integration >"$work/docker-py.log" 2>&1
+  set -e
+  cd "$here"
+  daemon_stop
+  [ -s "$work/docker-py.xml" ] || { tail -20 "$work/docker-py.log" >&2; exit 1; }
+  python3 "$here/conformance/table.py" "docker-py $version" "$work/docker-py.xml" >>"$report"
+}
+
+suite_compose() {
+  command -v docker-compose >/dev/null || apt-get install -qq -y docker-compose >/dev/null
+  daemon_start
+  images_load
+  cd "$here/conformance/project"
+  outcome=passed
+  {
+    inside docker-compose up -d &&
+      inside docker-compose exec -T front sh -c 'until nc back 80 </dev/null; do :; done' &&
+      inside docker-compose ps && inside docker-compose logs --tail=3 &&
+      inside docker-compose up -d --scale back=2 && inside docker-compose restart front &&
+      inside docker-compose down -v
+  } >"$work/compose.log" 2>&1 || outcome=failed
+  cd "$here"
+  daemon_stop
+  printf '\n## docker-compose 1.29\n\nup, exec by name, ps, logs, scale, restart, down: %s\n' \
+    "$outcome" >>"$report"
+}
+
+suite_cli() {
+  docker=$(command -v docker) || { echo "the docker command line is not installed" >&2; exit 1; }
+  daemon_start
+  images_load
+  printf '\n## %s\n\n| command | outcome |\n|---|---|\n' "$("$docker" --version)" >>"$report"
+  while IFS= read -r line; do
+    case $line in '' | '#'*) continue ;; esac
+    if (cd "$lab" && inside sh -c "docker=$docker; $line") >>"$work/cli.log" 2>&1 </dev/null; then
+      outcome=passed
+    else
+      outcome=failed
+    fi
+    printf '| `%s` | %s |\n' "$(echo "$line" | sed 's/|/\\|/g; s/\$docker/docker/g')" "$outcome" \
+      >>"$report"
+  done <"$here/conformance/cli.txt"
+  daemon_stop
+}
+
+: >"$report"
+for suite in "$@"; do
+  echo "== $suite" >&2
+  "suite_${suite//-/_}"
+done
+cat "$report"

@@ -1,0 +1,145 @@
+//! Habits of clients in use that no specification tells: found by running their own test suites.
+
+use lab::Lab;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// Sends a request, its connection to be read to the end.
+fn send(lab: &Lab, head: &str, body: &str) -> UnixStream {
+    let mut socket = UnixStream::connect(lab.socket()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let length = body.len();
+    let request = format!(
+        "{head}Host: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    socket
+}
+
+/// Head and body of what comes until the end.
+fn read(mut socket: UnixStream) -> (String, Vec<u8>) {
+    let mut all = Vec::new();
+    socket.read_to_end(&mut all).unwrap();
+    let end = all.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer") + 4;
+    (String::from_utf8_lossy(&all[..end]).into_owned(), all[end..].to_vec())
+}
+
+fn text(lab: &Lab, method: &str, target: &str, body: &str) -> (u16, String) {
+    let head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
+    let (head, body) = read(send(lab, &head, body));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, String::from_utf8_lossy(&body).into_owned())
+}
+
+/// docker-py starts execs with a terminal as if they had none, and gets frames.
+#[test]
+fn who_starts_an_exec_says_whether_output_is_framed() {
+    let lab = Lab::new();
+    lab.estiba(&["run", "-d", "--name", "box", "busybox", "sleep", "600"]).ok();
+    for (tty, want) in [(false, &b"\x01\0\0\0\0\0\0\x02hi"[..]), (true, b"hi")] {
+        let create = r#"{"Cmd":["printf","hi"],"Tty":true,"AttachStdout":true}"#;
+        let (_, made) = text(&lab, "POST", "/v1.41/containers/box/exec", create);
+        let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+        let id = made["Id"].as_str().unwrap();
+        let head = format!(
+            "POST /v1.41/exec/{id}/start HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+        );
+        let socket = send(&lab, &head, &format!("{{\"Tty\":{tty}}}"));
+        let (head, body) = read(socket);
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        assert_eq!(body, want, "{:?}", String::from_utf8_lossy(&body));
+    }
+}
+
+#[test]
+fn a_kill_is_over_when_it_answers() {
+    let lab = Lab::new();
+    lab.estiba(&["run", "-d", "--name", "box", "busybox", "sleep", "600"]).ok();
+    assert_eq!(text(&lab, "POST", "/containers/box/kill", "").0, 204);
+    let state = lab.estiba(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "box"]);
+    assert_eq!(state.ok().trim(), "exited 137");
+}
+
+/// Files are copied into and out of the volumes of containers that do not run.
+#[test]
+fn volumes_of_stopped_containers_are_reached() {
+    let lab = Lab::new();
+    let file = lab.dir().join("file");
+    let path = |name: &str| lab.dir().join(name).to_string_lossy().into_owned();
+    std::fs::write(&file, "kept").unwrap();
+    let words = ["create", "--name", "box", "-v", "vol:/data/deep", "busybox", "cat"];
+    lab.estiba(&[&words[..], &["/data/deep/file"]].concat()).ok();
+    lab.estiba(&["cp", &path("file"), "box:/data/deep/"]).ok();
+    assert_eq!(lab.estiba(&["start", "-a", "box"]).ok(), "kept");
+    lab.estiba(&["cp", "box:/data/deep/file", &path("back")]).ok();
+    assert_eq!(std::fs::read_to_string(path("back")).unwrap(), "kept");
+    lab.estiba(&["cp", "box:/data/deep", &path("whole")]).ok();
+    assert_eq!(std::fs::read_to_string(path("whole/file")).unwrap(), "kept");
+    assert_eq!(
+        std::fs::read_to_string(lab.data_root().join("volumes/vol/_data/file")).ok(),
+        Some("kept".to_owned())
+    );
+}
+
+#[test]
+fn a_legacy_link_tells_its_environment_and_can_be_removed() {
+    let lab = Lab::new();
+    let other = ["run", "-d", "--name", "other", "-e", "KEY=value", "--expose", "80"];
+    lab.estiba(&[&other[..], &["busybox", "sleep", "600"]].concat()).ok();
+    let env = lab.estiba(&["run", "--name", "box", "--link", "other:my-db", "busybox", "env"]);
+    let env = env.ok().to_owned();
+    for line in ["MY_DB_NAME=/box/my-db", "MY_DB_ENV_KEY=value", "MY_DB_PORT_80_TCP_PORT=80"] {
+        assert!(env.lines().any(|it| it == line), "{line}: {env}");
+    }
+    assert_eq!(text(&lab, "DELETE", "/containers/box/my-db?link=1", "").0, 204);
+    let again = text(&lab, "DELETE", "/containers/box/my-db?link=1", "");
+    assert_eq!(again.0, 404, "{}", again.1);
+    let links = lab.estiba(&["inspect", "-f", "{{json .HostConfig.Links}}", "box"]);
+    assert_eq!(links.ok().trim(), "null");
+}
+
+/// Refusals as clients of their time look for them.
+#[test]
+fn old_clients_get_the_words_of_their_time() {
+    let lab = Lab::new();
+    lab.estiba(&["run", "-d", "--name", "box", "busybox", "sleep", "600"]).ok();
+    let (status, old) = text(&lab, "DELETE", "/v1.41/containers/box", "");
+    assert_eq!(status, 409);
+    assert!(old.contains("You cannot remove a running container"), "{old}");
+    let (_, new) = text(&lab, "DELETE", "/v1.47/containers/box", "");
+    assert!(new.contains("container is running: stop the container before removing"), "{new}");
+}
+
+/// The handshake and frames of RFC 6455, byte by byte.
+#[test]
+fn a_browser_attaches_by_websocket() {
+    let lab = Lab::new();
+    let words = ["create", "-i", "--name", "box", "busybox", "sh", "-c", "read x; echo got $x"];
+    lab.estiba(&words).ok();
+    let query = "stream=1&stdin=1&stdout=1&stderr=1";
+    let head = format!(
+        "GET /containers/box/attach/ws?{query} HTTP/1.1\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nHost: x\r\n\r\n"
+    );
+    let mut socket = UnixStream::connect(lab.socket()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 101"), "{answer}");
+    // The example of the protocol's own document.
+    assert!(answer.contains("s3pplmbitxaq9kygzzhzrbk+xoo="), "{answer}");
+    lab.estiba(&["start", "box"]).ok();
+    // One masked text message of three bytes, masked with zeros.
+    socket.write_all(b"\x81\x83\0\0\0\0hi\n").unwrap();
+    let mut all = Vec::new();
+    socket.read_to_end(&mut all).unwrap();
+    assert!(all.windows(9).any(|it| it == b"\x82\x07got hi\n"), "{all:?}");
+}
