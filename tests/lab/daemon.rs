@@ -190,6 +190,24 @@ impl Lab {
         program::run(command, b"")
     }
 
+    /// Any program in the daemon's network while it runs; it ends with this test at the latest.
+    pub fn start_in_network(&self, arguments: &[&str]) -> Session {
+        let (program, rest) = arguments.split_first().expect("a program");
+        let mut command = self.inside(Path::new("setpriv"));
+        command.args(["--pdeathsig", "KILL", "--", program]).args(rest);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Session::new(command.spawn().expect("it starts"))
+    }
+
+    /// Any program in the daemon's network, while it runs.
+    pub fn background(&self, arguments: &[&str]) -> Session {
+        let (program, rest) = arguments.split_first().expect("a program");
+        let mut command = self.inside(Path::new(program));
+        command.args(rest);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Session::new(command.spawn().expect("nsenter(1) is installed"))
+    }
+
     /// A command that talks to this daemon.
     pub fn client(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
