@@ -6,6 +6,10 @@ use crate::command::{Action, Command};
 use crate::flags::Flag;
 use crate::table::{GLOBALS, SECTIONS};
 
+/// Commands that the stock client does not have: not listed under its name.
+const OWN: [&str; 5] =
+    ["volume cp", "volume export", "volume import", "volume rename", "volume snapshot"];
+
 /// The narrowest column that a flag's text is wrapped in.
 const NARROWEST_TEXT: usize = 24;
 /// How many columns a line may be over before it is broken.
@@ -45,7 +49,11 @@ pub(crate) fn page(names: &Names<'_>, path: &str, command: &Command, width: usiz
     }
     if let Action::Group(members) = &command.action {
         out.push_str("\nCommands:\n");
+        let own = |name: &str| OWN.iter().any(|it| it.split_once(' ') == Some((path, name)));
         for member in members.iter().filter(|member| member.shown()) {
+            if names.prog == "docker" && own(member.name) {
+                continue;
+            }
             let _ = writeln!(out, "  {:NAME_WIDTH$} {}", member.name, names.fill(member.short));
         }
         let _ = write!(

@@ -1,7 +1,9 @@
 //! Volumes, for those who ask about them.
 
-use crate::bundle::Source;
+use crate::bundle;
+use crate::chunks::{Source, produce};
 use crate::node::{Node, blocking};
+use crate::streams::ByteStream;
 use crate::{EngineError, Result};
 use model::event::EventKind;
 use model::mount::MountSource;
@@ -82,6 +84,55 @@ impl Volumes {
         .await
     }
 
+    /// Its content as a tar archive.
+    pub async fn export(&self, name: &str) -> Result<ByteStream> {
+        let (node, name) = (Arc::clone(&self.node), name.to_owned());
+        let volume = {
+            let node = Arc::clone(&node);
+            blocking(move || find(&node, &name)).await?
+        };
+        Ok(produce(move |out| Ok(node.store.volumes().export(&volume.name, out)?)))
+    }
+
+    /// Makes a volume of a tar archive: all of it, or no volume.
+    pub async fn import(&self, draft: VolumeDraft, body: ByteStream) -> Result<VolumeView> {
+        let node = Arc::clone(&self.node);
+        blocking(move || {
+            let mut source = Source::new(body);
+            let volume = node.store.volumes().import(&draft, &mut source)?;
+            source.drain();
+            emit(&node, "create", &volume.name);
+            Ok(view(&volume))
+        })
+        .await
+    }
+
+    /// Makes a volume that has what another has now.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<VolumeView> {
+        let (node, from, to) = (Arc::clone(&self.node), from.to_owned(), new_name(to)?);
+        blocking(move || {
+            let volume = node.store.volumes().copy(&find(&node, &from)?.name, &to)?;
+            emit(&node, "create", &volume.name);
+            Ok(view(&volume))
+        })
+        .await
+    }
+
+    /// Gives a volume that no container uses another name.
+    pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (node, from, to) = (Arc::clone(&self.node), from.to_owned(), new_name(to)?);
+        self.node.teardowns.idle().await;
+        blocking(move || {
+            let volume = find(&node, &from)?;
+            check_unused(&node, "rename", &volume.name)?;
+            node.store.volumes().rename(&volume.name, &to)?;
+            emit(&node, "destroy", &volume.name);
+            emit(&node, "create", &to);
+            Ok(())
+        })
+        .await
+    }
+
     /// Every volume with its size and the number of containers that use it.
     pub(crate) async fn with_usage(&self) -> Result<Vec<VolumeView>> {
         let node = Arc::clone(&self.node);
@@ -138,17 +189,23 @@ fn find(node: &Node, name: &str) -> Result<Volume> {
 
 fn remove(node: &Node, name: &str) -> Result<()> {
     let volume = find(node, name)?;
-    let users = users(node, &volume.name);
-    if !users.is_empty() {
-        let ids: Vec<String> = users.iter().map(ContainerId::to_string).collect();
-        return Err(EngineError::conflict(format!(
-            "remove {name}: volume is in use - [{}]",
-            ids.join(", ")
-        )));
-    }
+    check_unused(node, "remove", &volume.name)?;
     node.store.volumes().remove(&volume.name)?;
     emit(node, "destroy", &volume.name);
     Ok(())
+}
+
+fn check_unused(node: &Node, act: &str, name: &VolumeName) -> Result<()> {
+    let users = users(node, name);
+    if users.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = users.iter().map(ContainerId::to_string).collect();
+    Err(EngineError::conflict(format!("{act} {name}: volume is in use - [{}]", ids.join(", "))))
+}
+
+fn new_name(name: &str) -> Result<VolumeName> {
+    Ok(VolumeName::parse(name)?)
 }
 
 /// Containers that mount a volume.
@@ -165,13 +222,13 @@ pub(crate) fn users(node: &Node, volume: &VolumeName) -> Vec<ContainerId> {
 }
 
 /// Where a volume's content is mounted from.
-pub(crate) fn source(node: &Node, name: &str, subpath: &str) -> Result<Source> {
+pub(crate) fn source(node: &Node, name: &str, subpath: &str) -> Result<bundle::Source> {
     let volume = find(node, name)?;
     if let Some(mount) = &volume.mount {
         let options = mount.options.split(',').filter(|it| !it.is_empty()).map(str::to_owned);
         return Ok(match mount.fstype.as_str() {
-            "none" | "bind" | "" => Source::Path(mount.device.clone().into()),
-            fstype => Source::Filesystem {
+            "none" | "bind" | "" => bundle::Source::Path(mount.device.clone().into()),
+            fstype => bundle::Source::Filesystem {
                 kind: fstype.to_owned(),
                 device: mount.device.clone(),
                 options: options.collect(),
@@ -179,7 +236,7 @@ pub(crate) fn source(node: &Node, name: &str, subpath: &str) -> Result<Source> {
         });
     }
     if subpath.is_empty() {
-        return Ok(Source::Path(volume.data));
+        return Ok(bundle::Source::Path(volume.data));
     }
-    Ok(Source::Beneath { root: volume.data, path: subpath.to_owned() })
+    Ok(bundle::Source::Beneath { root: volume.data, path: subpath.to_owned() })
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use hyper::StatusCode;
 use model::mount::MountSource;
-use model::volume::VolumeView;
+use model::volume::{VolumeDraft, VolumeView};
 use wire::docker::volume::{VolumeCreateBody, VolumeList, VolumesPruneReport};
 
+use crate::body::into_engine;
 use crate::call::Call;
 use crate::convert::{null_if_empty, volume};
 use crate::filters::Filters;
@@ -66,4 +67,30 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let keep = |view: &VolumeView| !filters.labels(&view.labels);
     let (names, space_reclaimed) = call.engine.volumes.prune(&keep, all).await?;
     reply::json(&VolumesPruneReport { volumes_deleted: null_if_empty(names), space_reclaimed })
+}
+
+/// `GET /estiba/volumes/{name}/export`: the content as a tar.
+pub(crate) async fn export(call: Call) -> Reply {
+    Ok(reply::archive(call.engine.volumes.export(&call.target).await?))
+}
+
+/// `POST /estiba/volumes/{name}/import`: a new volume with the content of the tar sent.
+pub(crate) async fn import(call: Call) -> Reply {
+    let draft = VolumeDraft { name: call.target.clone(), ..VolumeDraft::default() };
+    let view = call.engine.volumes.import(draft, into_engine(call.body)).await?;
+    reply::json_status(StatusCode::CREATED, &volume::to_wire(&view))
+}
+
+/// `POST /estiba/volumes/{name}/copy?to=NAME`: a new volume with what this one has now.
+pub(crate) async fn copy(call: Call) -> Reply {
+    let to = call.query.text("to").unwrap_or_default();
+    let view = call.engine.volumes.copy(&call.target, to).await?;
+    reply::json_status(StatusCode::CREATED, &volume::to_wire(&view))
+}
+
+/// `POST /estiba/volumes/{name}/rename?to=NAME`.
+pub(crate) async fn rename(call: Call) -> Reply {
+    let to = call.query.text("to").unwrap_or_default();
+    call.engine.volumes.rename(&call.target, to).await?;
+    reply::no_content()
 }

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::format::{self, Row, Table};
 use crate::invocation::Invocation;
 use crate::terminal::print;
-use crate::units;
+use crate::{transfer, units};
 
 /// The list of volumes.
 pub(crate) const TABLE: Table = Table {
@@ -85,6 +85,43 @@ pub(crate) async fn create(invocation: &Invocation) -> Outcome {
 pub(crate) async fn inspect(invocation: &Invocation) -> Outcome {
     let client = invocation.client()?;
     inspection::each(invocation, async |name| client.volume_inspect_raw(name).await).await
+}
+
+/// `volume export`.
+pub(crate) async fn export(invocation: &Invocation) -> Outcome {
+    let output = invocation.matches.text("output");
+    transfer::check_output(output)?;
+    let client = invocation.client()?;
+    transfer::save(client.volume_export(invocation.arg(0)).await?, output).await?;
+    Ok(0)
+}
+
+/// `volume import`.
+pub(crate) async fn import(invocation: &Invocation) -> Outcome {
+    let body = match invocation.matches.arg(1).unwrap_or("-") {
+        "-" => {
+            transfer::check_stdin()?;
+            transfer::file_body(Box::new(std::io::stdin()))?
+        }
+        path => transfer::file_body(Box::new(transfer::open(path)?))?,
+    };
+    let volume = invocation.client()?.volume_import(invocation.arg(0), body).await?;
+    print(format!("{}\n", volume.name))?;
+    Ok(0)
+}
+
+/// `volume cp` and `volume snapshot`.
+pub(crate) async fn copy(invocation: &Invocation) -> Outcome {
+    let client = invocation.client()?;
+    let volume = client.volume_copy(invocation.arg(0), invocation.arg(1)).await?;
+    print(format!("{}\n", volume.name))?;
+    Ok(0)
+}
+
+/// `volume rename`.
+pub(crate) async fn rename(invocation: &Invocation) -> Outcome {
+    invocation.client()?.volume_rename(invocation.arg(0), invocation.arg(1)).await?;
+    Ok(0)
 }
 
 /// `volume rm`.

@@ -15,7 +15,9 @@ pub(crate) static GROUP: Command = Command {
     args: Args::None,
     interspersed: true,
     flags: &[],
-    action: Action::Group(&[&CREATE, &INSPECT, &LS, &PRUNE, &RM]),
+    action: Action::Group(&[
+        &CREATE, &INSPECT, &LS, &PRUNE, &RM, &COPY, &EXPORT, &IMPORT, &RENAME, &SNAPSHOT,
+    ]),
 };
 
 /// `volume create`
@@ -93,4 +95,69 @@ pub(crate) static RM: Command = Command {
     interspersed: true,
     flags: &[&[Flag::bool("force", "Force the removal of one or more volumes").short('f')]],
     action: remote!(volumes::remove),
+};
+
+/// `volume cp`
+pub(crate) static COPY: Command = Command {
+    name: "cp",
+    tail: "VOLUME NEW_VOLUME",
+    short: "Copy a volume to a new one",
+    long: "",
+    aliases: &[],
+    args: Args::Exactly(2),
+    interspersed: true,
+    flags: &[],
+    action: remote!(volumes::copy),
+};
+
+/// `volume snapshot`
+pub(crate) static SNAPSHOT: Command = Command {
+    name: "snapshot",
+    tail: "VOLUME NEW_VOLUME",
+    short: "Keep what a volume has now in a new one",
+    long: "",
+    aliases: &[],
+    args: Args::Exactly(2),
+    interspersed: true,
+    flags: &[],
+    action: remote!(volumes::copy),
+};
+
+/// `volume export`
+pub(crate) static EXPORT: Command = Command {
+    name: "export",
+    tail: "[OPTIONS] VOLUME",
+    short: "Export a volume's content as a tar archive",
+    long: "",
+    aliases: &[],
+    args: Args::Exactly(1),
+    interspersed: true,
+    flags: &[&[Flag::string("output", "Write to a file, instead of STDOUT").short('o')]],
+    action: remote!(volumes::export),
+};
+
+/// `volume import`
+pub(crate) static IMPORT: Command = Command {
+    name: "import",
+    tail: "VOLUME [FILE|-]",
+    short: "Create a volume from a tar archive",
+    long: "",
+    aliases: &[],
+    args: Args::Between(1, 2),
+    interspersed: true,
+    flags: &[],
+    action: remote!(volumes::import),
+};
+
+/// `volume rename`
+pub(crate) static RENAME: Command = Command {
+    name: "rename",
+    tail: "VOLUME NEW_NAME",
+    short: "Rename a volume that no container uses",
+    long: "",
+    aliases: &[],
+    args: Args::Exactly(2),
+    interspersed: true,
+    flags: &[],
+    action: remote!(volumes::rename),
 };

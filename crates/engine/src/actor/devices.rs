@@ -1,5 +1,6 @@
 //! Devices of the host that a container gets: which, by number.
 
+use crate::cdi::Edits;
 use crate::record::Definition;
 use crate::{EngineError, Result};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -7,7 +8,10 @@ use std::path::Path;
 use wire::oci::runtime as oci;
 
 /// Devices handed in, with the access to each; with `--privileged`, all that the host has.
-pub(super) fn handed_in(definition: &Definition) -> Result<Vec<(oci::Device, String)>> {
+pub(super) fn handed_in(
+    definition: &Definition,
+    edits: &Edits,
+) -> Result<Vec<(oci::Device, String)>> {
     let spec = &definition.spec;
     let mut devices = Vec::new();
     if spec.isolation.privileged {
@@ -18,6 +22,14 @@ pub(super) fn handed_in(definition: &Definition) -> Result<Vec<(oci::Device, Str
     for asked in &spec.resources.devices {
         let access = if asked.access.is_empty() { "rwm" } else { asked.access.as_str() };
         for device in devices_at(&asked.host_path, &asked.container_path)? {
+            devices.retain(|(known, _)| known.path != device.path);
+            devices.push((device, access.to_owned()));
+        }
+    }
+    for node in &edits.device_nodes {
+        let access = if node.permissions.is_empty() { "rwm" } else { node.permissions.as_str() };
+        for mut device in devices_at(node.on_host(), &node.path)? {
+            node.adjust(&mut device);
             devices.retain(|(known, _)| known.path != device.path);
             devices.push((device, access.to_owned()));
         }

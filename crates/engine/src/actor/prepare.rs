@@ -6,7 +6,7 @@ use super::devices;
 use crate::bundle::{self, EtcFiles, Joined, Plan, Source};
 use crate::node::Node;
 use crate::record::Definition;
-use crate::{EngineError, Result, etc};
+use crate::{EngineError, Result, cdi, etc};
 use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
 use model::mount::{Mount, MountSource};
 use model::network::NetworkMode;
@@ -49,7 +49,8 @@ pub(super) fn prepare(
     let etc = etc_files(node, definition, &dir)?;
     let sources =
         spec.mounts.iter().map(|mount| source(node, mount)).collect::<Result<Vec<_>>>()?;
-    let devices = devices::handed_in(definition)?;
+    let edits = cdi::edits(&spec.resources.device_requests)?;
+    let devices = devices::handed_in(definition, &edits)?;
     let block_devices = crate::host::block_devices(&spec.resources)?;
     let cgroup = format!("{}/{}", spec.cgroup_parent.trim_end_matches('/'), definition.id);
     let groups = groups(node, definition)?;
@@ -68,6 +69,7 @@ pub(super) fn prepare(
     if let Some(process) = &mut oci.process {
         process.env.extend(super::links::environment(node, definition));
     }
+    edits.apply(&mut oci)?;
     let foreign = other_runtime(node, &spec.runtime)?;
     let filter = filter(node, definition, &mut oci, foreign.is_some())?;
     let launch = Launch {

@@ -96,7 +96,11 @@ fn mount_of<'m>(mounts: &'m [Mount], path: &str) -> Option<(&'m Mount, String)> 
     let rest = clean[depth..].join("/");
     Some((
         mount,
-        if rest.is_empty() && end != "/." { "/".to_owned() } else { format!("/{rest}{end}") },
+        match (rest.as_str(), end) {
+            ("", "/.") => end.to_owned(),
+            ("", _) => "/".to_owned(),
+            (rest, end) => format!("/{rest}{end}"),
+        },
     ))
 }
 

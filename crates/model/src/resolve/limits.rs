@@ -2,7 +2,7 @@
 
 use super::{Ask, Defaults, HostFacts};
 use crate::error::Denied;
-use crate::resources::{Device, Resources, Ulimit};
+use crate::resources::{Device, DeviceRequest, Resources, Ulimit};
 
 /// The least memory a container can be limited to; Docker's number.
 pub const MIN_MEMORY_BYTES: i64 = 6 << 20;
@@ -101,7 +101,12 @@ pub fn check_resources(resources: &Resources, facts: &HostFacts) -> Result<(), D
     resources.ulimits.iter().try_for_each(check_ulimit)?;
     resources.devices.iter().try_for_each(check_device)?;
     resources.device_rules.iter().try_for_each(|rule| check_device_rule(rule))?;
-    if let Some(request) = resources.device_requests.first() {
+    // Devices by name: what there is, is the engine's to find out. GPUs are such a class.
+    let known = |request: &&DeviceRequest| {
+        let gpus = request.capabilities.iter().any(|all| all.iter().any(|it| it == "gpu"));
+        request.driver == "cdi" || gpus && matches!(request.driver.as_str(), "" | "nvidia")
+    };
+    if let Some(request) = resources.device_requests.iter().find(|request| !known(request)) {
         let capabilities = &request.capabilities;
         return Err(Denied::invalid(format!(
             "could not select device driver {:?} with capabilities: {capabilities:?}",
