@@ -1,11 +1,12 @@
 //! A registry: OCI distribution 1.1 over HTTP and TLS.
 //!
 //! ```text
-//! connection ── serve ── registry ─ who? (access) may they? ─┬─ handle::manifest ┐
-//!                            │                               ├─ handle::blob     ├─ storage ── index (pure)
-//!                          route (pure)                      ├─ handle::upload   │      ├───── records
-//!                                                            └─ handle::list     ┘      └───── files
-//!            upstream (fetches what is missing)   collect (lets go of what nothing names)
+//! connection ── serve ── registry: which operation (route), who, may they (access)
+//!                            │
+//!          handle::{manifest, blob, upload, list} ── storage ─┬─ index, pure
+//!                            │                                ├─ records
+//!          upstream fetches what is missing                   └─ files
+//!          collect lets go of what nothing names
 //! ```
 //!
 //! Content belongs to repositories: a digest alone opens nothing. Nothing is believed before it is
