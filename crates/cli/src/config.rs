@@ -44,6 +44,11 @@ impl Config {
         (Self { dir, values }, warning)
     }
 
+    /// Where the file is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.join("config.json")
+    }
+
     /// A text, or nothing when it is missing or empty.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.values.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())

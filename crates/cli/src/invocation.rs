@@ -177,6 +177,20 @@ impl Invocation {
         self.globals.config()
     }
 
+    /// The proxies that the configuration wants in containers and builds of the daemon that is
+    /// chosen, as `NAME=value`.
+    pub(crate) fn proxies(&self) -> Result<Vec<String>, Failure> {
+        if self.config().value("proxies").is_none() {
+            return Ok(Vec::new());
+        }
+        let name = self.globals.context_name()?;
+        let daemon = match name == DEFAULT {
+            true => self.globals.default_host(),
+            false => context::host_of(self.globals.config_dir(), &name).map_err(unresolved)?,
+        };
+        Ok(crate::proxies::variables(self.config(), &daemon))
+    }
+
     /// A positional argument that the command's arity guarantees.
     pub(crate) fn arg(&self, index: usize) -> &str {
         self.matches.arg(index).unwrap_or_default()

@@ -30,8 +30,8 @@ pub(crate) fn credentials(call: &Call) -> Result<Option<Credentials>, Failure> {
     let Some(text) = header.filter(|text| !text.is_empty()) else { return Ok(None) };
     let bad = |why: &str| Failure::invalid(format!("invalid X-Registry-Auth header: {why}"));
     let bytes = base64::decode(text).ok_or_else(|| bad("not base64url"))?;
-    let auth: AuthConfig =
-        serde_json::from_slice(&bytes).map_err(|_| bad("must be a valid base64url-encoded JSON"))?;
+    let auth: AuthConfig = serde_json::from_slice(&bytes)
+        .map_err(|_| bad("must be a valid base64url-encoded JSON"))?;
     Ok(Some(from_wire(auth)).filter(|credentials| !credentials.is_empty()))
 }
 
@@ -154,12 +154,7 @@ pub(crate) async fn push(call: Call) -> Reply {
 type Item = Result<Step, EngineError>;
 
 /// Sends the lines of an operation. Whether there may be a next one.
-async fn tell(
-    head: Option<Item>,
-    rest: &mut Steps,
-    shown: &str,
-    chunks: &Chunks,
-) -> bool {
+async fn tell(head: Option<Item>, rest: &mut Steps, shown: &str, chunks: &Chunks) -> bool {
     let mut next = head;
     while let Some(item) = next {
         let failed = item.is_err();
@@ -339,9 +334,8 @@ pub(crate) async fn search(call: Call) -> Reply {
     let (official, automated) = (filters.flag("is-official")?, filters.flag("is-automated")?);
     let mut stars = 0;
     for text in filters.values("stars") {
-        let least: i64 = text
-            .parse()
-            .map_err(|_| Failure::invalid(format!("invalid filter 'stars={text}'")))?;
+        let least: i64 =
+            text.parse().map_err(|_| Failure::invalid(format!("invalid filter 'stars={text}'")))?;
         stars = stars.max(least);
     }
     let limit = match call.query.text_or_empty("limit") {

@@ -1,25 +1,67 @@
-//! `login` and `logout`, and the credentials that calls to registries carry. Credentials are kept
-//! in `config.json` as users have them; helpers (`credsStore`) are not run yet and say so.
+//! `login` and `logout`, and the credentials that calls to registries carry. Where they are kept
+//! is decided in [`crate::credentials`].
 
-use serde_json::{Map, Value, json};
+use std::io::{BufRead, Write};
+
+use rustix::termios::{self, LocalModes, OptionalActions};
 use wire::docker::registry::AuthConfig;
 
 use crate::base64;
 use crate::command::Outcome;
 use crate::config::Config;
+use crate::credentials::{self, HUB};
 use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::terminal::{complain, is_terminal, print};
 
-/// What Docker Hub's credentials are stored under.
-const HUB: &str = "https://index.docker.io/v1/";
-
 /// `login`.
 pub(crate) async fn login(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
-    let server = server(matches.arg(0));
-    let username = matches.text("username");
-    let password = match (matches.changed("password"), matches.bool("password-stdin")) {
+    let key = credentials::key(matches.arg(0));
+    let given = (matches.changed("password"), matches.bool("password-stdin"));
+    let username = matches.text("username").to_owned();
+    let known = match (given, username.is_empty()) {
+        ((false, false), true) => credentials::find(invocation.config(), &key)?,
+        _ => None,
+    };
+    let auth = match known {
+        Some(known) => {
+            let whose = match known.username.as_str() {
+                "" => String::new(),
+                name => format!(" [Username: {name}]"),
+            };
+            print(format!("Authenticating with existing credentials...{whose}\n"))?;
+            known
+        }
+        None => AuthConfig { serveraddress: key.clone(), ..asked(invocation, username, given)? },
+    };
+    let answer = invocation.client()?.registry_login(&auth).await?;
+    let mut kept = auth;
+    if !answer.identity_token.is_empty() {
+        kept.identitytoken = answer.identity_token;
+        kept.password.clear();
+    }
+    let mut config = reread(invocation);
+    if let Some(path) = credentials::keep(&mut config, &key, &kept)? {
+        complain(format!(
+            "\nWARNING! Your credentials are stored unencrypted in '{path}'.\nConfigure a \
+             credential helper to remove this warning. See\n\
+             https://docs.docker.com/go/credential-store/\n\n"
+        ));
+    }
+    if !answer.status.is_empty() {
+        print(format!("{}\n", answer.status))?;
+    }
+    Ok(0)
+}
+
+/// The credentials that the flags, standard input or the terminal give.
+fn asked(
+    invocation: &Invocation,
+    mut username: String,
+    (flag, stdin): (bool, bool),
+) -> Result<AuthConfig, Failure> {
+    let mut password = match (flag, stdin) {
         (true, true) => {
             return Err(Failure::new(
                 "conflicting options: cannot specify both --password and --password-stdin",
@@ -27,113 +69,76 @@ pub(crate) async fn login(invocation: &Invocation) -> Outcome {
         }
         (true, false) => {
             complain("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n");
-            matches.text("password").to_owned()
+            invocation.matches.text("password").to_owned()
         }
         (false, true) if username.is_empty() => {
             return Err(Failure::new("the --password-stdin option requires --username to be set"));
         }
         (false, true) => from_stdin()?,
-        (false, false) => return Err(interactive()),
+        (false, false) => String::new(),
     };
-    if username.is_empty() {
-        return Err(interactive());
-    }
-    helper_free(invocation.config())?;
-    let auth = AuthConfig {
-        username: username.to_owned(),
-        password,
-        serveraddress: server.clone(),
-        ..AuthConfig::default()
-    };
-    let answer = invocation.client()?.registry_login(&auth).await?;
-    let mut entry = Map::new();
-    match answer.identity_token.as_str() {
-        "" => {
-            let pair = base64::encode(format!("{username}:{}", auth.password).as_bytes());
-            entry.insert("auth".to_owned(), pair.into());
+    if username.is_empty() || password.is_empty() {
+        if !is_terminal(rustix::stdio::stdin()) {
+            return Err("Error: Cannot perform an interactive login from a non TTY device".into());
         }
-        token => {
-            let name = base64::encode(format!("{username}:").as_bytes());
-            entry.insert("auth".to_owned(), name.into());
-            entry.insert("identitytoken".to_owned(), token.into());
+        if username.is_empty() {
+            username = prompt("Username: ", true)?;
+        }
+        if password.is_empty() {
+            password = prompt("Password: ", false)?;
         }
     }
-    let mut config = reread(invocation);
-    let mut auths = stored(&config);
-    auths.insert(server, Value::Object(entry));
-    config.store("auths", Some(Value::Object(auths)))?;
-    if !answer.status.is_empty() {
-        print(format!("{}\n", answer.status))?;
+    match (username.is_empty(), password.is_empty()) {
+        (true, _) => Err("Error: Non-null Username Required".into()),
+        (_, true) => Err("Error: Password Required".into()),
+        _ => Ok(AuthConfig { username, password, ..AuthConfig::default() }),
     }
-    Ok(0)
+}
+
+/// Asks on the terminal; a secret is not shown.
+fn prompt(question: &str, shown: bool) -> Result<String, Failure> {
+    print(question)?;
+    let failed = |error: std::io::Error| Failure::new(format!("read from the terminal: {error}"));
+    std::io::stdout().flush().map_err(failed)?;
+    let stdin = rustix::stdio::stdin();
+    let before = termios::tcgetattr(stdin).map_err(|errno| failed(errno.into()))?;
+    if !shown {
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        termios::tcsetattr(stdin, OptionalActions::Now, &silent)
+            .map_err(|errno| failed(errno.into()))?;
+    }
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    if !shown {
+        // Nothing can be done for a terminal that does not take its old mode back.
+        let _ = termios::tcsetattr(stdin, OptionalActions::Now, &before);
+        print("\n")?;
+    }
+    read.map_err(failed)?;
+    Ok(line.trim_end_matches(['\n', '\r']).trim().to_owned())
 }
 
 /// `logout`.
 pub(crate) async fn logout(invocation: &Invocation) -> Outcome {
-    let server = server(invocation.matches.arg(0));
-    let mut config = reread(invocation);
-    let mut auths = stored(&config);
-    print(format!("Removing login credentials for {server}\n"))?;
-    if auths.shift_remove(&server).is_some() {
-        config.store("auths", Some(Value::Object(auths)))?;
-    }
+    let key = credentials::key(invocation.matches.arg(0));
+    print(format!("Removing login credentials for {key}\n"))?;
+    credentials::forget(&mut reread(invocation), &key)?;
     Ok(0)
 }
 
 /// The `X-Registry-Auth` header for a repository: only the credentials of its own registry.
-pub(crate) fn header(invocation: &Invocation, repository: &str) -> String {
+pub(crate) fn header(invocation: &Invocation, repository: &str) -> Result<String, Failure> {
     let host = repository.split_once('/').map(|(host, _)| host);
     let host = host.filter(|host| host.contains(['.', ':']) || *host == "localhost");
     let key = match host {
-        None | Some("docker.io" | "index.docker.io") => HUB,
-        Some(host) => host,
+        None => HUB.to_owned(),
+        host => credentials::key(host),
     };
-    let auths = stored(invocation.config());
-    let entry = auths.get(key).or_else(|| {
-        // Older entries carry a scheme and a path.
-        let bare = |name: &str| {
-            let name = name.split_once("://").map_or(name, |(_, rest)| rest);
-            name.split('/').next() == Some(key)
-        };
-        auths.iter().find(|(name, _)| bare(name)).map(|(_, entry)| entry)
-    });
-    let text = |name: &str| {
-        entry.and_then(|entry| entry.get(name)).and_then(Value::as_str).unwrap_or_default()
-    };
-    let pair = base64::decode(text("auth")).and_then(|bytes| String::from_utf8(bytes).ok());
-    let pair = pair.unwrap_or_default();
-    let (username, password) = pair.split_once(':').unwrap_or((text("username"), text("password")));
-    let token = text("identitytoken");
-    let auth = match (token, username) {
-        ("", "") => json!({}),
-        ("", username) => json!({
-            "username": username, "password": password.trim_end_matches('\0'), "serveraddress": key,
-        }),
-        (token, _) => json!({"identitytoken": token, "serveraddress": key}),
-    };
-    base64::encode_url(auth.to_string().as_bytes())
-}
-
-fn server(argument: Option<&str>) -> String {
-    match argument {
-        None | Some("" | "docker.io" | "index.docker.io" | "registry-1.docker.io") => {
-            HUB.to_owned()
-        }
-        Some(server) => {
-            let bare = server.split_once("://").map_or(server, |(_, rest)| rest);
-            bare.split('/').next().unwrap_or_default().to_owned()
-        }
-    }
-}
-
-fn interactive() -> Failure {
-    match is_terminal(rustix::stdio::stdin()) {
-        true => Failure::new(
-            "interactive login is not available in this version; use --username with \
-             --password-stdin",
-        ),
-        false => Failure::new("Error: Cannot perform an interactive login from a non TTY device"),
-    }
+    let auth = credentials::find(invocation.config(), &key)?.unwrap_or_default();
+    let text = serde_json::to_vec(&auth)
+        .map_err(|error| Failure::new(format!("write credentials: {error}")))?;
+    Ok(base64::encode_url(&text))
 }
 
 fn from_stdin() -> Result<String, Failure> {
@@ -143,22 +148,7 @@ fn from_stdin() -> Result<String, Failure> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// Credentials must not end up in a file when the user chose a helper for them.
-fn helper_free(config: &Config) -> Result<(), Failure> {
-    match config.text("credsStore") {
-        Some(helper) => Err(Failure::new(format!(
-            "credential helpers are not available in this version, and config.json asks for \
-             {helper:?}"
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// The configuration as it is now, to be changed.
 fn reread(invocation: &Invocation) -> Config {
     Config::load(invocation.globals.config_dir().to_owned()).0
-}
-
-fn stored(config: &Config) -> Map<String, Value> {
-    config.value("auths").and_then(Value::as_object).cloned().unwrap_or_default()
 }

@@ -252,6 +252,9 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
             o.registry.mirrors = texts.to_vec();
             o.registry.check().map_err(|error| error.to_string())?;
         }
+        "registry-certificates" => {
+            o.registry.certificates = texts.iter().map(|t| absolute(t)).collect::<Result<_, _>>()?;
+        }
         "blocked-registry" => o.registry.blocked = texts.to_vec(),
         "registry-realm" => {
             let pairs = texts.iter().map(|t| pair(t).map(|_| t.clone()));

@@ -1,17 +1,18 @@
 //! Pushing: an image of the store to a registry. What came from a registry goes out as it came,
 //! with the same digests; what was made here is packed once.
 
-use super::blob::Wanted;
+use super::blob::{self, Wanted};
 use super::manifest::{self, Kind};
 use super::pull::on_thread;
 use super::session::Session;
 use super::upload::{self, Content, Had, Outbound};
-use super::{Client, Credentials, Event, Events, LayerState};
+use super::{Client, Credentials, Event, Events, LayerState, Settings};
 use crate::error::{Error, Result};
 use hyper::Method;
 use model::{Denied, Digest, ImageId, ImageRef};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use store::image::{ImageRecord, LayerBlob, Source};
 use store::{Lease, Store};
 use tokio::sync::Semaphore;
@@ -47,6 +48,8 @@ struct Push {
     lease: Lease,
     events: Events,
     uploads: Semaphore,
+    settings: Arc<Settings>,
+    credentials: Option<Credentials>,
 }
 
 /// An image in the form it is sent.
@@ -69,7 +72,9 @@ impl Client {
         let at = (reference.host(), reference.path());
         let push = Arc::new(Push {
             store: self.store.clone(),
-            session: Session::to_write(&self.settings, at, request.credentials)?,
+            session: Session::to_write(&self.settings, at, request.credentials.clone())?,
+            settings: Arc::clone(&self.settings),
+            credentials: request.credentials,
             lease: self.store.lease(),
             events,
             uploads: Semaphore::new(self.settings.max_uploads.max(1)),
@@ -123,12 +128,42 @@ impl Push {
         for layer in &source.layers {
             self.lease.pin(layer.digest);
             let here = self.store.blobs().contains(layer.digest)?;
-            if !here && !self.session.retry(|| upload::holds(&self.session, layer.digest)).await? {
+            if here || self.session.retry(|| upload::holds(&self.session, layer.digest)).await? {
+                continue;
+            }
+            if !self.obtain(record, layer).await? {
                 return Ok(None);
             }
         }
         let config = self.store.images().config_bytes(record.id)?;
         Ok(Some(Parcel { source: source.clone(), bytes: document.bytes, config }))
+    }
+
+    /// Gets a layer in the form it travels in from where the image came from: its content was
+    /// here before, or the form was not kept. Whether that was possible.
+    async fn obtain(&self, record: &ImageRecord, layer: &LayerBlob) -> Result<bool> {
+        for name in &record.digests {
+            let own = self.credentials.clone().filter(|_| name.host() == self.session.host);
+            let at = (name.host(), name.path());
+            let Ok(source) = Session::to_read(&self.settings, at, own) else { continue };
+            let downloads = self.store.downloads();
+            let Some(download) = downloads.begin(layer.digest, layer.size)? else { continue };
+            let wanted = Wanted { digest: layer.digest, size: layer.size };
+            let (first, quiet): (AtomicUsize, Events) = (AtomicUsize::new(0), Arc::new(|_| {}));
+            match blob::fetch(&source, &first, &wanted, &download, &quiet).await {
+                Ok(()) => {
+                    download.end();
+                    return on_thread(move || {
+                        download.follow().drain()?;
+                        download.keep()?;
+                        Ok(true)
+                    })
+                    .await;
+                }
+                Err(error) => tracing::debug!(%error, %name, "a layer's origin has it no more"),
+            }
+        }
+        Ok(false)
     }
 
     /// A manifest of our own, and the layers packed for it.

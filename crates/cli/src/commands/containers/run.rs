@@ -249,6 +249,7 @@ async fn create_container(
     let (name, platform) = (matches.text("name"), images::platform(matches.text("platform"))?);
     images::check_reference(&body.config.image)?;
     images::trusted(matches)?;
+    crate::proxies::add(&mut body.config.env, invocation.proxies()?);
     if matches.bool("use-api-socket") {
         share_socket(client, &mut body)?;
     }

@@ -87,7 +87,7 @@ async fn fetch(
         (None, "") if !all => "latest",
         (None, tag) => tag,
     };
-    let auth = auth::header(invocation, repository);
+    let auth = auth::header(invocation, repository)?;
     let answer = client.image_pull(&full(repository), tag, platform, &auth).await?;
     progress::show(answer, target, |_| ()).await
 }
@@ -137,7 +137,7 @@ pub(crate) async fn push(invocation: &Invocation) -> Outcome {
             print("Using default tag: latest\n")?;
         }
     }
-    let auth = auth::header(invocation, repository);
+    let auth = auth::header(invocation, repository)?;
     let platform = platform_json(matches.text("platform"))?;
     let client = invocation.client()?;
     let full = full(repository);
