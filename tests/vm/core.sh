@@ -60,6 +60,13 @@ is paused true estiba inspect -f '{{.State.Paused}}' cc
 ok unpause estiba unpause cc
 ok out-of-memory sh -c 'estiba run --name oom -m 16m --memory-swap 16m busybox sh -c "x=a; while :; do x=\$x\$x; done"; true'
 is oom-seen 'true 137' estiba inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' oom
+# One process of many is killed, and that is told at once, not only when the container ends.
+ok oom-event sh -c 'since=$(date +%s); estiba run -d --name oom2 -m 16m --memory-swap 16m busybox \
+  sh -c "(x=a; while :; do x=\$x\$x; done); sleep 1000"
+  for _ in $(seq 100); do
+    estiba events --since $since --until $(($(date +%s) + 1)) --filter event=oom --format "{{.Action}}" | grep -q oom && exit 0
+    usleep 100000
+  done; exit 1'
 ok publish estiba run -d --name web -p 8080:80 busybox sh -c 'echo page > /index.html; exec httpd -f -p 80 -h /'
 usleep 500000
 is published page fetch 127.0.0.1 8080
@@ -78,7 +85,7 @@ mkdir -p /root/bind && chown 1000 /root/bind # tmpfs cannot map ids on this kern
 ok bind estiba run --rm -u 1000 -v /root/bind:/b busybox touch /b/f
 is bind-owner 1000 stat -c %u /root/bind/f
 ok stop estiba stop -t 0 cc
-ok remove estiba rm -f cc oom web db
+ok remove estiba rm -f cc oom oom2 web db
 is nothing-left '' estiba ps -aq
 is no-veth-left 0 sh -c 'ip -o link | grep -c veth'
 is no-cgroup-left 0 sh -c 'ls -d /sys/fs/cgroup/estiba/*/ 2>/dev/null | wc -l'

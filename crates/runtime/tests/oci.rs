@@ -296,6 +296,31 @@ fn features_are_told() {
     let bundle = Bundle::new("features", &["true"]);
     let features: Value = serde_json::from_str(&bundle.ok(&["features"])).expect("JSON");
     assert_eq!(features["ociVersionMax"], "1.2.0");
-    assert_eq!(features["linux"]["seccomp"]["enabled"], true);
+    let seccomp = &features["linux"]["seccomp"];
+    assert_eq!(seccomp["enabled"], true);
+    // What is told to be understood is: a bundle that asks for all of it runs.
+    let calls =
+        ["acct", "add_key", "bpf", "delete_module", "kexec_load", "mount", "reboot", "swapon"];
+    let rule = |(action, name): (&Value, &str)| json!({"names": [name], "action": action});
+    let actions = seccomp["actions"].as_array().expect("actions");
+    assert_eq!(actions.len(), calls.len());
+    let mut rules: Vec<Value> = actions.iter().zip(calls).map(rule).collect();
+    for op in seccomp["operators"].as_array().expect("operators") {
+        let arg = json!({"index": 5, "value": 1, "valueTwo": 1, "op": op});
+        rules.push(json!({"names": ["swapoff"], "action": "SCMP_ACT_ERRNO", "args": [arg]}));
+    }
+    let all = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": seccomp["archs"],
+        "syscalls": rules,
+    });
+    bundle.edit(|config| config["linux"]["seccomp"] = all);
+    bundle.ok(&["run", &bundle.id]);
+    for kind in features["linux"]["namespaces"].as_array().expect("namespaces") {
+        let kind = kind.as_str().expect("a name");
+        assert!(
+            ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"].contains(&kind)
+        );
+    }
     assert!(bundle.ok(&["--version"]).contains("spec: 1.2.0"));
 }

@@ -1,11 +1,10 @@
 //! Noticing that the kernel killed for lack of memory.
 //!
 //! Source: `cgroup-v1/memory.rst` §9-10 (`cgroup.event_control`), `cgroup-v2.rst`
-//! (`memory.events`), inotify(7).
+//! (`memory.events`: "a file modified event", which poll(2) reports as `POLLPRI`).
 
-use rustix::event::EventfdFlags;
+use rustix::event::{EventfdFlags, PollFlags};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::inotify;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -14,21 +13,36 @@ use super::file::Dir;
 use super::hierarchy::MEMORY;
 use super::{Cgroup, Home};
 
-/// A descriptor that becomes readable when the cgroup runs out of memory, and once more when it is
+/// A descriptor to be waited for with [`OomWatch::interest`]: the cgroup ran out of memory, or was
 /// removed. It says that something happened: [`Cgroup::oom_kills`] says what.
+///
+/// On v2 it is the file itself. Users have few inotify instances (128 by default), and there is
+/// one container per watch.
 #[derive(Debug)]
 pub struct OomWatch {
     fd: OwnedFd,
     /// v1: the kernel signals for as long as the watched file is open.
-    _watched: Option<OwnedFd>,
+    watched: Option<OwnedFd>,
 }
 
 impl OomWatch {
-    /// Takes what was signalled, so that the descriptor is not readable until the next event.
-    /// Never blocks.
-    pub fn drain(&self) {
+    /// What poll(2) is to wait for.
+    pub fn interest(&self) -> PollFlags {
+        if self.watched.is_some() { PollFlags::IN } else { PollFlags::PRI }
+    }
+
+    /// Takes what was signalled, so that the next event is signalled again. Never blocks. False
+    /// when there will be no more: the cgroup is gone.
+    pub fn drain(&self) -> bool {
         let mut events = [0u8; 4096];
-        while rustix::io::read(&self.fd, &mut events).is_ok_and(|count| count > 8) {}
+        match self.watched {
+            Some(_) => {
+                // EAGAIN: nothing was signalled.
+                let _ = rustix::io::read(&self.fd, &mut events);
+                true
+            }
+            None => rustix::io::pread(&self.fd, &mut events, 0).is_ok(),
+        }
     }
 }
 
@@ -64,7 +78,7 @@ impl Cgroup {
             Some(Home::V2(dir)) => (dir, "memory.events"),
         };
         let watch = match file {
-            "memory.events" => watch_by_inotify(dir, file),
+            "memory.events" => watch_by_poll(dir, file),
             _ => watch_by_eventfd(dir, file),
         };
         let failed =
@@ -86,11 +100,13 @@ fn watch_by_eventfd(dir: &Dir, file: &str) -> Result<OomWatch, Errno> {
     let watched = rustix::fs::open(dir.path().join(file), flags, Mode::empty())?;
     let registration = format!("{} {}", fd.as_raw_fd(), watched.as_raw_fd());
     dir.write_raw("cgroup.event_control", &registration)?;
-    Ok(OomWatch { fd, _watched: Some(watched) })
+    Ok(OomWatch { fd, watched: Some(watched) })
 }
 
-fn watch_by_inotify(dir: &Dir, file: &str) -> Result<OomWatch, Errno> {
-    let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-    inotify::add_watch(&fd, dir.path().join(file), inotify::WatchFlags::MODIFY)?;
-    Ok(OomWatch { fd, _watched: None })
+fn watch_by_poll(dir: &Dir, file: &str) -> Result<OomWatch, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(dir.path().join(file), flags, Mode::empty())?;
+    let watch = OomWatch { fd, watched: None };
+    // Only what changes after a read is signalled.
+    if watch.drain() { Ok(watch) } else { Err(Errno::NODEV) }
 }

@@ -260,8 +260,8 @@ fn running_out_of_memory_is_noticed() {
     let cgroup = parent.create("oom", &resources).unwrap();
     let watch = cgroup.watch_oom().unwrap().expect("this host has a memory controller");
     let signalled = |milliseconds| {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut waited = [PollFd::new(&watch, PollFlags::IN)];
+        use rustix::event::{PollFd, Timespec, poll};
+        let mut waited = [PollFd::new(&watch, watch.interest())];
         let limit = Timespec::try_from(Duration::from_millis(milliseconds)).unwrap();
         poll(&mut waited, Some(&limit)).unwrap() == 1
     };

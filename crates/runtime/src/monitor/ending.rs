@@ -63,8 +63,8 @@ impl<S: Sandbox> Monitor<S> {
 
     /// The kernel says something about the container's memory; it may be that the cgroup is gone.
     pub(super) fn notice_oom(&mut self) {
-        if let Some(watch) = &self.oom_watch {
-            watch.drain();
+        if self.oom_watch.as_ref().is_some_and(|watch| !watch.drain()) {
+            self.oom_watch = None;
         }
         let kills = self.sandbox.oom_kills();
         if kills > self.oom_kills {

@@ -156,7 +156,7 @@ impl<S: Sandbox> Monitor<S> {
             add(Source::Listener, listener.as_fd(), PollFlags::IN);
         }
         if let Some(watch) = &self.oom_watch {
-            add(Source::Memory, watch.as_fd(), PollFlags::IN);
+            add(Source::Memory, watch.as_fd(), watch.interest());
         }
         for (index, connection) in self.connections.iter().enumerate() {
             add(Source::Connection(index), connection.socket(), connection.interest());
