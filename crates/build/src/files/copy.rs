@@ -10,6 +10,7 @@ use super::find::{self, Source};
 use super::place::{self, Making};
 use crate::content::Hasher;
 use crate::error::{Act, Error, Result};
+use crate::glob::Glob;
 use crate::graph::{Copy, Unpack};
 use crate::tree::Tree;
 use crate::walk::{self, At, Filter, Rule, Visitor, open_in};
@@ -68,7 +69,10 @@ fn sources(root: &OwnedFd, from: &Tree, copy: &Copy) -> Result<Vec<Source>> {
                 || source.is_dir() && !dir.filter.hides_all(&source.path)
         });
     }
-    if found.is_empty() && !copy.allow_empty {
+    // Only a pattern may match nothing.
+    let may_be_empty =
+        copy.allow_empty && (copy.src == "/" || copy.wildcard && Glob::is_pattern(&copy.src));
+    if found.is_empty() && !may_be_empty {
         return Err(missing(&copy.src));
     }
     for path in &copy.required {

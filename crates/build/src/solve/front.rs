@@ -145,10 +145,8 @@ async fn load_files(
         options.ignore =
             ignore::read(&ignored).map_err(|error| Error::invalid(error.to_string()))?;
     }
-    Dockerfile::parse(path, &bytes).map_err(|error| {
-        let message = format!("dockerfile parse error: {}", error.message);
-        located(model::ErrorKind::Invalid, message, error.location)
-    })
+    Dockerfile::parse(path, &bytes)
+        .map_err(|error| located(model::ErrorKind::Invalid, error.message, error.location))
 }
 
 /// The main context as far as it is needed to begin: of a client's directory only these files.

@@ -28,7 +28,7 @@ use tell::Teller;
 /// `POST /build`.
 pub(crate) async fn build(call: Call) -> Reply {
     if call.query.text("version") == Some("2") {
-        return buildkit::build(call, None).await;
+        return buildkit::build(call).await;
     }
     let asked = ask::parse(&call.query, &call.headers)?;
     let client = match &asked.remote {

@@ -39,6 +39,8 @@ pub(super) struct Teller {
     at: usize,
     /// Its head was told.
     headed: bool,
+    /// That its process runs was told.
+    announced: bool,
     vertices: HashMap<OpDigest, Vertex>,
     waiting_bytes: usize,
     /// The id that the last step came to.
@@ -64,6 +66,7 @@ impl Teller {
             steps: Arc::from([]),
             at: 0,
             headed: false,
+            announced: false,
             vertices: HashMap::new(),
             waiting_bytes: 0,
             last_id: String::new(),
@@ -138,6 +141,7 @@ impl Teller {
                 let head = format!("Step {}/{} : {}\n", self.at + 1, self.steps.len(), step.text);
                 self.line(&head).await;
             }
+            self.announce(&step).await;
             self.output(&step).await;
             let done =
                 step.vertices.iter().all(|it| self.vertices.get(it).is_some_and(|it| it.done));
@@ -146,7 +150,20 @@ impl Teller {
             }
             self.tail(&step).await;
             self.at += 1;
-            self.headed = false;
+            (self.headed, self.announced) = (false, false);
+        }
+    }
+
+    /// Tells that a step's process runs.
+    async fn announce(&mut self, step: &StepInfo) {
+        let started = |it: &&OpDigest| self.vertices.get(it).is_some_and(|it| it.started);
+        if self.announced || !is_run(step) {
+            return;
+        }
+        if let Some(vertex) = step.vertices.iter().find(started) {
+            let text = format!(" ---> Running in {}\n", vertex.0.short());
+            self.announced = true;
+            self.line(&text).await;
         }
     }
 
@@ -162,7 +179,6 @@ impl Teller {
 
     async fn tail(&mut self, step: &StepInfo) {
         let of = |it: &OpDigest| self.vertices.get(it);
-        let is_run = step.text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("RUN "));
         let is_from = step.text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("FROM "));
         let cached = match step.vertices.is_empty() {
             true => step.known,
@@ -177,8 +193,9 @@ impl Teller {
         let short: String = self.last_id.chars().take(12).collect();
         if cached && !is_from {
             self.line(" ---> Using cache\n").await;
-        } else if is_run && self.show.removed {
-            self.line(&format!(" ---> Removed intermediate container {short}\n")).await;
+        } else if self.announced && self.show.removed {
+            let own = step.vertices.first().map(|it| it.0.short()).unwrap_or_default();
+            self.line(&format!(" ---> Removed intermediate container {own}\n")).await;
         }
         if !short.is_empty() {
             self.line(&format!(" ---> {short}\n")).await;
@@ -228,6 +245,10 @@ impl Teller {
             let _ = self.chunks.send(line).await;
         }
     }
+}
+
+fn is_run(step: &StepInfo) -> bool {
+    step.text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("RUN "))
 }
 
 /// An error in the words that these clients' users search for.
