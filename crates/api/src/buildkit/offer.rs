@@ -61,7 +61,8 @@ impl Offer {
         // Without a key of the client's there is nothing to recognise its directory by.
         let key = match self.session.shared_key() {
             "" => String::new(),
-            key => format!("{}:{key}", ask.name),
+            // A look for one file (`.dockerignore`) must not empty the mirror of the whole.
+            key => format!("{}:{}:{key}", ask.name, ask.include.join("\n")),
         };
         let mirror = self.engine.builds.mirror(&key).await.map_err(internal)?;
         sync::receive(&self.session, ask, mirror).await

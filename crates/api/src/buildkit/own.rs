@@ -144,11 +144,19 @@ struct Plan {
     entitlements: build::request::Entitlements,
     no_cache: bool,
     epoch: Option<i64>,
+    network_name: String,
 }
 
 impl Plan {
     fn of(order: &BuildOrder) -> build::Result<Self> {
-        let attrs: Attrs = order.attrs.clone().into_iter().collect();
+        let mut attrs: Attrs = order.attrs.clone().into_iter().collect();
+        // What is no mode is the name of a network.
+        let network = attrs.get("force-network-mode").map(String::as_str).unwrap_or_default();
+        let mode = matches!(network, "" | "default" | "sandbox" | "host" | "none");
+        let network_name = match mode {
+            true => String::new(),
+            false => attrs.remove("force-network-mode").unwrap_or_default(),
+        };
         let typed = |list: &[Typed]| {
             let entry = |typed: &Typed| pb::CacheOptionsEntry {
                 r#type: typed.kind.clone(),
@@ -180,6 +188,7 @@ impl Plan {
             entitlements: request::entitlements(&order.allow)?,
             no_cache: request::no_cache(&wanted.attrs),
             epoch: request::epoch(&wanted.attrs)?,
+            network_name,
         })
     }
 
@@ -192,7 +201,7 @@ impl Plan {
             cache_to: self.cache_to,
             entitlements: self.entitlements,
             no_cache: self.no_cache,
-            network_name: String::new(),
+            network_name: self.network_name,
             source_date_epoch: self.epoch,
             client,
             progress,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bollard_buildkit_proto::moby::buildkit::v1 as pb;
 use build::dockerfile_build::{DockerfileBuild, DockerfileSource};
 use build::frontend::{CacheUse, ContextSource, PlanOptions};
-use build::graph::{NetworkMode, Pull, Ulimit};
+use build::graph::{Limits, NetworkMode, Pull, Ulimit};
 use build::platform::Platform;
 use build::request::{CacheSource, CacheTarget, Entitlements, Output};
 use build::{Error, Result};
@@ -93,9 +93,36 @@ pub(super) fn dockerfile(attrs: &Attrs, worker: Platform) -> Result<DockerfileBu
     options.ulimits = text("ulimit").map(ulimits).transpose()?.unwrap_or_default();
     options.shm_bytes = text("shm-size").map(number).transpose()?;
     options.cgroup_parent = text("cgroup-parent").unwrap_or_default().to_owned();
+    options.limits = limits(attrs)?;
     options.hostname = text("hostname").unwrap_or_default().to_owned();
     options.multi_platform = text("multi-platform").map(flag);
     Ok(DockerfileBuild { dockerfile, remote, options })
+}
+
+/// Limits of steps, which only this product's own command line sends.
+fn limits(attrs: &Attrs) -> Result<Option<Limits>> {
+    let text = |name: &str| attrs.get(name).cloned().unwrap_or_default();
+    let number = |name: &str| match text(name).as_str() {
+        "" => Ok(0),
+        digits => digits
+            .parse::<i64>()
+            .map_err(|_| Error::invalid(format!("invalid number {digits:?} for {name}"))),
+    };
+    let positive = |name: &str| {
+        let value = number(name)?;
+        u64::try_from(value)
+            .map_err(|_| Error::invalid(format!("invalid number {value} for {name}")))
+    };
+    let limits = Limits {
+        memory_bytes: number("memory")?,
+        memory_swap_bytes: number("memory-swap")?,
+        cpu_shares: positive("cpu-shares")?,
+        cpu_period_us: positive("cpu-period")?,
+        cpu_quota_us: number("cpu-quota")?,
+        cpuset_cpus: text("cpuset-cpus"),
+        cpuset_mems: text("cpuset-mems"),
+    };
+    Ok((limits != Limits::default()).then_some(limits))
 }
 
 /// `SOURCE_DATE_EPOCH` among the build arguments.
@@ -309,6 +336,8 @@ mod tests {
             ("build-arg:SOURCE_DATE_EPOCH", "7"),
             ("label:l", "m"),
             ("target", "last"),
+            ("memory", "1048576"),
+            ("cpuset-cpus", "0"),
             ("platform", "linux/amd64,arm64"),
             ("no-cache", "one,two"),
             ("add-hosts", "h=1.2.3.4,i=5.6.7.8"),
@@ -330,6 +359,8 @@ mod tests {
         assert_eq!((options.ulimits[0].soft, options.ulimits[0].hard), (1, 2));
         assert_eq!((options.pull, options.network), (Pull::Always, NetworkMode::None));
         assert_eq!(options.contexts.len(), 1);
+        let limits = options.limits.unwrap();
+        assert_eq!((limits.memory_bytes, limits.cpuset_cpus.as_str()), (1 << 20, "0"));
         assert_eq!(epoch(&attrs).unwrap(), Some(7));
         assert!(!no_cache(&attrs));
     }
@@ -352,6 +383,8 @@ mod tests {
             ("add-hosts", "nothing"),
             ("ulimit", "nofile"),
             ("shm-size", "-1"),
+            ("memory", "much"),
+            ("cpu-shares", "-1"),
             ("image-resolve-mode", "maybe"),
             ("force-network-mode", "container:x"),
         ] {

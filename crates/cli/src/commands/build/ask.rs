@@ -64,7 +64,8 @@ pub(crate) fn read(invocation: &Invocation) -> Result<Ask, Failure> {
         head: Vec::new(),
     };
     unsupported(matches)?;
-    attributes(&mut ask, matches)?;
+    attributes(&mut ask, matches);
+    limits(&mut ask, matches);
     context(&mut ask, invocation.arg(0), matches.text("file"))?;
     contexts(&mut ask, &matches.list("build-context"))?;
     output::read(&mut ask, matches)?;
@@ -119,7 +120,7 @@ fn unsupported(matches: &Matches) -> Result<(), Failure> {
 }
 
 /// The front end's options.
-fn attributes(ask: &mut Ask, matches: &Matches) -> Result<(), Failure> {
+fn attributes(ask: &mut Ask, matches: &Matches) {
     let attrs = &mut ask.order.attrs;
     let mut put = |name: &str, value: &str| {
         if !value.is_empty() {
@@ -177,7 +178,23 @@ fn attributes(ask: &mut Ask, matches: &Matches) -> Result<(), Failure> {
             attrs.entry(format!("build-arg:{name}")).or_insert(value);
         }
     }
-    Ok(())
+}
+
+/// Limits of the steps.
+fn limits(ask: &mut Ask, matches: &Matches) {
+    let mut put = |name: &str, value: &str| {
+        if !value.is_empty() {
+            ask.order.attrs.insert(name.to_owned(), value.to_owned());
+        }
+    };
+    for name in ["memory", "memory-swap"] {
+        if matches.changed(name) {
+            put(name, &matches.bytes(name).to_string());
+        }
+    }
+    for name in ["cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems"] {
+        put(name, matches.text(name));
+    }
 }
 
 /// The main context and the Dockerfile.
