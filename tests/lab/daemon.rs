@@ -182,6 +182,18 @@ impl Lab {
         Some(program::run(command, b""))
     }
 
+    /// `docker ARGUMENTS…` of Docker 20.10, which speaks BuildKit by itself; `None` where
+    /// `scripts/deps.sh test` did not install it.
+    pub fn buildkit_docker(&self, arguments: &[&str], input: &[u8]) -> Option<Output> {
+        let program = Path::new("/usr/local/lib/estiba-test/docker20");
+        if !program.exists() {
+            return None;
+        }
+        let mut command = self.client(program);
+        command.env("DOCKER_BUILDKIT", "1").env("BUILDKIT_PROGRESS", "plain").args(arguments);
+        Some(program::run(command, input))
+    }
+
     /// Any program, in the daemon's network and with its mounts.
     pub fn in_network(&self, arguments: &[&str]) -> Output {
         let (program, rest) = arguments.split_first().expect("a program");
