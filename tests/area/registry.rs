@@ -387,8 +387,8 @@ fn credential_helpers_are_asked_and_their_failure_is_final() {
     fs::create_dir(&bin).unwrap();
     let log = lab.dir().join("helper.log");
     let script = format!(
-        "#!/bin/sh\nread key\necho \"$1 $key\" >> {}\ncase $1 in get) echo 'broken store'; exit 1;; \
-         esac\n",
+        "#!/bin/sh\nread key\necho \"$1 $key\" >> {}\n\
+         [ $1 = get ] && echo 'broken store' && exit 1\n",
         log.display()
     );
     let helper = bin.join("docker-credential-lab");

@@ -373,7 +373,7 @@ const REFUSED: &[(&str, Spoil, &str)] = &[
     (
         "layer of noise",
         |s| {
-            let noise: Vec<u8> = (0..5000u32).map(|n| (n * n / 7) as u8).collect();
+            let noise: Vec<u8> = (0..5000u32).map(|n| (n * n / 7).to_le_bytes()[0]).collect();
             s.layer(noise.clone(), noise);
         },
         "",

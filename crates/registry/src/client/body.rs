@@ -61,7 +61,7 @@ impl Body for Payload {
                 (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
             }
             Self::File { at, end, .. } if *at >= *end => None,
-            // A blob of ours on a local disk, sent from a thread made for it: reading does not wait.
+            // A blob of ours on a local disk, sent from a thread made for it: it may wait.
             Self::File { file, at, end, sent } => {
                 let want = usize::try_from((*end - *at).min(PIECE_BYTES)).unwrap_or(0);
                 let mut piece = vec![0; want];

@@ -62,7 +62,7 @@ pub enum Kind {
     /// Manifests for several platforms.
     Index(Index),
     /// One image, or something else that is kept like one.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
 }
 
 /// Reads a document. `said` is the media type that its sender gave, `want` its digest if one was
@@ -110,7 +110,7 @@ pub fn read(bytes: Vec<u8>, said: Option<&str>, want: Option<Digest>) -> Result<
             if has("manifests") || has("fsLayers") || !has("config") || !has("layers") {
                 return Err(Error::bad("manifest: a manifest with the members of an index"));
             }
-            Kind::Manifest(manifest(json("manifest", &bytes)?)?)
+            Kind::Manifest(Box::new(manifest(json("manifest", &bytes)?)?))
         }
         other => return Err(Error::bad(format!("manifest: unsupported media type {other:?}"))),
     };
@@ -211,7 +211,7 @@ mod tests {
         assert!(refused(&oci, Some("text/html")).contains("its sender says"));
         let both = image(media::OCI_MANIFEST, r#","manifests":[]"#);
         assert!(refused(&both, None).contains("members of an index"));
-        let other = format!(r#"{{"schemaVersion":2,"manifests":[],"layers":[]}}"#);
+        let other = r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#.to_owned();
         assert!(refused(&other, Some(media::OCI_INDEX)).contains("members of a manifest"));
         assert!(refused(&image("text/plain", ""), None).contains("unsupported media type"));
         assert!(refused(r#"{"schemaVersion":2}"#, None).contains("no media type"));
