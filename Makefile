@@ -5,7 +5,7 @@ RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
 .PHONY: conformance
-.PHONY: help build demo test images bench lint unit blackbox vm drivers clean install
+.PHONY: help build demo test images bench lint unit blackbox vm drivers cycles clean install
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -61,6 +61,10 @@ conformance: images ## other people's suites and clients; the table goes to docs
 	@scripts/conformance.sh target/$(TARGET)/debug $(IMAGES) target/conformance
 	@{ sed '/^## /,$$d' docs/conformance.md; cat target/conformance/conformance.md; } > target/conformance.md
 	@mv target/conformance.md docs/conformance.md
+
+cycles: build ## ten thousand containers come and go, and nothing stays behind
+	@scripts/images.sh $(IMAGES) busybox
+	@scripts/cycles.sh target/release $(IMAGES)
 
 bench: build images ## ratios against the kernel's floor, in one run
 	@scripts/bench.sh target/release $(IMAGES)

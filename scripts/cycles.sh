@@ -1,0 +1,90 @@
+#!/bin/sh
+# Creates and removes containers many times over and looks for what stays behind: mounts, control groups, processes,
+# links, descriptors and memory of the daemon, files. Every tenth container is ended by a kill, every tenth has an exec.
+#   scripts/cycles.sh BIN IMAGES [COUNT]
+# COUNT is 10,000 unless said otherwise. Everything happens in a directory and in namespaces of its own.
+set -eu
+bin=$(cd "$1" && pwd)
+images=$(cd "$2" && pwd)
+count=${3:-10000}
+if [ "${ESTIBA_CYCLES_INSIDE:-}" = "" ]; then
+  [ "$(id -u)" = 0 ] || { echo "this needs root" >&2; exit 1; }
+  ESTIBA_CYCLES_INSIDE=yes exec unshare --net --mount --propagation private "$0" "$bin" "$images" "$count"
+fi
+lab=$(mktemp -d /tmp/estiba-cycles.XXXXXX)
+group=$(basename "$lab")
+export DOCKER_HOST="unix://$lab/estiba.sock" HOME="$lab" PATH="$bin:$PATH"
+clean() {
+  status=$?
+  trap - EXIT INT TERM
+  # shellcheck disable=SC2046
+  estiba rm -f $(estiba ps -aq) >/dev/null 2>&1 || true
+  kill "$daemon" 2>/dev/null || true
+  wait "$daemon" 2>/dev/null || true
+  for tree in /sys/fs/cgroup/*/"$group" /sys/fs/cgroup/"$group"; do rmdir "$tree" 2>/dev/null || true; done
+  if [ $status = 0 ]; then rm -rf "$lab"; else echo "files are in $lab" >&2; fi
+  exit $status
+}
+trap clean EXIT INT TERM
+ip link set lo up
+estiba daemon --data-root "$lab/data" --exec-root "$lab/run" --pidfile "$lab/pid" -H "$DOCKER_HOST" \
+  --config-file "$lab/daemon.json" --cgroup-parent "/$group" >"$lab/log" 2>&1 &
+daemon=$!
+until estiba version >/dev/null 2>&1; do kill -0 $daemon && sleep 0.1; done
+estiba import -c 'CMD ["sh"]' "$images/busybox.tar" busybox:latest >/dev/null
+
+# What could stay behind, one number a line.
+look() {
+  echo "mounts $(grep -c "$lab" /proc/self/mountinfo || true)"
+  echo "groups $(find /sys/fs/cgroup -path "*/$group/*" -type d 2>/dev/null | wc -l)"
+  echo "monitors $(pgrep -c -P "$daemon" || true)"
+  echo "links $(ip -o link | wc -l)"
+  echo "descriptors $(find /proc/$daemon/fd -mindepth 1 2>/dev/null | wc -l)"
+  echo "threads $(find /proc/$daemon/task -mindepth 1 -maxdepth 1 | wc -l)"
+  echo "states $(find "$lab/run/containers" -mindepth 1 -maxdepth 1 | wc -l)"
+  echo "snapshots $(find "$lab/data/snapshots" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)"
+  echo "records $(find "$lab/data/containers" -mindepth 1 -maxdepth 1 | wc -l)"
+}
+memory() { awk '/^Pss:/ {print $2}' /proc/$daemon/smaps_rollup; }
+cycle() {
+  case $(($1 % 10)) in
+  3)
+    id=$(estiba run -d busybox sleep 1000)
+    estiba exec "$id" true
+    estiba rm -f "$id" >/dev/null
+    ;;
+  7)
+    id=$(estiba run -d --network none busybox sleep 1000)
+    estiba kill "$id" >/dev/null
+    estiba rm -f "$id" >/dev/null
+    ;;
+  *) estiba run --rm busybox true ;;
+  esac
+}
+settled() { # waits for the teardown that goes on after the answer
+  for _ in $(seq 100); do
+    look >"$lab/now"
+    cmp -s "$lab/before" "$lab/now" && return 0
+    sleep 0.1
+  done
+  return 1
+}
+# The first warm caches and pools up.
+warm=${WARM:-100}
+n=0
+while [ $n -lt $warm ]; do cycle $n; n=$((n + 1)); done
+sleep 2
+look >"$lab/before"
+before=$(memory)
+while [ $n -lt $((warm + count)) ]; do
+  cycle $n
+  n=$((n + 1))
+  [ $((n % 1000)) != 0 ] || echo "$n cycles, daemon $(memory) kB"
+done
+settled || { echo "something stayed behind:"; diff "$lab/before" "$lab/now" || true; exit 1; }
+sleep 2
+after=$(memory)
+# Allocators keep a little; what grows with each container does not stay below this.
+allowed=$((before + before / 2 + 1024))
+echo "$count cycles, nothing stayed behind; daemon $before kB before, $after kB after"
+[ "$after" -le "$allowed" ] || { echo "the daemon's memory grows" >&2; exit 1; }
