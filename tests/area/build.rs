@@ -120,9 +120,11 @@ fn independent_stages_run_at_the_same_time() {
     let lab = Lab::new();
     // Each waits for the other: one after the other they would never end.
     let dockerfile = "FROM busybox AS one\n\
-        RUN --mount=type=cache,id=meet,target=/m touch /m/one; while ! test -e /m/two; do sleep 0.1; done; echo 1 > /r\n\
+        RUN --mount=type=cache,id=meet,target=/m touch /m/one; while ! test -e /m/two; \
+        do sleep 0.1; done; echo 1 > /r\n\
         FROM busybox AS two\n\
-        RUN --mount=type=cache,id=meet,target=/m touch /m/two; while ! test -e /m/one; do sleep 0.1; done; echo 2 > /r\n\
+        RUN --mount=type=cache,id=meet,target=/m touch /m/two; while ! test -e /m/one; \
+        do sleep 0.1; done; echo 2 > /r\n\
         FROM busybox AS unneeded\n\
         RUN exit 9\n\
         FROM busybox\n\
@@ -190,8 +192,10 @@ fn copies_have_owners_modes_patterns_and_archives() {
 fn mounts_of_steps_leave_nothing_in_the_image() {
     let lab = Lab::new();
     let dockerfile = "FROM busybox AS from\nRUN echo there > /f\nFROM busybox\n\
-        RUN --mount=type=cache,target=/var/cache/x echo 1 >> /var/cache/x/n; wc -l < /var/cache/x/n > /count\n\
-        RUN --mount=type=cache,target=/var/cache/x echo 2 >> /var/cache/x/n; wc -l < /var/cache/x/n >> /count\n\
+        RUN --mount=type=cache,target=/var/cache/x echo 1 >> /var/cache/x/n; \
+        wc -l < /var/cache/x/n > /count\n\
+        RUN --mount=type=cache,target=/var/cache/x echo 2 >> /var/cache/x/n; \
+        wc -l < /var/cache/x/n >> /count\n\
         RUN --mount=type=bind,target=/src,rw cat /src/a && touch /src/new\n\
         RUN --mount=type=bind,from=from,source=/f,target=/mnt/f cat /mnt/f > /f\n\
         RUN --mount=type=tmpfs,target=/t grep -q ' /t tmpfs' /proc/mounts\n\
@@ -331,8 +335,10 @@ fn the_cache_is_accounted_for_and_pruned() {
 fn the_listing_of_the_documentation_builds() {
     let lab = Lab::new();
     let tools = "FROM busybox\n\
-        RUN printf '#!/bin/sh\\necho \"$0 $*\" >> /log\\n' > /bin/apk && chmod 755 /bin/apk && cp /bin/apk /bin/dep\n\
-        RUN printf '#!/bin/sh\\ntest \"$1\" = build || exit 0\\ncp main.go \"$3\"; chmod 755 \"$3\"\\n' > /bin/go && chmod 755 /bin/go\n";
+        RUN printf '#!/bin/sh\\necho \"$0 $*\" >> /log\\n' > /bin/apk && chmod 755 /bin/apk && \
+        cp /bin/apk /bin/dep\n\
+        RUN printf '#!/bin/sh\\ntest \"$1\" = build || exit 0\\ncp main.go \"$3\"; \
+        chmod 755 \"$3\"\\n' > /bin/go && chmod 755 /bin/go\n";
     let dir = context(&lab, &[("Dockerfile", tools)]);
     let Some(out) = classic(&lab, &dir, &["-t", "golang:1.16-alpine"]) else { return };
     out.ok();

@@ -1,5 +1,7 @@
 //! Trees that builds work on become layers where they lie, and give back the same tar.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use model::{ContainerId, Digest};
 use std::fs;
 use std::io::Read;

@@ -1,5 +1,5 @@
-//! Results that are one file, on their way to the client: written on a thread, sent in chunks, never
-//! whole in memory.
+//! Results that are one file, on their way to the client: written on a thread, sent in chunks,
+//! never whole in memory.
 
 use crate::client::Content;
 use crate::error::{Error, Result};

@@ -78,7 +78,7 @@ fn bits_of(letters: &str, classes: u32, old: u32, is_dir: bool) -> Option<u32> {
 }
 
 fn copied(digit: u32, classes: u32) -> u32 {
-    (digit & 7) * 0o111 & classes
+    ((digit & 7) * 0o111) & classes
 }
 
 #[cfg(test)]

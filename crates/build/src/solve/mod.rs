@@ -26,7 +26,7 @@ use crate::cache::index::CacheIndex;
 use crate::cache::mounts::CacheMounts;
 use crate::error::{Error, Result};
 use crate::progress::{Event, VertexInfo};
-use crate::request::{Definition, Outcome, SolveRequest, Target};
+use crate::request::{CacheTarget, Definition, Outcome, SolveRequest, Target};
 use crate::worker::Worker;
 use flight::Flights;
 use model::Timestamp;
@@ -100,6 +100,7 @@ impl Solver {
     }
 
     async fn go(&self, request: SolveRequest) -> Result<Outcome> {
+        check_cache(&request.cache_to)?;
         let SolveRequest { definition, outputs, .. } = request;
         let build = Arc::new(Build::new(
             &self.inner,
@@ -110,8 +111,6 @@ impl Solver {
                 entitlements: request.entitlements,
                 network_name: request.network_name,
                 source_date_epoch: request.source_date_epoch,
-                cache_from: request.cache_from,
-                cache_to: request.cache_to,
             },
         ));
         let (graph, targets): (_, Vec<Target>) = match definition {
@@ -124,6 +123,17 @@ impl Solver {
     }
 }
 
+/// What cannot be done is refused before anything is; where steps might be taken from is a hint.
+fn check_cache(targets: &[CacheTarget]) -> Result<()> {
+    match targets.iter().find(|target| **target != CacheTarget::Inline) {
+        None => Ok(()),
+        Some(CacheTarget::Registry { .. }) => {
+            Err(Error::unsupported("cache export to a registry is not supported"))
+        }
+        Some(_) => Err(Error::unsupported("cache export to a directory is not supported")),
+    }
+}
+
 /// The request without what is built and what becomes of it.
 pub(crate) struct RequestParts {
     pub(crate) client: Arc<dyn crate::client::Client>,
@@ -132,8 +142,6 @@ pub(crate) struct RequestParts {
     pub(crate) entitlements: crate::request::Entitlements,
     pub(crate) network_name: String,
     pub(crate) source_date_epoch: Option<i64>,
-    pub(crate) cache_from: Vec<crate::request::CacheSource>,
-    pub(crate) cache_to: Vec<crate::request::CacheTarget>,
 }
 
 /// A build that can be cancelled by its id.

@@ -35,7 +35,7 @@ pub(super) async fn carry_out(build: &Arc<Build>, op: &Op, inputs: Vec<Tree>) ->
             let upper = layered(build, pick(upper)).await?;
             let over = upper.strip_prefix(lower.as_slice()).ok_or_else(|| {
                 Error::unsupported(
-                    "a difference of file systems that do not stand on one another is not supported",
+                    "differences of file systems that do not stand on one another are not supported",
                 )
             })?;
             Ok(told(build, op, Tree::Layers(over.to_vec().into())))

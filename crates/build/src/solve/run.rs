@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Edge, Graph, Op, OpDigest, OpId, Pull};
 use crate::platform::Platform;
 use crate::progress::{Event, Progress, Status, VertexInfo};
-use crate::request::{CacheSource, CacheTarget, Entitlements};
+use crate::request::Entitlements;
 use crate::tree::Tree;
 use crate::worker::{BaseImage, ImageAsk};
 use std::collections::HashMap;
@@ -32,8 +32,6 @@ pub(crate) struct Build {
     pub(crate) entitlements: Entitlements,
     pub(crate) network_name: String,
     pub(crate) source_date_epoch: Option<i64>,
-    pub(crate) cache_from: Vec<CacheSource>,
-    pub(crate) cache_to: Vec<CacheTarget>,
     /// What sources gave, so that a second graph of the same build asks nobody again.
     sources: Mutex<HashMap<[u8; 32], Outputs>>,
     /// Images found; held while one is being looked for, so that each is asked for once.
@@ -53,8 +51,6 @@ impl Build {
             entitlements: parts.entitlements,
             network_name: parts.network_name,
             source_date_epoch: parts.source_date_epoch,
-            cache_from: parts.cache_from,
-            cache_to: parts.cache_to,
             sources: Mutex::default(),
             images: tokio::sync::Mutex::default(),
         }

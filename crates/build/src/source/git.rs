@@ -1,6 +1,6 @@
 //! Git trees, fetched by the host's `git` without a shell. What an address or a reference says is
-//! an argument after `--` or refused; no hook runs, no configuration of the host's is read, and only
-//! remote protocols are spoken, by submodules too (law A7).
+//! an argument after `--` or refused; no hook runs, no configuration of the host's is read, and
+//! only remote protocols are spoken, by submodules too (law A7).
 
 use crate::error::{Act, Error, Result};
 use crate::graph::Git;

@@ -56,7 +56,7 @@ pub(super) async fn run(
     let output = Arc::clone(&step.output);
     let (actor, handouts) = make(node, id, step).await?;
     let running = Running { guard, handouts };
-    running.to_end(node, actor, output, lease, options).await
+    running.finish(node, actor, output, lease, options).await
 }
 
 struct Running {
@@ -66,7 +66,7 @@ struct Running {
 }
 
 impl Running {
-    async fn to_end(
+    async fn finish(
         mut self,
         node: &Arc<Node>,
         actor: Actor,
