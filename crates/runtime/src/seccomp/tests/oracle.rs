@@ -11,11 +11,11 @@ const SCRIPT: &str = r#"
 import json, sys, seccomp
 spec = json.load(sys.stdin)
 def action(name, errno):
-    kinds = {"SCMP_ACT_ALLOW": seccomp.ALLOW, "SCMP_ACT_LOG": seccomp.LOG, "SCMP_ACT_KILL": seccomp.KILL,
-             "SCMP_ACT_KILL_PROCESS": seccomp.KILL_PROCESS, "SCMP_ACT_TRAP": seccomp.TRAP}
-    return seccomp.ERRNO(1 if errno is None else errno) if name == "SCMP_ACT_ERRNO" else kinds[name]
-ops = {"SCMP_CMP_EQ": seccomp.EQ, "SCMP_CMP_NE": seccomp.NE, "SCMP_CMP_LT": seccomp.LT, "SCMP_CMP_LE": seccomp.LE,
-       "SCMP_CMP_GT": seccomp.GT, "SCMP_CMP_GE": seccomp.GE, "SCMP_CMP_MASKED_EQ": seccomp.MASKED_EQ}
+    if name == "SCMP_ACT_ERRNO":
+        return seccomp.ERRNO(1 if errno is None else errno)
+    return getattr(seccomp, name.removeprefix("SCMP_ACT_"))
+def operator(name):
+    return getattr(seccomp, name.removeprefix("SCMP_CMP_"))
 default = action(spec["defaultAction"], spec.get("defaultErrnoRet"))
 out = seccomp.SyscallFilter(default)
 arches = {"X86_64": seccomp.Arch.X86_64, "X86": seccomp.Arch.X86, "X32": seccomp.Arch.X32}
@@ -26,7 +26,7 @@ for rule in spec["syscalls"]:
     args = []
     for arg in rule.get("args", []):
         a, b = arg["value"], arg.get("valueTwo", 0)
-        args.append(seccomp.Arg(arg["index"], ops[arg["op"]], a, b))
+        args.append(seccomp.Arg(arg["index"], operator(arg["op"]), a, b))
     for name in rule["names"]:
         if any(seccomp.resolve_syscall(arch, name) != -1 for arch in arches.values()):
             out.add_rule(act, name, *args)
