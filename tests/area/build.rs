@@ -1,6 +1,8 @@
 //! Builds through the stock client's classic protocol and through our own: every kind of step, the
 //! cache, what is left behind, and contexts that lie.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use lab::{Lab, Output, eventually};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

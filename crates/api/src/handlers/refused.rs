@@ -34,13 +34,6 @@ pub(crate) async fn registry(_call: Call) -> Reply {
     ))
 }
 
-/// Checking credentials.
-pub(crate) async fn auth(_call: Call) -> Reply {
-    Err(Failure::unsupported(
-        "logging in to registries is not supported by this version; no credentials were stored",
-    ))
-}
-
 /// Installing plugins.
 pub(crate) async fn plugin(_call: Call) -> Reply {
     Err(Failure::unsupported("plugins are not supported by this version"))
