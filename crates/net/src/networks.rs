@@ -7,7 +7,7 @@ use crate::ipam::default_gateway;
 use crate::netlink::{self, Link, Socket};
 use crate::plan::{self, BridgeFacts, NETWORK_ALIAS};
 use crate::remote::{DEFAULT_IPAM, NULL_IPAM, has_remote_ipam};
-use crate::service::{Net, Network};
+use crate::service::{Net, Network, State};
 use crate::sublink::SublinkOptions;
 use model::error::Denied;
 use model::network::{Cidr, DriverKind, NetworkDraft, NetworkSpec, Pool, PoolDraft};
@@ -105,7 +105,10 @@ impl Net {
         if matches!(spec.driver, DriverKind::Plugin(_)) {
             spec.pools = self.choose_pools(draft, id, "")?;
         }
-        self.lock().ipam.reserve(id, own_pools(&spec))?;
+        let mut state = self.lock();
+        state.borrow_pools(&spec);
+        state.ipam.reserve(id, own_pools(&spec))?;
+        drop(state);
         Ok(spec)
     }
 
@@ -208,6 +211,7 @@ impl Net {
                 state.check_bridge_free(bridge, &spec.id)?;
             }
             state.ipam.reserve(spec.id, own_pools(spec))?;
+            state.borrow_pools(spec);
             let sublink = sublink.clone();
             let network = Network { spec: spec.clone(), options: options.clone(), sublink };
             state.networks.insert(spec.id, network);
@@ -259,7 +263,13 @@ impl Net {
             state.networks.remove(id)
         };
         let removed = network.map_or(Ok(()), |network| self.unmake(&network));
-        self.lock().ipam.release_network(id);
+        let mut state = self.lock();
+        state.ipam.release_network(id);
+        let borrowed = state.borrowed.remove(id);
+        drop(state);
+        if let Some((driver, pools)) = borrowed {
+            self.release_pools(&driver, &pools);
+        }
         removed
     }
 
@@ -273,9 +283,6 @@ impl Net {
             }
             (None, _) => self.remove_bridge(network),
         };
-        if has_remote_ipam(&spec.ipam_driver) {
-            self.release_pools(&spec.ipam_driver, &spec.pools);
-        }
         removed
     }
 
@@ -291,6 +298,15 @@ impl Net {
             return Ok(());
         };
         firewall.change(Vec::new(), &zone.elements())
+    }
+}
+
+impl State {
+    /// Notes pools that have to be given back to a plugin.
+    fn borrow_pools(&mut self, spec: &NetworkSpec) {
+        if has_remote_ipam(&spec.ipam_driver) {
+            self.borrowed.insert(spec.id, (spec.ipam_driver.clone(), spec.pools.clone()));
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::stats::InterfaceStats;
 use crate::sublink::SublinkOptions;
 use crate::sysctl::{self, Sysctl};
 use model::error::Denied;
-use model::network::NetworkSpec;
+use model::network::{NetworkSpec, Pool};
 use model::{ContainerId, NetworkId};
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) endpoints: BTreeMap<String, Known>,
     pub(crate) ipam: Ipam,
     pub(crate) ports: Ports,
+    /// Pools of plugins, by network, from the moment they are asked for.
+    pub(crate) borrowed: BTreeMap<NetworkId, (String, Vec<Pool>)>,
 }
 
 /// A network and its options, read once.

@@ -162,7 +162,8 @@ impl Remote for Outside {
             *next
         };
         sh(&format!(
-            "ip link add out{serial} type veth peer name in{serial}; ip addr add 10.4.0.1/24 dev out{serial}; ip link set out{serial} up"
+            "ip link add out{serial} type veth peer name in{serial}; \
+             ip addr add 10.4.0.1/24 dev out{serial}; ip link set out{serial} up"
         ));
         Ok(Joined {
             link: Some(format!("in{serial}")),

@@ -296,17 +296,19 @@ fn nobody_speaks_for_another() {
             );
             rogue.netns.sh("ip route replace 10.5.0.0/24 dev eth0 src 10.5.0.200");
             assert_eq!(rogue.netns.ask(&peer.at(80)).is_err(), guarded, "IPv4");
-            rogue.netns.sh("ip -6 addr del fd05::2/64 dev eth0 || true; ip -6 route replace fd05::/64 dev eth0 src fd05::200");
+            rogue.netns.sh("ip -6 route replace fd05::/64 dev eth0 src fd05::200");
             let own = rogue.endpoint.ipv6.unwrap();
             rogue.netns.sh(&format!("ip -6 addr del {own} dev eth0 || true"));
             assert_eq!(rogue.netns.ask(&peer6).is_err(), guarded, "IPv6");
-            rogue.netns.sh("ip link set eth0 address 02:42:0a:05:00:77; ip addr del 10.5.0.200/24 dev eth0; ip route replace 10.5.0.0/24 dev eth0");
+            rogue.netns.sh("ip link set eth0 address 02:42:0a:05:00:77; \
+                 ip addr del 10.5.0.200/24 dev eth0; ip route replace 10.5.0.0/24 dev eth0");
             assert_eq!(rogue.netns.ask(&peer.at(80)).is_err(), guarded, "hardware address");
             // Takes the victim's address over in its neighbours' caches.
             let address = victim.ip();
             rogue.netns.sh(&format!("ip addr add {address}/24 dev eth0"));
             rogue.netns.serve("rogue", &format!("{address}:80"));
-            rogue.netns.sh("sysctl -qw net.ipv4.conf.eth0.arp_notify=1; ip link set eth0 down; ip link set eth0 up");
+            rogue.netns.sh("sysctl -qw net.ipv4.conf.eth0.arp_notify=1; \
+                 ip link set eth0 down; ip link set eth0 up");
             peer.netns.sh("ip neigh flush all");
             if guarded {
                 assert_eq!(

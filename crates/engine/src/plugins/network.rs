@@ -311,7 +311,8 @@ impl net::Remote for RemoteDrivers {
             options.insert("RequestAddressType".into(), "com.docker.network.gateway".into());
         }
         if ask.mac.is_some() {
-            options.insert("com.docker.network.endpoint.macaddress".into(), mac_text(ask.mac).into());
+            let name = "com.docker.network.endpoint.macaddress";
+            options.insert(name.into(), mac_text(ask.mac).into());
         }
         let question = json!({
             "PoolID": ask.pool,
