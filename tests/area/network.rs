@@ -141,3 +141,41 @@ fn the_files_under_etc() {
     assert!(text.contains("nameserver 9.9.9.9") && text.contains("1.2.3.4\textra"), "{text}");
     assert!(text.lines().any(|l| l.ends_with("\tbox")), "{text}");
 }
+
+#[test]
+fn who_reaches_a_port_is_said_and_so() {
+    let lab = Lab::new();
+    let policy = "estiba.publish_policy=host-firewall";
+    lab.estiba(&["network", "create", "--ipv6", "-o", policy, "guarded"]).ok();
+    serve(&lab, "web", &["-p", "18090:80", "-p", "127.0.0.1:18091:80"]);
+    serve(&lab, "shy", &["--network", "guarded", "-p", "18092:80"]);
+    eventually("it serves", || page(&lab, "127.0.0.1:18090") == "page");
+    eventually("on every address", || page(&lab, "[::1]:18090") == "page");
+    eventually("for the host itself", || page(&lab, "127.0.0.1:18092") == "page");
+    let ports = lab.estiba(&["port", "web", "80"]).ok().to_owned();
+    assert!(ports.contains("0.0.0.0:18090") && ports.contains("[::]:18090"), "{ports}");
+    let table = lab.estiba(&["ports", "--exposure"]).ok().to_owned();
+    let line = |needle: &str| {
+        let found = table.lines().find(|line| line.contains(needle));
+        found.unwrap_or_else(|| panic!("{needle} in {table}")).to_owned()
+    };
+    assert!(line("127.0.0.1:18091").contains("programs of this host"), "{table}");
+    assert!(line(" 0.0.0.0:18090").contains("whoever reaches this host"), "{table}");
+    assert!(line(" 0.0.0.0:18092").contains("as far as its input rules accept"), "{table}");
+    let chains = lab.in_network(&["iptables", "-S"]);
+    assert!(chains.ok().contains("-N DOCKER-USER"), "{chains:?}");
+}
+
+#[test]
+fn drivers_are_there_or_say_why_not() {
+    let lab = Lab::new();
+    let subnet = "10.88.0.0/24";
+    lab.estiba(&["network", "create", "-d", "macvlan", "--subnet", subnet, "wire"]).ok();
+    let shown = lab.estiba(&["run", "--rm", "--network", "wire", "busybox", "ip", "addr"]);
+    assert!(shown.ok().contains("10.88.0.2/24"), "{shown:?}");
+    lab.estiba(&["network", "create", "-d", "macvlan", "-o", "parent=nosuch0", "none-such"])
+        .fails(1, "nosuch0 was not found");
+    lab.estiba(&["network", "create", "-d", "nosuch", "other"]).fails(1, "\"nosuch\" not found");
+    lab.estiba(&["network", "create", "--subnet", "10.88.0.0/16", "clash"]).fails(1, "overlaps");
+    lab.estiba(&["network", "rm", "wire"]).ok();
+}
