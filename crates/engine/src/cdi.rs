@@ -111,9 +111,8 @@ fn edits_from(directories: &[PathBuf], requests: &[DeviceRequest]) -> Result<Edi
     let mut kinds: Vec<String> = Vec::new();
     for name in requests.iter().flat_map(names) {
         let unresolvable = || {
-            let mut why = format!(
-                "could not select device driver \"cdi\": unresolvable CDI devices {name}"
-            );
+            let mut why =
+                format!("could not select device driver \"cdi\": unresolvable CDI devices {name}");
             if !known.skipped.is_empty() {
                 why.push_str(&format!(
                     " (not read, for they are not JSON: {})",

@@ -2,8 +2,8 @@
 
 use crate::actor::{ExecOrder, Order, answered};
 use crate::node::Node;
-use crate::streams::{ClientStream, StreamKind};
 use crate::record::{self, ExecRecord};
+use crate::streams::{ClientStream, StreamKind};
 use crate::{EngineError, Result, random};
 use model::event::EventKind;
 use model::exec::{ExecDraft, ExecState, ExecView};
@@ -49,8 +49,7 @@ impl Execs {
         crate::actor::detach_keys(&draft.detach_keys)?;
         let line = draft.command.join(" ");
         let exec = ExecId::from_bytes(random::id_bytes()?);
-        let recorded =
-            ExecRecord { id: exec.to_string(), container: *id, draft: draft.clone() };
+        let recorded = ExecRecord { id: exec.to_string(), container: *id, draft: draft.clone() };
         let forgotten = self.node.execs.insert(ExecView {
             id: exec,
             container: *id,

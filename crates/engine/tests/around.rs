@@ -216,9 +216,7 @@ fn always_unhealthy(action: OnUnhealthy) -> model::Draft {
 }
 
 async fn seen(events: &mut engine::EventStream, wanted: &str) {
-    let heard = async {
-        while events.recv().await.is_some_and(|event| event.action != wanted) {}
-    };
+    let heard = async { while events.recv().await.is_some_and(|event| event.action != wanted) {} };
     tokio::time::timeout(Duration::from_secs(60), heard).await.expect(wanted);
 }
 

@@ -156,7 +156,11 @@ impl Volumes {
             return Err(Denied::not_found(message).into());
         }
         let anonymous = draft.name.is_empty() || draft.anonymous;
-        let name = if draft.name.is_empty() { random_volume_name()? } else { VolumeName::parse(&draft.name)? };
+        let name = if draft.name.is_empty() {
+            random_volume_name()?
+        } else {
+            VolumeName::parse(&draft.name)?
+        };
         let meaning = meaning(&draft.options)?;
         if let Some(known) = self.look_up(&name)? {
             return Ok(known);

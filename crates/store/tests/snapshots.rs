@@ -432,7 +432,13 @@ fn cp_reaches_through_idmapped_mounts() {
     assert_eq!(on_disk("d/l"), (7, 8, 0o777));
     assert_eq!(on_disk("d/implied"), (0, 0, 0o755));
     let mut out = Vec::new();
-    archive::read(mount.as_fd(), "/d/new/f", ReadOptions { shift, ..ReadOptions::default() }, &mut out).unwrap();
+    archive::read(
+        mount.as_fd(),
+        "/d/new/f",
+        ReadOptions { shift, ..ReadOptions::default() },
+        &mut out,
+    )
+    .unwrap();
     let mut archive = tar::Archive::new(&out[..]);
     let header = archive.entries().unwrap().next().unwrap().unwrap().header().clone();
     assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (7, 8));

@@ -86,9 +86,8 @@ impl Actor {
             detach_keys: draft.detach_keys.clone(),
             framed: client.is_some_and(|(_, kind)| *kind == StreamKind::Framed),
         };
-        let attach = client
-            .map(|(client, _)| attach::monitor_options(&options, client))
-            .transpose()?;
+        let attach =
+            client.map(|(client, _)| attach::monitor_options(&options, client)).transpose()?;
         let fds: Vec<_> = client.iter().map(|(client, _)| client.fd.as_fd()).collect();
         self.launch_process(id.to_string(), draft, attach, &fds).await
     }
@@ -130,11 +129,7 @@ impl Actor {
 }
 
 /// The process in the runtime's words. What it does not name is the first process's.
-fn process(
-    spec: &ContainerSpec,
-    draft: &ExecDraft,
-    available: &[String],
-) -> oci::Process {
+fn process(spec: &ContainerSpec, draft: &ExecDraft, available: &[String]) -> oci::Process {
     let mut env = spec.env.clone();
     let terminal = draft.tty.then(|| "TERM=xterm".to_owned());
     for entry in terminal.iter().chain(&draft.env) {

@@ -141,17 +141,17 @@ fn user(wanted: &Mount, source: &Source) -> oci::Mount {
 fn bind(wanted: &Mount, path: &Path, beneath: Option<&str>) -> oci::Mount {
     let access = if wanted.writable { "rw" } else { "ro" };
     let mut out = {
-            let (bind, propagation) = match &wanted.source {
-                MountSource::Bind { propagation, recursive: false, .. } => ("bind", *propagation),
-                MountSource::Bind { propagation, .. } => ("rbind", *propagation),
-                _ => ("rbind", Propagation::RPrivate),
-            };
-            // Read-only means all of it, whatever is mounted below, unless that was excepted.
-            let shallow = bind == "bind"
-                || matches!(wanted.source, MountSource::Bind { readonly_recursive: false, .. });
-            let access = if wanted.writable || shallow { access } else { "rro" };
-            let path = path.to_string_lossy();
-            mount(&wanted.target, "bind", &path, &[bind, propagation.name(), access])
+        let (bind, propagation) = match &wanted.source {
+            MountSource::Bind { propagation, recursive: false, .. } => ("bind", *propagation),
+            MountSource::Bind { propagation, .. } => ("rbind", *propagation),
+            _ => ("rbind", Propagation::RPrivate),
+        };
+        // Read-only means all of it, whatever is mounted below, unless that was excepted.
+        let shallow = bind == "bind"
+            || matches!(wanted.source, MountSource::Bind { readonly_recursive: false, .. });
+        let access = if wanted.writable || shallow { access } else { "rro" };
+        let path = path.to_string_lossy();
+        mount(&wanted.target, "bind", &path, &[bind, propagation.name(), access])
     };
     out.options.extend(beneath.map(|path| format!("x-estiba.subpath={path}")));
     out.options.extend(wanted.owner.uid.map(|uid| format!("x-estiba.uid={uid}")));

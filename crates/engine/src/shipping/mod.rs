@@ -118,11 +118,7 @@ impl Drop for Shipping {
 impl Shipping {
     /// Begins to deliver the log at `path`, from where the last delivery was; nothing for a log
     /// that goes nowhere.
-    pub(crate) fn begin(
-        node: &Node,
-        definition: &Definition,
-        path: &Path,
-    ) -> Result<Option<Self>> {
+    pub(crate) fn begin(node: &Node, definition: &Definition, path: &Path) -> Result<Option<Self>> {
         let sinks = definition.spec.log.sinks();
         if sinks.is_empty() {
             return Ok(None);
@@ -130,7 +126,8 @@ impl Shipping {
         let abandoned = Arc::new(AtomicBool::new(false));
         let mut shipping = Self { stops: Vec::new(), abandoned: Arc::clone(&abandoned) };
         for sink in sinks {
-            let failed = |source| EngineError::io(format!("ship logs to {}", sink.kind.name()), source);
+            let failed =
+                |source| EngineError::io(format!("ship logs to {}", sink.kind.name()), source);
             let stop = Stop::new().map_err(failed)?;
             let route = Route {
                 sink: sink.clone(),

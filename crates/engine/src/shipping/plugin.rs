@@ -125,10 +125,8 @@ impl Remote {
 
     fn wait(&self) -> io::Result<()> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let limit = Timespec {
-            tv_sec: i64::try_from(STUCK.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: 0,
-        };
+        let limit =
+            Timespec { tv_sec: i64::try_from(STUCK.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
         match poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], Some(&limit))? {
             0 => Err(io::ErrorKind::TimedOut.into()),
             _ => Ok(()),

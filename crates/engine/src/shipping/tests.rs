@@ -28,8 +28,7 @@ impl Lab {
     }
 
     fn write(&self, lines: &[(&str, &str)]) {
-        let mut file =
-            std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut file = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
         for (stream, line) in lines {
             let log = serde_json::to_string(line).unwrap();
             let time = "2026-01-02T03:04:05.000006007Z";
@@ -202,8 +201,7 @@ fn fluentd_is_asked_to_acknowledge() {
     lab.write(&[("stdout", "one\n")]);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = SinkAddress::Tcp(listener.local_addr().unwrap().to_string());
-    let sending =
-        lab.deliver(SinkKind::Fluentd { address, sub_second: true, acknowledge: true });
+    let sending = lab.deliver(SinkKind::Fluentd { address, sub_second: true, acknowledge: true });
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     let chunk = format!("{}-1", std::process::id());

@@ -3,9 +3,7 @@
 
 use super::Ask;
 use crate::error::Denied;
-use crate::log::{
-    GelfCompression, LogFile, LogSink, LogSpec, SinkAddress, SinkKind, SyslogFormat,
-};
+use crate::log::{GelfCompression, LogFile, LogSink, LogSpec, SinkAddress, SinkKind, SyslogFormat};
 use std::collections::BTreeMap;
 
 /// Bytes before a log file is rotated, when nothing says: logs never fill a disk by default.
@@ -364,19 +362,14 @@ fn attributes(ask: &Ask<'_>, options: &Options) -> Result<BTreeMap<String, Strin
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let mut out = BTreeMap::new();
-    for (all, list, pattern) in
-        [(&labels, "labels", "labels-regex"), (&env, "env", "env-regex")]
-    {
+    for (all, list, pattern) in [(&labels, "labels", "labels-regex"), (&env, "env", "env-regex")] {
         let listed: Vec<&str> = options.get(list).map_or("", String::as_str).split(',').collect();
         let pattern = match options.get(pattern).filter(|text| !text.is_empty()) {
             None => None,
             Some(text) => Some(
-                regex_lite::RegexBuilder::new(text)
-                    .size_limit(MAX_PATTERN_BYTES)
-                    .build()
-                    .map_err(|error| {
-                        Denied::invalid(format!("invalid log opt {pattern}={text}: {error}"))
-                    })?,
+                regex_lite::RegexBuilder::new(text).size_limit(MAX_PATTERN_BYTES).build().map_err(
+                    |error| Denied::invalid(format!("invalid log opt {pattern}={text}: {error}")),
+                )?,
             ),
         };
         let chosen = all.iter().filter(|(name, _)| {

@@ -105,7 +105,8 @@ impl Images {
         let (mut reader, mut writer) = std::io::pipe().act(|| "make pipe".into())?;
         let snapshots = self.store.snapshots();
         std::thread::scope(|scope| {
-            let written = scope.spawn(move || snapshots.write_layer(container, points, &mut writer));
+            let written =
+                scope.spawn(move || snapshots.write_layer(container, points, &mut writer));
             let layer = self.store.layers().apply(lease, &mut reader, None);
             // A writer that waits for a reader which failed gets a broken pipe.
             drop(reader);

@@ -131,13 +131,12 @@ impl Records {
             std::thread::sleep(LOCK_PAUSE);
             db = open()?;
         }
-        let db = db
-            .map_err(|error| match error {
-                redb::DatabaseError::DatabaseAlreadyOpen => Error::Denied(model::Denied::conflict(
-                    format!("{}: another process uses it", opening()),
-                )),
-                other => Error::Damaged(format!("{}: {other}", opening())),
-            })?;
+        let db = db.map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => Error::Denied(model::Denied::conflict(
+                format!("{}: another process uses it", opening()),
+            )),
+            other => Error::Damaged(format!("{}: {other}", opening())),
+        })?;
         let folded = folded_sequence(&db)?;
         let mut overlay = Tables::new();
         let journal = Journal::open(root, folded, |ops| apply(&mut overlay, ops))?;

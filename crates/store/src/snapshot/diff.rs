@@ -186,9 +186,10 @@ impl LayerWriter<'_> {
         stat: &Stat,
     ) -> Result<bool> {
         let is_point = self.points.contains(&path);
-        let leads_to_one = self.points.iter().any(|point| {
-            point.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/"))
-        });
+        let leads_to_one = self
+            .points
+            .iter()
+            .any(|point| point.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/")));
         if !is_point && !leads_to_one {
             return Ok(false);
         }
