@@ -3,8 +3,7 @@
 use hyper::StatusCode;
 use model::network::NetworkView;
 use wire::docker::network::{
-    Exposure,
-    NetworkConnectBody, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody,
+    Exposure, NetworkConnectBody, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody,
     NetworksPruneReport,
 };
 
