@@ -275,15 +275,14 @@ impl Net {
 
     fn unmake(&self, network: &Network) -> Result<()> {
         let spec = &network.spec;
-        let removed = match (&network.sublink, &spec.driver) {
+        match (&network.sublink, &spec.driver) {
             (Some(sublink), _) => sublink.remove(&spec.id),
             (None, DriverKind::Plugin(driver)) => {
                 let remote = self.remote();
                 remote.and_then(|it| it.delete_network(driver, spec)).map_err(Error::from)
             }
             (None, _) => self.remove_bridge(network),
-        };
-        removed
+        }
     }
 
     fn remove_bridge(&self, network: &Network) -> Result<()> {
