@@ -34,9 +34,7 @@ pub(super) async fn carry_out(build: &Arc<Build>, op: &Op, inputs: Vec<Tree>) ->
             let lower = layered(build, pick(lower)).await?;
             let upper = layered(build, pick(upper)).await?;
             let over = upper.strip_prefix(lower.as_slice()).ok_or_else(|| {
-                Error::unsupported(
-                    "differences of file systems that do not stand on one another are not supported",
-                )
+                Error::unsupported("differences of unrelated file systems are not supported")
             })?;
             Ok(told(build, op, Tree::Layers(over.to_vec().into())))
         }
