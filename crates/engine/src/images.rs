@@ -175,7 +175,9 @@ impl Images {
                 }
             }
             let after = node.store.disk_usage()?.layers;
-            Ok((removed, before.saturating_sub(after)))
+            // Pulls that were broken off and that nobody is at.
+            let partial = node.store.downloads().forget()?;
+            Ok((removed, before.saturating_sub(after) + partial))
         })
         .await
     }
