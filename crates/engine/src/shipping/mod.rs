@@ -5,8 +5,8 @@
 //!              (written whatever happens)    │  ▲ where it is, kept beside the log
 //!                                            └──┘
 //! ```
-//! The files are the buffer: a receiver that hangs or is away holds nobody up, neither the container
-//! nor the other receivers, and gets what is still there when it comes back, also after the daemon
+//! The files are the buffer: a receiver that hangs or is away holds nobody up, neither the
+//! container nor the other receivers, and gets what is still there when it comes back, also after the daemon
 //! was restarted. What was delivered before a crash may come twice; nothing is skipped unless the
 //! files were full.
 //!
@@ -101,8 +101,8 @@ struct Around {
     exec_root: PathBuf,
 }
 
-/// The receivers of one container's output. Dropped when the container's owner is: what is in its log
-/// is still delivered.
+/// The receivers of one container's output. Dropped when the container's owner is: what is in
+/// its log is still delivered.
 #[derive(Debug)]
 pub(crate) struct Shipping {
     stops: Vec<Stop>,

@@ -1,5 +1,5 @@
-//! Log plugins of Docker's protocol (docs.docker.com, "Docker log driver plugins"): the plugin opens
-//! a FIFO that it is told of, and reads messages from it, each behind its length.
+//! Log plugins of Docker's protocol (docs.docker.com, "Docker log driver plugins"): the plugin
+//! opens a FIFO that it is told of, and reads messages from it, each behind its length.
 
 use super::{Around, Origin, Sink, text};
 use crate::plugins::Plugin;
