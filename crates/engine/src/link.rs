@@ -68,6 +68,15 @@ impl Link {
         refused(self.reply(id).await?)
     }
 
+    /// Whether the monitor has gone; what it said before can still be read.
+    pub(crate) fn is_closed(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec};
+        let mut wait = [PollFd::new(self.fd.get_ref(), PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // Nothing is asked for: only that it is closed is told.
+        matches!(rustix::event::poll(&mut wait, Some(&now)), Ok(1..))
+    }
+
     /// The next step of the launch. What the monitor could not make is an error.
     pub(crate) async fn launching(&mut self) -> Result<Launching> {
         let step = async {

@@ -330,7 +330,11 @@ impl Actor {
 
     async fn signal(&mut self, signal: Signal) -> Result<()> {
         let request = Request::Signal { process: ProcessId::Init, signal: signal.number() };
-        self.ask(&request).await
+        match self.ask(&request).await {
+            // The container has just ended, and its monitor with it: that is the next news.
+            Err(_) if self.link.as_ref().is_some_and(Link::is_closed) => Ok(()),
+            asked => asked,
+        }
     }
 
     fn wait(&mut self, condition: WaitCondition, exit: oneshot::Sender<ExitStatus>) {
