@@ -1,7 +1,7 @@
 //! A build between this product's own command line and daemon, on one host: the request, whose
 //! descriptors follow on the connection, and the lines that come back. Free-text attributes and
-//! progress are BuildKit's (its front end's options, its `SolveStatus`), so that `--progress=rawjson`
-//! prints what tools already read.
+//! progress are BuildKit's (its front end's options, its `SolveStatus`), so that
+//! `--progress=rawjson` prints what tools already read.
 //!
 //! ```text
 //! POST /estiba/build, Upgrade: tcp, BuildOrder ──▶

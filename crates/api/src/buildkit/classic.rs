@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bollard_buildkit_proto::moby::buildkit::v1 as pb;
-use build::progress::Progress;
 use build::request::{Entitlements, Outcome, Output, SolveRequest};
 use prost::Message;
 use serde::Deserialize;
@@ -66,10 +65,7 @@ pub(crate) async fn build(call: Call) -> Reply {
     let refused = |error: build::Error| Failure::invalid(error.to_string());
     let wanted = Wanted { frontend: request::DOCKERFILE.to_owned(), attrs, ..Wanted::default() };
     let story = job.story();
-    let progress = {
-        let story = Arc::clone(&story);
-        Progress::new(move |event| story.tell(event))
-    };
+    let progress = Story::progress(&story);
     let client = Offer::new(Arc::clone(&session), call.engine.clone(), context);
     let solve = SolveRequest {
         id,

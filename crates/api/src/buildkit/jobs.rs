@@ -1,5 +1,5 @@
-//! The builds that BuildKit's clients have running, by the id that the client chose: what they tell,
-//! how they end. Knows no wire format.
+//! The builds that BuildKit's clients have running, by the id that the client chose: what they
+//! tell, how they end. Knows no wire format.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

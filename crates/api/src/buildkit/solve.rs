@@ -79,7 +79,7 @@ pub(super) async fn control(
         progress: Progress::new(move |event| story.tell(event)),
     };
     let outcome = tokio::select! {
-        outcome = control.engine.builds.solve(solve) => outcome.map_err(|error| fault::status(&error))?,
+        outcome = control.engine.builds.solve(solve) => outcome.map_err(status)?,
         () = session.gone() => return Err(Status::cancelled("the client's session ended")),
     };
     drop(job);

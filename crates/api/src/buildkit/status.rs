@@ -8,7 +8,7 @@ use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1 as pb;
 use bollard_buildkit_proto::pb as ops;
 use build::graph::OpDigest;
-use build::progress::{Event, Stream, Warning};
+use build::progress::{Event, Progress, Stream, Warning};
 use build::span::Location;
 use prost::Message;
 use tokio::sync::watch;
@@ -56,6 +56,12 @@ impl Story {
         }
         drop(told);
         self.changed.send_replace(());
+    }
+
+    /// What a build tells it through.
+    pub(crate) fn progress(story: &Arc<Self>) -> Progress {
+        let story = Arc::clone(story);
+        Progress::new(move |event| story.tell(event))
     }
 
     /// Nothing follows.

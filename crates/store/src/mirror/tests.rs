@@ -1,3 +1,5 @@
+//! Mirrors: what is asked for again, and what is refused.
+
 use super::*;
 use crate::store::Options;
 use std::io::Read;

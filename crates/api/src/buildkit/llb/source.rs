@@ -1,5 +1,5 @@
-//! Sources of LLB: `docker-image://`, `local://`, `git://`, `http(s)://`, `oci-layout://`, with their
-//! attributes (`solver/pb/attr.go`). Knows no other operation.
+//! Sources of LLB: `docker-image://`, `local://`, `git://`, `http(s)://`, `oci-layout://`, with
+//! their attributes (`solver/pb/attr.go`). Knows no other operation.
 
 use std::collections::BTreeMap;
 

@@ -1,3 +1,5 @@
+//! Definitions, honest and hostile.
+
 use super::*;
 use build::graph::{Base, Change, MountKind};
 

@@ -1,5 +1,5 @@
-//! A build's progress on the screen: lines as they come, a redrawn list on a terminal, or JSON. Times
-//! are the daemon's own, so that what is shown as cached or done is what was.
+//! A build's progress on the screen: lines as they come, a redrawn list on a terminal, or JSON.
+//! Times are the daemon's own, so that what is shown as cached or done is what was.
 
 mod live;
 mod plain;

@@ -1,3 +1,5 @@
+//! What is drawn for the same news in each form.
+
 use super::*;
 use wire::build::VertexLog;
 
