@@ -176,7 +176,7 @@ impl Validator<'_> {
             _ => true,
         };
         let nullable = schema["x-nullable"] == true || NULLABLE.contains(&at);
-        if !fits && !(value.is_null() && nullable) {
+        if !fits && (!value.is_null() || !nullable) {
             return Err(format!("{at} is {value}, not {kind}"));
         }
         if let (Some(allowed), Some(text)) = (schema["enum"].as_array(), value.as_str())

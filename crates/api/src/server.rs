@@ -2,8 +2,6 @@
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tls_tests;
 
 use std::convert::Infallible;
 use std::io;

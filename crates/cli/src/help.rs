@@ -89,7 +89,7 @@ pub(crate) fn root(names: &Names<'_>, width: usize) -> String {
 
 /// The list of flags: names in one column, texts wrapped in the other.
 fn flag_usages(names: &Names<'_>, mut flags: Vec<&Flag>, width: usize) -> String {
-    flags.retain(|flag| !flag.hidden && !(flag.own && names.prog == "docker"));
+    flags.retain(|flag| !flag.hidden && (!flag.own || names.prog != "docker"));
     flags.sort_by_key(|flag| flag.long);
     // A command that uses -h itself lists --help, because its short form is taken.
     static HELP: Flag = Flag::bool("help", "Print usage");

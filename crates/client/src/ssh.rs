@@ -1,5 +1,5 @@
-//! An engine at the other end of `ssh`: the program connects and proves who is who, and the engine's
-//! own `system dial-stdio` there joins its socket to the connection.
+//! An engine at the other end of `ssh`: the program connects and proves who is who, and the
+//! engine's own `system dial-stdio` there joins its socket to the connection.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -43,8 +43,8 @@ pub mod transfer;
 mod uuid;
 mod volumes;
 
-pub use builds::{Builds, Handed, Handing, Valuables};
 pub use ::registry::client::registry_host;
+pub use builds::{Builds, Handed, Handing, Valuables};
 pub use containers::{
     Containers, Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle,
 };
@@ -55,8 +55,8 @@ pub use images::Images;
 pub use net::{Exposure, InterfaceStats, Options as NetOptions};
 pub use networks::Networks;
 pub use options::Options;
-pub use store::mirror;
 pub use stats::{BlkioEntry, BlkioStats, CpuStats, MemoryStats, Stats};
+pub use store::mirror;
 pub use streams::*;
 pub use system::{DiskUsage, System, SystemView};
 pub use volumes::Volumes;

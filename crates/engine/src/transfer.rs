@@ -128,8 +128,7 @@ impl Images {
         query: &str,
         platform: Option<&Platform>,
     ) -> Result<Option<ResolvedImage>> {
-        let (node, query, platform) =
-            (Arc::clone(&self.node), query.to_owned(), platform.cloned());
+        let (node, query, platform) = (Arc::clone(&self.node), query.to_owned(), platform.cloned());
         blocking(move || match node.store.images().resolve(&query) {
             Ok(record) => {
                 let config = &record.config;
@@ -180,8 +179,7 @@ impl Images {
                 let events = watcher(&tx);
                 let request =
                     registry::PushRequest { image, reference: reference.clone(), credentials };
-                let pushing =
-                    images.drive(async move |client| client.push(request, events).await);
+                let pushing = images.drive(async move |client| client.push(request, events).await);
                 let Some(done) = watched(&tx, pushing).await else { return };
                 let failed = done.is_err();
                 let done = done.map_err(|error| told(error, &reference));
@@ -315,10 +313,7 @@ fn watcher(tx: &mpsc::Sender<Result<Step>>) -> Events {
 }
 
 /// An operation's outcome; nothing when the watcher left before.
-async fn watched<T>(
-    tx: &mpsc::Sender<Result<Step>>,
-    work: impl Future<Output = T>,
-) -> Option<T> {
+async fn watched<T>(tx: &mpsc::Sender<Result<Step>>, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         done = work => Some(done),
         () = tx.closed() => None,

@@ -1,6 +1,8 @@
 //! The server over real sockets, with an app that needs no engine: garbage, limits, streams,
 //! sockets given away, and the end.
 
+mod tls;
+
 use std::io::{Read, Write};
 use std::net::Shutdown as Direction;
 use std::os::unix::net::UnixStream as Client;

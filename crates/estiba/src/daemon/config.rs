@@ -253,7 +253,8 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
             o.registry.check().map_err(|error| error.to_string())?;
         }
         "registry-certificates" => {
-            o.registry.certificates = texts.iter().map(|t| absolute(t)).collect::<Result<_, _>>()?;
+            o.registry.certificates =
+                texts.iter().map(|t| absolute(t)).collect::<Result<_, _>>()?;
         }
         "blocked-registry" => o.registry.blocked = texts.to_vec(),
         "registry-realm" => {

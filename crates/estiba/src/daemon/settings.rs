@@ -149,7 +149,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
     ),
     row(Flag::bool("raw-logs", "Log without colours"), Moot("the log never has colours")),
     row(
-        Flag::list("registry-certificates", "Directories with certificates of registries (certs.d)"),
+        Flag::list(
+            "registry-certificates",
+            "Directories with certificates of registries (certs.d)",
+        ),
         Applied,
     ),
     row(Flag::list("registry-mirror", "Registry mirrors, [HOST=]URL"), Applied),

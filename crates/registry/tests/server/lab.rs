@@ -191,7 +191,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn manifest_of(config: &str, layers: &[&str]) -> Vec<u8> {
-    let descriptor = |kind: &str, digest: &str| json!({ "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest, "size": 1 });
+    let descriptor = |kind: &str, digest: &str| {
+        let media_type = format!("application/vnd.oci.image.{kind}");
+        json!({ "mediaType": media_type, "digest": digest, "size": 1 })
+    };
     let layers: Vec<Value> = layers.iter().map(|it| descriptor("layer.v1.tar", it)).collect();
     let manifest = json!({
         "schemaVersion": 2,

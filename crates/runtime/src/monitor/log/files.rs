@@ -30,8 +30,8 @@ pub(super) fn open_all(path: &Path) -> io::Result<VecDeque<OwnedFd>> {
     })
 }
 
-/// The file that comes after the one of the identity `ours`; `None` while that is the newest. If it is not there any
-/// more, or there was none, the oldest comes next.
+/// The file that comes after the one of the identity `ours`; `None` while that is the newest. If it is not
+/// there any more, or there was none, the oldest comes next.
 pub(super) fn after(path: &Path, ours: Option<u64>) -> io::Result<Option<OwnedFd>> {
     undisturbed(path, |path| {
         let mut newer = None;

@@ -10,8 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
-use super::tests::TestApp;
-use super::*;
+use super::super::*;
+use super::TestApp;
 
 type Stream = StreamOwned<ClientConnection, Plain>;
 
