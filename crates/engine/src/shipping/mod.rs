@@ -7,8 +7,8 @@
 //! ```
 //! The files are the buffer: a receiver that hangs or is away holds nobody up, neither the
 //! container nor the other receivers, and gets what is still there when it comes back, also after
-//! the daemon was restarted. What was delivered before a crash may come twice; nothing is skipped unless the
-//! files were full.
+//! the daemon was restarted. What was delivered before a crash may come twice; nothing is skipped
+//! unless the files were full.
 //!
 //! This module never knows how a container is run, and each receiver's module knows nothing but its
 //! protocol.

@@ -70,9 +70,9 @@ fn compress(directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
     let mode = Mode::from_bits_truncate(0o640);
     let out = rustix::fs::openat(directory, fresh.as_str(), flags | OFlags::NOFOLLOW, mode)?;
-    let inode = rustix::fs::fstat(&plain)?.st_ino;
+    let identity = super::files::identity(&plain)?;
     let mut gzip = GzBuilder::new()
-        .comment(format!("inode {inode}"))
+        .comment(format!("identity {identity}"))
         .write(File::from(out), Compression::fast());
     io::copy(&mut plain, &mut gzip)?;
     gzip.finish()?.flush()?;
@@ -89,13 +89,13 @@ pub(super) fn is_compressed(file: BorrowedFd<'_>) -> bool {
         && magic == OUR_HEADER[..2]
 }
 
-/// The inode of the file that a compressed one was made of.
+/// The identity of the file that a compressed one was made of.
 pub(super) fn origin(file: BorrowedFd<'_>) -> Option<u64> {
     let mut head = [0; 64];
     let length = rustix::io::pread(file, &mut head, 0).ok()?;
     let comment = head[..length].strip_prefix(&OUR_HEADER)?.get(COMMENT_AT - 4..)?;
     let comment = comment.split(|byte| *byte == 0).next()?;
-    std::str::from_utf8(comment).ok()?.strip_prefix("inode ")?.parse().ok()
+    std::str::from_utf8(comment).ok()?.strip_prefix("identity ")?.parse().ok()
 }
 
 /// The content of a compressed file, in memory that the kernel may swap out.

@@ -1,6 +1,6 @@
 //! Which files a log has, and in which order, while its writer renames them. It reads none.
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -30,8 +30,8 @@ pub(super) fn open_all(path: &Path) -> io::Result<VecDeque<OwnedFd>> {
     })
 }
 
-/// The file that comes after the one of the identity `ours`; `None` while that is the newest. If it is not
-/// there any more, or there was none, the oldest comes next.
+/// The file that comes after the one of the identity `ours`; `None` while that is the newest. If
+/// it is not there any more, or there was none, the oldest comes next.
 pub(super) fn after(path: &Path, ours: Option<u64>) -> io::Result<Option<OwnedFd>> {
     undisturbed(path, |path| {
         let mut newer = None;
@@ -91,11 +91,20 @@ fn open_named(name: &OsStr) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// The inode of a file, or of the one that it was compressed from: not reused while somebody has
-/// that one open, and the first match from the newest on is the right one.
-pub(super) fn identity(file: &OwnedFd) -> io::Result<u64> {
+/// Which file this is, whatever its name, also after it was compressed: its inode and, because a
+/// number is used again as soon as its file is gone, when that was made. Some file systems do not
+/// know the latter.
+pub(super) fn identity(file: impl AsFd) -> io::Result<u64> {
     if let Some(origin) = super::compress::origin(file.as_fd()) {
         return Ok(origin);
     }
-    Ok(rustix::fs::fstat(file)?.st_ino)
+    let wanted = StatxFlags::INO | StatxFlags::BTIME;
+    let status = rustix::fs::statx(&file, "", AtFlags::EMPTY_PATH, wanted)?;
+    let made = match StatxFlags::from_bits_retain(status.stx_mask).contains(StatxFlags::BTIME) {
+        true => status.stx_btime,
+        false => return Ok(status.stx_ino),
+    };
+    let nanoseconds = made.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000);
+    let nanoseconds = nanoseconds.wrapping_add(u64::from(made.tv_nsec));
+    Ok(status.stx_ino.rotate_left(40) ^ nanoseconds)
 }
