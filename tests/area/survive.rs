@@ -75,7 +75,8 @@ fn published_ports_and_restart_policies_survive() {
     eventually("the policy is applied", || {
         lab.estiba(&["inspect", "-f", "{{.State.Running}}", "rr"]).stdout.trim() == "true"
     });
-    assert_eq!(lab.estiba(&["port", "web"]).ok(), "80/tcp -> 0.0.0.0:18081");
+    let ports = "80/tcp -> 0.0.0.0:18081\n80/tcp -> [::]:18081";
+    assert_eq!(lab.estiba(&["port", "web"]).ok(), ports);
     lab.estiba(&["rm", "-f", "web"]).ok();
     assert_ne!(lab_page(&lab), "page");
 }

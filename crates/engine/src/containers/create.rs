@@ -5,10 +5,11 @@ use super::Created;
 use crate::actor::{Actor, missing_bind};
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition, State};
-use crate::{EngineError, Result, clock, image_config, images, names, random, volumes};
+use crate::{EngineError, Result, clock, image_config, images, names, random, shipping, volumes};
 use model::draft::{Draft, SharedNamespace};
 use model::error::HasKind;
 use model::event::EventKind;
+use model::log::{LogSpec, SinkKind};
 use model::mount::{Mount, MountKind, MountSource};
 use model::network::NetworkMode;
 use model::resolve::{Ask, Resolved, resolve};
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use store::snapshot::Snapshot;
+use tokio::runtime::Handle;
 
 /// How many random names are tried.
 const MAX_NAME_ATTEMPTS: u32 = 16;
@@ -85,6 +87,7 @@ fn make(
         facts: &node.facts,
         inherited: &inherited,
     })?;
+    check_receivers(node, &spec.log)?;
     pin_containers(node, &mut spec).map_err(named_in_request)?;
     pin_images(node, &mut spec.mounts)?;
     check_sources(&spec.mounts)?;
@@ -102,6 +105,21 @@ fn make(
     record::create(node.store.records(), &definition, &State::default())?;
     undo.keep();
     Ok((definition, snapshot))
+}
+
+/// A log driver that is none of ours is a plugin, or a mistake; the time to say so is now.
+fn check_receivers(node: &Node, log: &LogSpec) -> Result<()> {
+    let LogSpec::Sent { sinks, .. } = log else { return Ok(()) };
+    for sink in sinks {
+        let SinkKind::Plugin { name, .. } = &sink.kind else { continue };
+        let found = node.plugins.find_blocking(&Handle::current(), name, shipping::CAPABILITY);
+        found.map_err(|error| {
+            EngineError::invalid(format!(
+                "logger: no log driver named '{name}' is registered: {error}"
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 /// A container that the request names and that does not exist makes the request invalid: "not

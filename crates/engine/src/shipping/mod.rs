@@ -21,6 +21,8 @@ mod msgpack;
 mod plugin;
 mod syslog;
 
+pub(crate) use plugin::CAPABILITY;
+
 use crate::node::Node;
 use crate::plugins::Plugins;
 use crate::record::Definition;

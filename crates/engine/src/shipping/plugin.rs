@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// What it must implement.
-const CAPABILITY: &str = "LogDriver";
+pub(crate) const CAPABILITY: &str = "LogDriver";
 
 /// How long it may leave messages unread before the connection is taken for broken.
 const STUCK: Duration = Duration::from_secs(10);
