@@ -41,7 +41,7 @@ fn the_command_line_says_what_is_wrong() {
         (&["volume", "rm", "nothing"], 1, "nothing"),
         (&["network", "create", "--subnet", "300.0.0.0/8", "n"], 1, "300.0.0.0/8"),
         (&["network", "create", "--driver", "teleport", "n"], 1, "teleport"),
-        (&["pull", "busybox:nope"], 1, "pull"),
+        (&["pull", "busybox:nope"], 1, "registry-1.docker.io"),
         (&["frobnicate"], 1, "frobnicate"),
     ] {
         let output = lab.estiba(words);

@@ -78,7 +78,7 @@ end
 complete -c PROG -f -a '(__PROG_complete)'
 "#;
 
-const POWERSHELL: &str = r#"# powershell completion for PROG: PROG completion powershell | Out-String | iex
+const POWERSHELL: &str = r#"# for powershell: PROG completion powershell | Out-String | iex
 Register-ArgumentCompleter -Native -CommandName PROG -ScriptBlock {
     param($word, $ast, $position)
     $words = @($ast.CommandElements | Select-Object -Skip 1 | ForEach-Object { "$_" })
