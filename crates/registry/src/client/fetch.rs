@@ -41,7 +41,7 @@ impl Client {
             }
             let location = answer.header("location").map(str::to_owned);
             match location.filter(|_| answer.status.is_redirection()) {
-                Some(location) => url = url.join(&location)?,
+                Some(location) => url = url.follow(&location)?,
                 None => {
                     let status = answer.status;
                     return Err(Error::Status {

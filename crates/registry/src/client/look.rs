@@ -100,7 +100,8 @@ impl Client {
         let mut tags = Vec::new();
         for _ in 0..MAX_TAG_PAGES {
             let answer = session.retry(|| session.expect(&ask, &[200])).await?;
-            let next = answer.header("link").and_then(next_page).map(|link| answer.url.join(link));
+            let next =
+                answer.header("link").and_then(next_page).map(|link| answer.url.follow(link));
             let page: TagList = manifest::json("tag list", &answer.bytes(MAX_TAGS_BYTES).await?)?;
             for tag in page.tags.unwrap_or_default() {
                 tags.push(reference.with_tag(&tag)?);

@@ -5,7 +5,7 @@ use super::auth::Auth;
 use super::body::Payload;
 use super::settings::{Endpoint, Settings};
 use super::transport::{Answer, Outgoing, Transport, shown};
-use super::url::{Scheme, Url};
+use super::url::Url;
 use crate::error::{Error, Result};
 use crate::{Credentials, client::manifest};
 use hyper::{Method, StatusCode};
@@ -195,13 +195,7 @@ impl Session {
                 return Ok(answer);
             }
             let location = answer.header("location").unwrap_or_default();
-            let next = url.join(location)?;
-            if url.origin.scheme == Scheme::Https && next.origin.scheme == Scheme::Http {
-                let message =
-                    format!("{} redirects to {}: not without TLS", shown(&url), next.origin);
-                return Err(Error::bad(message));
-            }
-            url = next;
+            url = url.follow(location)?;
         }
         Err(Error::bad(format!("{}: more than {MAX_REDIRECTS} redirects", shown(&ask.url))))
     }

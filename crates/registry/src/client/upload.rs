@@ -147,7 +147,7 @@ async fn mount(session: &Session, digest: Digest, other: &str) -> Result<Option<
 /// Where an upload goes on.
 fn place(answer: &Answer) -> Result<Url> {
     let location = answer.header("location");
-    answer.url.join(location.ok_or_else(|| Error::bad("upload: the registry gives no Location"))?)
+    answer.url.follow(location.ok_or_else(|| Error::bad("upload: the registry gives no Location"))?)
 }
 
 /// One attempt, from where the registry is.

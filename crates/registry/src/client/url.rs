@@ -105,6 +105,20 @@ impl Url {
         Self { origin: self.origin.clone(), target }.checked(location)
     }
 
+    /// Where a `Location` leads that came with this URL. What began with TLS goes on with it
+    /// (law D4): a redirect, the place of an upload, the next page of a list.
+    pub(crate) fn follow(&self, location: &str) -> Result<Self> {
+        let next = self.join(location)?;
+        if self.origin.scheme == Scheme::Https && next.origin.scheme == Scheme::Http {
+            let from = super::transport::shown(self);
+            return Err(Error::bad(format!(
+                "{from} redirects to {}: not without TLS",
+                next.origin
+            )));
+        }
+        Ok(next)
+    }
+
     /// The same with one more query parameter.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.target.push(if self.target.contains('?') { '&' } else { '?' });
@@ -169,6 +183,11 @@ mod tests {
         ] {
             assert_eq!(base.join(location).unwrap().to_string(), want);
         }
+        assert_eq!(base.follow("/v2/b").unwrap().to_string(), "https://r.example/v2/b");
+        let refused = base.follow("http://cdn.example/x").unwrap_err().to_string();
+        assert!(refused.ends_with("redirects to http://cdn.example: not without TLS"), "{refused}");
+        let plain = Url::parse("http://r.example/").unwrap();
+        assert!(plain.follow("https://r.example/").is_ok());
         assert_eq!(
             base.with("digest", "sha256:a b").target,
             "/v2/a/blobs/uploads/?x=1&digest=sha256:a%20b"
