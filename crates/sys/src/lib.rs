@@ -11,6 +11,7 @@ pub mod bpf;
 pub mod clone;
 pub mod cred;
 mod error;
+pub mod failpoint;
 pub mod memfd;
 pub mod mount;
 pub mod netns;
