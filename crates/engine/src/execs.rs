@@ -58,7 +58,9 @@ impl Execs {
         })?;
         let records = self.node.store.records();
         record::forget_execs(records, &forgotten)?;
+        store::failpoint::hit("engine.exec.record");
         record::save_exec(records, &recorded)?;
+        store::failpoint::hit("engine.exec.recorded");
         let mut attributes: BTreeMap<String, String> = view.spec.labels.clone();
         attributes.insert("image".to_owned(), view.draft.image.clone());
         attributes.insert("name".to_owned(), view.name.to_string());

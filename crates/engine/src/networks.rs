@@ -37,6 +37,7 @@ impl Networks {
                 let _ = node.net.delete_network(&id);
                 return Err(error);
             }
+            store::failpoint::hit("engine.network.resolved");
             let made = record::save_network(node.store.records(), &spec)
                 .and_then(|()| Ok(node.net.create_network(&spec)?));
             if let Err(error) = made {
@@ -48,6 +49,7 @@ impl Networks {
             Ok(spec)
         })
         .await?;
+        store::failpoint::hit("engine.network.created");
         emit(&self.node, "create", &spec);
         Ok((id, String::new()))
     }
@@ -88,11 +90,13 @@ impl Networks {
         let (node, id) = (Arc::clone(&self.node), spec.id);
         blocking(move || {
             node.net.delete_network(&id)?;
+            store::failpoint::hit("engine.network.deleted");
             record::forget_network(node.store.records(), &id)?;
             node.networks.remove(&id);
             Ok(())
         })
         .await?;
+        store::failpoint::hit("engine.network.forgotten");
         emit(&self.node, "destroy", &spec);
         Ok(())
     }

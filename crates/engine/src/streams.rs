@@ -68,26 +68,17 @@ pub struct LogOptions {
     pub tail: Option<u64>,
 }
 
-/// Lines of a log as they come.
-#[derive(Debug)]
-pub struct LogStream {
-    /// The container has a terminal: everything is standard output, unframed.
-    pub tty: bool,
-    /// The lines; an error is the last item.
-    pub rx: mpsc::Receiver<Result<LogEntry>>,
-}
-
-/// One line of a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogEntry {
+/// One line of a log, for whoever writes it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLine<'a> {
     /// Where it was written.
     pub stream: Stream,
     /// When, ns since the epoch.
     pub time_ns: i64,
     /// The line with its newline, if it had one.
-    pub line: Bytes,
+    pub line: &'a [u8],
     /// Attributes logged with it (`--log-opt labels=…`).
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: &'a BTreeMap<String, String>,
 }
 
 /// An output stream.

@@ -167,6 +167,7 @@ pub(crate) fn create(node: &Node, draft: &VolumeDraft) -> Result<Volume> {
     let named = VolumeName::parse(&draft.name).ok();
     let is_new = named.is_none_or(|name| node.store.volumes().find(&name).is_err());
     let volume = node.store.volumes().create(draft)?;
+    store::failpoint::hit("engine.volume.created");
     if is_new {
         emit(node, "create", &volume.name);
     }
@@ -190,7 +191,9 @@ fn find(node: &Node, name: &str) -> Result<Volume> {
 fn remove(node: &Node, name: &str) -> Result<()> {
     let volume = find(node, name)?;
     check_unused(node, "remove", &volume.name)?;
+    store::failpoint::hit("engine.volume.unused");
     node.store.volumes().remove(&volume.name)?;
+    store::failpoint::hit("engine.volume.removed");
     emit(node, "destroy", &volume.name);
     Ok(())
 }

@@ -5,7 +5,7 @@
 mod lab;
 
 use bytes::Bytes;
-use engine::{ArchivePut, LogOptions, Stream, WaitCondition};
+use engine::{ArchivePut, LogLine, LogOptions, Stream, WaitCondition};
 use lab::{Lab, draft, eventually, script, words, world};
 use model::ContainerName;
 use model::draft::{HealthDraft, OnUnhealthy, UpdateDraft};
@@ -15,13 +15,20 @@ use model::restart::RestartPolicy;
 use std::time::Duration;
 
 async fn lines(lab: &Lab, id: &str, options: LogOptions) -> Vec<(Stream, String)> {
-    let mut log = lab.engine.containers.logs(id, options).await.unwrap();
-    let mut out = Vec::new();
-    while let Some(line) = log.rx.recv().await {
-        let line = line.unwrap();
-        out.push((line.stream, String::from_utf8(line.line.to_vec()).unwrap()));
+    let put = |piece: &mut Vec<u8>, line: LogLine<'_>| {
+        piece.push(if line.stream == Stream::Stdout { b'1' } else { b'2' });
+        piece.extend_from_slice(line.line);
+    };
+    let mut pieces = lab.engine.containers.logs(id, options, put).await.unwrap();
+    let mut text = String::new();
+    while let Some(piece) = pieces.recv().await {
+        text.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
     }
-    out
+    let line = |line: &str| match line.split_at(1) {
+        ("1", line) => (Stream::Stdout, line.to_owned()),
+        (_, line) => (Stream::Stderr, line.to_owned()),
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 #[test]

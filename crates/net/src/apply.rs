@@ -119,6 +119,7 @@ impl<'a> Executor<'a> {
     /// Sends a creation alone: a link that exists already is not ours to undo.
     fn create(&mut self, link: &str, batch: &mut Batch) -> Result<()> {
         self.flush(batch)?;
+        sys::failpoint::hit("net.link.made");
         self.created.push(link.to_owned());
         Ok(())
     }

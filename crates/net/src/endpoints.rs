@@ -58,6 +58,7 @@ impl Net {
             self.forget(&endpoint);
             return Err(error);
         }
+        sys::failpoint::hit("net.endpoint.leased");
         let connected = match &network.spec.driver {
             DriverKind::Plugin(driver) => self.join_plugin(&mut endpoint, (driver, &network), ask),
             _ => self.connect(&endpoint, &network, ask),
@@ -66,6 +67,7 @@ impl Net {
             self.forget(&endpoint);
             return Err(error);
         }
+        sys::failpoint::hit("net.endpoint.connected");
         self.dns.learn(&endpoint, &network);
         Ok(endpoint)
     }
@@ -140,6 +142,7 @@ impl Net {
         if let Some(firewall) = self.firewall() {
             firewall.change(claim.clone(), &[])?;
         }
+        sys::failpoint::hit("net.endpoint.claimed");
         let made = self.make_links(endpoint, ask, &plan);
         if let (Err(_), Some(firewall)) = (&made, self.firewall()) {
             firewall.change(Vec::new(), &claim)?;
@@ -161,7 +164,9 @@ impl Net {
         let mut outside = Socket::open(netlink::Family::Route, 0)?;
         let mut host = Executor::new(&mut outside, Some(ask.netns));
         host.apply(&plan.host)?;
+        sys::failpoint::hit("net.endpoint.linked");
         let made = Executor::new(&mut inside, None).apply(&plan.inside);
+        sys::failpoint::hit("net.endpoint.inside");
         let made = made.and_then(|()| host.apply(&plan.after));
         if made.is_err() {
             host.undo();
@@ -236,6 +241,7 @@ impl Net {
     /// container's namespace is already gone.
     pub fn detach(&self, endpoint: &Endpoint) -> Result<()> {
         let unpublished = self.unpublish(endpoint);
+        sys::failpoint::hit("net.endpoint.unpublished");
         let known = self.lock().endpoints.contains_key(&endpoint.id);
         let driver = self.network(&endpoint.network).map(|network| network.spec.driver);
         let unlinked = match (&endpoint.host_interface, driver) {
@@ -244,6 +250,7 @@ impl Net {
                 .and_then(|mut socket| apply::delete_link(&mut socket, link)),
             _ => Ok(()),
         };
+        sys::failpoint::hit("net.endpoint.unlinked");
         // The address is free once nothing answers for it.
         unlinked?;
         let network = self.network(&endpoint.network);
@@ -253,6 +260,7 @@ impl Net {
             }
             _ => Ok(()),
         };
+        sys::failpoint::hit("net.endpoint.unclaimed");
         self.forget(endpoint);
         unpublished.and(unclaimed)
     }
@@ -312,6 +320,7 @@ impl Net {
         if let Some(firewall) = self.firewall() {
             firewall.change(claim(endpoint, &network), &[])?;
         }
+        sys::failpoint::hit("net.endpoint.adopted");
         self.adopt_ports(endpoint, &network, ask.ports)
     }
 }

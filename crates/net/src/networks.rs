@@ -242,8 +242,10 @@ impl Net {
         if let Some(firewall) = self.firewall() {
             firewall.change(elements.clone(), &[])?;
         }
+        sys::failpoint::hit("net.network.ruled");
         let plan = plan::bridge(spec, options, &facts);
         let made = Executor::new(&mut socket, None).apply(&plan.host);
+        sys::failpoint::hit("net.network.bridged");
         if let (Err(_), Some(firewall)) = (&made, self.firewall()) {
             firewall.change(Vec::new(), &elements)?;
         }
@@ -263,6 +265,7 @@ impl Net {
             state.networks.remove(id)
         };
         let removed = network.map_or(Ok(()), |network| self.unmake(&network));
+        sys::failpoint::hit("net.network.unruled");
         let mut state = self.lock();
         state.ipam.release_network(id);
         let borrowed = state.borrowed.remove(id);
@@ -292,6 +295,7 @@ impl Net {
         if link.is_some_and(|link| link.alias == plan::network_alias(&network.spec.id)) {
             apply::delete_link(&mut socket, name)?;
         }
+        sys::failpoint::hit("net.network.unbridged");
         let (Some(firewall), Some(zone)) = (self.firewall(), network.options.zone(&network.spec))
         else {
             return Ok(());

@@ -37,11 +37,13 @@ impl Net {
             true => round::lay().and_then(|link| firewall.go_round_by(link)),
             false => Ok(()),
         };
+        sys::failpoint::hit("net.port.taken");
         let elements = Publication::elements(&taken);
         if let Err(error) = laid.and_then(|()| firewall.change(elements, &[])) {
             self.lock().ports.give_back(&taken);
             return Err(error);
         }
+        sys::failpoint::hit("net.port.laid");
         firewall.forget_flows(&taken)?;
         Ok(taken.iter().map(binding).collect())
     }
@@ -60,6 +62,7 @@ impl Net {
         };
         let elements = Publication::elements(&taken);
         firewall.change(Vec::new(), &elements)?;
+        sys::failpoint::hit("net.port.taken-back");
         self.lock().ports.give_back(&taken);
         firewall.forget_flows(&taken)
     }

@@ -137,10 +137,13 @@ pub(crate) fn begin(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Beg
         let program = program.map_err(|e| LaunchError::at("seal the built-in init", e))?;
         slots.put(Slot::INIT_PROGRAM, program);
     }
+    sys::failpoint::hit("runtime.create.planned");
     let cgroup = Cgroup::begin(&hierarchy, &facts.cgroup_path).map_err(cgroup_error)?;
+    sys::failpoint::hit("runtime.create.grouped");
     let mut doomed = Doomed::of_cgroup(&cgroup);
     let into = cgroup.clone_into_fd().map_err(cgroup_error)?;
     let child = clone_child(&plan, slots, into.as_ref().map(AsFd::as_fd))?;
+    sys::failpoint::hit("runtime.create.cloned");
     doomed.with_process(child.pidfd.as_fd())?;
     Ok(Begun { plan, hierarchy, channel, child, cgroup, doomed })
 }
@@ -162,6 +165,7 @@ impl Begun {
         let prepared = Preparation { launch, plan: &plan, channel: channel.as_fd(), child: &child };
         let warnings = prepared.run(&hierarchy, &mut cgroup, &mut doomed)?;
         let console = await_prepared(channel.as_fd(), &plan.init, child.pidfd.as_fd())?;
+        sys::failpoint::hit("runtime.create.prepared");
         let launch = Box::new(launch.clone());
         Ok(Created {
             pid: child.pid,
@@ -222,6 +226,7 @@ impl Preparation<'_> {
         if self.plan.maps.is_some() {
             self.tell(Tag::Mapped, &[])?;
         }
+        sys::failpoint::hit("runtime.create.mapped");
         let mut warnings = Vec::new();
         let none = Resources::default();
         let linux = self.launch.spec.linux.as_ref();
@@ -229,6 +234,7 @@ impl Preparation<'_> {
         let completed = cgroup.complete(hierarchy, resources);
         doomed.with_cgroup(cgroup);
         completed.map_err(cgroup_error)?;
+        sys::failpoint::hit("runtime.create.limited");
         let doors = self.doors(cgroup)?;
         apply_limits(pid, &self.plan.rlimits, self.plan.oom_score_adj, &mut warnings)?;
         let pid_join = self.plan.joins.iter().find(|join| join.kind == sys::clone::ns::PID);
@@ -237,12 +243,14 @@ impl Preparation<'_> {
             .map_err(|error| LaunchError::at("open the pid namespace", error.errno))?;
         let mut supplier = Supplier { launch: self.launch, mapped, pid, pid_namespace, warnings };
         let supplies = supplier.make_all(&self.plan.supplies)?;
+        sys::failpoint::hit("runtime.create.supplied");
         hooks::run(self.launch, Point::CreateRuntime, pid, None)?;
         let inside = Inside { pidfd: self.child.pidfd.as_fd(), kinds: sys::clone::ns::MOUNT };
         hooks::run(self.launch, Point::CreateContainer, pid, Some(inside))?;
         let fds: Vec<BorrowedFd<'_>> = supplies.iter().chain(&doors).map(AsFd::as_fd).collect();
         let detail = u32::try_from(doors.len()).unwrap_or(u32::MAX);
         self.send(Message { detail, ..Message::of(Tag::Supplies) }, &fds)?;
+        sys::failpoint::hit("runtime.create.sent");
         Ok(supplier.warnings)
     }
 
@@ -351,7 +359,9 @@ impl Created {
     pub fn start(self) -> Result<Running, LaunchError> {
         let Created { pid, pidfd, cgroup, mut waiting, .. } = self;
         start_hooks(&waiting.launch, pid, pidfd.as_fd())?;
+        sys::failpoint::hit("runtime.start.go");
         await_execution(waiting.channel.as_fd(), &waiting.plan, pidfd.as_fd())?;
+        sys::failpoint::hit("runtime.start.executed");
         waiting.doomed.pardon();
         // What runs already is not stopped by a hook that comes after it.
         let _ = hooks::run(&waiting.launch, Point::Poststart, pid, None);

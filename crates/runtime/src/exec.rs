@@ -73,6 +73,7 @@ pub fn exec(
     let doors = target.cgroup.doors().map_err(cgroup_error)?;
     let many = doors.len() > init::DOORS;
     doors.into_iter().filter(|_| !many).for_each(|door| slots.put_door(door));
+    sys::failpoint::hit("runtime.exec.planned");
     let child = clone_in(target, joined, &plan, slots)?;
     let mut doomed = Doomed::new(child.pidfd.as_fd())?;
     if !child.entered {
@@ -81,6 +82,7 @@ pub fn exec(
     if many {
         target.cgroup.join_legacy(child.pid).map_err(cgroup_error)?;
     }
+    sys::failpoint::hit("runtime.exec.cloned");
     // What cannot be had is told when the container is created.
     apply_limits(child.pid, &limits, process.oom_score_adj, &mut Vec::new())?;
     let channel = channel.as_fd();

@@ -33,6 +33,7 @@ impl Store {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file =
             fs::openat(&dirs.tmp, &temporary, flags, Mode::RUSR | Mode::WUSR).act(writing)?;
+        sys::failpoint::hit("store.blob.begun");
         let written = File::from(file)
             .write_all(bytes)
             .act(writing)
@@ -41,6 +42,7 @@ impl Store {
             // The name is ours and in tmp: what stays behind goes at the next open.
             let _ = fs::unlinkat(&dirs.tmp, &temporary, fs::AtFlags::empty());
         }
+        sys::failpoint::hit("store.blob.written");
         written.map(|()| digest)
     }
 

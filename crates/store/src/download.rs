@@ -152,6 +152,7 @@ impl Download {
             .file
             .write_all_at(bytes, at)
             .act(|| format!("write download {}", self.digest))?;
+            sys::failpoint::hit("store.download.written");
         self.shared.change(|progress| progress.len = end);
         Ok(())
     }
@@ -173,6 +174,7 @@ impl Download {
     pub fn keep(self) -> Result<()> {
         let dirs = &self.claim.store.inner.dirs;
         let name = self.digest.hex();
+        sys::failpoint::hit("store.download.keep");
         fs::renameat(&dirs.downloads, &name, &dirs.blobs, &name)
             .act(|| format!("keep blob {}", self.digest))
     }
@@ -192,6 +194,7 @@ impl Drop for Download {
 }
 
 fn remove(store: &Store, name: &CString) -> Result<()> {
+    sys::failpoint::hit("store.download.remove");
     match fs::unlinkat(&store.inner.dirs.downloads, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno).act(|| format!("remove download {name:?}")),
@@ -310,6 +313,7 @@ impl Making {
         let digest = Digest::sha256(std::mem::take(&mut self.hash).finalize().into());
         lease.pin(digest);
         let dirs = &self.store.inner.dirs;
+        sys::failpoint::hit("store.blob.publish");
         fs::renameat(&dirs.tmp, &self.name, &dirs.blobs, digest.hex())
             .act(|| format!("publish blob {digest}"))?;
         self.file = None;

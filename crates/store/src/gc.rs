@@ -131,8 +131,10 @@ impl Store {
                 done => done.act(removing)?,
             }
         }
+        sys::failpoint::hit("store.gc.taken");
         let size = tree::measure(&scratch.dir).act(removing)?.disk;
         tree::remove(&scratch.dir, c"removed").act(removing)?;
+        sys::failpoint::hit("store.gc.removed");
         Ok(Some(size))
     }
 }

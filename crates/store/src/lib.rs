@@ -48,4 +48,6 @@ pub use compress::plain;
 pub use error::{Error, Result};
 pub use gc::{DiskUsage, Reclaimed};
 pub use store::{Lease, Options, Store};
+/// Places where a test can end the process, for the rooms above, which do not know `sys`.
+pub use sys::failpoint;
 pub use work::{LayerOptions, TempDir, Work};

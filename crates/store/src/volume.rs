@@ -122,6 +122,7 @@ impl Volumes {
         let renaming = || format!("rename volume {from} to {to}");
         let flags = RenameFlags::NOREPLACE;
         fs::renameat_with(volumes, from.as_str(), volumes, to.as_str(), flags).act(renaming)?;
+        sys::failpoint::hit("store.volume.renamed");
         fs::fsync(volumes).act(renaming)
     }
 
@@ -167,12 +168,15 @@ impl Volumes {
         }
         let making = || format!("make volume {name}");
         let scratch = self.store.scratch()?;
+        sys::failpoint::hit("store.volume.begun");
         fs::mkdirat(&scratch.dir, c"_data", Mode::RWXU).act(making)?;
         let data = tree::child_dir(&scratch.dir, c"_data").act(making)?;
         let (uid, gid) = meaning.owner.unwrap_or((0, 0));
         fs::fchown(&data, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).act(making)?;
         fs::fchmod(&data, Mode::from_raw_mode(meaning.mode.unwrap_or(0o755))).act(making)?;
+        sys::failpoint::hit("store.volume.made");
         fill(&data)?;
+        sys::failpoint::hit("store.volume.filled");
         let meta = v1::VolumeMeta {
             version: v1::VERSION,
             created_ns: now().0,
@@ -181,12 +185,14 @@ impl Volumes {
             options: draft.options.clone(),
         };
         record::write_meta_durably(&scratch.dir, &meta)?;
+        sys::failpoint::hit("store.volume.described");
         // A volume is promised to last, and so it does from here on.
         fs::fsync(&scratch.dir).act(making)?;
         let volumes = &self.store.inner.dirs.volumes;
         // Who was faster made the one that both get.
         let (Published::New | Published::Known) =
             scratch.publish(volumes, name.as_str()).act(making)?;
+        sys::failpoint::hit("store.volume.named");
         fs::fsync(volumes).act(making)?;
         self.find(&name)
     }
@@ -212,8 +218,10 @@ impl Volumes {
         let removing = || format!("remove volume {name}");
         self.find(name)?;
         let scratch = self.store.scratch()?;
+        sys::failpoint::hit("store.volume.remove");
         fs::renameat(&self.store.inner.dirs.volumes, name.as_str(), &scratch.dir, c"removed")
             .act(removing)?;
+        sys::failpoint::hit("store.volume.removed");
         tree::remove(&scratch.dir, c"removed").act(removing)
     }
 
@@ -236,8 +244,10 @@ impl Volumes {
         let merged = self.store.snapshots().merged(container)?;
         let Some(source) = descend(merged, path)? else { return Ok(false) };
         if !source.children()?.is_empty() {
+            sys::failpoint::hit("store.volume.copy-up");
             copy_tree(&source, &data)?;
         }
+        sys::failpoint::hit("store.volume.copied-up");
         let Some(top) = source.top() else { return Ok(false) };
         let stat = fs::fstat(top).act(copying)?;
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));

@@ -186,6 +186,7 @@ impl Layers {
         let name = CString::new(id.to_string()).unwrap_or_default();
         let snapshots = &self.store.inner.dirs.snapshots;
         fs::renameat(snapshots, &name, &scratch.dir, c"snapshot").act(taking)?;
+        sys::failpoint::hit("store.layer.taken");
         let home = tree::child_dir(&scratch.dir, c"snapshot").act(taking)?;
         fs::renameat(&home, c"upper", &scratch.dir, c"upper").act(taking)?;
         tree::remove(&scratch.dir, c"snapshot").act(taking)?;
@@ -235,6 +236,7 @@ fn commit(
     for path in &options.mounted {
         stubs::remove(&files, &base.lower, &TreePath::parse(path.as_bytes())?)?;
     }
+    sys::failpoint::hit("store.layer.cleaned");
     let sink =
         Sink { hash: Sha256::new(), bytes: 0, recipe: RecipeWriter::create(scratch.dir.as_fd())? };
     let mut walk = Walk {
@@ -250,6 +252,7 @@ fn commit(
     if walk.entries == 0 && !walk.options.keep_empty {
         return Ok(None);
     }
+    sys::failpoint::hit("store.layer.walked");
     let (entries, size) = (walk.entries, walk.content);
     let sink = walk.tar.finish()?;
     sink.recipe.finish()?;
@@ -264,10 +267,12 @@ fn commit(
         root: layer.root,
     };
     crate::record::write_meta(&scratch.dir, &meta)?;
+    sys::failpoint::hit("store.layer.described");
     lease.pin(diff_id);
     scratch
         .publish(&store.inner.dirs.layers, &diff_id.hex())
         .act(|| format!("publish layer {diff_id}"))?;
+    sys::failpoint::hit("store.layer.published");
     Ok(Some(layer))
 }
 

@@ -13,8 +13,8 @@ use std::ptr;
 /// places can be another's source.
 const ABOVE_PLACES: i32 = 64;
 
-/// A program about to be started: in a session of its own, with an empty environment, default
-/// signal dispositions, nothing blocked, and `/dev/null` as stdin, stdout and stderr unless said
+/// A program about to be started: in a session of its own, with an empty environment (in debug
+/// builds with [`crate::failpoint::DIR`] in it, where that is set), default signal dispositions, nothing blocked, and `/dev/null` as stdin, stdout and stderr unless said
 /// otherwise. No other fd of the caller's reaches it, close-on-exec or not.
 #[derive(Debug)]
 pub struct Spawn<'a> {
@@ -64,7 +64,9 @@ impl<'a> Spawn<'a> {
         let attributes = Attributes::fresh()?;
         let mut argv: Vec<_> = self.args.iter().map(|arg| arg.as_ptr().cast_mut()).collect();
         argv.push(ptr::null_mut());
-        let environment = [ptr::null_mut()];
+        let failpoints = failpoints();
+        let failpoints = failpoints.as_ref().map_or(ptr::null_mut(), |it| it.as_ptr().cast_mut());
+        let environment = [failpoints, ptr::null_mut()];
         let mut pid = 0;
         // SAFETY: path, the elements of argv and environment are NUL-terminated strings or the
         // terminating null, and live, like actions and attributes (both initialised), beyond the
@@ -82,6 +84,14 @@ impl<'a> Spawn<'a> {
         drop(sources);
         check(error).map(|()| pid)
     }
+}
+
+/// Where the program finds its failpoints too, if anywhere.
+fn failpoints() -> Option<CString> {
+    let dir = std::env::var_os(crate::failpoint::DIR).filter(|_| cfg!(debug_assertions))?;
+    let mut entry = format!("{}=", crate::failpoint::DIR).into_bytes();
+    entry.extend(std::os::unix::ffi::OsStringExt::into_vec(dir));
+    CString::new(entry).ok()
 }
 
 fn high_copy(fd: BorrowedFd) -> io::Result<OwnedFd> {

@@ -60,9 +60,12 @@ impl Actor {
         tokio::spawn(async move {
             let replayed = crate::node::blocking(move || {
                 if let Some(path) = path {
-                    logs::replay(path, &wanted, |stream, line| {
-                        write_output(client.fd.as_fd(), framed.then_some(stream), line)
-                    })?;
+                    logs::replay(
+                        path,
+                        &wanted,
+                        |piece, it| put_output(piece, framed.then_some(it.stream), it.line),
+                        |piece| send_all(client.fd.as_fd(), piece),
+                    )?;
                 }
                 Ok(client)
             });
@@ -134,17 +137,24 @@ pub(super) fn write_output(
     bytes: &[u8],
 ) -> Result<()> {
     let mut frame = Vec::with_capacity(bytes.len() + 8);
+    put_output(&mut frame, stream, bytes);
+    send_all(fd, &frame)
+}
+
+fn put_output(out: &mut Vec<u8>, stream: Option<crate::streams::Stream>, bytes: &[u8]) {
     if let Some(stream) = stream {
         let number = match stream {
             crate::streams::Stream::Stdout => 1,
             crate::streams::Stream::Stderr => 2,
         };
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        frame.extend_from_slice(&[number, 0, 0, 0]);
-        frame.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&[number, 0, 0, 0]);
+        out.extend_from_slice(&length.to_be_bytes());
     }
-    frame.extend_from_slice(bytes);
-    let mut rest = frame.as_slice();
+    out.extend_from_slice(bytes);
+}
+
+fn send_all(fd: BorrowedFd<'_>, mut rest: &[u8]) -> Result<()> {
     while !rest.is_empty() {
         match rustix::net::send(fd, rest, rustix::net::SendFlags::NOSIGNAL) {
             Ok(written) => rest = &rest[written..],

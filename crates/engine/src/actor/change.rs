@@ -36,12 +36,14 @@ impl Actor {
             self.node.registry.release(&name, &self.definition.id);
             return Err(error);
         }
+        store::failpoint::hit("engine.rename.redefined");
         self.node.registry.release(&old, &self.definition.id);
         for endpoint in &mut self.state.endpoints {
             if endpoint.interface.is_some() {
                 self.node.net.rename(endpoint, name.as_str())?;
             }
         }
+        store::failpoint::hit("engine.rename.networks");
         record::save_state(self.node.store.records(), &self.definition.id, &self.state)?;
         self.publish();
         self.emit("rename", &[("oldName", format!("/{old}"))]);
@@ -100,6 +102,7 @@ impl Actor {
             })
             .await?;
         }
+        store::failpoint::hit("engine.update.applied");
         self.definition.spec.resources = wanted;
         let asked = &mut self.definition.draft.host;
         asked.resources = asked.resources.merged(&change.resources);
@@ -108,6 +111,7 @@ impl Actor {
             self.definition.spec.restart = policy;
         }
         self.redefine()?;
+        store::failpoint::hit("engine.update.recorded");
         self.emit("update", &[]);
         Ok(Vec::new())
     }

@@ -81,7 +81,9 @@ impl Actor {
     async fn execute(&mut self, effect: Effect) -> Result<Option<Input>> {
         match effect {
             Effect::Record => {
+                store::failpoint::hit("engine.state.record");
                 record::save_state(self.node.store.records(), &self.definition.id, &self.state)?;
+                store::failpoint::hit("engine.state.recorded");
             }
             Effect::Launch => {
                 self.publish();

@@ -28,6 +28,7 @@ impl Actor {
         self.deadline = None;
         // What was written by now is in the log; all of it is delivered, and then it is over.
         self.shipping = None;
+        store::failpoint::hit("engine.exit.heard");
         self.node.execs.container_ended(&self.definition.id);
         // Refused when the end was told already; the second telling changes nothing.
         let _ = self.apply(Input::Exited(exit)).await;
@@ -110,10 +111,12 @@ impl Actor {
         let teardown = self.node.teardowns.begin();
         let (node, id) = (Arc::clone(&self.node), self.definition.id);
         tokio::task::spawn_blocking(move || {
+            store::failpoint::hit("engine.release.begun");
             super::network::leave(&node, &id, &endpoints);
             if let Some(first) = range {
                 node.ids.release(first);
             }
+            store::failpoint::hit("engine.release.left");
             drop(teardown);
         });
     }
@@ -146,6 +149,7 @@ impl Actor {
         if !waited_for {
             self.vanish();
         }
+        store::failpoint::hit("engine.remove.begun");
         self.part_from_monitor().await;
         let teardown = self.node.teardowns.begin();
         let (node, definition) = (Arc::clone(&self.node), self.definition.clone());
@@ -167,6 +171,7 @@ impl Actor {
             self.gone = !waited_for;
             return Some(Input::RemoveFailed { error: error.to_string() });
         }
+        store::failpoint::hit("engine.remove.cleared");
         if waited_for {
             self.vanish();
         }
@@ -203,10 +208,13 @@ impl Actor {
 /// Removes a container's files, then its record: a crash in between is finished at the next start.
 pub(crate) fn clear(node: &Node, definition: &Definition, volumes: bool) -> Result<()> {
     let id = &definition.id;
+    store::failpoint::hit("engine.remove.files");
     remove_files(node, id)?;
+    store::failpoint::hit("engine.remove.volumes");
     if volumes {
         remove_anonymous_volumes(node, definition);
     }
+    store::failpoint::hit("engine.remove.forget");
     record::forget(node.store.records(), id)
 }
 
@@ -218,7 +226,9 @@ pub(crate) fn clear_files(node: &Node, id: &model::ContainerId) -> Result<()> {
 
 fn remove_files(node: &Node, id: &model::ContainerId) -> Result<()> {
     node.store.snapshots().remove(*id)?;
+    store::failpoint::hit("engine.remove.root");
     remove_dir(&node.state_dir(id))?;
+    store::failpoint::hit("engine.remove.state");
     remove_dir(&node.container_dir(id))
 }
 

@@ -37,6 +37,7 @@ impl Actor {
         };
         match launched {
             Ok(pid) => {
+                store::failpoint::hit("engine.exec.started");
                 self.node.execs.set(id, ExecState::Running { pid });
                 let line = draft.command.join(" ");
                 self.emit(&format!("exec_start: {line}"), &[("execID", id.to_string())]);
@@ -111,8 +112,12 @@ impl Actor {
             attach,
         }));
         let Some(link) = self.link.as_mut() else { return Err(self.refused(Refusal::NotRunning)) };
+        store::failpoint::hit("engine.exec.ask");
         match link.call(&request, fds).await? {
-            Reply::ExecStarted { pid } => Ok(pid),
+            Reply::ExecStarted { pid } => {
+                store::failpoint::hit("engine.exec.told");
+                Ok(pid)
+            }
             _ => Err(EngineError::internal("the monitor does not say what it started")),
         }
     }
@@ -123,6 +128,7 @@ impl Actor {
             return;
         }
         let Ok(id) = ExecId::parse(exec_id) else { return };
+        store::failpoint::hit("engine.exec.ended");
         self.node.execs.ended(&id, code);
         self.emit("exec_die", &[("execID", id.to_string()), ("exitCode", code.to_string())]);
     }

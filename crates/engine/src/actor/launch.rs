@@ -24,6 +24,7 @@ impl Actor {
     pub(super) async fn launch_or_fail(&mut self) -> Input {
         match self.launch().await {
             Ok(run) => {
+                store::failpoint::hit("engine.start.started");
                 self.start_shipping();
                 self.start_health();
                 Input::Started(run)
@@ -61,6 +62,7 @@ impl Actor {
         if self.definition.spec.isolation.own_ids {
             self.state.id_range = Some(self.node.ids.take()?);
         }
+        store::failpoint::hit("engine.start.ids");
         let outcome = self.launch_with_ids().await;
         if outcome.is_err() {
             self.undo().await;
@@ -73,9 +75,14 @@ impl Actor {
         self.state.cgroup = prepared.cgroup;
         self.link = Some(link);
         let pid = self.make().await?;
+        store::failpoint::hit("engine.start.made");
         self.hand_over_clients().await;
+        store::failpoint::hit("engine.start.attached");
         match self.monitor()?.call(&Request::Start, &[]).await? {
-            Reply::Started { started_at_ns } => Ok(Run { pid, started: Timestamp(started_at_ns) }),
+            Reply::Started { started_at_ns } => {
+                store::failpoint::hit("engine.start.told");
+                Ok(Run { pid, started: Timestamp(started_at_ns) })
+            }
             _ => Err(EngineError::internal("the monitor does not say what it started")),
         }
     }
@@ -93,10 +100,12 @@ impl Actor {
         if let (Ok(pid), None) = (&created, &joining) {
             joining = self.begin_to_join(network::netns_of(*pid)?)?;
         }
+        store::failpoint::hit("engine.start.created");
         let joined = match joining {
             Some(joining) => self.joined(joining).await,
             None => Ok(Joined::default()),
         };
+        store::failpoint::hit("engine.start.joined");
         // Kept even if the container was not made: what is known is given back.
         let joined = joined.map(|joined| {
             self.state.endpoints = joined.endpoints;
@@ -133,8 +142,10 @@ impl Actor {
         let id_range = self.state.id_range;
         let (prepared, connection, pid) = blocking(move || {
             let prepared = prepare(&node, &definition, &snapshot, id_range)?;
+            store::failpoint::hit("engine.start.prepared");
             let (connection, pid) = client::spawn(node.runtime_exe.as_fd(), &prepared.launch)
                 .map_err(EngineError::internal)?;
+            store::failpoint::hit("engine.start.spawned");
             Ok((prepared, connection, pid))
         })
         .await?;

@@ -329,6 +329,7 @@ impl Actor {
     }
 
     async fn signal(&mut self, signal: Signal) -> Result<()> {
+        store::failpoint::hit("engine.signal.send");
         let request = Request::Signal { process: ProcessId::Init, signal: signal.number() };
         match self.ask(&request).await {
             // The container has just ended, and its monitor with it: that is the next news.

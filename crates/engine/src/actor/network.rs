@@ -164,9 +164,11 @@ impl Actor {
             Ok(endpoint)
         })
         .await?;
+        store::failpoint::hit("engine.connect.attached");
         self.emit_network("connect", &endpoint);
         self.state.endpoints.push(endpoint);
         self.plan(network, draft);
+        store::failpoint::hit("engine.connect.planned");
         self.redefine()?;
         self.networks_changed()
     }
@@ -244,6 +246,7 @@ impl Actor {
         }
         self.node.networks.leave(&mut self.definition.spec, network);
         self.redefine()?;
+        store::failpoint::hit("engine.disconnect.redefined");
         if let Some(at) = at {
             let endpoint = self.state.endpoints.remove(at);
             let next = self.state.endpoints.iter().find(|it| it.interface.is_some()).cloned();
@@ -265,6 +268,7 @@ impl Actor {
                 if moves { Ok(node.net.publish(&next, &ports)?) } else { Ok(published) }
             })
             .await?;
+            store::failpoint::hit("engine.disconnect.left");
             self.emit_network("disconnect", &endpoint);
         }
         self.networks_changed()
@@ -279,6 +283,7 @@ impl Actor {
             let embedded = embedded_dns(&self.node, &self.definition.spec);
             etc::write_resolv_conf(&dir, &self.definition.spec, embedded)?;
         }
+        store::failpoint::hit("engine.networks.files");
         crate::record::save_state(self.node.store.records(), &self.definition.id, &self.state)?;
         self.publish();
         Ok(())

@@ -46,9 +46,11 @@ pub(super) fn prepare(
     let state_dir = node.state_dir(&definition.id);
     make_dir(&dir)?;
     fresh_dir(&state_dir)?;
+    store::failpoint::hit("engine.prepare.dirs");
     let etc = etc_files(node, definition, &dir)?;
     let sources =
         spec.mounts.iter().map(|mount| source(node, mount)).collect::<Result<Vec<_>>>()?;
+    store::failpoint::hit("engine.prepare.sources");
     let edits = cdi::edits(&spec.resources.device_requests)?;
     let devices = devices::handed_in(definition, &edits)?;
     let block_devices = crate::host::block_devices(&spec.resources)?;

@@ -31,6 +31,7 @@ pub(super) async fn create(
 ) -> Result<Created> {
     let id = ContainerId::from_bytes(random::id_bytes()?);
     let name = reserve(node, name, id)?;
+    store::failpoint::hit("engine.create.reserved");
     let made = {
         let (node, name) = (Arc::clone(node), name.clone());
         blocking(move || make(&node, id, name, draft)).await
@@ -49,6 +50,7 @@ pub(super) async fn create(
     let actor = Actor::new(Arc::clone(node), definition, State::default(), Some(snapshot));
     node.registry.insert(actor.handle());
     tokio::spawn(actor.run());
+    store::failpoint::hit("engine.create.born");
     node.emit(EventKind::Container, "create", id.to_string(), attributes);
     Ok(Created { id, warnings })
 }
@@ -96,13 +98,17 @@ fn make(
     if undo.begun {
         record::begin(node.store.records(), &id, &fresh)?;
     }
+    store::failpoint::hit("engine.create.begun");
     let snapshot = node.store.snapshots().create(id, Some(image.id))?;
     undo.snapshot = Some(id);
+    store::failpoint::hit("engine.create.rooted");
     for mount in &mut spec.mounts {
         make_volume(node, id, &draft, mount, &fresh, &mut undo)?;
     }
+    store::failpoint::hit("engine.create.filled");
     let definition = Definition { id, name, created: clock::now(), draft, spec, warnings };
     record::create(node.store.records(), &definition, &State::default())?;
+    store::failpoint::hit("engine.create.recorded");
     undo.keep();
     Ok((definition, snapshot))
 }
@@ -295,6 +301,7 @@ fn make_volume(
     wanted.driver.clone_from(driver);
     wanted.anonymous = fresh.contains(name);
     let volume = volumes::create(node, &wanted)?;
+    store::failpoint::hit("engine.create.volume");
     if wanted.anonymous {
         undo.volumes.push(volume.name.clone());
     }

@@ -187,8 +187,14 @@ impl Containers {
         self.order(query, |answer| Order::Attach { options, client, answer }).await
     }
 
-    /// Lines of its log.
-    pub async fn logs(&self, query: &str, options: LogOptions) -> Result<LogStream> {
+    /// Lines of its log, in pieces of many: `put` adds one to those before it, on the thread that
+    /// reads them.
+    pub async fn logs(
+        &self,
+        query: &str,
+        options: LogOptions,
+        put: impl FnMut(&mut Vec<u8>, LogLine<'_>) + Send + 'static,
+    ) -> Result<ByteStream> {
         if !options.stdout && !options.stderr {
             return Err(EngineError::invalid(
                 "Bad parameters: you must choose at least one stream",
@@ -196,7 +202,7 @@ impl Containers {
         }
         let handle = self.node.registry.find(query)?;
         let view = handle.view();
-        logs::open(&view, &options, move || (!handle.gone()).then(|| handle.view()))
+        logs::open(&view, &options, put, move || (!handle.gone()).then(|| handle.view()))
     }
 
     /// Its processes, as `ps` with these arguments lists them.

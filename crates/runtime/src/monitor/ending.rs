@@ -163,15 +163,19 @@ impl<S: Sandbox> Monitor<S> {
         let started_at_ns = self.started_at_ns;
         let init = &mut self.processes[0];
         init.settle();
+        sys::failpoint::hit("runtime.exit.drained");
         if let Some(exit) = &mut init.exit {
             exit.oom_killed = oom_killed;
             exit.started_at_ns = started_at_ns;
             let exit = exit.clone();
             // The news go out even if the file cannot be written.
             let _ = write_exit(self.state_dir.as_fd(), &exit);
+            sys::failpoint::hit("runtime.exit.written");
             self.tell(&Event::Exited { exit });
         }
+        sys::failpoint::hit("runtime.exit.told");
         self.sandbox.remove();
+        sys::failpoint::hit("runtime.exit.removed");
         if let Some(listener) = self.listener.take() {
             listener.unlink();
         }
@@ -185,6 +189,7 @@ fn write_exit(directory: std::os::fd::BorrowedFd, exit: &Exit) -> std::io::Resul
     let mode = Mode::RUSR | Mode::WUSR;
     let file = rustix::fs::openat(directory, temporary.as_str(), flags, mode)?;
     std::io::Write::write_all(&mut std::fs::File::from(file), &serde_json::to_vec(exit)?)?;
+    sys::failpoint::hit("runtime.exit.begun");
     rustix::fs::renameat(directory, temporary.as_str(), directory, EXIT_NAME)?;
     Ok(())
 }

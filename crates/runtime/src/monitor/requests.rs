@@ -145,6 +145,7 @@ impl<S: Sandbox> Monitor<S> {
                 return Ok(Reply::Failed { exit_code, message });
             }
         };
+        sys::failpoint::hit("runtime.exec.made");
         self.last_serial = serial;
         let reply = self.adopt(id, serial, execed, ends, wanted);
         if let Some((client, options)) = client {

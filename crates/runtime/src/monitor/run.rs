@@ -61,15 +61,20 @@ fn launch(control: &mut Control) -> Result<Parts<Container>, LaunchError> {
     .map_err(|errno| {
         LaunchError::at(format!("open state directory {}", launch.state_dir.display()), errno)
     })?;
+    sys::failpoint::hit("runtime.monitor.settled");
     let log = open_log(&launch.log)?;
+    sys::failpoint::hit("runtime.monitor.logged");
     let listener = state_dir.as_fd().try_clone_to_owned().map(Listener::bind);
     let listener = listener
         .map_err(|error| LaunchError::io("open state directory again", &error))?
         .map_err(|errno| LaunchError::at("bind the monitor's socket", errno))?;
+    sys::failpoint::hit("runtime.monitor.bound");
     let (sandbox, init, warnings) =
         create_container(&launch, control).inspect_err(|_| listener.unlink())?;
+    sys::failpoint::hit("runtime.monitor.created");
     let reply = Reply::Created { pid: init.pid, cgroup: sandbox.cgroup_path(), warnings };
     control.reply(LAUNCH, reply, &[init.pidfd.as_fd()]);
+    sys::failpoint::hit("runtime.monitor.told");
     Ok(Parts { id: launch.id, state_dir, sandbox, listener, init, log })
 }
 
@@ -128,6 +133,7 @@ fn create_container(
     if let Some(network) = begun.own_network() {
         control.tell_with(&Event::Begun, &[network.as_fd()]);
     }
+    sys::failpoint::hit("runtime.monitor.begun");
     let mut created = begun.prepare(launch)?;
     let made = (created.pid, created.pidfd.try_clone(), created.console.take());
     let init = keep(launch, wanted, made, ends).map_err(stdio_failed)?;

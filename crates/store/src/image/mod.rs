@@ -135,11 +135,14 @@ impl Images {
             return Ok(id);
         }
         self.store.put_blob(config)?;
+        sys::failpoint::hit("store.image.configured");
         // The record below promises that the layers are there, after a power cut as well.
         rustix::fs::syncfs(&self.store.inner.dirs.layers).act(|| "sync layers".into())?;
+        sys::failpoint::hit("store.image.synced");
         let batch = index::put_image(Batch::new(), id, &stored)?;
         self.store.records().commit(batch, Durability::Immediate)?;
         self.change(|index| index.insert(record));
+        sys::failpoint::hit("store.image.added");
         drop(change);
         Ok(id)
     }
@@ -169,6 +172,7 @@ impl Images {
         let _change = lock(&self.store.inner.index_change);
         let record = self.record(id)?;
         let lost = self.index().named(name).filter(|old| *old != id);
+        sys::failpoint::hit("store.image.name");
         let tagged = now();
         let stored = v1::Image { tagged_ns: tagged.0, ..remote::stored(&record) };
         let batch = index::put_name(index::put_image(Batch::new(), id, &stored)?, name, id)?;
@@ -177,6 +181,7 @@ impl Images {
             index.name(name.clone(), id);
             index.touch(id, tagged);
         });
+        sys::failpoint::hit("store.image.named");
         Ok(lost)
     }
 

@@ -48,6 +48,7 @@ impl Images {
         if record.sources.first() == Some(&source) {
             return Ok(());
         }
+        sys::failpoint::hit("store.image.source");
         let latest = source.digest;
         let mut sources = vec![source];
         sources.extend(record.sources.iter().filter(|old| old.digest != latest).cloned());
@@ -60,6 +61,7 @@ impl Images {
         changed.sources.clone_from(&sources);
         let batch = index::put_image(Batch::new(), id, &stored(&changed))?;
         self.store.records().commit(batch, Durability::Immediate)?;
+        sys::failpoint::hit("store.image.sourced");
         self.change(|index| index.describe(id, sources));
         Ok(())
     }

@@ -54,6 +54,7 @@ impl Images {
             removal.removed
         };
         if removed.iter().any(|removed| matches!(removed, Removed::Deleted(_))) {
+            sys::failpoint::hit("store.image.removed");
             self.store.gc()?;
         }
         Ok(removed)
@@ -137,6 +138,7 @@ impl Removal<'_> {
         self.images.store.records().commit(batch, Durability::Immediate)?;
         self.images.change(|index| index.remove(id));
         self.removed.push(Removed::Deleted(id));
+        sys::failpoint::hit("store.image.deleted");
         for chain in self.unneeded_chains(&image)? {
             self.removed.push(Removed::Deleted(chain));
         }
@@ -187,6 +189,7 @@ impl Removal<'_> {
         self.images.store.records().commit(batch, Durability::Immediate)?;
         self.images.change(|index| index.unname(name));
         self.removed.push(Removed::Untagged(name.familiar()));
+        sys::failpoint::hit("store.image.untagged");
         Ok(())
     }
 

@@ -67,6 +67,7 @@ impl Layers {
         let scratch = self.store.scratch()?;
         let end = if expect.is_some() { End::Anywhere } else { End::Marked };
         let (extracted, hash) = unpack(&scratch, compress::plain(tar)?, end)?;
+        sys::failpoint::hit("store.layer.unpacked");
         let diff_id = Digest::sha256(hash.hash.finalize().into());
         if let Some(want) = expect.filter(|want| *want != diff_id) {
             let (want, have) = (want.to_string(), diff_id.to_string());
@@ -80,10 +81,12 @@ impl Layers {
             root: extracted.root,
         };
         write_json(&scratch, &layer)?;
+        sys::failpoint::hit("store.layer.described");
         lease.pin(diff_id);
         scratch
             .publish(&self.store.inner.dirs.layers, &diff_id.hex())
             .act(|| format!("publish layer {diff_id}"))?;
+        sys::failpoint::hit("store.layer.published");
         Ok(layer)
     }
 
@@ -180,6 +183,7 @@ fn unpack<'s>(
     let mut reader = TarReader::new(source, recipe, end);
     let extracted =
         Extractor::new(files.as_fd(), TreePath::default(), Rules::LAYER).run(&mut reader)?;
+    sys::failpoint::hit("store.layer.extracted");
     let (mut source, recipe) = reader.into_parts();
     // An archive that ends without a mark may have left the decompressor before its checksum.
     if source.read(&mut [0]).act(|| "read archive".into())? != 0 {

@@ -190,12 +190,14 @@ impl Records {
         match durability {
             Durability::Immediate => self.commit_durably(batch),
             Durability::Relaxed => {
+                sys::failpoint::hit("store.record.append");
                 let bytes = {
                     let mut state = lock(&self.state);
                     state.journal.append(&batch.ops)?;
                     apply(&mut state.overlay, batch.ops);
                     state.journal.bytes()
                 };
+                sys::failpoint::hit("store.record.appended");
                 if bytes > FOLD_BYTES { self.flush() } else { Ok(()) }
             }
         }
@@ -231,6 +233,7 @@ impl Records {
             state.folding = Some(Arc::clone(&folding));
             (folding, sequence, journal)
         };
+        sys::failpoint::hit("store.record.fold");
         let done = self.write(&folding, waiting, sequence).map_err(|error| {
             let error = std::io::Error::other(error.to_string());
             Error::io("commit records", error)
@@ -238,7 +241,10 @@ impl Records {
         let mut state = lock(&self.state);
         state.folding = None;
         match done {
-            Ok(()) => state.journal.remove_up_to(journal),
+            Ok(()) => {
+                state.journal.remove_up_to(journal);
+                sys::failpoint::hit("store.record.folded");
+            }
             Err(_) => {
                 let mut merged =
                     Arc::try_unwrap(folding).unwrap_or_else(|shared| (*shared).clone());
@@ -270,7 +276,9 @@ impl Records {
             let mut table = txn.open_table(TableDefinition::<&str, &[u8]>::new(&op.table))?;
             set(&mut table, &op.key, op.value.as_deref())?;
         }
+        sys::failpoint::hit("store.record.commit");
         txn.commit()?;
+        sys::failpoint::hit("store.record.committed");
         Ok(())
     }
 

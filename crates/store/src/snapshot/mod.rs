@@ -101,20 +101,26 @@ impl Snapshots {
         }
         let snapshot = self.describe(id, image, layers)?;
         let scratch = self.store.scratch()?;
+        sys::failpoint::hit("store.snapshot.begun");
         fs::mkdirat(&scratch.dir, c"upper", Mode::RWXU).act(making)?;
         fs::mkdirat(&scratch.dir, c"work", Mode::RWXU).act(making)?;
         let (mode, uid, gid) = self.root_attributes(layers)?;
         let upper = tree::child_dir(&scratch.dir, c"upper").act(making)?;
         fs::fchown(&upper, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).act(making)?;
         fs::fchmod(&upper, Mode::from_raw_mode(mode)).act(making)?;
+        sys::failpoint::hit("store.snapshot.made");
         let meta = v1::SnapshotMeta {
             version: v1::VERSION,
             image: image.map(|image| image.to_string()),
             layers: layers.iter().map(Digest::to_string).collect(),
         };
         record::write_meta(&scratch.dir, &meta)?;
+        sys::failpoint::hit("store.snapshot.described");
         match scratch.publish(&self.store.inner.dirs.snapshots, &id.to_string()).act(making)? {
-            Published::New => Ok(snapshot),
+            Published::New => {
+                sys::failpoint::hit("store.snapshot.published");
+                Ok(snapshot)
+            }
             Published::Known => {
                 Err(Denied::conflict(format!("snapshot {} exists", id.short())).into())
             }
@@ -133,9 +139,13 @@ impl Snapshots {
         let name = CString::new(id.to_string()).unwrap_or_default();
         let scratch = self.store.scratch()?;
         let dirs = &self.store.inner.dirs;
+        sys::failpoint::hit("store.snapshot.remove");
         // First out of the way in one step, then piece by piece (when `scratch` is dropped).
         match fs::renameat(&dirs.snapshots, &name, &scratch.dir, c"removed") {
-            Ok(()) => tree::remove(&scratch.dir, c"removed").act(removing),
+            Ok(()) => {
+                sys::failpoint::hit("store.snapshot.removed");
+                tree::remove(&scratch.dir, c"removed").act(removing)
+            }
             Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno).act(removing),
         }
