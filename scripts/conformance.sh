@@ -18,8 +18,10 @@ report=$work/conformance.md
 
 daemon_start() {
   rm -rf "$lab" && mkdir -p "$lab/home"
+  hub_certify
   setsid unshare --net --mount --propagation private sh -c '
     ip link set lo up
+    mount --bind "$HUB/hosts" /etc/hosts
     for f in all default lo; do echo 0 >/proc/sys/net/ipv6/conf/$f/disable_ipv6 || true; done
     exec "$0" daemon "$@"' "$bin/estiba" \
     --data-root "$lab/data" --exec-root "$lab/run" --pidfile "$lab/pid" \
@@ -27,7 +29,10 @@ daemon_start() {
     --allow-plain-tcp --cgroup-parent "/conformance-$$" >"$lab/log" 2>&1 </dev/null &
   daemon=$!
   for _ in $(seq 100); do
-    "$bin/estiba" -H "unix://$lab/s.sock" info >/dev/null 2>&1 && return
+    if "$bin/estiba" -H "unix://$lab/s.sock" info >/dev/null 2>&1; then
+      registry_start
+      return
+    fi
     kill -0 $daemon 2>/dev/null || break
     sleep 0.1
   done
@@ -36,11 +41,30 @@ daemon_start() {
   exit 1
 }
 
+# Docker Hub as the daemon sees it: a registry of our own, under its name and with a certificate.
+hub_certify() {
+  export HUB=$lab/hub
+  mkdir -p "$HUB/certs.d/registry-1.docker.io"
+  echo "{\"registry-certificates\": [\"$HUB/certs.d\"]}" >"$lab/daemon.json"
+  echo "127.0.0.1 localhost registry-1.docker.io" >"$HUB/hosts"
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=registry-1.docker.io \
+    -addext subjectAltName=DNS:registry-1.docker.io -keyout "$HUB/key" -out "$HUB/ca.crt" \
+    2>/dev/null
+  cp "$HUB/ca.crt" "$HUB/certs.d/registry-1.docker.io"
+}
+
+registry_start() {
+  inside "$bin/estiba" registry serve --root "$lab/registry" --listen 127.0.0.1:443 \
+    --tls-certificate "$HUB/ca.crt" --tls-key "$HUB/key" >>"$lab/registry.log" 2>&1 </dev/null &
+  registry=$!
+}
+
 daemon_stop() {
   [ -n "${daemon:-}" ] || return 0
   ids=$("$bin/estiba" -H "unix://$lab/s.sock" ps -aq 2>/dev/null || true)
   [ -z "$ids" ] || "$bin/estiba" -H "unix://$lab/s.sock" rm -f $ids >/dev/null 2>&1 || true
-  kill $daemon 2>/dev/null || true
+  kill $daemon $registry 2>/dev/null || true
+  wait $registry 2>/dev/null || true
   wait $daemon 2>/dev/null || true
   daemon=
 }
@@ -65,7 +89,15 @@ images_load() {
   path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   inside "$bin/estiba" import -c 'CMD ["/bin/sh"]' -c "ENV PATH=$path" "$work/alpine.tar" \
     alpine:3.10 >/dev/null
-  for name in alpine:latest busybox:latest; do inside "$bin/estiba" tag alpine:3.10 $name; done
+  for name in alpine:latest busybox:latest busybox:buildroot-2014.02 busybox:1; do
+    inside "$bin/estiba" tag alpine:3.10 $name
+  done
+  echo hello >"$work/hello" && tar -C "$work" -cf "$work/hello.tar" hello
+  inside "$bin/estiba" import -c 'CMD ["/hello"]' "$work/hello.tar" hello-world >/dev/null
+  for name in alpine:3.10 alpine:latest busybox:latest hello-world:latest; do
+    inside "$bin/estiba" push -q "$name"
+  done
+  inside "$bin/estiba" rmi hello-world >/dev/null
 }
 
 suite_docker_py() {

@@ -5,10 +5,14 @@ use super::settings::Settings;
 use super::url::Origin;
 use crate::error::{Error, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,11 +27,9 @@ pub(crate) fn config(settings: &Settings, origin: &Origin, check: bool) -> Resul
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::transport(act(), error))?;
     let files = files(settings, origin)?;
-    let builder = if check {
-        builder.with_root_certificates(roots(&files)?)
-    } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
-    };
+    let trust = if check { Some(Trust::read(&files, &provider)?) } else { None };
+    let verifier = Arc::new(Verifier { provider, trust });
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     match identity(&files)? {
         None => Ok(builder.with_no_client_auth()),
         Some((chain, key)) => builder
@@ -66,22 +68,61 @@ fn unreadable(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::transport(format!("read {}", path.display()), why)
 }
 
-/// The authorities that vouch for a registry.
-fn roots(files: &[PathBuf]) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in native.errors {
-        tracing::debug!(%error, "a certificate authority of the host is left out");
-    }
-    roots.add_parsable_certificates(native.certs);
-    for path in with_extension(files, "crt") {
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(path, e))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| unreadable(path, error))?;
-            roots.add(certificate).map_err(|error| unreadable(path, error))?;
+/// Who vouches for a registry.
+#[derive(Debug)]
+struct Trust {
+    /// The authorities of the host and those of `certs.d`.
+    authorities: Arc<WebPkiServerVerifier>,
+    /// The certificates of `certs.d` themselves.
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl Trust {
+    fn read(files: &[PathBuf], provider: &Arc<CryptoProvider>) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let native = rustls_native_certs::load_native_certs();
+        for error in native.errors {
+            tracing::debug!(%error, "a certificate authority of the host is left out");
         }
+        roots.add_parsable_certificates(native.certs);
+        let mut named = Vec::new();
+        for path in with_extension(files, "crt") {
+            let certificates =
+                CertificateDer::pem_file_iter(path).map_err(|error| unreadable(path, error))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| unreadable(path, error))?;
+                roots.add(certificate.clone()).map_err(|error| unreadable(path, error))?;
+                named.push(certificate);
+            }
+        }
+        let authorities =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+                .build()
+                .map_err(|error| Error::transport("prepare the certificate authorities", error))?;
+        Ok(Self { authorities, named })
     }
-    Ok(roots)
+
+    /// Whether the certificate of the other side is one that the administrator put into `certs.d`
+    /// and speaks for `name`. A self-signed certificate, as `openssl req -x509` writes it, says that
+    /// it is an authority, and webpki takes no authority for a server. It says so only after it has
+    /// seen that the certificate is valid today.
+    fn is_named(
+        &self,
+        refused: &rustls::Error,
+        certificate: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+    ) -> std::result::Result<bool, rustls::Error> {
+        let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = refused else {
+            return Ok(false);
+        };
+        if other.0.downcast_ref() != Some(&webpki::Error::CaUsedAsEndEntity)
+            || !self.named.iter().any(|named| named.as_ref() == certificate.as_ref())
+        {
+            return Ok(false);
+        }
+        verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+        Ok(true)
+    }
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -97,20 +138,32 @@ fn identity(files: &[PathBuf]) -> Result<Option<Identity>> {
     Ok(Some((chain, key)))
 }
 
-/// Takes any certificate; the signatures of the handshake are still checked.
+/// Checks the certificate by what is trusted, or takes any if nothing is to be checked; the
+/// signatures of the handshake are checked either way.
 #[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    trust: Option<Trust>,
+}
 
-impl ServerCertVerifier for Unchecked {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        let Some(trust) = &self.trust else { return Ok(ServerCertVerified::assertion()) };
+        let by_authority =
+            trust.authorities.verify_server_cert(certificate, intermediates, name, ocsp, now);
+        match by_authority {
+            Err(refused) if trust.is_named(&refused, certificate, name)? => {
+                Ok(ServerCertVerified::assertion())
+            }
+            decided => decided,
+        }
     }
 
     fn verify_tls12_signature(
@@ -119,7 +172,7 @@ impl ServerCertVerifier for Unchecked {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -129,11 +182,53 @@ impl ServerCertVerifier for Unchecked {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+    use std::time::Duration;
+
+    /// A certificate as `openssl req -x509` writes it: self-signed, and an authority. From 2025 to
+    /// the end of 2026.
+    fn self_signed() -> (CertificateDer<'static>, String) {
+        let mut params = CertificateParams::new(["registry.test".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2025, 1, 1);
+        params.not_after = date_time_ymd(2026, 12, 31);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        (certificate.der().clone(), certificate.pem())
+    }
+
+    /// What a client says of `shown`, with `named` in `certs.d`, on the first of January of `year`.
+    fn verdict(shown: &CertificateDer<'_>, named: &str, name: &str, year: u64) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.crt");
+        std::fs::write(&file, named).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let trust = Some(Trust::read(&[file], &provider).unwrap());
+        let name = ServerName::try_from(name).unwrap();
+        let days = (year - 1970) * 1461 / 4 + 1;
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(days * 86_400));
+        Verifier { provider, trust }.verify_server_cert(shown, &[], &name, &[], now).is_ok()
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_trusted_where_it_is_named_and_nowhere_else() {
+        let (shown, pem) = self_signed();
+        let (_, other) = self_signed();
+        assert!(verdict(&shown, &pem, "registry.test", 2026));
+        assert!(!verdict(&shown, &other, "registry.test", 2026), "another one is named");
+        assert!(!verdict(&shown, &pem, "evil.test", 2026), "for another name");
+        assert!(!verdict(&shown, &pem, "registry.test", 2024), "not yet valid");
+        assert!(!verdict(&shown, &pem, "registry.test", 2028), "no longer valid");
     }
 }
