@@ -16,6 +16,7 @@ pub mod log;
 pub mod mount;
 pub mod network;
 pub mod phase;
+pub mod policy;
 pub mod reference;
 pub mod resolve;
 pub mod resources;

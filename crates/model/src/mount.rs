@@ -156,6 +156,8 @@ pub enum MountSource {
         create: bool,
         /// Read-only, when it is, for what is mounted below too.
         readonly_recursive: bool,
+        /// The directory that no link on the way may lead out of; absent: anywhere.
+        within: Option<String>,
     },
     /// Volume.
     Volume {

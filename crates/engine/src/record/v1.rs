@@ -438,6 +438,8 @@ stored_enums! {
             create: bool,
             #[serde(default)]
             readonly_recursive: bool,
+            #[serde(default)]
+            within: Option<String>,
         },
         Volume { name: String, driver: String, subpath: String, copy_up: bool, anonymous: bool },
         Tmpfs { options: Vec<String> },

@@ -150,7 +150,7 @@ pub fn resolve(ask: &Ask<'_>) -> Result<Resolved, Denied> {
         group_add: host.group_add.clone(),
         hostname,
         domainname: draft.domainname.clone(),
-        labels: merged(&config.labels, &draft.labels),
+        labels: merged(&labels_of_image(config), &draft.labels),
         tty: draft.tty,
         open_stdin: draft.open_stdin,
         stdin_once: draft.stdin_once,
@@ -185,6 +185,13 @@ fn declared_volumes(draft: &Draft, config: &ImageConfig) -> Vec<String> {
     all.sort_unstable();
     all.dedup();
     all
+}
+
+/// An image cannot say whose the containers made of it are.
+fn labels_of_image(config: &ImageConfig) -> BTreeMap<String, String> {
+    let mut labels = config.labels.clone();
+    labels.remove(crate::policy::OWNER_LABEL);
+    labels
 }
 
 fn merged(

@@ -68,6 +68,7 @@ fn bind(draft: &BindDraft) -> Result<Mount, Denied> {
             recursive: true,
             create: true,
             readonly_recursive: true,
+            within: None,
         }
     } else {
         volume_name(&draft.source)?;
@@ -106,6 +107,7 @@ fn mount(draft: &MountDraft) -> Result<Mount, Denied> {
                 recursive: !non_recursive,
                 create: *create_source,
                 readonly_recursive: !readonly_non_recursive,
+                within: None,
             }
         }
         MountKind::Volume { name, nocopy, driver, subpath, .. } => {

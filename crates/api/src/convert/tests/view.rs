@@ -78,6 +78,7 @@ fn spec() -> ContainerSpec {
                     recursive: true,
                     create: true,
                     readonly_recursive: true,
+                    within: None,
                 },
                 mode: "ro".to_owned(),
                 owner: Default::default(),
