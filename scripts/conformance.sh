@@ -54,8 +54,9 @@ hub_certify() {
 }
 
 registry_start() {
-  inside "$bin/estiba" registry serve --root "$lab/registry" --listen 127.0.0.1:443 \
-    --tls-certificate "$HUB/ca.crt" --tls-key "$HUB/key" >>"$lab/registry.log" 2>&1 </dev/null &
+  nsenter --target "$(cat "$lab/pid")" --net -- "$bin/estiba" registry serve \
+    --root "$lab/registry" --listen 127.0.0.1:443 --tls-certificate "$HUB/ca.crt" \
+    --tls-key "$HUB/key" >>"$lab/registry.log" 2>&1 </dev/null &
   registry=$!
 }
 
