@@ -1,8 +1,8 @@
 //! Containers: what takes its time. Attaching, logs, waiting.
 
-use bytes::{BufMut, BytesMut};
-use engine::{AttachOptions, LogEntry, LogOptions, LogStream, Stream, StreamKind, WaitCondition};
+use engine::{AttachOptions, ByteStream, LogLine, LogOptions, Stream, StreamKind, WaitCondition};
 use model::phase::Phase;
+use std::collections::BTreeMap;
 use wire::docker::ApiVersion;
 use wire::docker::container::{WaitError, WaitResponse};
 
@@ -13,9 +13,6 @@ use crate::failure::{Failure, describe};
 use crate::hijack::Hijack;
 use crate::moment::rfc3339_fixed;
 use crate::reply::{self, JSON, MULTIPLEXED_STREAM, RAW_STREAM, Reply};
-
-/// How many lines of a log are put into one chunk at most.
-const LOG_BATCH: usize = 64;
 
 /// The content type of a container's output.
 pub(super) fn content_type(kind: StreamKind, version: ApiVersion) -> &'static str {
@@ -65,78 +62,84 @@ pub(crate) async fn logs(call: Call) -> Reply {
     if !options.stdout && !options.stderr {
         return Err(Failure::invalid("Bad parameters: you must choose at least one stream"));
     }
-    let form = LineForm { timestamps: query.flag("timestamps"), details: query.flag("details") };
-    let log = call.engine.containers.logs(&call.target, options).await?;
-    let kind = if log.tty { StreamKind::Raw } else { StreamKind::Framed };
+    let view = call.engine.containers.view(&call.target)?;
+    let kind = if view.spec.tty { StreamKind::Raw } else { StreamKind::Framed };
+    let (timestamps, details) = (query.flag("timestamps"), query.flag("details"));
+    let mut form = LineForm { kind, timestamps, details, stamp: (i64::MIN, String::new()) };
+    let put = move |out: &mut Vec<u8>, line: LogLine<'_>| form.put(out, line);
+    let log = call.engine.containers.logs(&view.id.to_string(), options, put).await?;
     let (chunks, response) = reply::stream(content_type(kind, call.version));
-    tokio::spawn(send_log(log, form, chunks));
+    tokio::spawn(send_log(log, kind, chunks));
     Ok(response)
 }
 
-/// What stands before each line.
-#[derive(Clone, Copy, Debug)]
-struct LineForm {
-    timestamps: bool,
-    details: bool,
-}
-
 /// Sends lines until the log ends or the client is gone.
-async fn send_log(mut log: LogStream, form: LineForm, chunks: Chunks) {
-    let mut batch = Vec::with_capacity(LOG_BATCH);
+async fn send_log(mut log: ByteStream, kind: StreamKind, chunks: Chunks) {
     loop {
         let received = tokio::select! {
-            received = log.rx.recv_many(&mut batch, LOG_BATCH) => received,
+            received = log.recv() => received,
             () = chunks.gone() => return,
         };
-        if received == 0 {
-            return;
-        }
-        let mut chunk = BytesMut::new();
-        for entry in batch.drain(..) {
-            match entry {
-                Ok(entry) => put_line(&mut chunk, &entry, form, log.tty),
-                Err(error) => {
-                    let text = format!("Error grabbing logs: {}\n", describe(&error));
-                    put_frame(&mut chunk, Stream::Stderr, text.as_bytes(), log.tty);
-                }
+        let chunk = match received {
+            None => return,
+            Some(Ok(chunk)) => chunk,
+            Some(Err(error)) => {
+                let mut frame = Vec::new();
+                let text = format!("Error grabbing logs: {}\n", describe(&error));
+                put_frame(&mut frame, kind, Stream::Stderr, text.len());
+                frame.extend_from_slice(text.as_bytes());
+                frame.into()
             }
-        }
-        if chunks.send(chunk.freeze()).await.is_err() {
+        };
+        if chunks.send(chunk).await.is_err() {
             return;
         }
     }
 }
 
-fn put_line(out: &mut BytesMut, entry: &LogEntry, form: LineForm, tty: bool) {
-    let mut line = BytesMut::with_capacity(entry.line.len() + 64);
-    if form.timestamps {
-        line.put(rfc3339_fixed(entry.time_ns).as_bytes());
-        line.put_u8(b' ');
-    }
-    if form.details {
-        let pairs = entry.attributes.iter().map(|(k, v)| format!("{}={}", escape(k), escape(v)));
-        line.put(pairs.collect::<Vec<_>>().join(",").as_bytes());
-        line.put_u8(b' ');
-    }
-    line.put(entry.line.as_ref());
-    put_frame(out, entry.stream, &line, tty);
+/// How a line is written, and what stands before it.
+#[derive(Clone, Debug)]
+struct LineForm {
+    kind: StreamKind,
+    timestamps: bool,
+    details: bool,
+    /// The last time and how it is written: lines come in bursts.
+    stamp: (i64, String),
 }
 
-/// Docker's frame: the stream, three zeros, the length, big endian, then the bytes.
-fn put_frame(out: &mut BytesMut, stream: Stream, mut bytes: &[u8], raw: bool) {
-    if raw {
-        out.put(bytes);
+impl LineForm {
+    fn put(&mut self, out: &mut Vec<u8>, line: LogLine<'_>) {
+        if self.timestamps && self.stamp.0 != line.time_ns {
+            self.stamp = (line.time_ns, rfc3339_fixed(line.time_ns));
+        }
+        let stamp = if self.timestamps { self.stamp.1.as_bytes() } else { b"" };
+        let details = if self.details { details(line.attributes) } else { String::new() };
+        let heads = [(self.timestamps, stamp), (self.details, details.as_bytes())];
+        let heads = heads.iter().filter(|(wanted, _)| *wanted);
+        let length = heads.clone().map(|(_, head)| head.len() + 1).sum::<usize>();
+        put_frame(out, self.kind, line.stream, length + line.line.len());
+        for (_, head) in heads {
+            out.extend_from_slice(head);
+            out.push(b' ');
+        }
+        out.extend_from_slice(line.line);
+    }
+}
+
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let pairs = attributes.iter().map(|(k, v)| format!("{}={}", escape(k), escape(v)));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// The head of Docker's frame: the stream, three zeros, the length, big endian. A terminal's
+/// output has none.
+fn put_frame(out: &mut Vec<u8>, kind: StreamKind, stream: Stream, length: usize) {
+    if kind == StreamKind::Raw {
         return;
     }
-    while !bytes.is_empty() {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let (head, rest) = bytes.split_at(length as usize);
-        out.put_u8(if stream == Stream::Stderr { 2 } else { 1 });
-        out.put(&[0; 3][..]);
-        out.put_u32(length);
-        out.put(head);
-        bytes = rest;
-    }
+    out.extend_from_slice(&[if stream == Stream::Stderr { 2 } else { 1 }, 0, 0, 0]);
+    // A line of a log is far shorter than 4 GB.
+    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
 }
 
 /// Go's `url.QueryEscape`, which Docker applies to log attributes.
@@ -189,27 +192,41 @@ pub(crate) async fn wait(call: Call) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use std::collections::BTreeMap;
-
-    fn line(form: LineForm, tty: bool) -> Vec<u8> {
-        let entry = LogEntry {
-            stream: Stream::Stderr,
-            time_ns: 1_700_000_000_120_000_000,
-            line: Bytes::from_static(b"hi\n"),
-            attributes: BTreeMap::from([("a b".to_owned(), "c=d".to_owned())]),
-        };
-        let mut out = BytesMut::new();
-        put_line(&mut out, &entry, form, tty);
-        out.to_vec()
-    }
 
     #[test]
     fn frames() {
-        let plain = LineForm { timestamps: false, details: false };
-        assert_eq!(line(plain, false), b"\x02\0\0\0\0\0\0\x03hi\n");
-        assert_eq!(line(plain, true), b"hi\n");
-        let full = LineForm { timestamps: true, details: true };
-        assert_eq!(line(full, true), b"2023-11-14T22:13:20.120000000Z a+b=c%3Dd hi\n");
+        let attributes = BTreeMap::from([("a b".to_owned(), "c=d".to_owned())]);
+        let check = |kind, prefixed, lines: &[(i64, &str)], expected: &[u8]| {
+            let stamp = (i64::MIN, String::new());
+            let mut form = LineForm { kind, timestamps: prefixed, details: prefixed, stamp };
+            let mut out = Vec::new();
+            for (time_ns, line) in lines {
+                let (stream, time_ns, line) = (Stream::Stderr, *time_ns, line.as_bytes());
+                form.put(&mut out, LogLine { stream, time_ns, line, attributes: &attributes });
+            }
+            assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        };
+        let at = 1_700_000_000_120_000_000;
+        let lines = [(at, "hi\n"), (at, "there")];
+        check(
+            StreamKind::Framed,
+            false,
+            &lines,
+            b"\x02\0\0\0\0\0\0\x03hi\n\x02\0\0\0\0\0\0\x05there",
+        );
+        check(StreamKind::Raw, false, &lines, b"hi\nthere");
+        check(
+            StreamKind::Raw,
+            true,
+            &[(at, "hi\n"), (at + 1, "there\n")],
+            b"2023-11-14T22:13:20.120000000Z a+b=c%3Dd hi\n\
+              2023-11-14T22:13:20.120000001Z a+b=c%3Dd there\n",
+        );
+        check(
+            StreamKind::Framed,
+            true,
+            &lines[..1],
+            b"\x02\0\0\0\0\0\0\x2c2023-11-14T22:13:20.120000000Z a+b=c%3Dd hi\n",
+        );
     }
 }

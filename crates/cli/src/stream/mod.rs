@@ -112,14 +112,54 @@ pub(crate) async fn separate(
     sink: &mut Sink,
 ) -> Result<(), Failure> {
     let mut rest: &[u8] = chunk;
+    // Each line of a log has a frame of its own; they are written together.
+    let mut run = (Output::Stdout, Run::Empty);
     while let Some((output, piece)) = demux.next(&mut rest).map_err(Failure::new)? {
+        if output != run.0 {
+            write(sink, std::mem::replace(&mut run, (output, Run::Empty)), chunk).await?;
+        }
         if output == Output::Failure {
             let words = String::from_utf8_lossy(piece);
             return Err(Failure::new(format!("error from daemon in stream: {words}")));
         }
-        sink.write(output, chunk.slice_ref(piece)).await?;
+        run.1.add(piece, chunk.len());
     }
-    Ok(())
+    write(sink, run, chunk).await
+}
+
+/// Pieces of a chunk that go to the same output, one after the other.
+enum Run<'a> {
+    Empty,
+    One(&'a [u8]),
+    Many(Vec<u8>),
+}
+
+impl<'a> Run<'a> {
+    /// Adds a piece of a chunk that has so many bytes.
+    fn add(&mut self, piece: &'a [u8], chunk: usize) {
+        match self {
+            Self::Empty => *self = Self::One(piece),
+            Self::One(first) => {
+                let mut many = Vec::with_capacity(chunk);
+                many.extend_from_slice(first);
+                many.extend_from_slice(piece);
+                *self = Self::Many(many);
+            }
+            Self::Many(many) => many.extend_from_slice(piece),
+        }
+    }
+}
+
+async fn write(
+    sink: &mut Sink,
+    (output, run): (Output, Run<'_>),
+    chunk: &Bytes,
+) -> Result<(), Failure> {
+    match run {
+        Run::Empty => Ok(()),
+        Run::One(piece) => sink.write(output, chunk.slice_ref(piece)).await,
+        Run::Many(pieces) => sink.write(output, pieces.into()).await,
+    }
 }
 
 /// Copies a whole answer to the standard streams, taken apart unless it comes from a terminal.

@@ -5,6 +5,10 @@ use crate::command::Outcome;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::terminal::{complain, print};
+use futures_util::stream::{self, StreamExt};
+
+/// How many containers are acted on at the same time.
+const AT_ONCE: usize = 32;
 
 /// `stop`.
 pub(crate) async fn stop(invocation: &Invocation) -> Outcome {
@@ -23,27 +27,19 @@ async fn end(invocation: &Invocation, action: &str) -> Outcome {
     }
     let timeout = matches.int("timeout").or_else(|| matches.int("time"));
     let client = invocation.client()?;
-    let mut failures = Failures::default();
-    for name in matches.args() {
-        let ended = client.container_stop(name, action, matches.text("signal"), timeout).await;
-        if failures.note(ended).is_some() {
-            print(format!("{name}\n"))?;
-        }
-    }
-    failures.outcome()
+    // Restarts come one after the other: a container may need the one before it.
+    let at_once = if action == "restart" { 1 } else { AT_ONCE };
+    let act = async |name: &str| {
+        client.container_stop(name, action, matches.text("signal"), timeout).await
+    };
+    each(invocation, at_once, act).await
 }
 
 /// `kill`.
 pub(crate) async fn kill(invocation: &Invocation) -> Outcome {
     let client = invocation.client()?;
-    let mut failures = Failures::default();
-    for name in invocation.matches.args() {
-        let killed = client.container_kill(name, invocation.matches.text("signal")).await;
-        if failures.note(killed).is_some() {
-            print(format!("{name}\n"))?;
-        }
-    }
-    failures.outcome()
+    let signal = invocation.matches.text("signal");
+    each(invocation, AT_ONCE, async |name: &str| client.container_kill(name, signal).await).await
 }
 
 /// `pause`.
@@ -58,13 +54,7 @@ pub(crate) async fn unpause(invocation: &Invocation) -> Outcome {
 
 async fn act(invocation: &Invocation, action: &str) -> Outcome {
     let client = invocation.client()?;
-    let mut failures = Failures::default();
-    for name in invocation.matches.args() {
-        if failures.note(client.container_act(name, action).await).is_some() {
-            print(format!("{name}\n"))?;
-        }
-    }
-    failures.outcome()
+    each(invocation, AT_ONCE, async |name: &str| client.container_act(name, action).await).await
 }
 
 /// `rm`. With `--force`, what does not exist counts as removed.
@@ -74,18 +64,41 @@ pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
         (matches.bool("force"), matches.bool("volumes"), matches.bool("link"));
     let client = invocation.client()?;
     let mut failures = Failures::default();
-    for name in matches.args() {
+    let removals = matches.args().iter().map(|name| async {
         let name = name.trim_matches('/');
         if name.is_empty() {
-            return Err(Failure::new("container name cannot be empty"));
+            return (name, Err(Failure::new("container name cannot be empty")));
         }
         match client.container_remove(name, force, volumes, link).await {
-            Err(error) if force && error.is_not_found() => complain(format!("{error}\n")),
-            outcome => {
-                if failures.note(outcome).is_some() {
-                    print(format!("{name}\n"))?;
-                }
+            Err(error) if force && error.is_not_found() => {
+                complain(format!("{error}\n"));
+                (name, Ok(false))
             }
+            outcome => (name, outcome.map(|()| true).map_err(Failure::from)),
+        }
+    });
+    let mut removals = stream::iter(removals).buffered(AT_ONCE);
+    while let Some((name, removed)) = removals.next().await {
+        if failures.note(removed) == Some(true) {
+            print(format!("{name}\n"))?;
+        }
+    }
+    failures.outcome()
+}
+
+/// Does something to each container that is named, to so many at a time; the names of those it was
+/// done to are printed in the order they were given.
+async fn each<E: Into<Failure>>(
+    invocation: &Invocation,
+    at_once: usize,
+    act: impl AsyncFn(&str) -> Result<(), E>,
+) -> Outcome {
+    let mut failures = Failures::default();
+    let acts = invocation.matches.args().iter().map(async |name| (name, act(name).await));
+    let mut acts = stream::iter(acts).buffered(at_once);
+    while let Some((name, done)) = acts.next().await {
+        if failures.note(done).is_some() {
+            print(format!("{name}\n"))?;
         }
     }
     failures.outcome()

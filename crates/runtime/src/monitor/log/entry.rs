@@ -4,6 +4,7 @@
 //! anything else that is still a `json-file` entry (another order, other escapes) goes through a
 //! JSON parser.
 
+use super::escape::find_quote_or_backslash;
 use super::{Stream, time};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -22,22 +23,101 @@ pub struct Entry {
     pub attrs: BTreeMap<String, String>,
 }
 
-/// Reads one entry; `None` if it is none.
-pub(super) fn parse(text: &[u8]) -> Option<Entry> {
-    parse_known(text).or_else(|| parse_any(text))
+/// An entry as it is at hand: its bytes are its reader's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// As [`Entry::stream`].
+    pub stream: Stream,
+    /// As [`Entry::time_ns`].
+    pub time_ns: i64,
+    /// As [`Entry::line`].
+    pub line: &'a [u8],
+    /// As [`Entry::attrs`].
+    pub attrs: &'a BTreeMap<String, String>,
 }
 
-fn parse_known(text: &[u8]) -> Option<Entry> {
-    let rest = text.strip_prefix(br#"{"log":""#)?;
-    let mut line = Vec::with_capacity(rest.len());
-    let rest = unescape(rest, &mut line)?.strip_prefix(br#","stream":"std"#)?;
-    let (stream, rest) = match rest {
-        [b'o', b'u', b't', b'"', rest @ ..] => (Stream::Stdout, rest),
-        [b'e', b'r', b'r', b'"', rest @ ..] => (Stream::Stderr, rest),
-        _ => return None,
-    };
-    let time = rest.strip_prefix(br#","time":""#)?.strip_suffix(br#""}"#)?;
-    Some(Entry { stream, time_ns: time::parse(time)?, line, attrs: BTreeMap::new() })
+impl Line<'_> {
+    pub(super) fn to_entry(self) -> Entry {
+        let (stream, time_ns) = (self.stream, self.time_ns);
+        Entry { stream, time_ns, line: self.line.to_vec(), attrs: self.attrs.clone() }
+    }
+}
+
+/// Reads entries one after the other. What most have in common with the one before (all that were
+/// written together have one time, and all of a log the same attributes) is not read again.
+#[derive(Debug, Default)]
+pub(super) struct Parser {
+    /// The line in hand, its escapes resolved.
+    line: Vec<u8>,
+    time_text: Vec<u8>,
+    time_ns: i64,
+    attrs_text: Vec<u8>,
+    attrs: BTreeMap<String, String>,
+}
+
+/// What stands between a line's string and its attributes or time.
+const STREAM: &[u8] = br#","stream":"std"#;
+
+impl Parser {
+    /// Reads one entry; `None` if it is none.
+    pub(super) fn parse(&mut self, text: &[u8]) -> Option<Line<'_>> {
+        let (stream, time_ns) = match self.parse_known(text) {
+            Some(known) => known,
+            None => self.parse_any(text)?,
+        };
+        Some(Line { stream, time_ns, line: &self.line, attrs: &self.attrs })
+    }
+
+    fn parse_known(&mut self, text: &[u8]) -> Option<(Stream, i64)> {
+        let rest = text.strip_prefix(br#"{"log":""#)?;
+        self.line.clear();
+        let rest = unescape(rest, &mut self.line)?.strip_prefix(STREAM)?;
+        let (stream, rest) = match rest {
+            [b'o', b'u', b't', b'"', b',', rest @ ..] => (Stream::Stdout, rest),
+            [b'e', b'r', b'r', b'"', b',', rest @ ..] => (Stream::Stderr, rest),
+            _ => return None,
+        };
+        let rest = match rest.strip_prefix(br#""attrs":"#) {
+            Some(rest) => self.skip_attrs(rest)?,
+            None => {
+                self.attrs_text.clear();
+                self.attrs.clear();
+                rest
+            }
+        };
+        let time = rest.strip_prefix(br#""time":""#)?.strip_suffix(br#""}"#)?;
+        if time != self.time_text {
+            self.time_ns = time::parse(time)?;
+            self.time_text.clear();
+            self.time_text.extend_from_slice(time);
+        }
+        Some((stream, self.time_ns))
+    }
+
+    /// What follows the attributes that `text` begins with, and the comma after them.
+    fn skip_attrs<'a>(&mut self, text: &'a [u8]) -> Option<&'a [u8]> {
+        if let Some(rest) = text.strip_prefix(&*self.attrs_text)
+            && !self.attrs_text.is_empty()
+        {
+            return Some(rest);
+        }
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter();
+        self.attrs_text.clear();
+        self.attrs = values.next()?.ok()?;
+        let rest = text.get(values.byte_offset()..)?.strip_prefix(b",")?;
+        self.attrs_text.extend_from_slice(&text[..text.len() - rest.len()]);
+        Some(rest)
+    }
+
+    fn parse_any(&mut self, text: &[u8]) -> Option<(Stream, i64)> {
+        let entry: AnyEntry = serde_json::from_slice(text).ok()?;
+        let time_ns = time::parse(entry.time.as_bytes())?;
+        self.attrs_text.clear();
+        self.attrs = entry.attrs;
+        self.line.clear();
+        self.line.extend_from_slice(entry.log.as_bytes());
+        Some((entry.stream, time_ns))
+    }
 }
 
 /// Appends the string that `text` begins with to `out`, up to its closing quote, and returns
@@ -45,7 +125,7 @@ fn parse_known(text: &[u8]) -> Option<Entry> {
 fn unescape<'a>(text: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
     let mut rest = text;
     loop {
-        let plain = rest.iter().position(|&byte| byte == b'"' || byte == b'\\')?;
+        let plain = find_quote_or_backslash(rest)?;
         out.extend_from_slice(&rest[..plain]);
         rest = match &rest[plain..] {
             [b'"', rest @ ..] => return Some(rest),
@@ -82,37 +162,71 @@ struct AnyEntry {
     attrs: BTreeMap<String, String>,
 }
 
-fn parse_any(text: &[u8]) -> Option<Entry> {
-    let entry: AnyEntry = serde_json::from_slice(text).ok()?;
-    Some(Entry {
-        stream: entry.stream,
-        time_ns: time::parse(entry.time.as_bytes())?,
-        line: entry.log.into_bytes(),
-        attrs: entry.attrs,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::escape::escape;
     use super::*;
+
+    fn known(text: &[u8]) -> Option<Entry> {
+        let mut parser = Parser::default();
+        let (stream, time_ns) = parser.parse_known(text)?;
+        Some(Entry { stream, time_ns, line: parser.line, attrs: parser.attrs })
+    }
+
+    fn any(text: &[u8]) -> Option<Entry> {
+        let mut parser = Parser::default();
+        let (stream, time_ns) = parser.parse_any(text)?;
+        Some(Entry { stream, time_ns, line: parser.line, attrs: parser.attrs })
+    }
+
+    fn parse(text: &[u8]) -> Option<Entry> {
+        Parser::default().parse(text).map(Line::to_entry)
+    }
 
     #[test]
     fn reads_what_is_written() {
         let text = "plain \"quoted\" \\ \t<&>\u{2028} gr\u{fc}\u{df}e \u{1f980}\r\n";
         let mut written = br#"{"log":""#.to_vec();
         escape(&mut written, text.as_bytes());
-        written.extend_from_slice(br#"","stream":"stderr","time":"1970-01-01T00:00:01.5Z"}"#);
-        let entry = parse_known(&written).unwrap();
+        let bare = [&written[..], br#"","stream":"stderr","time":"1970-01-01T00:00:01.5Z"}"#];
+        let written = bare.concat();
+        let entry = known(&written).unwrap();
         assert_eq!(String::from_utf8(entry.line.clone()).unwrap(), text);
         assert_eq!((entry.stream, entry.time_ns), (Stream::Stderr, 1_500_000_000));
-        assert_eq!(parse_any(&written).unwrap(), entry);
+        assert_eq!(any(&written).unwrap(), entry);
+    }
+
+    #[test]
+    fn nothing_of_one_entry_is_left_in_the_next() {
+        let entry = |log: &str, attrs: &str, time: &str| {
+            format!(r#"{{"log":"{log}","stream":"stdout",{attrs}"time":"1970-01-01T{time}Z"}}"#)
+        };
+        let one = r#""attrs":{"a":"1"},"#;
+        let longer = r#""attrs":{"a":"1","b":"}\",2"},"#;
+        let texts = [
+            entry("long line", one, "00:00:01"),
+            entry("x", one, "00:00:01"),
+            entry("x", longer, "00:00:01"),
+            entry("y", one, "00:00:02"),
+            entry("y", "", "00:00:02"),
+            r#"{"stream":"stderr","log":"z","attrs":{"c":"3"},"time":"1970-01-01T00:00:03Z"}"#
+                .into(),
+            entry("half", r#""attrs":{"a":"#, "00:00:02"),
+            entry("y", "", "00:00:04"),
+            entry("y", longer, "00:00:04"),
+        ];
+        let mut parser = Parser::default();
+        for text in &texts {
+            let alone = any(text.as_bytes());
+            assert_eq!(parser.parse(text.as_bytes()).map(Line::to_entry), alone, "{text}");
+        }
+        assert_eq!(known(texts[2].as_bytes()), any(texts[2].as_bytes()));
     }
 
     #[test]
     fn reads_what_others_write() {
         let check = |text: &str, line: &str| {
-            assert_eq!(parse_known(text.as_bytes()), None);
+            assert_eq!(known(text.as_bytes()), None);
             let entry = parse(text.as_bytes()).unwrap();
             assert_eq!(String::from_utf8(entry.line).unwrap(), line);
         };

@@ -31,14 +31,35 @@ pub(super) fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Position of the first line feed.
 pub(super) fn find_line_feed(bytes: &[u8]) -> Option<usize> {
+    find(bytes, |byte| byte == b'\n')
+}
+
+/// Position of the last line feed.
+pub(super) fn find_last_line_feed(bytes: &[u8]) -> Option<usize> {
+    let mut end = bytes.len();
+    for chunk in bytes.rchunks_exact(LANES) {
+        if chunk.iter().fold(false, |found, &byte| found | (byte == b'\n')) {
+            break;
+        }
+        end -= LANES;
+    }
+    bytes[..end].iter().rposition(|&byte| byte == b'\n')
+}
+
+/// Position of the first byte that does not stand for itself in an entry's string.
+pub(super) fn find_quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    find(bytes, |byte| (byte == b'"') | (byte == b'\\'))
+}
+
+fn find(bytes: &[u8], is_it: impl Fn(u8) -> bool) -> Option<usize> {
     let mut at = 0;
     for chunk in bytes.chunks_exact(LANES) {
-        if chunk.iter().fold(false, |found, &byte| found | (byte == b'\n')) {
+        if chunk.iter().fold(false, |found, &byte| found | is_it(byte)) {
             break;
         }
         at += LANES;
     }
-    bytes[at..].iter().position(|&byte| byte == b'\n').map(|offset| at + offset)
+    bytes[at..].iter().position(|&byte| is_it(byte)).map(|offset| at + offset)
 }
 
 /// Escapes valid UTF-8.
@@ -174,11 +195,15 @@ mod tests {
     fn line_feeds_are_found_wherever_they_are() {
         for length in 0..3 * LANES {
             assert_eq!(find_line_feed(&vec![b'x'; length]), None);
+            assert_eq!(find_last_line_feed(&vec![b'x'; length]), None);
             for at in 0..length {
                 let mut bytes = vec![b'x'; length];
                 bytes[at] = b'\n';
                 bytes[length - 1] = b'\n';
                 assert_eq!(find_line_feed(&bytes), Some(at));
+                bytes[length - 1] = if at == length - 1 { b'\n' } else { b'x' };
+                bytes[0] = b'\n';
+                assert_eq!(find_last_line_feed(&bytes), Some(at));
             }
         }
     }

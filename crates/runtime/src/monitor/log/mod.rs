@@ -21,7 +21,7 @@ mod tail;
 mod time;
 mod writer;
 
-pub use entry::Entry;
+pub use entry::{Entry, Line};
 pub use follow::Stop;
 pub use read::{Position, ReadOptions, Reader, read, read_from};
 pub(super) use writer::LogWriter;

@@ -8,9 +8,10 @@
 //! A file that is put aside while it is followed is read to its end; the file after it is found by
 //! where the one in hand has gone.
 
-use super::entry::{self, Entry};
+use super::entry::{Entry, Line, Parser};
 use super::follow::{Follow, Stop};
 use super::{compress, files, tail};
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// How much is read at once.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 128 * 1024;
 
 /// A line of a file beyond this is no entry, and is skipped.
 const MAX_ENTRY_BYTES: usize = 1 << 20;
@@ -54,6 +55,7 @@ pub struct Reader {
     buffer: Vec<u8>,
     /// What of `buffer` has been handed out.
     consumed: usize,
+    parser: Parser,
     /// The line in `buffer` is too long and is dropped up to its end.
     skipping: bool,
     follow: Option<Follow>,
@@ -133,6 +135,7 @@ fn open(
         end,
         buffer: Vec::new(),
         consumed: 0,
+        parser: Parser::default(),
         skipping: false,
         follow,
         done,
@@ -157,31 +160,82 @@ impl Reader {
     }
 }
 
+/// What is done with a line in the buffer.
+enum Taken<'a> {
+    /// It is wanted.
+    Wanted(Line<'a>),
+    /// It is no entry, or not of the wanted time.
+    Passed,
+    /// It is later than all that is wanted.
+    Over,
+}
+
+impl Reader {
+    /// Hands out the lines that are at hand, at least one; waits only when there is none. What is
+    /// read of a file at once is handed out at once, without a copy for each line. False at the
+    /// end.
+    ///
+    /// # Errors
+    /// When a file cannot be read; there is nothing after that.
+    pub fn next_lines(&mut self, mut each: impl FnMut(Line<'_>)) -> io::Result<bool> {
+        let mut some = false;
+        while !self.done {
+            while let Some(line) = self.line() {
+                match take(&mut self.parser, &self.options, &self.buffer[line]) {
+                    Taken::Wanted(line) => {
+                        some = true;
+                        each(line);
+                    }
+                    Taken::Passed => {}
+                    Taken::Over => self.done = true,
+                }
+                if self.done {
+                    break;
+                }
+            }
+            if some {
+                return Ok(true);
+            }
+            self.refill()?;
+        }
+        Ok(some)
+    }
+
+    /// As [`Self::advance`], and notes the end.
+    fn refill(&mut self) -> io::Result<()> {
+        let more = self.done || self.advance().inspect_err(|_| self.done = true)?;
+        self.done |= !more;
+        Ok(())
+    }
+}
+
+/// Reads one line and asks whether it is wanted.
+fn take<'a>(parser: &'a mut Parser, options: &ReadOptions, text: &'a [u8]) -> Taken<'a> {
+    match parser.parse(text) {
+        None => Taken::Passed,
+        Some(line) if options.since_ns.is_some_and(|since| line.time_ns < since) => Taken::Passed,
+        Some(line) if options.until_ns.is_some_and(|until| line.time_ns > until) => Taken::Over,
+        Some(line) => Taken::Wanted(line),
+    }
+}
+
 impl Iterator for Reader {
     type Item = io::Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.done {
             while let Some(line) = self.line() {
-                let Some(entry) = entry::parse(&self.buffer[line]) else {
-                    continue;
-                };
-                if self.options.since_ns.is_some_and(|since| entry.time_ns < since) {
-                    continue;
+                match take(&mut self.parser, &self.options, &self.buffer[line]) {
+                    Taken::Wanted(line) => return Some(Ok(line.to_entry())),
+                    Taken::Passed => {}
+                    Taken::Over => {
+                        self.done = true;
+                        return None;
+                    }
                 }
-                if self.options.until_ns.is_some_and(|until| entry.time_ns > until) {
-                    self.done = true;
-                    return None;
-                }
-                return Some(Ok(entry));
             }
-            match self.advance() {
-                Ok(true) => {}
-                Ok(false) => self.done = true,
-                Err(error) => {
-                    self.done = true;
-                    return Some(Err(error));
-                }
+            if let Err(error) = self.refill() {
+                return Some(Err(error));
             }
         }
         None
@@ -244,17 +298,17 @@ impl Reader {
             self.skipping = true;
         }
         let end = if self.later.is_empty() { self.end } else { u64::MAX };
-        let left = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(READ_BYTES);
+        let left = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let old = self.buffer.len();
-        self.buffer.resize(old + left.min(READ_BYTES), 0);
-        let read = loop {
-            match rustix::io::pread(file, &mut self.buffer[old..], self.offset) {
+        self.buffer.reserve(READ_BYTES);
+        loop {
+            match rustix::io::pread(file, spare_capacity(&mut self.buffer), self.offset) {
                 Err(Errno::INTR) => {}
-                result => break result,
+                result => break result?,
             }
-        };
-        self.buffer.truncate(old + *read.as_ref().unwrap_or(&0));
-        let length = read?;
+        }
+        self.buffer.truncate(old.saturating_add(left));
+        let length = self.buffer.len() - old;
         self.offset += length as u64;
         if length == 0 {
             self.rewind_if_cut()?;
@@ -394,6 +448,23 @@ mod tests {
         assert_eq!(log.read(options(None, Some(3), Some(5))), range(3..6));
         assert_eq!(log.read(options(Some(10), Some(5), Some(12))), range(10..13));
         assert_eq!(log.read(options(Some(2), None, Some(5))), range(0..0));
+    }
+
+    #[test]
+    fn lines_at_hand_are_the_entries() {
+        let mut log = Log::new(5000, 50);
+        log.write(0..3000);
+        let seconds = |s: i64| Some(s * 1_000_000_000);
+        for (since_ns, until_ns) in [(None, None), (seconds(40), seconds(2000))] {
+            let options = ReadOptions { since_ns, until_ns, ..ReadOptions::default() };
+            let mut reader = read(&log.path(), options.clone(), None).unwrap();
+            let (mut lines, mut turns) = (Vec::new(), 0);
+            while reader.next_lines(|line| lines.push(number(&line.to_entry()))).unwrap() {
+                turns += 1;
+            }
+            assert_eq!(lines, log.read(options));
+            assert!(turns < lines.len() / 10, "{turns} turns");
+        }
     }
 
     #[test]

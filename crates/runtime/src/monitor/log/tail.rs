@@ -50,12 +50,14 @@ fn search(file: BorrowedFd, end: u64, count: usize) -> io::Result<Found> {
         position -= length;
         let block = &mut block[..usize::try_from(length).unwrap_or(BLOCK_BYTES)];
         read_exactly(file, block, position)?;
-        for (at, _) in block.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+        let mut rest = &*block;
+        while let Some(at) = super::escape::find_last_line_feed(rest) {
             // The line feed before the first wanted line is one more than the lines.
             if seen == count {
                 return Ok(Found::At(position + at as u64 + 1));
             }
             seen += 1;
+            rest = &rest[..at];
         }
     }
     // The file's beginning stands for the line feed before its first line.
