@@ -24,6 +24,7 @@ use crate::roster::Roster;
 use crate::teardown::Teardowns;
 use crate::{EngineError, EventBus, Options, Result, clock, host, random, uuid};
 use model::NetworkId;
+use model::network::{Cidr, Endpoint, NetworkDraft, NetworkSpec, PoolDraft};
 use model::phase::Phase;
 use runtime::cgroup::Hierarchy;
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -50,7 +51,18 @@ pub(crate) async fn open(options: Options) -> Result<Arc<Node>> {
         Ok(())
     })
     .await?;
+    collect(&node);
     Ok(node)
+}
+
+/// Removes what pulls, loads and builds of a killed daemon left, while others are served already.
+fn collect(node: &Arc<Node>) {
+    let node = Arc::clone(node);
+    tokio::task::spawn_blocking(move || match node.store.gc() {
+        Ok(reclaimed) if reclaimed.bytes == 0 => {}
+        Ok(reclaimed) => tracing::info!(bytes = reclaimed.bytes, "collected what nothing needs"),
+        Err(error) => tracing::warn!(%error, "collect what nothing needs"),
+    });
 }
 
 fn open_parts(options: Options) -> Result<Node> {
@@ -131,14 +143,22 @@ fn sealed(path: &Path) -> Result<OwnedFd> {
 
 /// The recorded networks, and those that always are.
 fn open_networks(store: &Store, net: &net::Net, table: &NetworkTable) -> Result<()> {
-    let recorded = record::networks(store.records())?;
-    for spec in &recorded {
+    let mut recorded = record::networks(store.records())?;
+    let predefined = net.predefined();
+    for spec in &mut recorded {
         if let Err(error) = net.restore_network(spec) {
             tracing::error!(network = %spec.name, %error, "restore network");
         }
+        let draft = predefined.iter().find(|draft| draft.name == spec.name);
+        if let Some(draft) = draft.filter(|draft| has_changed(spec, draft)) {
+            match remake(store, net, spec, draft) {
+                Ok(changed) => *spec = changed,
+                Err(error) => tracing::error!(network = %spec.name, %error, "apply its settings"),
+            }
+        }
         table.insert(spec.clone());
     }
-    for draft in net.predefined() {
+    for draft in predefined {
         if recorded.iter().any(|spec| spec.name == draft.name) {
             continue;
         }
@@ -149,6 +169,64 @@ fn open_networks(store: &Store, net: &net::Net, table: &NetworkTable) -> Result<
         table.insert(spec);
     }
     Ok(())
+}
+
+/// Whether the daemon's settings want a predefined network otherwise than it was made.
+fn has_changed(spec: &NetworkSpec, draft: &NetworkDraft) -> bool {
+    let differs = |asked: &PoolDraft| {
+        let v4 = |cidr: Cidr| cidr.addr.is_ipv4();
+        let family = asked.subnet.or(asked.range).is_none_or(v4);
+        let Some(pool) = spec.pools.iter().find(|pool| v4(pool.subnet) == family) else {
+            return true;
+        };
+        asked.subnet.is_some_and(|subnet| subnet != pool.subnet)
+            || asked.gateway.is_some_and(|gateway| Some(gateway) != pool.gateway)
+            || asked.range != pool.range
+            || asked.reserved != pool.reserved
+    };
+    let bridged = draft.driver == "bridge";
+    spec.driver.name() != draft.driver
+        || spec.options != draft.options
+        || bridged && spec.enable_ipv6 != draft.enable_ipv6.unwrap_or(false)
+        || draft.pools.iter().any(differs)
+}
+
+/// Makes a predefined network anew, under its old id, as the settings want it now; not while a
+/// container that runs is on it.
+fn remake(
+    store: &Store,
+    net: &net::Net,
+    spec: &NetworkSpec,
+    draft: &NetworkDraft,
+) -> Result<NetworkSpec> {
+    let on_it = |state: &State| {
+        let here = |endpoint: &Endpoint| endpoint.network == spec.id;
+        state.phase.run().is_some() && state.endpoints.iter().any(here)
+    };
+    let containers = record::containers(store.records())?;
+    if containers.iter().any(|(_, loaded)| loaded.as_ref().is_ok_and(|(_, state)| on_it(state))) {
+        tracing::warn!(
+            network = %spec.name,
+            "its settings have changed; they apply when no container on it runs at the daemon's \
+             start"
+        );
+        return Ok(spec.clone());
+    }
+    net.delete_network(&spec.id)?;
+    let remade = net.resolve(draft, spec.id, spec.created).and_then(|changed| {
+        net.create_network(&changed)?;
+        Ok(changed)
+    });
+    match remade {
+        Ok(changed) => {
+            record::save_network(store.records(), &changed)?;
+            Ok(changed)
+        }
+        Err(error) => {
+            net.restore_network(spec)?;
+            Err(error.into())
+        }
+    }
 }
 
 /// What further processes were asked to be. Those of containers that do not run any more are

@@ -7,7 +7,8 @@
 //! - a file `trace` gets the name of the place as a new line, so that a test learns which places an
 //!   operation passes, and in which order;
 //! - a file `arm` holds `<count> <prefix>`: every hit whose name begins with the prefix takes one
-//!   off the count, and the one that finds it at zero removes the file and kills its own process.
+//!   off the count, and the one that finds it at zero removes the file and kills its own process;
+//!   a file `fired` says before that which place it was, and which process.
 //!
 //! The count is kept in the file, under a lock, because daemon and monitors hit in turn. A test that
 //! reads `trace` once and then arms 0, 1, 2, … has met every place there is; none is listed by hand.
@@ -48,8 +49,12 @@ mod armed {
         let path = dir.join("arm");
         let Ok(mut file) = OpenOptions::new().read(true).write(true).open(&path) else { return };
         if flock(&file, FlockOperation::LockExclusive).is_ok() && counts_down(&mut file, name) {
+            let pid = getpid();
+            let told = format!("{name} {}", pid.as_raw_nonzero());
+            let _ = std::fs::write(dir.join("fired.new"), told);
             let _ = std::fs::remove_file(&path);
-            let _ = kill_process(getpid(), Signal::KILL);
+            let _ = std::fs::rename(dir.join("fired.new"), dir.join("fired"));
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 
