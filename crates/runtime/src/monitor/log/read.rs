@@ -304,7 +304,10 @@ impl Reader {
         loop {
             match rustix::io::pread(file, spare_capacity(&mut self.buffer), self.offset) {
                 Err(Errno::INTR) => {}
-                result => break result?,
+                result => {
+                    result?;
+                    break;
+                }
             }
         }
         self.buffer.truncate(old.saturating_add(left));
