@@ -1,51 +1,31 @@
-//! Base64, in the two alphabets that headers and configuration files use. Whole texts only.
+//! Base64 as headers and configuration files have it: two alphabets, padded or not.
 
-const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+use ::base64::Engine as _;
+use ::base64::alphabet;
+use ::base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE};
+use ::base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
+
+/// Reads what others wrote, with or without padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// With `+` and `/`, padded.
 pub(crate) fn encode(bytes: &[u8]) -> String {
-    with(STANDARD, bytes)
+    STANDARD.encode(bytes)
 }
 
 /// With `-` and `_`, padded.
 pub(crate) fn encode_url(bytes: &[u8]) -> String {
-    with(URL, bytes)
-}
-
-fn with(alphabet: &[u8; 64], bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for (index, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            match index <= chunk.len() {
-                true => out.push(char::from(alphabet[(bits >> shift & 63) as usize])),
-                false => out.push('='),
-            }
-        }
-    }
-    out
+    URL_SAFE.encode(bytes)
 }
 
 /// Reads either alphabet, padded or not; nothing when it is not base64.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'-' => 62,
-            b'_' => 63,
-            byte => STANDARD.iter().position(|known| *known == byte)?,
-        };
-        bits = bits << 6 | u32::try_from(value).ok()?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(out)
+    LENIENT.decode(text.replace('-', "+").replace('_', "/")).ok()
 }
 
 #[cfg(test)]
@@ -63,6 +43,7 @@ mod tests {
         ] {
             assert_eq!(encode(plain.as_bytes()), coded);
             assert_eq!(decode(coded).unwrap(), plain.as_bytes());
+            assert_eq!(decode(coded.trim_end_matches('=')).unwrap(), plain.as_bytes());
             assert_eq!(decode(&encode_url(plain.as_bytes())).unwrap(), plain.as_bytes());
         }
         assert_eq!(decode("a b"), None);

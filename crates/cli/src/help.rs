@@ -10,6 +10,13 @@ use crate::table::{GLOBALS, SECTIONS};
 const OWN: [&str; 5] =
     ["volume cp", "volume export", "volume import", "volume rename", "volume snapshot"];
 
+/// What the stock client says of commands that it calls experimental.
+const EXPERIMENTAL: &str = "is an experimental feature.\n  \
+    Experimental features provide early access to product functionality. These\n  \
+    features may change between releases without warning, or can be removed from a\n  \
+    future release. Learn more about experimental features in our documentation:\n  \
+    https://docs.docker.com/go/experimental/\n";
+
 /// The narrowest column that a flag's text is wrapped in.
 const NARROWEST_TEXT: usize = 24;
 /// How many columns a line may be over before it is broken.
@@ -42,6 +49,9 @@ pub(crate) fn page(names: &Names<'_>, path: &str, command: &Command, width: usiz
     let mut out = format!("Usage:  {}\n\n", usage(names, path, command));
     let about = if command.long.is_empty() { command.short } else { command.long };
     let _ = writeln!(out, "{}", names.fill(about));
+    if names.prog == "docker" && path.split(' ').next() == Some("manifest") {
+        let _ = write!(out, "\nEXPERIMENTAL:\n  docker {path} {EXPERIMENTAL}");
+    }
     if command.aliases.len() > 1 {
         let paths: Vec<String> =
             command.aliases.iter().map(|alias| format!("{} {alias}", names.prog)).collect();

@@ -28,6 +28,7 @@ mod manual;
 mod number;
 mod progress;
 mod proxies;
+mod sealed;
 mod stream;
 mod table;
 mod tabwriter;
@@ -37,7 +38,7 @@ mod time;
 mod transfer;
 mod units;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use command::{Action, Command, Outcome};
 use failure::{DAEMON_FAILED, Failure};
@@ -55,9 +56,12 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// exit with. Prints to the standard streams.
 pub fn run(argv: impl IntoIterator<Item = OsString>) -> i32 {
     let mut words = argv.into_iter();
-    let prog = program(words.next());
+    let first = words.next();
+    let helper = named(first.as_deref()) == Some(credentials::OWN_HELPER);
+    let prog = program(first.as_deref());
     let words: Result<Vec<String>, OsString> = words.map(OsString::into_string).collect();
     let outcome = match words {
+        Ok(words) if helper => credential_helper(&words),
         Ok(words) => dispatch(prog, &words),
         Err(word) => Err(Failure::new(format!("{prog}: argument {word:?} is not valid UTF-8"))),
     };
@@ -73,12 +77,25 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> i32 {
 }
 
 /// Which of its names the program was called by.
-fn program(first: Option<OsString>) -> &'static str {
-    let name = first.as_deref().and_then(|path| std::path::Path::new(path).file_name());
-    match name.and_then(std::ffi::OsStr::to_str) {
+fn program(first: Option<&OsStr>) -> &'static str {
+    match named(first) {
         Some("docker") => "docker",
         _ => "estiba",
     }
+}
+
+fn named(first: Option<&OsStr>) -> Option<&str> {
+    first.and_then(|path| std::path::Path::new(path).file_name()).and_then(OsStr::to_str)
+}
+
+/// Started as a credential helper: failures are told on standard output, as the protocol has it.
+fn credential_helper(words: &[String]) -> Outcome {
+    let config = config::Config::load(config::Config::locate(None)).0;
+    if let Err(failure) = credentials::serve(&config, words) {
+        print(format!("{}\n", failure.message))?;
+        return Ok(1);
+    }
+    Ok(0)
 }
 
 fn dispatch(prog: &'static str, words: &[String]) -> Outcome {

@@ -42,7 +42,7 @@ pub(crate) async fn login(invocation: &Invocation) -> Outcome {
         kept.password.clear();
     }
     let mut config = reread(invocation);
-    if let Some(path) = credentials::keep(&mut config, &key, &kept)? {
+    if let Some(path) = credentials::keep(&mut config, &key, &kept, matches.bool("plaintext"))? {
         complain(format!(
             "\nWARNING! Your credentials are stored unencrypted in '{path}'.\nConfigure a \
              credential helper to remove this warning. See\n\

@@ -8,6 +8,7 @@ pub(crate) mod containers;
 pub(crate) mod contexts;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod manifest;
 pub(crate) mod networks;
 mod prune;
 pub(crate) mod system;

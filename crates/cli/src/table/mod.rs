@@ -4,6 +4,7 @@ mod build;
 pub(crate) mod container;
 pub(crate) mod context;
 pub(crate) mod image;
+mod manifest;
 pub(crate) mod network;
 mod own;
 mod root;

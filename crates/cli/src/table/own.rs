@@ -17,6 +17,8 @@ pub(crate) static LOGIN: Command = Command {
     flags: &[&[
         Flag::string("password", "Password or Personal Access Token (PAT)").short('p'),
         Flag::bool("password-stdin", "Take the Password or Personal Access Token (PAT) from stdin"),
+        Flag::bool("plaintext", "Store the credentials unencrypted, for programs that need it")
+            .own(),
         Flag::string("username", "Username").short('u'),
     ]],
     action: remote!(auth::login),

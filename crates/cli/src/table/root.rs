@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::flags::Flag;
 
-use super::{build, container, context, image, network, own, run, system, volume};
+use super::{build, container, context, image, manifest, network, own, run, system, volume};
 
 /// A heading of the top-level help page, with its commands by the name they have there.
 pub(crate) struct Section {
@@ -40,6 +40,7 @@ pub(crate) static SECTIONS: &[Section] = &[
             ("container", &container::GROUP),
             ("context", &context::GROUP),
             ("image", &image::GROUP),
+            ("manifest", &manifest::GROUP),
             ("network", &network::GROUP),
             ("system", &system::GROUP),
             ("volume", &volume::GROUP),
@@ -86,7 +87,6 @@ static ABSENT: &[&str] = &[
     "checkpoint",
     "compose",
     "config",
-    "manifest",
     "node",
     "plugin",
     "scout",

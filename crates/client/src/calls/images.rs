@@ -5,7 +5,9 @@ use wire::docker::container::ContainerConfig;
 use wire::docker::image::{
     HistoryItem, IdResponse, ImageDeleteItem, ImageSummary, ImagesPruneReport,
 };
-use wire::docker::registry::{AuthConfig, AuthResponse, SearchResult};
+use wire::docker::registry::{
+    AuthConfig, AuthResponse, ManifestDocument, ManifestPublished, ManifestToPublish, SearchResult,
+};
 
 use crate::request::segment;
 use crate::{Body, Client, Response, Result};
@@ -169,5 +171,31 @@ impl Client {
     /// Asks the engine to check credentials with their registry.
     pub async fn registry_login(&self, auth: &AuthConfig) -> Result<AuthResponse> {
         self.post("/auth").json(auth)?.fetch().await
+    }
+
+    /// A document of a registry, as it is there. With `insecure`, the registry's certificate is
+    /// not checked, and it may be spoken to without TLS.
+    pub async fn distribution_manifest(
+        &self,
+        name: &str,
+        insecure: bool,
+        auth: &str,
+    ) -> Result<ManifestDocument> {
+        let request = self.get(format!("/distribution/{}/manifest", segment(name)));
+        request.flag("insecure", insecure).header("X-Registry-Auth", auth).fetch().await
+    }
+
+    /// Gives a registry a document under a tag; returns its digest.
+    pub async fn distribution_publish(
+        &self,
+        name: &str,
+        wanted: &ManifestToPublish,
+        insecure: bool,
+        auth: &str,
+    ) -> Result<String> {
+        let request = self.put(format!("/distribution/{}/manifest", segment(name)));
+        let request = request.flag("insecure", insecure).header("X-Registry-Auth", auth);
+        let published: ManifestPublished = request.json(wanted)?.fetch().await?;
+        Ok(published.digest)
     }
 }

@@ -76,7 +76,7 @@ pub(crate) fn read(invocation: &Invocation) -> Result<Ask, Failure> {
     if matches.text("network") == "host" {
         ask.order.allow.push("network.host".to_owned());
     }
-    ask.order.credentials = logins::read(invocation);
+    ask.order.credentials = logins::read(invocation)?;
     Ok(ask)
 }
 

@@ -4,6 +4,9 @@
 /// Domains that stand before a repository: with a dot, a port, or this.
 const LOCALHOST: &str = "localhost";
 
+/// The domain of names without one.
+const DEFAULT_DOMAIN: &str = "docker.io";
+
 /// Refuses what cannot be a reference: `[host[:port]/]path[:tag][@digest]`.
 pub(crate) fn check_reference(text: &str) -> Result<(), String> {
     let invalid = || Err("invalid reference format".to_owned());
@@ -62,6 +65,36 @@ pub(crate) fn familiar(text: &str) -> String {
         true => bare.to_owned(),
         false => format!("{bare}:latest"),
     }
+}
+
+/// A repository with its domain, and Docker Hub's `library/`.
+pub(crate) fn full(repository: &str) -> String {
+    let (domain, path) = split_domain(repository);
+    match domain {
+        Some("index.docker.io") => full(path),
+        Some(DEFAULT_DOMAIN) | None if !path.contains('/') => {
+            format!("{DEFAULT_DOMAIN}/library/{path}")
+        }
+        domain => format!("{}/{path}", domain.unwrap_or(DEFAULT_DOMAIN)),
+    }
+}
+
+/// The whole of a name: domain, path, and tag or digest; `latest` when it says neither.
+pub(crate) fn normal(text: &str) -> Result<String, String> {
+    check_reference(text)?;
+    let (repository, tag) = split_tag(text);
+    let repository = full(repository);
+    Ok(match (tag, text.split_once('@')) {
+        ("", None) => format!("{repository}:latest"),
+        ("", Some((_, digest))) => format!("{repository}@{digest}"),
+        (tag, None) => format!("{repository}:{tag}"),
+        (tag, Some((_, digest))) => format!("{repository}:{tag}@{digest}"),
+    })
+}
+
+/// The repository of a whole name.
+pub(crate) fn repository(name: &str) -> &str {
+    split_tag(name).0
 }
 
 /// The domain, if there is one, and the path.
@@ -179,5 +212,17 @@ mod tests {
         assert_eq!(split_tag("localhost:5000/x"), ("localhost:5000/x", ""));
         assert_eq!(split_tag("x:1"), ("x", "1"));
         assert_eq!(familiar("docker.io/library/x"), "x:latest");
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (text, whole) in [
+            ("x", "docker.io/library/x:latest"),
+            ("a/x:1", "docker.io/a/x:1"),
+            ("index.docker.io/x", "docker.io/library/x:latest"),
+            ("localhost:5000/x", "localhost:5000/x:latest"),
+            (&format!("r.io/x@{digest}"), &format!("r.io/x@{digest}")),
+            (&format!("r.io/x:1@{digest}"), &format!("r.io/x:1@{digest}")),
+        ] {
+            assert_eq!(normal(text).unwrap(), whole);
+        }
+        assert_eq!(repository("localhost:5000/x:1"), "localhost:5000/x");
     }
 }

@@ -3,6 +3,7 @@
 use client::Client;
 
 use super::super::auth;
+use super::reference::full;
 use super::{check_reference, familiar, platform, platform_json, split_tag};
 use crate::command::Outcome;
 use crate::failure::Failure;
@@ -14,8 +15,6 @@ use crate::terminal::print;
 
 /// The widest description that a table of search results shows.
 const DESCRIPTION_WIDTH: usize = 45;
-/// The domain of names without one.
-const DEFAULT_DOMAIN: &str = "docker.io";
 
 const SEARCH: Table = Table {
     default: "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}",
@@ -90,16 +89,6 @@ async fn fetch(
     let auth = auth::header(invocation, repository)?;
     let answer = client.image_pull(&full(repository), tag, platform, &auth).await?;
     progress::show(answer, target, |_| ()).await
-}
-
-/// A repository with its domain, and Docker Hub's `library/`.
-fn full(repository: &str) -> String {
-    let (domain, path) = super::reference::split_domain(repository);
-    match domain {
-        Some(domain) => format!("{domain}/{path}"),
-        None if path.contains('/') => format!("{DEFAULT_DOMAIN}/{path}"),
-        None => format!("{DEFAULT_DOMAIN}/library/{path}"),
-    }
 }
 
 fn canonical(name: &str, all: bool) -> String {
