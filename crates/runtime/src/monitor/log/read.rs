@@ -12,7 +12,6 @@ use super::entry::{Entry, Line, Parser};
 use super::follow::{Follow, Stop};
 use super::{compress, files, tail};
 use rustix::buffer::spare_capacity;
-use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
