@@ -12,6 +12,7 @@ use super::entry::{Entry, Line, Parser};
 use super::follow::{Follow, Stop};
 use super::{compress, files, tail};
 use rustix::buffer::spare_capacity;
+use rustix::io::retry_on_intr;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -300,15 +301,9 @@ impl Reader {
         let left = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let old = self.buffer.len();
         self.buffer.reserve(READ_BYTES);
-        loop {
-            match rustix::io::pread(file, spare_capacity(&mut self.buffer), self.offset) {
-                Err(Errno::INTR) => {}
-                result => {
-                    result?;
-                    break;
-                }
-            }
-        }
+        retry_on_intr(|| {
+            rustix::io::pread(file, spare_capacity(&mut self.buffer), self.offset)
+        })?;
         self.buffer.truncate(old.saturating_add(left));
         let length = self.buffer.len() - old;
         self.offset += length as u64;
