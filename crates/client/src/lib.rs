@@ -27,7 +27,7 @@ pub use connection::Client;
 pub use endpoint::Endpoint;
 pub use error::Error;
 pub use frames::{Demux, Output};
-pub use raw::{Raw, RawReader, RawWriter};
+pub use raw::{Raw, RawReader, RawStream, RawWriter};
 pub use request::{Lines, Request, Response};
 pub use ssh::SshTarget;
 pub use tls::TlsFiles;

@@ -26,6 +26,12 @@ pub struct Raw {
     content_type: String,
 }
 
+/// A connection as one stream of bytes.
+pub struct RawStream {
+    socket: Socket,
+    early: Bytes,
+}
+
 /// The receiving direction.
 pub struct RawReader {
     half: Box<dyn AsyncRead + Send + Unpin>,
@@ -105,6 +111,11 @@ impl Raw {
         }
     }
 
+    /// The connection as one stream of bytes.
+    pub fn into_stream(self) -> RawStream {
+        RawStream { socket: self.socket, early: self.early }
+    }
+
     /// The two directions, to be used independently.
     pub fn split(self) -> (RawReader, RawWriter) {
         let early = self.early;
@@ -155,6 +166,40 @@ impl RawWriter {
     /// The connection broke before.
     pub async fn finish(&mut self) -> io::Result<()> {
         self.half.shutdown().await
+    }
+}
+
+impl AsyncRead for RawStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.early.is_empty() {
+            return Pin::new(&mut this.socket).poll_read(cx, buffer);
+        }
+        let count = this.early.len().min(buffer.remaining());
+        buffer.put_slice(&this.early.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for RawStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
     }
 }
 

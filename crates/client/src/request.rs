@@ -26,6 +26,8 @@ pub struct Request<'a> {
     headers: Vec<(String, String)>,
     body: Body,
     versioned: bool,
+    /// What the connection becomes.
+    protocol: &'static str,
 }
 
 /// The head of an answer; its body is still to be read.
@@ -41,7 +43,7 @@ pub struct Response<'a> {
 impl<'a> Request<'a> {
     pub(crate) fn new(client: &'a Client, method: Method, path: String) -> Self {
         let (query, headers, body) = (String::new(), Vec::new(), Body::empty());
-        Self { client, method, path, query, headers, body, versioned: true }
+        Self { client, method, path, query, headers, body, versioned: true, protocol: "tcp" }
     }
 
     /// Adds a query parameter.
@@ -104,6 +106,13 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn unversioned(mut self) -> Self {
         self.versioned = false;
+        self
+    }
+
+    /// Names what [`Request::hijack`] turns the connection into; raw bytes (`tcp`) otherwise.
+    #[must_use]
+    pub fn protocol(mut self, protocol: &'static str) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -181,7 +190,9 @@ impl<'a> Request<'a> {
             let value: String = value.chars().filter(|c| clean(*c)).collect();
             let _ = write!(head, "{name}: {value}\r\n");
         }
-        let _ = write!(head, "User-Agent: {AGENT}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n");
+        let protocol = self.protocol;
+        let _ = write!(head, "User-Agent: {AGENT}\r\nConnection: Upgrade\r\n");
+        let _ = write!(head, "Upgrade: {protocol}\r\n");
         let _ =
             write!(head, "Content-Length: {}\r\n\r\n", self.body.bytes().map_or(0, <[u8]>::len));
         head

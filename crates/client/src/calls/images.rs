@@ -28,6 +28,16 @@ impl Client {
         self.get("/images/json").filters(filters).flag("all", all).fetch().await
     }
 
+    /// Lists images with the manifests behind their names.
+    pub async fn image_list_manifests(
+        &self,
+        all: bool,
+        filters: &[(String, String)],
+    ) -> Result<Vec<ImageSummary>> {
+        let request = self.get("/images/json").filters(filters).flag("all", all);
+        request.flag("manifests", true).fetch().await
+    }
+
     /// Everything about an image, as the engine wrote it.
     pub async fn image_inspect_raw(&self, name: &str, platform: Option<&str>) -> Result<Bytes> {
         let mut request = self.get(path(name, "/json"));
@@ -38,8 +48,16 @@ impl Client {
     }
 
     /// How an image was made, newest step first.
-    pub async fn image_history(&self, name: &str) -> Result<Vec<HistoryItem>> {
-        self.get(path(name, "/history")).fetch().await
+    pub async fn image_history(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+    ) -> Result<Vec<HistoryItem>> {
+        let mut request = self.get(path(name, "/history"));
+        if let Some(platform) = platform {
+            request = request.query("platform", platform);
+        }
+        request.fetch().await
     }
 
     /// Gives an image one more name.
@@ -47,14 +65,18 @@ impl Client {
         self.post(path(name, "/tag")).query("repo", repository).query("tag", tag).run().await
     }
 
-    /// Removes a name of an image, and the image with its last name.
+    /// Removes a name of an image, and the image with its last name; or only the images for some
+    /// platforms, each as JSON.
     pub async fn image_remove(
         &self,
         name: &str,
-        force: bool,
-        no_prune: bool,
+        (force, no_prune): (bool, bool),
+        platforms: &[String],
     ) -> Result<Vec<ImageDeleteItem>> {
-        let request = self.delete(path(name, "")).flag("force", force);
+        let mut request = self.delete(path(name, "")).flag("force", force);
+        for platform in platforms {
+            request = request.query("platforms", platform);
+        }
         request.flag("noprune", no_prune).fetch().await
     }
 
@@ -105,15 +127,19 @@ impl Client {
         request.header("X-Registry-Auth", auth).send().await
     }
 
-    /// Images with all their layers, as one tar archive.
+    /// Images with all their layers, but those of the images in `since`, as one tar archive.
     pub async fn image_save(
         &self,
         names: &[String],
         platform: Option<&str>,
+        since: &[&str],
     ) -> Result<Response<'_>> {
         let mut request = self.get("/images/get");
         for name in names {
             request = request.query("names", name);
+        }
+        for name in since {
+            request = request.query("since", name);
         }
         if let Some(platform) = platform {
             request = request.query("platform", platform);

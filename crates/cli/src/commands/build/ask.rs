@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open};
 use wire::build::{BuildOrder, HandingOrder, Typed};
 
+use super::call::Call;
 use super::display::Mode as Progress;
 use super::logins;
 use super::output;
@@ -42,11 +43,12 @@ pub(crate) struct Ask {
     pub(crate) context: Option<PathBuf>,
     /// What standard input began with, when it is an archive.
     pub(crate) head: Vec<u8>,
+    /// What is asked instead of building.
+    pub(crate) call: Option<Call>,
 }
 
-/// Reads the flags.
-pub(crate) fn read(invocation: &Invocation) -> Result<Ask, Failure> {
-    let matches = &invocation.matches;
+/// Reads the flags of `build`.
+pub(crate) fn read(invocation: &Invocation, matches: &Matches) -> Result<Ask, Failure> {
     let text = |name: &str| matches.string(name).map(str::to_owned).filter(|t| !t.is_empty());
     let progress = text("progress")
         .or_else(|| std::env::var("BUILDKIT_PROGRESS").ok())
@@ -62,11 +64,17 @@ pub(crate) fn read(invocation: &Invocation) -> Result<Ask, Failure> {
         archive: false,
         context: None,
         head: Vec::new(),
+        call: Call::read(matches)?,
     };
     unsupported(matches)?;
     attributes(&mut ask, matches);
+    if let Some(call) = &ask.call {
+        ask.order.attrs.insert("requestid".to_owned(), call.request());
+        let caps = "moby.buildkit.frontend.subrequests";
+        ask.order.attrs.insert("frontend.caps".to_owned(), caps.to_owned());
+    }
     limits(&mut ask, matches);
-    context(&mut ask, invocation.arg(0), matches.text("file"))?;
+    context(&mut ask, matches.arg(0).unwrap_or_default(), matches.text("file"))?;
     contexts(&mut ask, &matches.list("build-context"))?;
     output::read(&mut ask, matches)?;
     caches(&mut ask, matches)?;
@@ -98,11 +106,9 @@ impl Ask {
 
 /// What is accepted by no daemon of this product.
 fn unsupported(matches: &Matches) -> Result<(), Failure> {
-    for (name, harmless) in [("isolation", "default"), ("call", "build")] {
-        let value = matches.text(name);
-        if !value.is_empty() && value != harmless && value != "check" {
-            return Err(Failure::new(format!("--{name}={value} is not supported")));
-        }
+    let isolation = matches.text("isolation");
+    if !matches!(isolation, "" | "default") {
+        return Err(Failure::new(format!("--isolation={isolation} is not supported on Linux")));
     }
     for name in ["provenance", "sbom"] {
         let value = matches.text(name);
@@ -112,9 +118,6 @@ fn unsupported(matches: &Matches) -> Result<(), Failure> {
     }
     if matches.bool("squash") {
         return Err(Failure::new("--squash is not supported yet"));
-    }
-    if matches.bool("check") || matches.text("call") == "check" {
-        return Err(Failure::new("--check is not supported yet"));
     }
     Ok(())
 }
@@ -128,9 +131,9 @@ fn attributes(ask: &mut Ask, matches: &Matches) {
         }
     };
     put("target", matches.text("target"));
-    let platform = match matches.text("platform") {
-        "" => std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
-        given => given.to_owned(),
+    let platform = match matches.list("platform").join(",") {
+        given if given.is_empty() => std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
+        given => given,
     };
     put("platform", &platform);
     put("cgroup-parent", matches.text("cgroup-parent"));
@@ -149,7 +152,7 @@ fn attributes(ask: &mut Ask, matches: &Matches) {
             mode => mode,
         },
     );
-    let hosts = matches.list("add-host").into_iter();
+    let hosts = matches.list("add-host").into_iter().flat_map(|entry| entry.split(','));
     let hosts = hosts.map(|entry| match entry.contains('=') {
         true => entry.to_owned(),
         false => entry.replacen(':', "=", 1),

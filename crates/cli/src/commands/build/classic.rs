@@ -4,23 +4,25 @@
 use std::io::{Cursor, Read};
 
 use client::{Body, Request};
+use wire::build::BuildDone;
 
 use super::ask::{Ask, size};
-use crate::command::Outcome;
 use crate::failure::Failure;
 use crate::flags::Matches;
 use crate::invocation::Invocation;
 use crate::progress::{self, Target};
-use crate::terminal::print;
 use crate::transfer;
 
 /// Builds.
-pub(super) async fn build(invocation: &Invocation, ask: Ask) -> Outcome {
-    refuse(&ask)?;
-    let matches = &invocation.matches;
+pub(super) async fn build(
+    invocation: &Invocation,
+    matches: &Matches,
+    ask: &Ask,
+) -> Result<BuildDone, Failure> {
+    refuse(ask)?;
     let client = invocation.client()?;
     let remote = ask.order.attrs.get("context").map(String::as_str).unwrap_or_default();
-    let mut request = parameters(client.post("/build"), matches, &ask);
+    let mut request = parameters(client.post("/build"), matches, ask);
     let (body, packing) = match &ask.context {
         _ if !remote.is_empty() => {
             request = request.query("remote", remote);
@@ -48,14 +50,7 @@ pub(super) async fn build(invocation: &Invocation, ask: Ask) -> Outcome {
         }
     })
     .await?;
-    if let Some(path) = &ask.iid_file {
-        std::fs::write(path, &id)
-            .map_err(|error| Failure::new(format!("write {path}: {error}")))?;
-    }
-    if ask.quiet {
-        print(format!("{id}\n"))?;
-    }
-    Ok(0)
+    Ok(BuildDone { images: vec![id], ..BuildDone::default() })
 }
 
 /// The query's parameters.
@@ -130,14 +125,15 @@ fn refuse(ask: &Ask) -> Result<(), Failure> {
         (order.outputs.iter().any(|output| output.attrs.contains_key("push")), "--push"),
         (!order.cache_to.is_empty(), "--cache-to"),
         (directories, "--build-context"),
+        (ask.call.is_some(), "--call"),
         (ask.metadata_file.is_some(), "--metadata-file"),
         (order.dockerfile.is_some(), "a Dockerfile on standard input"),
         (outside, "a Dockerfile outside of the context"),
     ] {
         if set {
             return Err(Failure::new(format!(
-                "{what} needs a daemon of this product on the same host, reached over its unix \
-                 socket as root or as the daemon's own user"
+                "{what} needs a daemon that speaks BuildKit's protocol; this one offers only the \
+                 classic build"
             )));
         }
     }

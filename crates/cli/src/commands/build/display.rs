@@ -156,6 +156,22 @@ impl Display {
         complain(text);
     }
 
+    /// The name of the step that failed; empty if none did. Of several builds, of the one with
+    /// this name.
+    pub(super) fn failed_step(&self, build: &str) -> String {
+        let suffix = format!("@{build}");
+        let failed = |digest: &&String| {
+            let step = self.steps.all.get(*digest);
+            step.is_some_and(|step| {
+                let error = &step.vertex.error;
+                !error.is_empty() && !error.ends_with("context canceled")
+            }) && (build.is_empty() || digest.ends_with(&suffix))
+        };
+        let found = self.steps.order.iter().find(failed);
+        let step = found.and_then(|digest| self.steps.all.get(digest));
+        step.map(|step| step.vertex.name.clone()).unwrap_or_default()
+    }
+
     /// The last lines of a step's output.
     pub(super) fn last_words(&self, name: &str) -> Vec<String> {
         let step = self.steps.all.values().find(|step| step.vertex.name == name);

@@ -1,17 +1,25 @@
 //! `build`: a Dockerfile and its context to an image. A daemon on the same host gets the context's
-//! directory itself; others get an archive of it.
+//! directory itself; others are served it over BuildKit's protocol, and those that do not speak
+//! that get an archive.
 //!
 //! ```text
-//! flags ── ask ──▶ order, descriptors ── unix socket ──▶ lines ── display
-//!             └──▶ archive ── POST /build ─────────────▶ messages
+//! flags ── ask ──▶ order, descriptors ── unix socket ──▶ lines ───┐
+//!             ├──▶ session ── /session, /grpc ─────────▶ status ──┼──▶ screen
+//!             └──▶ archive ── POST /build ─────────────▶ messages ┘
 //! ```
 
 mod ask;
+mod call;
 mod classic;
 mod display;
 mod error;
 mod logins;
 mod output;
+mod screen;
+mod session;
+
+pub(crate) use ask::{Ask, read as ask};
+pub(crate) use screen::Screen;
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -20,13 +28,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest};
 use tokio::net::UnixStream;
-use wire::build::{BuildDone, BuildLine};
+use wire::build::{BuildDone, BuildFailed, BuildLine};
 
 use crate::command::Outcome;
 use crate::failure::Failure;
+use crate::flags::Matches;
 use crate::invocation::Invocation;
 use crate::terminal::print;
-use ask::Ask;
 use display::Display;
 
 /// The longest line of progress; the output of a step comes in pieces far smaller.
@@ -34,7 +42,30 @@ const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// `build`.
 pub(crate) async fn build(invocation: &Invocation) -> Outcome {
-    let ask = ask::read(invocation)?;
+    let matches = &invocation.matches;
+    let ask = ask(invocation, matches)?;
+    let screen = ask.screen();
+    let done = carry_out(invocation, matches, &ask, &screen).await;
+    screen.finish();
+    let done = done?;
+    screen.warn();
+    finish(&ask, &done)
+}
+
+impl Ask {
+    /// The screen that it asks for.
+    pub(crate) fn screen(&self) -> Screen {
+        Screen::new(Display::new(self.progress, self.quiet))
+    }
+}
+
+/// Builds, by the best way that the daemon offers.
+pub(crate) async fn carry_out(
+    invocation: &Invocation,
+    matches: &Matches,
+    ask: &Ask,
+    screen: &Screen,
+) -> Result<BuildDone, Failure> {
     if let Some(path) = &ask.iid_file {
         // An id of an earlier build must not be taken for this one's.
         match std::fs::remove_file(path) {
@@ -44,10 +75,19 @@ pub(crate) async fn build(invocation: &Invocation) -> Outcome {
             _ => {}
         }
     }
-    match hand_over(invocation, &ask).await? {
-        Some(socket) => follow(&ask, socket).await,
-        None => classic::build(invocation, ask).await,
-    }
+    let built = match hand_over(invocation, ask).await? {
+        Some(socket) => follow(socket, screen).await?,
+        // An archive on standard input travels as it is.
+        None if ask.archive => return classic::build(invocation, matches, ask).await,
+        None => match session::build(&invocation.client()?, ask, screen).await? {
+            Some(built) => built,
+            None => return classic::build(invocation, matches, ask).await,
+        },
+    };
+    built.map_err(|failed| {
+        screen.finish();
+        error::failure(&screen.display(), &failed)
+    })
 }
 
 /// Asks for the build on a connection that takes descriptors; nothing if this daemon does not.
@@ -82,73 +122,77 @@ fn send(socket: &UnixStream, fd: &OwnedFd) -> std::io::Result<()> {
 }
 
 /// Shows the progress to its end.
-async fn follow(ask: &Ask, socket: UnixStream) -> Outcome {
-    let mut display = Display::new(ask.progress, ask.quiet);
+async fn follow(
+    socket: UnixStream,
+    screen: &Screen,
+) -> Result<Result<BuildDone, BuildFailed>, Failure> {
     let mut reader = BufReader::new(socket);
     let mut line = Vec::new();
-    let mut tick = tokio::time::interval(display::REDRAW);
+    let redrawing = screen.redrawing();
+    tokio::pin!(redrawing);
     loop {
-        let mut bounded = (&mut reader).take(MAX_LINE_BYTES.saturating_sub(line.len() as u64));
+        line.clear();
+        let mut bounded = (&mut reader).take(MAX_LINE_BYTES);
         let read = tokio::select! {
             read = bounded.read_until(b'\n', &mut line) => {
                 read.map_err(|error| Failure::new(format!("read the progress: {error}")))?
             }
-            _ = tick.tick(), if display.is_live() => {
-                display.redraw();
-                continue;
-            }
+            () = &mut redrawing => return Err(Failure::silent(1)),
         };
         if read == 0 || line.last() != Some(&b'\n') {
-            display.finish();
+            screen.finish();
             return Err(Failure::new("the daemon ended the connection before the build was done"));
         }
         let parsed: BuildLine = serde_json::from_slice(&line)
             .map_err(|error| Failure::new(format!("read the progress: {error}")))?;
-        line.clear();
         match parsed {
-            BuildLine::Status(status) => display.take(&status)?,
-            BuildLine::Done(done) => {
-                display.finish();
-                display.warn();
-                return finish(ask, &done);
-            }
-            BuildLine::Failed(failed) => {
-                display.finish();
-                return Err(error::failure(&display, &failed));
-            }
+            BuildLine::Status(status) => screen.take(&status)?,
+            BuildLine::Done(done) => return Ok(Ok(done)),
+            BuildLine::Failed(failed) => return Ok(Err(failed)),
         }
     }
 }
 
-/// Files with ids, and the id for scripts.
+/// Files with ids, the id for scripts, or the answer to what was asked instead of building.
 fn finish(ask: &Ask, done: &BuildDone) -> Outcome {
     let id = done.images.first().map(String::as_str).unwrap_or_default();
-    let write = |path: &str, text: &str| {
-        std::fs::write(path, text).map_err(|error| Failure::new(format!("write {path}: {error}")))
-    };
     if let Some(path) = &ask.iid_file {
         write(path, id)?;
     }
     if let Some(path) = &ask.metadata_file {
-        let mut metadata = serde_json::Map::new();
-        metadata.insert("buildx.build.ref".to_owned(), ask.order.id.clone().into());
-        for (name, value) in &done.answers {
-            // Documents are written as such.
-            let value = serde_json::from_str(value)
-                .ok()
-                .filter(serde_json::Value::is_object)
-                .unwrap_or_else(|| value.clone().into());
-            metadata.insert(name.clone(), value);
-        }
-        if !id.is_empty() {
-            let entry = metadata.entry("containerimage.config.digest");
-            entry.or_insert_with(|| id.into());
-        }
-        let text = serde_json::to_string_pretty(&metadata).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&metadata(ask, done)).unwrap_or_default();
         write(path, &format!("{text}\n"))?;
+    }
+    if let Some(call) = &ask.call {
+        return call.show(&done.answers);
     }
     if ask.quiet && !id.is_empty() {
         print(format!("{id}\n"))?;
     }
     Ok(0)
+}
+
+/// Writes a file for scripts.
+pub(crate) fn write(path: &str, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| Failure::new(format!("write {path}: {error}")))
+}
+
+/// What exporters answer, as `--metadata-file` has it.
+pub(crate) fn metadata(ask: &Ask, done: &BuildDone) -> serde_json::Map<String, serde_json::Value> {
+    let mut metadata = serde_json::Map::new();
+    let reference = format!("default/default/{}", ask.order.id);
+    metadata.insert("buildx.build.ref".to_owned(), reference.into());
+    for (name, value) in &done.answers {
+        // Documents are written as such.
+        let value = serde_json::from_str(value)
+            .ok()
+            .filter(serde_json::Value::is_object)
+            .unwrap_or_else(|| value.clone().into());
+        metadata.insert(name.clone(), value);
+    }
+    if let Some(id) = done.images.first() {
+        let entry = metadata.entry("containerimage.config.digest");
+        entry.or_insert_with(|| id.clone().into());
+    }
+    metadata
 }

@@ -1,0 +1,270 @@
+//! A build over BuildKit's protocol, for daemons that take no descriptors: on another host, of
+//! another maker, or reached without the right to hand files over. What the order would have
+//! handed over is served on a connection of its own instead.
+//!
+//! ```text
+//! POST /session ══ h2c ══▶ the daemon calls: files, secrets, agents, credentials, results
+//! POST /grpc    ══ h2c ══▶ we call: Solve, Status
+//! ```
+
+mod filter;
+mod line;
+mod patterns;
+mod receive;
+mod send;
+mod serve;
+mod status;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bollard_buildkit_proto::moby::buildkit::v1 as pb;
+use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
+use client::Client;
+use sha2::{Digest, Sha256};
+use tonic::{Code, Request};
+use wire::build::{BuildDone, BuildFailed, BuildOrder, HandingOrder, Typed};
+
+use super::ask::Ask;
+use super::screen::Screen;
+use crate::failure::Failure;
+use line::Line;
+use serve::Offer;
+
+/// What a daemon that speaks the protocol came to; `None` if it does not.
+pub(super) type Built = Option<Result<BuildDone, BuildFailed>>;
+
+/// Builds; gives the order back when the daemon does not speak the protocol.
+pub(super) async fn build(client: &Client, ask: &Ask, screen: &Screen) -> Result<Built, Failure> {
+    let id = &ask.order.id;
+    let offer = Arc::new(Offer::of(ask)?);
+    let mut request = client
+        .post("/session")
+        .protocol("h2c")
+        .header("X-Docker-Expose-Session-Uuid", id.clone())
+        .header("X-Docker-Expose-Session-Name", "")
+        .header("X-Docker-Expose-Session-Sharedkey", shared_key(ask));
+    for method in serve::METHODS {
+        request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
+    }
+    let session = match request.hijack().await {
+        Ok(session) => session.into_stream(),
+        Err(client::Error::Api { status: 400 | 404 | 405 | 501, .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    check(&ask.order)?;
+    let serving = tokio::spawn(serve::serve(session, offer));
+    let control = match client.post("/grpc").protocol("h2c").hijack().await {
+        Ok(control) => control.into_stream(),
+        Err(client::Error::Api { status: 400 | 404 | 405 | 501, .. }) => {
+            serving.abort();
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let line = Line::open(control).await?;
+    let built = solve(line, ask, screen).await;
+    serving.abort();
+    built.map(Some)
+}
+
+async fn solve(
+    line: Line,
+    ask: &Ask,
+    screen: &Screen,
+) -> Result<Result<BuildDone, BuildFailed>, Failure> {
+    let mut control = ControlClient::with_origin(line, Line::origin())
+        .max_decoding_message_size(line::MAX_MESSAGE_BYTES);
+    let mut watching = control.clone();
+    let id = ask.order.id.clone();
+    let watch = async {
+        let asked = watching.status(Request::new(pb::StatusRequest { r#ref: id })).await;
+        // A build that was refused before it began has nothing to tell.
+        let Ok(news) = asked else { return Ok(()) };
+        let mut news = news.into_inner();
+        while let Ok(Some(response)) = news.message().await {
+            screen.take(&status::status(&response))?;
+        }
+        Ok::<_, Failure>(())
+    };
+    let work = async {
+        let answer = control.solve(Request::new(request(&ask.order))).await;
+        answer.map(tonic::Response::into_inner)
+    };
+    tokio::pin!(watch);
+    let solved = tokio::select! {
+        solved = work => solved,
+        () = screen.redrawing() => return Err(Failure::silent(1)),
+        shown = &mut watch => {
+            shown?;
+            // Everything was told; only the outcome is missing.
+            return Err(Failure::new("the daemon ended the connection before the build was done"));
+        }
+    };
+    watch.await?;
+    Ok(match solved {
+        Ok(answer) => {
+            let answers = answer.exporter_response;
+            let id = answers
+                .get("containerimage.config.digest")
+                .or_else(|| answers.get("containerimage.digest"));
+            Ok(BuildDone {
+                images: id.cloned().into_iter().collect(),
+                answers: answers.into_iter().collect(),
+            })
+        }
+        Err(status) if status.code() == Code::Cancelled => {
+            Err(BuildFailed { message: "context canceled".to_owned(), ..BuildFailed::default() })
+        }
+        Err(status) => Err(BuildFailed {
+            excerpt: status::excerpt(&status),
+            step: screen.failed_step(),
+            message: status.message().to_owned(),
+            code: None,
+        }),
+    })
+}
+
+/// What only goes by descriptor is refused, not forgotten.
+fn check(order: &BuildOrder) -> Result<(), Failure> {
+    let local = |list: &[Typed]| list.iter().any(|typed| typed.kind == "local");
+    let layouts = order.attrs.values().any(|value| value.starts_with("oci-layout://"));
+    let directory = order.outputs.iter().any(|output| {
+        matches!(output.kind.as_str(), "oci" | "docker")
+            && output.attrs.get("tar").is_some_and(|tar| tar == "false")
+    });
+    for (set, what) in [
+        (local(&order.cache_from), "--cache-from type=local"),
+        (local(&order.cache_to), "--cache-to type=local"),
+        (layouts, "--build-context oci-layout://"),
+        (directory, "--output tar=false"),
+    ] {
+        if set {
+            return Err(Failure::new(format!(
+                "{what} needs a daemon of this product on the same host, reached over its unix \
+                 socket as root or as the daemon's own user"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The order in BuildKit's words.
+fn request(order: &BuildOrder) -> pb::SolveRequest {
+    let entry = |typed: &Typed| pb::CacheOptionsEntry {
+        r#type: typed.kind.clone(),
+        attrs: typed.attrs.clone().into_iter().collect(),
+    };
+    let exporter = |output: &Typed| pb::Exporter {
+        r#type: match output.kind.as_str() {
+            // What a daemon keeps for itself is called after the first of them.
+            "image" => "moby".to_owned(),
+            kind => kind.to_owned(),
+        },
+        attrs: output.attrs.clone().into_iter().collect(),
+    };
+    let exporters: Vec<_> = order.outputs.iter().map(exporter).collect();
+    let first = exporters.first().cloned().unwrap_or_default();
+    let mut attrs: HashMap<_, _> = order.attrs.clone().into_iter().collect();
+    if order.dockerfile.is_some() {
+        attrs.insert("dockerfilekey".to_owned(), "dockerfile".to_owned());
+        attrs.insert("filename".to_owned(), "Dockerfile".to_owned());
+    }
+    pb::SolveRequest {
+        r#ref: order.id.clone(),
+        session: order.id.clone(),
+        frontend: "dockerfile.v0".to_owned(),
+        frontend_attrs: attrs,
+        cache: Some(pb::CacheOptions {
+            imports: order.cache_from.iter().map(entry).collect(),
+            exports: order.cache_to.iter().map(entry).collect(),
+            ..pb::CacheOptions::default()
+        }),
+        entitlements: order.allow.clone(),
+        // Daemons of old know only one.
+        exporter_deprecated: first.r#type,
+        exporter_attrs_deprecated: first.attrs,
+        exporters,
+        enable_session_exporter: order.handings.iter().any(is_place),
+        ..pb::SolveRequest::default()
+    }
+}
+
+fn is_place(handing: &HandingOrder) -> bool {
+    matches!(handing, HandingOrder::OutputDirectory { .. } | HandingOrder::OutputFile { .. })
+}
+
+/// Names this host's directory, so that the daemon knows what it was sent before.
+fn shared_key(ask: &Ask) -> String {
+    let Some(context) = &ask.context else { return String::new() };
+    let host = ["/etc/machine-id", "/proc/sys/kernel/hostname"];
+    let host = host.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    let path = context.canonicalize().unwrap_or_else(|_| context.clone());
+    let mut hash = Sha256::new();
+    hash.update(host.trim().as_bytes());
+    hash.update([0]);
+    hash.update(path.as_os_str().as_encoded_bytes());
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A directory of our own that goes when the build is over.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// With one file in it.
+    fn with_file(id: &str, name: &str, text: &str) -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("estiba-build-{id}-{name}"));
+        let failed = |error| Failure::new(format!("make {}: {error}", path.display()));
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path).map_err(failed)?;
+        let scratch = Self(path.clone());
+        std::fs::write(path.join(name), text).map_err(failed)?;
+        Ok(scratch)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing else can be done about what cannot be removed.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn an_order_in_the_protocols_words() {
+        let image = Typed { kind: "image".to_owned(), attrs: BTreeMap::new() };
+        let order = BuildOrder {
+            id: "i".to_owned(),
+            attrs: BTreeMap::from([("target".to_owned(), "t".to_owned())]),
+            outputs: vec![image],
+            dockerfile: Some("FROM scratch".to_owned()),
+            allow: vec!["network.host".to_owned()],
+            ..BuildOrder::default()
+        };
+        let request = request(&order);
+        assert_eq!(request.exporters[0].r#type, "moby");
+        assert_eq!(request.exporter_deprecated, "moby");
+        assert_eq!(request.frontend_attrs["filename"], "Dockerfile");
+        assert_eq!((request.r#ref.as_str(), request.session.as_str()), ("i", "i"));
+        assert!(!request.enable_session_exporter);
+    }
+
+    #[test]
+    fn what_cannot_travel_is_refused() {
+        let local = Typed { kind: "local".to_owned(), attrs: BTreeMap::new() };
+        let order = BuildOrder { cache_to: vec![local], ..BuildOrder::default() };
+        assert!(check(&order).is_err());
+        assert!(check(&BuildOrder::default()).is_ok());
+    }
+}
