@@ -222,6 +222,7 @@ pub(crate) static SAVE: Command = Command {
             "platform",
             "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
         ),
+        Flag::list("since", "Leave out the layers of this image, which the other side has").own(),
     ]],
     action: remote!(images::save),
 };

@@ -35,6 +35,71 @@ pub struct ImageSummary {
     /// Manifest or index.
     #[serde(skip_serializing_if = "is_zero")]
     pub descriptor: Option<Descriptor>,
+    /// The manifests behind the name, when they were asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub manifests: Vec<ManifestSummary>,
+}
+
+/// A manifest behind an image's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestSummary {
+    /// Digest of the manifest.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// The manifest.
+    pub descriptor: Descriptor,
+    /// Whether everything it names is here.
+    pub available: bool,
+    /// Bytes that are here.
+    pub size: ManifestSize,
+    /// `image`, `attestation` or `unknown`.
+    pub kind: String,
+    /// What is here of an image.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub image_data: Option<ImageData>,
+    /// What an attestation is about.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attestation_data: Option<AttestationData>,
+}
+
+/// Bytes that are here of a manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestSize {
+    /// As they travel.
+    pub content: i64,
+    /// All together.
+    pub total: i64,
+}
+
+/// What is here of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageData {
+    /// What it runs on.
+    pub platform: Platform,
+    /// Ids of the containers that use it.
+    pub containers: Vec<String>,
+    /// Its size.
+    pub size: UnpackedSize,
+}
+
+/// Bytes that are here unpacked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct UnpackedSize {
+    /// Bytes.
+    pub unpacked: i64,
+}
+
+/// What an attestation is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AttestationData {
+    /// Digest of the image's manifest.
+    #[serde(rename = "For")]
+    pub subject: String,
 }
 
 /// The answer to `GET /images/{name}/json`. `C` is the configuration: [`ImageConfig`], and
@@ -56,6 +121,9 @@ pub struct ImageInspect<C: Default + PartialEq = ImageConfig> {
     /// RFC 3339.
     #[serde(skip_serializing_if = "is_zero")]
     pub created: Option<String>,
+    /// Id of the container it was committed from, or empty; only for clients below 1.45.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub container: Option<String>,
     /// Version of the engine that made it, or empty; only for clients below 1.52.
     #[serde(skip_serializing_if = "is_zero")]
     pub docker_version: Option<String>,
@@ -88,6 +156,9 @@ pub struct ImageInspect<C: Default + PartialEq = ImageConfig> {
     /// Manifest or index.
     #[serde(skip_serializing_if = "is_zero")]
     pub descriptor: Option<Descriptor>,
+    /// The manifests behind the name, when they were asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub manifests: Vec<ManifestSummary>,
 }
 
 /// An image's configuration, as inspect shows it.

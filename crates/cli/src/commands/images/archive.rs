@@ -16,7 +16,8 @@ pub(crate) async fn save(invocation: &Invocation) -> Outcome {
     transfer::check_output(output)?;
     let platform = platform_json(invocation.matches.text("platform"))?;
     let client = invocation.client()?;
-    let answer = client.image_save(invocation.matches.args(), platform.as_deref()).await?;
+    let (names, since) = (invocation.matches.args(), invocation.matches.list("since"));
+    let answer = client.image_save(names, platform.as_deref(), &since).await?;
     transfer::save(answer, output).await?;
     Ok(0)
 }

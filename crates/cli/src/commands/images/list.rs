@@ -4,7 +4,6 @@ use wire::docker::image::ImageSummary;
 
 use super::super::list_format;
 use crate::command::Outcome;
-use crate::failure::Failure;
 use crate::format::{self, Row, Table, ellipsis, short_id};
 use crate::invocation::Invocation;
 use crate::{time, units};
@@ -50,9 +49,6 @@ const HISTORY: Table = Table {
 /// `images`.
 pub(crate) async fn list(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
-    if matches.bool("tree") {
-        return Err(Failure::new("--tree is not available in this version"));
-    }
     let quiet = matches.bool("quiet");
     let given = list_format(invocation, "imagesFormat");
     let digests = matches.bool("digests");
@@ -64,6 +60,9 @@ pub(crate) async fn list(invocation: &Invocation) -> Outcome {
     let mut filters = matches.filters("filter");
     if let Some(reference) = matches.arg(0) {
         filters.push(("reference".to_owned(), reference.to_owned()));
+    }
+    if matches.bool("tree") {
+        return super::tree::show(invocation, &filters).await;
     }
     let images = invocation.client()?.image_list(matches.bool("all"), &filters).await?;
     let whole = matches.bool("no-trunc");
@@ -143,7 +142,9 @@ fn since(created: i64) -> String {
 pub(crate) async fn history(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
     let (whole, human) = (matches.bool("no-trunc"), matches.bool_or("human", true));
-    let items = invocation.client()?.image_history(invocation.arg(0)).await?;
+    let platform = super::platform_json(matches.text("platform"))?;
+    let client = invocation.client()?;
+    let items = client.image_history(invocation.arg(0), platform.as_deref()).await?;
     let quiet = matches.bool("quiet");
     let given = list_format(invocation, "");
     let format = match given {

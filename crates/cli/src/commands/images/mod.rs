@@ -4,6 +4,7 @@ mod archive;
 mod list;
 mod reference;
 mod registry;
+mod tree;
 
 pub(crate) use archive::{import, load, save};
 pub(crate) use list::{TABLE, history, list, rows};
@@ -31,10 +32,14 @@ pub(crate) async fn tag(invocation: &Invocation) -> Outcome {
 pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
     let (force, keep) = (matches.bool("force"), matches.bool("no-prune"));
+    let mut platforms = Vec::new();
+    for text in matches.strings("platform") {
+        platforms.extend(platform_json(&text)?);
+    }
     let client = invocation.client()?;
     let mut failures = Failures::default();
     for name in matches.args() {
-        match client.image_remove(name, force, keep).await {
+        match client.image_remove(name, (force, keep), &platforms).await {
             Err(error) if force && error.is_not_found() => complain(format!("{error}\n")),
             outcome => {
                 for item in failures.note(outcome).unwrap_or_default() {
