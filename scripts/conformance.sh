@@ -1,18 +1,22 @@
 #!/bin/bash
 # Other people's clients and test suites against a daemon of this tree, in namespaces of its own.
-#   scripts/conformance.sh BIN_DIR IMAGES_DIR WORK_DIR [docker-py] [compose] [cli]
+#   scripts/conformance.sh BIN_DIR IMAGES_DIR WORK_DIR [docker-py] [compose] [cli] [bollard]
+#     [testcontainers] [wordpress]
 # docker-py  the integration tests in docker-py's own source distribution (PyPI), API 1.41, over TCP
 # compose    Debian's docker-compose 1.29 with a project of three services
 # cli        the stock docker command line through the life of a container
+# bollard, testcontainers   the tests in the sources of these Rust crates (crates.io), which speak
+#            through the socket and pull from registries of ours under the names they use
+# wordpress  docker-compose with MySQL, WordPress and nginx (Debian's packages), and a browser
 # Writes WORK_DIR/conformance.md, one table per suite; downloads once into WORK_DIR. Fails when a
 # suite could not run; what its tests say is for the reader of the table.
 set -euo pipefail
-[ $# -ge 3 ] || { sed -n '2,9p' "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,13p' "$0"; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "$1" && pwd) images=$(cd "$2" && pwd)
 mkdir -p "$3" && work=$(cd "$3" && pwd)
 shift 3
-[ $# -gt 0 ] || set -- docker-py compose cli
+[ $# -gt 0 ] || set -- docker-py compose cli bollard testcontainers wordpress
 lab=$work/lab
 report=$work/conformance.md
 
@@ -95,10 +99,11 @@ images_load() {
   done
   echo hello >"$work/hello" && tar -C "$work" -cf "$work/hello.tar" hello
   inside "$bin/estiba" import -c 'CMD ["/hello"]' "$work/hello.tar" hello-world >/dev/null
-  for name in alpine:3.10 alpine:latest busybox:latest hello-world:latest; do
+  inside "$bin/estiba" tag hello-world hello-world:linux
+  for name in hello-world:linux alpine:3.10 alpine:latest busybox:latest hello-world:latest; do
     inside "$bin/estiba" push -q "$name"
   done
-  inside "$bin/estiba" rmi hello-world >/dev/null
+  inside "$bin/estiba" rmi hello-world:latest hello-world:linux >/dev/null
 }
 
 suite_docker_py() {
@@ -164,6 +169,121 @@ suite_cli() {
       >>"$report"
   done <"$here/conformance/cli.txt"
   daemon_stop
+}
+
+# The sources of a crate, by itself, into DIR: CRATE VERSION DIR
+crate_source() {
+  [ -d "$3" ] && return
+  mkdir -p "$work/fetch/src" && : >"$work/fetch/src/lib.rs"
+  printf '[package]\nname = "fetch"\nedition = "2021"\n[workspace]\n[dependencies]\n%s = "=%s"\n' \
+    "$1" "$2" >"$work/fetch/Cargo.toml"
+  manifest=$(cargo metadata --quiet --format-version 1 --manifest-path "$work/fetch/Cargo.toml" |
+    python3 -c 'import json, sys
+print(next(p["manifest_path"] for p in json.load(sys.stdin)["packages"] if p["name"] == sys.argv[1]))' "$1")
+  cp -r "$(dirname "$manifest")" "$3"
+  printf '\n[workspace]\n' >>"$3/Cargo.toml"
+}
+
+# The tests of a crate in DIR with these arguments, one after the other: NAME VERSION DIR ARGUMENT…
+crate_tests() {
+  name=$1 version=$2 dir=$3
+  shift 3
+  printf '[profile.default.junit]\npath = "%s"\n' "$work/$name.xml" >"$work/nextest.toml"
+  rm -f "$work/$name.xml"
+  (cd "$dir" && CARGO_TARGET_DIR=$work/rust cargo nextest run --no-run "$@") >"$work/$name.log" 2>&1 || {
+    tail -20 "$work/$name.log" >&2
+    exit 1
+  }
+  (cd "$dir" && export CARGO_TARGET_DIR=$work/rust HOME_OF_CARGO=${CARGO_HOME:-$HOME/.cargo} &&
+    host=unix://$lab/s.sock inside env CARGO_HOME="$HOME_OF_CARGO" RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}" \
+      cargo nextest run --offline --no-fail-fast --test-threads 1 --config-file "$work/nextest.toml" \
+      "$@") >>"$work/$name.log" 2>&1 || true
+  [ -s "$work/$name.xml" ] || { tail -20 "$work/$name.log" >&2; exit 1; }
+  python3 "$here/conformance/table.py" "$name $version" "$work/$name.xml" >>"$report"
+}
+
+suite_bollard() {
+  version=0.21.1
+  crate_source bollard "$version" "$work/bollard-$version"
+  daemon_start
+  images_load
+  # The registry that its tests log in to, and the server they look at.
+  export REGISTRY_PASSWORD=of-the-lab
+  htpasswd -Bbn bollard "$REGISTRY_PASSWORD" >"$lab/accounts"
+  nsenter --target "$(cat "$lab/pid")" --net -- "$bin/estiba" registry serve --root "$lab/private" \
+    --htpasswd "$lab/accounts" >>"$lab/registry.log" 2>&1 </dev/null &
+  private=$!
+  inside "$bin/estiba" build -q -t fussybeaver/uhttpd "$here/conformance/uhttpd" >/dev/null
+  echo "$REGISTRY_PASSWORD" | inside "$bin/estiba" login -u bollard --password-stdin localhost:5000
+  for name in hello-world:linux alpine:latest fussybeaver/uhttpd:latest; do
+    inside "$bin/estiba" image inspect "$name" >/dev/null 2>&1 || inside "$bin/estiba" pull -q "$name"
+    inside "$bin/estiba" tag "$name" "localhost:5000/$name"
+    inside "$bin/estiba" push -q "localhost:5000/$name"
+  done
+  inside "$bin/estiba" tag alpine:latest node:alpine
+  crate_tests bollard "$version" "$work/bollard-$version" --features buildkit,time,websocket \
+    -E 'not (test(swarm) or test(service) or test(node) or test(secret) or test(config) or test(task))'
+  kill $private 2>/dev/null || true
+  daemon_stop
+}
+
+suite_testcontainers() {
+  version=0.28.0
+  crate_source testcontainers "$version" "$work/testcontainers-$version"
+  rm -rf "$work/testimages" && cp -r "$here/conformance/testimages" "$work/testimages"
+  daemon_start
+  images_load
+  inside "$bin/estiba" tag alpine:latest ubuntu:24.04
+  for image in testcontainers/helloworld:1.3.0=helloworld curlimages/curl=curl; do
+    inside "$bin/estiba" build -q -t "${image%=*}" "$here/conformance/${image#*=}" >/dev/null
+  done
+  crate_tests testcontainers "$version" "$work/testcontainers-$version" \
+    --features blocking,docker-compose,http_wait,properties-config,reusable-containers
+  daemon_stop
+}
+
+# MariaDB, WordPress, PHP and nginx of Debian.
+lemp_make() {
+  [ -s "$work/lemp.tar" ] && return
+  mmdebstrap --quiet --variant=minbase --format=tar \
+    --include=nginx-light,mariadb-server,wordpress,php-fpm,php-mysql,procps,wordpress-theme-twentytwentythree \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$work/lemp.tar.part"
+  mv "$work/lemp.tar.part" "$work/lemp.tar"
+}
+
+# What a browser does with a new WordPress: it is sent to the installation, fills in the form and
+# finds its blog. (grep reads to the end: with -q it would stop curl, and the pipe would have failed.)
+browse() {
+  inside curl -sfL --retry 40 --retry-delay 1 --retry-all-errors http://127.0.0.1/ |
+    grep 'WordPress' >/dev/null &&
+    inside curl -sfL http://127.0.0.1/wp-admin/install.php?step=2 -d weblog_title=Containers \
+      -d user_name=blogger -d admin_password=of-the-blog-owner -d admin_password2=of-the-blog-owner \
+      -d pw_weak=on -d admin_email=blogger@example.test | grep 'Success' >/dev/null &&
+    inside curl -sf http://127.0.0.1/ | grep '<title>Containers' >/dev/null
+}
+
+suite_wordpress() {
+  command -v docker-compose >/dev/null || apt-get install -qq -y docker-compose >/dev/null
+  lemp_make
+  daemon_start
+  inside "$bin/estiba" import "$work/lemp.tar" debian-lemp >/dev/null
+  cd "$here/conformance/wordpress"
+  outcome=passed
+  {
+    for image in mysql:8.0=mysql wordpress:5.1.1-fpm-alpine=wordpress nginx:1.15.12-alpine=nginx; do
+      inside "$bin/estiba" build -q -t "${image%=*}" "${image#*=}" || outcome=failed
+    done
+    inside docker-compose up -d && browse && inside docker-compose ps &&
+      inside docker-compose restart && inside curl -sf --retry 40 --retry-delay 1 \
+      --retry-all-errors http://127.0.0.1/ | grep '<title>Containers' >/dev/null || outcome=failed
+    inside docker-compose logs --tail=20
+    inside docker-compose down -v || outcome=failed
+  } >"$work/wordpress.log" 2>&1
+  cd "$here"
+  daemon_stop
+  printf '\n## The WordPress project\n\nup, installed by a browser, restart, still there, down: %s\n' \
+    "$outcome" >>"$report"
 }
 
 : >"$report"
