@@ -32,7 +32,7 @@ pub(crate) fn write_hosts(
     dir: &Path,
     spec: &ContainerSpec,
     endpoints: &[Endpoint],
-    gateway: Option<IpAddr>,
+    gateways: &[IpAddr],
     links: &[(IpAddr, String)],
 ) -> Result<()> {
     let mut names = Vec::new();
@@ -51,12 +51,12 @@ pub(crate) fn write_hosts(
         .filter(|_| !names.is_empty())
         .map(|addr| (addr, names.clone()))
         .collect();
-    let asked = spec.dns.extra_hosts.iter().filter_map(|(name, address)| {
-        let address = match address.as_str() {
-            "host-gateway" => gateway?,
-            address => address.parse().ok()?,
+    let asked = spec.dns.extra_hosts.iter().flat_map(|(name, address)| {
+        let addresses = match address.as_str() {
+            "host-gateway" => gateways.to_vec(),
+            address => address.parse().into_iter().collect(),
         };
-        Some((address, name.clone()))
+        addresses.into_iter().map(|address| (address, name.clone()))
     });
     let extra: Vec<(IpAddr, String)> = asked.chain(links.iter().cloned()).collect();
     write(&dir.join("hosts"), &net::files::hosts(&own, &extra))
@@ -144,20 +144,44 @@ impl HostResolv {
     }
 }
 
-/// Replaces the content, not the file.
+/// Replaces the content, not the file. It is not emptied first: whoever reads it meanwhile finds
+/// names, and file systems take an emptied file that is written again for one that has to be on
+/// disk at once.
 fn write(path: &Path, text: &str) -> Result<()> {
     let write = || {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o644);
+        options.write(true).create(true).truncate(false).mode(0o644);
         options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-        options.open(path)?.write_all(text.as_bytes())
+        let mut file = options.open(path)?;
+        file.write_all(text.as_bytes())?;
+        if file.metadata()?.len() > text.len() as u64 {
+            file.set_len(text.len() as u64)?;
+        }
+        Ok(())
     };
-    write().map_err(|source| EngineError::io(format!("write {}", path.display()), source))
+    write().map_err(|source: std::io::Error| {
+        EngineError::io(format!("write {}", path.display()), source)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_keeps_its_place_and_loses_its_old_content() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hosts");
+        let mut places = Vec::new();
+        for text in ["127.0.0.1 localhost\n", "", "::1 a\n", "127.0.0.1 longer\n::1 a\n"] {
+            write(&path, text).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+            places.push(std::fs::metadata(&path).unwrap().ino());
+        }
+        places.dedup();
+        assert_eq!(places.len(), 1);
+    }
 
     #[test]
     fn what_the_host_says_is_understood() {

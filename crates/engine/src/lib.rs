@@ -52,7 +52,7 @@ pub use error::EngineError;
 pub use events::{EventBus, EventStream};
 pub use execs::Execs;
 pub use images::Images;
-pub use net::{Exposure, InterfaceStats, Options as NetOptions};
+pub use net::{Exposure, InterfaceStats, Options as NetOptions, run_resolver};
 pub use networks::Networks;
 pub use options::Options;
 pub use stats::{BlkioEntry, BlkioStats, CpuStats, MemoryStats, Stats};

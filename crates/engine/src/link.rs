@@ -28,6 +28,7 @@ pub(crate) enum Launching {
 pub(crate) struct Link {
     fd: AsyncFd<Connection>,
     events: VecDeque<Event>,
+    monitor: Option<i32>,
 }
 
 impl Link {
@@ -40,7 +41,12 @@ impl Link {
                 .map_err(|errno| EngineError::io("open a monitor's pidfd", errno))?;
             tokio::spawn(reap(pidfd));
         }
-        Ok(Self { fd, events: VecDeque::new() })
+        Ok(Self { fd, events: VecDeque::new(), monitor: child })
+    }
+
+    /// The monitor's process, where this daemon started it.
+    pub(crate) fn monitor(&self) -> Option<i32> {
+        self.monitor
     }
 
     /// The next event; `None` when the monitor is gone. Safe to cancel.

@@ -4,7 +4,9 @@ use crate::actor::{Answer, DEFAULT_NETWORK, Order, answered};
 use crate::node::{Node, blocking};
 use crate::{EngineError, Result, clock, random, record};
 use model::event::EventKind;
-use model::network::{EndpointDraft, NetworkDraft, NetworkMode, NetworkSpec, NetworkView};
+use model::network::{
+    EndpointDraft, NetworkDraft, NetworkMode, NetworkSpec, NetworkView, Pool, PoolDraft,
+};
 use model::spec::ContainerSpec;
 use model::{Denied, ErrorKind, NetworkId};
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ impl Networks {
     /// Makes a network; returns a warning too, usually empty.
     pub async fn create(&self, draft: NetworkDraft) -> Result<(NetworkId, String)> {
         check_name(&draft.name)?;
+        let draft = self.node.networks.configured(draft)?;
         if matches!(draft.driver.as_str(), "host" | "null") {
             let driver = &draft.driver;
             return Err(forbidden(format!("only one instance of \"{driver}\" network is allowed")));
@@ -51,7 +54,10 @@ impl Networks {
         .await?;
         store::failpoint::hit("engine.network.created");
         emit(&self.node, "create", &spec);
-        Ok((id, String::new()))
+        // It was asked for, or the host's routes have changed since it was chosen.
+        let node = Arc::clone(&self.node);
+        let overlaps = blocking(move || Ok(node.net.overlapping_routes(&spec)?)).await;
+        Ok((id, overlaps.unwrap_or_default().join("; ")))
     }
 
     /// Every network; never waits.
@@ -84,6 +90,10 @@ impl Networks {
                 container,
                 endpoint.id.get(..12).unwrap_or_default()
             )));
+        }
+        let user = self.node.networks.read().values().any(|other| other.config_from == spec.name);
+        if spec.config_only && user {
+            return Err(forbidden(format!("configuration network {:?} is in use", spec.name)));
         }
         // Endpoints of containers that just ended may still be being given back.
         self.node.teardowns.idle().await;
@@ -229,6 +239,64 @@ impl NetworkTable {
         }
         networks.insert(spec.id, spec);
         Ok(())
+    }
+
+    /// The draft with the configuration of the network that it names, if it names one.
+    fn configured(&self, mut draft: NetworkDraft) -> Result<NetworkDraft> {
+        if draft.config_only && (draft.internal || draft.attachable || draft.ingress) {
+            return Err(forbidden(
+                "configuration network can only contain network specific fields. Network operator \
+                 fields like [ ingress | internal | attachable | scope ] are not supported."
+                    .to_owned(),
+            ));
+        }
+        if draft.config_from.is_empty() {
+            return Ok(draft);
+        }
+        if draft.config_only {
+            let why = "a configuration network cannot depend on another configuration network";
+            return Err(forbidden(why.to_owned()));
+        }
+        let own = !draft.pools.is_empty()
+            || !matches!(draft.ipam_driver.as_str(), "" | "default")
+            || !draft.ipam_options.is_empty()
+            || !draft.labels.is_empty()
+            || draft.enable_ipv6 == Some(true);
+        if own {
+            return Err(forbidden(
+                "user specified configurations are not supported if the network depends on a \
+                 configuration network"
+                    .to_owned(),
+            ));
+        }
+        if !draft.options.is_empty() {
+            return Err(forbidden(
+                "network driver options are not supported if the network depends on a \
+                 configuration network"
+                    .to_owned(),
+            ));
+        }
+        let networks = self.read();
+        let from = networks.values().find(|it| it.config_only && it.name == draft.config_from);
+        let Some(from) = from else {
+            let name = &draft.config_from;
+            return Err(
+                Denied::not_found(format!("configuration network {name:?} not found")).into()
+            );
+        };
+        let pool = |pool: &Pool| PoolDraft {
+            subnet: Some(pool.subnet),
+            range: pool.range,
+            gateway: pool.gateway,
+            reserved: pool.reserved.clone(),
+        };
+        draft.pools = from.pools.iter().map(pool).collect();
+        draft.enable_ipv6 = Some(from.enable_ipv6);
+        draft.ipam_driver.clone_from(&from.ipam_driver);
+        draft.ipam_options.clone_from(&from.ipam_options);
+        draft.labels.clone_from(&from.labels);
+        draft.options.clone_from(&from.options);
+        Ok(draft)
     }
 
     /// Adds a network that is known to be right.

@@ -50,9 +50,9 @@ pub struct Options {
     pub dns_search: Vec<String>,
     /// resolv.conf options (`--dns-opt`).
     pub dns_options: Vec<String>,
-    /// Address that `host-gateway` stands for (`--host-gateway-ip`); `None` for the default
+    /// Addresses that `host-gateway` stands for (`--host-gateway-ip`); empty for the default
     /// bridge's.
-    pub host_gateway: Option<IpAddr>,
+    pub host_gateways: Vec<IpAddr>,
     /// Run a small init as pid 1 (`--init`).
     pub init: bool,
     /// OCI runtimes by name, beside our own.
@@ -103,7 +103,7 @@ impl Default for Options {
             dns: Vec::new(),
             dns_search: Vec::new(),
             dns_options: Vec::new(),
-            host_gateway: None,
+            host_gateways: Vec::new(),
             init: false,
             runtimes: BTreeMap::new(),
             default_runtime: String::new(),

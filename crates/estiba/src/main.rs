@@ -14,8 +14,21 @@ fn main() -> ExitCode {
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let status = match Program::from_words(&words) {
         Program::Daemon { name, arguments } => daemon::run(&name, &arguments),
+        Program::Resolver { arguments } => resolve(&arguments),
         Program::Registry { name, arguments } => registry::run(&name, &arguments),
         Program::CommandLine => cli::run(std::env::args_os()),
     };
     ExitCode::from(u8::try_from(status).unwrap_or(1))
+}
+
+/// Answers containers' names until the daemon and they are gone.
+fn resolve(arguments: &[String]) -> i32 {
+    let resolv_conf = arguments.get(1).map_or("/etc/resolv.conf", String::as_str);
+    match engine::run_resolver(resolv_conf.into()) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("estiba-resolver: {error}");
+            1
+        }
+    }
 }

@@ -17,6 +17,12 @@ pub(crate) enum Program {
         /// What follows the name.
         arguments: Vec<String>,
     },
+    /// The resolver of containers' names, as a daemon starts it: where its daemon is at home, and
+    /// the host's resolv.conf.
+    Resolver {
+        /// What follows the name.
+        arguments: Vec<String>,
+    },
     /// The command line, which reads all words itself.
     CommandLine,
 }
@@ -29,6 +35,7 @@ impl Program {
             (name @ ("estibad" | "dockerd"), _) => {
                 Self::Daemon { name: name.to_owned(), arguments: words[1..].to_vec() }
             }
+            ("estiba-resolver", _) => Self::Resolver { arguments: words[1..].to_vec() },
             (name, Some("daemon")) => {
                 Self::Daemon { name: format!("{name} daemon"), arguments: words[2..].to_vec() }
             }

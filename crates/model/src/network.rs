@@ -91,6 +91,10 @@ pub struct NetworkDraft {
     pub attachable: bool,
     /// Routing mesh network.
     pub ingress: bool,
+    /// Nothing but a configuration that other networks are made from.
+    pub config_only: bool,
+    /// The network whose configuration this one takes; empty for its own.
+    pub config_from: String,
     /// IPv4 wanted; `None` for yes.
     pub enable_ipv4: Option<bool>,
     /// IPv6 wanted; `None` for the daemon's default (no).
@@ -197,9 +201,13 @@ pub struct NetworkSpec {
     pub internal: bool,
     /// Only shown back until there is a cluster.
     pub attachable: bool,
+    /// Nothing but a configuration that other networks are made from: no container can join.
+    pub config_only: bool,
+    /// The network whose configuration it took; empty for its own.
+    pub config_from: String,
     /// IPv6 is on.
     pub enable_ipv6: bool,
-    /// The pools in force (empty for host and none).
+    /// The pools in force (empty for host and none); as asked for in a configuration.
     pub pools: Vec<Pool>,
     /// Driver options as asked.
     pub options: BTreeMap<String, String>,

@@ -5,6 +5,7 @@ use crate::bridge::check_interface_name;
 use crate::error::{Error, Result};
 use crate::netlink::{self, Batch, Socket};
 use crate::netns::within;
+use crate::networks::{GATEWAY_V4, GATEWAY_V6};
 use crate::nft::{Claim, Element};
 use crate::plan::{self, EndpointFacts, endpoint_mac};
 use crate::remote::{has_remote_ipam, sandbox, told};
@@ -106,7 +107,9 @@ impl Net {
         let of = |addr: IpAddr| {
             let pool = spec.pools.iter().find(|p| p.subnet.contains(addr));
             let known = !spec.internal && network.options.has_gateway(addr.is_ipv4());
-            pool.and_then(|p| p.gateway).filter(|_| known)
+            let name = if addr.is_ipv4() { GATEWAY_V4 } else { GATEWAY_V6 };
+            let asked = pool.and_then(|p| p.reserved.get(name).copied());
+            asked.or(pool.and_then(|p| p.gateway)).filter(|_| known)
         };
         if let Some(IpAddr::V4(gateway)) = endpoint.ipv4.and_then(|c| of(c.addr)) {
             endpoint.gateway = Some(gateway);
@@ -404,8 +407,22 @@ fn check_draft(draft: &EndpointDraft, network: &Network) -> Result<(), Denied> {
             "network-scoped aliases are only supported for user-defined networks",
         ));
     }
+    draft.aliases.iter().try_for_each(|alias| check_alias(alias))?;
     if draft.mac.is_some_and(|mac| mac[0] & 1 == 1 || mac == [0; 6]) {
         return Err(Denied::invalid("the MAC address is not a unicast address"));
     }
     Ok(())
+}
+
+/// Refuses what no program could ask for (RFC 1035 2.3.4).
+fn check_alias(alias: &str) -> Result<(), Denied> {
+    let label = |label: &str| (1..=63).contains(&label.len());
+    let text = |c: char| !c.is_control() && !c.is_whitespace();
+    if alias.len() <= 253 && alias.split('.').all(label) && alias.chars().all(text) {
+        return Ok(());
+    }
+    Err(Denied::invalid(format!(
+        "invalid network alias {alias:?}: a name has at most 253 bytes, in parts of 1 to 63 bytes \
+         between dots, without spaces or control characters"
+    )))
 }

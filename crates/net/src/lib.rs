@@ -46,12 +46,13 @@ mod publish;
 mod relay;
 mod remote;
 mod round;
+mod routes;
 mod service;
 mod stats;
 mod sublink;
 mod sysctl;
 
-pub use dns::DnsSettings;
+pub use dns::{DnsSettings, run_resolver};
 pub use endpoints::{Adopt, Attach};
 pub use error::{Error, Result};
 pub use exposure::Exposure;

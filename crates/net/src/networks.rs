@@ -9,21 +9,31 @@ use crate::plan::{self, BridgeFacts, NETWORK_ALIAS};
 use crate::remote::{DEFAULT_IPAM, NULL_IPAM, has_remote_ipam};
 use crate::service::{Net, Network, State};
 use crate::sublink::SublinkOptions;
-use model::error::Denied;
+use model::error::{Denied, ErrorKind};
 use model::network::{Cidr, DriverKind, NetworkDraft, NetworkSpec, Pool, PoolDraft};
 use model::{NetworkId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
+/// The reserved address, by name, that containers send what goes elsewhere to.
+pub(crate) const GATEWAY_V4: &str = "DefaultGatewayIPv4";
+/// The same for IPv6.
+pub(crate) const GATEWAY_V6: &str = "DefaultGatewayIPv6";
+/// The name that means: no default bridge at all.
+const NO_BRIDGE: &str = "none";
+
 impl Net {
     /// What the predefined networks `bridge`, `host` and `none` look like as drafts.
     pub fn predefined(&self) -> [NetworkDraft; 3] {
         let options = self.options();
+        let through = |name: &str, gateway: Option<IpAddr>| {
+            gateway.map(|gateway| (name.to_owned(), gateway)).into_iter().collect()
+        };
         let pool = PoolDraft {
             subnet: options.bridge_address.map(Cidr::network),
             range: options.fixed_range,
             gateway: options.bridge_address.map(|cidr| cidr.addr),
-            reserved: BTreeMap::new(),
+            reserved: through(GATEWAY_V4, options.default_gateway),
         };
         let mut pools = vec![pool];
         if options.ipv6 {
@@ -32,7 +42,7 @@ impl Net {
                 subnet: Some(subnet),
                 range: options.fixed_range6.filter(|range| range.prefix > subnet.prefix),
                 gateway: options.bridge_address6.map(|cidr| cidr.addr),
-                reserved: BTreeMap::new(),
+                reserved: through(GATEWAY_V6, options.default_gateway6),
             }));
         }
         let option = |name: &str, value: String| (name.to_owned(), value);
@@ -49,6 +59,9 @@ impl Net {
             driver: driver.to_owned(),
             ..NetworkDraft::default()
         };
+        if options.bridge == NO_BRIDGE {
+            return [draft("bridge", "null"), draft("host", "host"), draft("none", "null")];
+        }
         let bridge = NetworkDraft {
             pools,
             enable_ipv6: Some(options.ipv6),
@@ -67,7 +80,10 @@ impl Net {
         id: NetworkId,
         created: Timestamp,
     ) -> Result<NetworkSpec> {
-        let driver = self.driver(&draft.driver)?;
+        let driver = match draft.config_only {
+            true => DriverKind::Null,
+            false => self.driver(&draft.driver)?,
+        };
         let draft = &self.with_defaults(draft, &driver);
         let enable_ipv6 = draft.enable_ipv6.unwrap_or(false);
         let mut spec = NetworkSpec {
@@ -77,6 +93,8 @@ impl Net {
             driver,
             internal: draft.internal,
             attachable: draft.attachable,
+            config_only: draft.config_only,
+            config_from: draft.config_from.clone(),
             enable_ipv6,
             pools: Vec::new(),
             options: draft.options.clone(),
@@ -88,6 +106,10 @@ impl Net {
             labels: draft.labels.clone(),
             bridge: None,
         };
+        if spec.config_only {
+            spec.pools = draft.pools.iter().map(as_asked).collect::<Result<_, _>>()?;
+            return Ok(spec);
+        }
         if spec.driver == DriverKind::Bridge {
             BridgeOptions::read(&draft.options, self.options())?.check(draft.internal)?;
             let name = draft.options.get(bridge::NAME).filter(|name| !name.is_empty());
@@ -112,6 +134,11 @@ impl Net {
         Ok(spec)
     }
 
+    /// The options that a network of the bridge driver made of `draft` has.
+    pub fn resolved_options(&self, draft: &NetworkDraft) -> BTreeMap<String, String> {
+        self.with_defaults(draft, &DriverKind::Bridge).options
+    }
+
     fn driver(&self, name: &str) -> Result<DriverKind> {
         match driver(name)? {
             DriverKind::Plugin(name) => {
@@ -131,7 +158,8 @@ impl Net {
     /// The draft with the daemon's options for networks of its driver.
     fn with_defaults(&self, draft: &NetworkDraft, driver: &DriverKind) -> NetworkDraft {
         let mut draft = draft.clone();
-        let defaults = self.options().network_options.get(driver.name()).into_iter().flatten();
+        let options = self.options();
+        let defaults = options.network_options.get(driver.name()).into_iter().flatten();
         let ours = draft.options.contains_key(bridge::DEFAULT_BRIDGE);
         for (name, value) in defaults.filter(|_| !ours) {
             draft.options.entry(name.clone()).or_insert_with(|| value.clone());
@@ -329,7 +357,9 @@ fn driver(name: &str) -> Result<DriverKind, Denied> {
         "macvlan" => Ok(DriverKind::Macvlan),
         "ipvlan" => Ok(DriverKind::Ipvlan),
         "overlay" => {
-            Err(Denied::unsupported("networks of driver overlay need a cluster, and this is none"))
+            let message = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker \
+                 swarm join\" to connect this node to swarm and try again.";
+            Err(Denied { kind: ErrorKind::Unavailable, message: message.to_owned() })
         }
         _ => Ok(DriverKind::Plugin(name.to_owned())),
     }
@@ -337,7 +367,17 @@ fn driver(name: &str) -> Result<DriverKind, Denied> {
 
 /// The pools that our own address management answers for.
 fn own_pools(spec: &NetworkSpec) -> &[Pool] {
-    if has_remote_ipam(&spec.ipam_driver) { &[] } else { &spec.pools }
+    let others = spec.config_only || has_remote_ipam(&spec.ipam_driver);
+    if others { &[] } else { &spec.pools }
+}
+
+/// A pool of a configuration: checked, but not completed.
+fn as_asked(asked: &PoolDraft) -> Result<Pool, Denied> {
+    let subnet = asked.subnet.ok_or_else(|| {
+        Denied::invalid("the address pool of a configuration network needs a subnet")
+    })?;
+    let whole = complete(asked, checked_subnet(subnet)?)?;
+    Ok(Pool { gateway: asked.gateway, ..whole })
 }
 
 /// Refuses what nobody can mean.

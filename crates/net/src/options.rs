@@ -16,6 +16,11 @@ pub struct Options {
     pub bridge_address: Option<Cidr>,
     /// Subnet part the default bridge hands out (`--fixed-cidr`).
     pub fixed_range: Option<Cidr>,
+    /// Where containers of the default bridge send what goes elsewhere, when it is not to the
+    /// bridge itself (`--default-gateway`).
+    pub default_gateway: Option<IpAddr>,
+    /// The same for IPv6 (`--default-gateway-v6`).
+    pub default_gateway6: Option<IpAddr>,
     /// IPv6 on the default bridge (`--ipv6`).
     pub ipv6: bool,
     /// IPv6 address and subnet of the default bridge (`--bip6`).
@@ -53,6 +58,10 @@ pub struct Options {
     pub remote: Option<Arc<dyn Remote>>,
     /// Where the host's resolvers are named.
     pub resolv_conf: PathBuf,
+    /// The directory of the resolver's socket, and leave to start this very program as
+    /// `estiba-resolver` (see [`crate::run_resolver`]); `None`: the resolver is a thread, and ends
+    /// with the daemon.
+    pub resolver: Option<PathBuf>,
     /// Own the rules where the kernel can (6.9): nobody else's flush removes them. Off only to
     /// test the way of older kernels.
     pub own_rules: bool,
@@ -64,6 +73,8 @@ impl Default for Options {
             bridge: "docker0".to_owned(),
             bridge_address: None,
             fixed_range: None,
+            default_gateway: None,
+            default_gateway6: None,
             ipv6: false,
             bridge_address6: None,
             fixed_range6: None,
@@ -82,6 +93,7 @@ impl Default for Options {
             iptables: Iptables::default(),
             remote: None,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            resolver: None,
             own_rules: true,
         }
     }

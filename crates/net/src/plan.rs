@@ -309,6 +309,8 @@ mod tests {
             driver: DriverKind::Bridge,
             internal,
             attachable: false,
+            config_only: false,
+            config_from: String::new(),
             enable_ipv6: false,
             pools: vec![pool],
             options: BTreeMap::from([icc]),

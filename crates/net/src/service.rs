@@ -13,13 +13,14 @@ use crate::options::{Options, PublishPolicy};
 use crate::plan::{ENDPOINT_ALIAS, NETWORK_ALIAS};
 use crate::ports::Ports;
 use crate::round::ROUND_ALIAS;
+use crate::routes::RouteWatch;
 use crate::stats::InterfaceStats;
 use crate::sublink::SublinkOptions;
 use crate::sysctl::{self, Sysctl};
 use model::error::Denied;
 use model::network::{NetworkSpec, Pool};
 use model::{ContainerId, NetworkId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,8 +30,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub struct Net {
     options: Options,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     pub(crate) dns: Dns,
+    _routes: RouteWatch,
     /// Dropped before the firewall that it watches.
     _watch: Option<Watch>,
     firewall: Option<Arc<Firewall>>,
@@ -117,8 +119,10 @@ impl Net {
             Sysctl::new("ipv4/ip_forward", "1").apply()?;
         }
         let watch = firewall.as_ref().map(|firewall| watch(firewall, &options)).transpose()?;
-        let dns = Dns::new(options.resolv_conf.clone());
-        Ok(Self { options, state: Mutex::default(), dns, _watch: watch, firewall })
+        let dns = Dns::new(options.resolver.clone(), options.resolv_conf.clone());
+        let state = Arc::default();
+        let routes = RouteWatch::start(&state)?;
+        Ok(Self { options, state, dns, _routes: routes, _watch: watch, firewall })
     }
 
     /// The options in force.
@@ -142,6 +146,9 @@ impl Net {
         if let Some(firewall) = &self.firewall {
             firewall.lay()?;
         }
+        let lives: BTreeSet<ContainerId> =
+            self.lock().endpoints.values().map(|known| known.container).collect();
+        self.dns.sweep(|container| lives.contains(container));
         let mut socket = Socket::open(netlink::Family::Route, 0)?;
         let links = netlink::dump_links(&mut socket)?;
         let mut removed = Vec::new();

@@ -299,7 +299,12 @@ fn networks_are_refused_when_they_make_no_sense() {
         let range = Cidr::parse("10.24.0.0/28").ok();
         refuse("10.23.0.0/24", &|d| d.pools[0].range = range, ErrorKind::Invalid, "ip-range");
         refuse("10.23.0.0/24", &|d| d.driver = "wat".into(), ErrorKind::NotFound, "wat");
-        refuse("10.23.0.0/24", &|d| d.driver = "overlay".into(), ErrorKind::Unsupported, "overlay");
+        refuse(
+            "10.23.0.0/24",
+            &|d| d.driver = "overlay".into(),
+            ErrorKind::Unavailable,
+            "swarm manager",
+        );
         let name = "com.docker.network.bridge.name".to_owned();
         let set = |d: &mut NetworkDraft, n: &str| _ = d.options.insert(name.clone(), n.into());
         refuse("10.23.0.0/24", &|d| set(d, "too-long-for-a-link"), ErrorKind::Invalid, "interface");

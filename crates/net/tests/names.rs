@@ -207,7 +207,11 @@ fn the_world_answers_for_the_rest() {
         let a = Container::start(&net, &one, "a");
         let b = Container::start(&net, &one, "b");
         serve(&net, &a, &DnsSettings::default());
-        serve(&net, &b, &DnsSettings { servers: vec!["10.9.0.2".parse().unwrap()] });
+        serve(
+            &net,
+            &b,
+            &DnsSettings { servers: vec!["10.9.0.2".parse().unwrap()], ..Default::default() },
+        );
         assert_eq!(dig(&a.netns, "known.example", A), "ok 192.0.2.7");
         assert_eq!(dig(&a.netns, "unknown.example", A), "nxdomain");
         assert_eq!(dig_tcp(&a.netns, "known.example", A), "ok 192.0.2.7");
@@ -260,7 +264,11 @@ fn no_question_leaves_an_internal_network() {
         let inner = network(&net, &draft);
         let a = Container::start(&net, &inner, "a");
         let b = Container::start(&net, &inner, "b");
-        serve(&net, &a, &DnsSettings { servers: vec!["10.9.0.2".parse().unwrap()] });
+        serve(
+            &net,
+            &a,
+            &DnsSettings { servers: vec!["10.9.0.2".parse().unwrap()], ..Default::default() },
+        );
         assert_eq!(dig(&a.netns, "b", A), format!("ok {}", b.ip()));
         for kind in [A, AAAA, MX] {
             assert_eq!(dig(&a.netns, "known.example", kind), "nxdomain");

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use model::Denied;
 use model::network::{Cidr, DriverKind, NetworkDraft, NetworkView, Pool, PoolDraft};
-use wire::docker::network::{EndpointResource, Ipam, IpamConfig, Network, NetworkCreateBody};
+use model::{Denied, ErrorKind};
+use wire::docker::network::{
+    ConfigReference, EndpointResource, Ipam, IpamConfig, Network, NetworkCreateBody,
+};
 
 use wire::docker::ApiVersion;
 
@@ -21,14 +23,7 @@ pub(crate) fn from_wire(
     if body.name.trim().is_empty() {
         return Err(Denied::invalid("invalid network name: name is empty"));
     }
-    if body.scope == "swarm" || body.ingress {
-        return Err(Denied::unsupported(
-            "networks of swarm scope are not supported: this node is not a swarm manager",
-        ));
-    }
-    if body.config_only || body.config_from.is_some_and(|from| !from.network.is_empty()) {
-        return Err(Denied::unsupported("configuration-only networks are not supported"));
-    }
+    check_scope(&body)?;
     let ipam = body.ipam.unwrap_or_default();
     Ok(NetworkDraft {
         name: body.name,
@@ -37,6 +32,8 @@ pub(crate) fn from_wire(
         internal: body.internal,
         attachable: body.attachable,
         ingress: false,
+        config_only: body.config_only,
+        config_from: body.config_from.map(|from| from.network).unwrap_or_default(),
         enable_ipv4: body.enable_ipv4,
         enable_ipv6: body.enable_ipv6,
         ipam_driver: ipam.driver,
@@ -45,6 +42,30 @@ pub(crate) fn from_wire(
         options: body.options.unwrap_or_default(),
         labels: body.labels.unwrap_or_default(),
     })
+}
+
+/// Refuses what only a cluster has.
+fn check_scope(body: &NetworkCreateBody) -> Result<(), Denied> {
+    let denied = |kind, message: &str| Err(Denied { kind, message: message.to_owned() });
+    match body.scope.as_str() {
+        "" | "local" => {}
+        "swarm" | "global" => {
+            return denied(
+                ErrorKind::Unavailable,
+                "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm \
+                 join\" to connect this node to swarm and try again.",
+            );
+        }
+        other => {
+            return Err(Denied::invalid(format!(
+                "invalid network scope {other:?}: it is \"local\" or \"swarm\""
+            )));
+        }
+    }
+    if body.ingress && body.driver != "overlay" {
+        return denied(ErrorKind::Forbidden, "Ingress network can only be global scope network");
+    }
+    Ok(())
 }
 
 fn pool(config: IpamConfig, version: ApiVersion) -> Result<PoolDraft, Denied> {
@@ -97,6 +118,8 @@ pub(crate) fn to_wire(view: &NetworkView, containers: bool) -> Network {
         },
         internal: spec.internal,
         attachable: spec.attachable,
+        config_only: spec.config_only,
+        config_from: ConfigReference { network: spec.config_from.clone() },
         containers: containers.then(|| view.endpoints.iter().map(resource).collect()),
         options: spec.options.clone(),
         labels: spec.labels.clone(),
@@ -153,8 +176,9 @@ mod tests {
     fn refusals() {
         for (text, part) in [
             ("{}", "invalid network name"),
-            (r#"{"Name":"a","Scope":"swarm"}"#, "not supported"),
-            (r#"{"Name":"a","ConfigOnly":true}"#, "not supported"),
+            (r#"{"Name":"a","Scope":"swarm"}"#, "not a swarm manager"),
+            (r#"{"Name":"a","Scope":"galaxy"}"#, "invalid network scope"),
+            (r#"{"Name":"a","Ingress":true}"#, "can only be global scope"),
             (r#"{"Name":"a","IPAM":{"Config":[{"Subnet":"x"}]}}"#, "invalid CIDR address: x"),
             (r#"{"Name":"a","IPAM":{"Config":[{"Gateway":"x"}]}}"#, "invalid IP address: x"),
         ] {

@@ -2,6 +2,7 @@
 //! it is connected or disconnected, given back when it ends.
 
 use super::Actor;
+use crate::link::Link;
 use crate::node::{Node, blocking};
 use crate::{EngineError, Result, etc, random};
 use model::event::EventKind;
@@ -19,12 +20,14 @@ use tokio::task::JoinHandle;
 /// Name of the network that containers are on when they ask for none.
 pub(crate) const DEFAULT_NETWORK: &str = "bridge";
 
-/// The address that `host-gateway` stands for.
-pub(super) fn gateway_of_host(node: &Node) -> Option<IpAddr> {
-    node.options.host_gateway.or_else(|| {
-        let bridge = node.networks.find(DEFAULT_NETWORK).ok()?;
-        bridge.pools.iter().find_map(|pool| pool.gateway.filter(IpAddr::is_ipv4))
-    })
+/// The addresses that `host-gateway` stands for.
+pub(super) fn gateways_of_host(node: &Node) -> Vec<IpAddr> {
+    if !node.options.host_gateways.is_empty() {
+        return node.options.host_gateways.clone();
+    }
+    let Ok(bridge) = node.networks.find(DEFAULT_NETWORK) else { return Vec::new() };
+    let gateway = bridge.pools.iter().find_map(|pool| pool.gateway.filter(IpAddr::is_ipv4));
+    gateway.into_iter().collect()
 }
 
 /// Whether names are answered by the engine's resolver: on every network but the default one.
@@ -52,6 +55,7 @@ struct Join {
     spec: ContainerSpec,
     links: Vec<String>,
     netns: OwnedFd,
+    monitor: Option<i32>,
 }
 
 /// Opens the network namespace of a process.
@@ -78,7 +82,9 @@ impl Actor {
             return Ok(None);
         }
         let copied = |source| EngineError::io("keep a network namespace", source);
+        let monitor = self.link.as_ref().and_then(Link::monitor);
         let join = |netns| Join {
+            monitor,
             node: Arc::clone(&self.node),
             id: self.definition.id,
             name: self.definition.name.clone(),
@@ -143,7 +149,7 @@ impl Actor {
         let (spec, draft_there) = (network.clone(), draft.clone());
         let index = self.free_index();
         let first = !self.state.endpoints.iter().any(|it| it.interface.is_some());
-        let settings = dns_settings(&self.definition.spec);
+        let settings = dns_settings(&self.definition.spec, Some(run.pid));
         let endpoint = blocking(move || {
             let endpoint = attach_one(
                 &node,
@@ -278,8 +284,14 @@ impl Actor {
         if self.state.phase.run().is_some() {
             let dir = self.node.container_dir(&self.definition.id);
             let links = links(&self.node, &self.definition.draft.host.links);
-            let gateway = gateway_of_host(&self.node);
-            etc::write_hosts(&dir, &self.definition.spec, &self.state.endpoints, gateway, &links)?;
+            let gateways = gateways_of_host(&self.node);
+            etc::write_hosts(
+                &dir,
+                &self.definition.spec,
+                &self.state.endpoints,
+                &gateways,
+                &links,
+            )?;
             let embedded = embedded_dns(&self.node, &self.definition.spec);
             etc::write_resolv_conf(&dir, &self.definition.spec, embedded)?;
         }
@@ -313,6 +325,12 @@ impl Join {
             .map(|(at, _)| at);
         for (at, (network, draft)) in planned.iter_mut().enumerate() {
             self.aliases(draft, network);
+            if at == 0 && is_users(network) {
+                // Links of old, on a network that has names.
+                let new = self.links.iter().filter(|link| !draft.links.contains(link));
+                let new: Vec<String> = new.cloned().collect();
+                draft.links.extend(new);
+            }
             let endpoint = attach_one(
                 &self.node,
                 &Attach {
@@ -336,13 +354,13 @@ impl Join {
             joined.ports = self.node.net.publish(endpoint, &self.spec.ports)?;
         }
         if planned.iter().any(|(network, _)| is_users(network)) {
-            let settings = dns_settings(&self.spec);
+            let settings = dns_settings(&self.spec, self.monitor);
             self.node.net.serve_dns(&self.id, self.netns.as_fd(), &settings)?;
         }
         let dir = self.node.container_dir(&self.id);
-        let gateway = gateway_of_host(&self.node);
+        let gateways = gateways_of_host(&self.node);
         let links = links(&self.node, &self.links);
-        etc::write_hosts(&dir, &self.spec, &joined.endpoints, gateway, &links)
+        etc::write_hosts(&dir, &self.spec, &joined.endpoints, &gateways, &links)
     }
 
     /// The host name answers too, on networks of the user's.
@@ -354,8 +372,9 @@ impl Join {
     }
 }
 
-fn dns_settings(spec: &ContainerSpec) -> DnsSettings {
-    DnsSettings { servers: spec.dns.servers.clone() }
+/// `lives_with`: the monitor's process, or the container's first.
+fn dns_settings(spec: &ContainerSpec, lives_with: Option<i32>) -> DnsSettings {
+    DnsSettings { servers: spec.dns.servers.clone(), lives_with }
 }
 
 /// Networks without interfaces of their own are endpoints in name only.
@@ -364,6 +383,12 @@ fn attach_one(node: &Node, ask: &Attach<'_>, network: &NetworkSpec) -> Result<En
         let mut endpoint = node.net.attach(ask)?;
         endpoint.network_name.clone_from(&network.name);
         return Ok(endpoint);
+    }
+    if network.config_only {
+        return Err(EngineError::Denied(model::Denied {
+            kind: model::ErrorKind::Forbidden,
+            message: "cannot create endpoint on configuration-network".to_owned(),
+        }));
     }
     Ok(Endpoint {
         id: random::hex()?,

@@ -240,7 +240,7 @@ fn etc_files(node: &Node, definition: &Definition, dir: &Path) -> Result<EtcFile
         _ => {
             let hosts_name = spec.hostname.is_empty().then(host_name);
             etc::write_hostname(dir, hosts_name.as_deref().unwrap_or(&spec.hostname))?;
-            etc::write_hosts(dir, spec, &[], super::network::gateway_of_host(node), &[])?;
+            etc::write_hosts(dir, spec, &[], &super::network::gateways_of_host(node), &[])?;
             let embedded = super::network::embedded_dns(node, spec);
             etc::write_resolv_conf(dir, spec, embedded)?;
             dir.to_owned()

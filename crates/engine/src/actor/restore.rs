@@ -153,7 +153,8 @@ impl Actor {
         let node = Arc::clone(&self.node);
         let (id, endpoints) = (self.definition.id, self.state.endpoints.clone());
         let ports = self.state.ports.clone();
-        let settings = DnsSettings { servers: self.definition.spec.dns.servers.clone() };
+        let servers = self.definition.spec.dns.servers.clone();
+        let settings = DnsSettings { servers, lives_with: Some(run.pid) };
         let embedded = super::network::embedded_dns(&node, &self.definition.spec);
         blocking(move || {
             // Ports lead to the first endpoint that can be reached, as when they were published.

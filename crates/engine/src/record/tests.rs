@@ -163,6 +163,8 @@ fn a_network_comes_back_as_it_was() {
         driver: DriverKind::Plugin("p".into()),
         internal: true,
         attachable: false,
+        config_only: false,
+        config_from: "c".into(),
         enable_ipv6: true,
         pools: vec![Pool {
             subnet: Cidr::parse("fd00::/64").unwrap(),

@@ -260,6 +260,10 @@ stored_structs! {
         driver: DriverKind,
         internal: bool,
         attachable: bool,
+        #[serde(default)]
+        config_only: bool,
+        #[serde(default)]
+        config_from: String,
         enable_ipv6: bool,
         pools: Vec<Pool>,
         options: BTreeMap<String, String>,

@@ -181,6 +181,8 @@ fn set_network(o: &mut Options, name: &str, texts: &[String], text: &str) -> Res
         "default-address-pool" => {
             o.net.pools = texts.iter().map(|t| pool(t)).collect::<Result<_, _>>()?;
         }
+        "default-gateway" => o.net.default_gateway = Some(address(text)?),
+        "default-gateway-v6" => o.net.default_gateway6 = Some(address(text)?),
         "bip6" => o.net.bridge_address6 = Some(cidr(text)?),
         "fixed-cidr-v6" => o.net.fixed_range6 = Some(cidr(text)?),
         "ipv6" => o.net.ipv6 = switch(text)?,
@@ -207,7 +209,18 @@ fn set_network(o: &mut Options, name: &str, texts: &[String], text: &str) -> Res
         "dns" => o.dns = texts.iter().map(|t| address(t)).collect::<Result<_, _>>()?,
         "dns-opt" => o.dns_options = texts.to_vec(),
         "dns-search" => o.dns_search = texts.to_vec(),
-        "host-gateway-ip" => o.host_gateway = Some(address(text)?),
+        "host-gateway-ip" => {
+            // As often as flags are given, or several at once: one of each family.
+            let words = texts.iter().flat_map(|text| text.split(','));
+            o.host_gateways = words.map(address).collect::<Result<_, _>>()?;
+            if o.host_gateways.iter().filter(|ip| ip.is_ipv4()).count() > 1
+                || o.host_gateways.iter().filter(|ip| ip.is_ipv6()).count() > 1
+            {
+                return Err(
+                    "only one IPv4 and one IPv6 host gateway IP address can be specified".into()
+                );
+            }
+        }
         "http-proxy" => o.registry.proxies.0 = text.to_owned(),
         "https-proxy" => o.registry.proxies.1 = text.to_owned(),
         "no-proxy" => o.registry.proxies.2 = text.to_owned(),

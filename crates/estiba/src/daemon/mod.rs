@@ -150,7 +150,9 @@ fn log_to_stderr(config: &Config) {
     }
 }
 
-async fn serve_until_told(config: Config) -> Result<(), String> {
+async fn serve_until_told(mut config: Config) -> Result<(), String> {
+    // Names are answered by a process that outlives this one.
+    config.options.net.resolver = Some(config.options.exec_root.clone());
     let _pidfile = sockets::Pidfile::write(&config.pidfile)?;
     let listeners = sockets::open(&config).await?;
     let engine = Engine::open(config.options).await.map_err(|error| error.to_string())?;

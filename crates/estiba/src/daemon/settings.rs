@@ -39,7 +39,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Applied,
     ),
     row(Flag::bool("anti-spoofing", "Containers send under their own addresses alone"), Applied),
-    row(Flag::list("authorization-plugin", "Authorization plugins to load"), NotYet),
+    row(Flag::list("authorization-plugin", "Authorization plugins to load"), Applied),
+    row(Flag::string("authorization-policy", "File that says who may do what"), Applied),
     row(Flag::string("bip", "Address and subnet of the default bridge, CIDR"), Applied),
     row(Flag::string("bip6", "IPv6 address and subnet of the default bridge"), Applied),
     row(
@@ -73,8 +74,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::string("default-cgroupns-mode", "cgroup namespace of containers: private or host"),
         Applied,
     ),
-    row(Flag::string("default-gateway", "IPv4 gateway of the default bridge"), NotYet),
-    row(Flag::string("default-gateway-v6", "IPv6 gateway of the default bridge"), NotYet),
+    row(Flag::string("default-gateway", "IPv4 gateway of the default bridge"), Applied),
+    row(Flag::string("default-gateway-v6", "IPv6 gateway of the default bridge"), Applied),
     row(
         Flag::string("default-ipc-mode", "IPC namespace of containers: private or shareable"),
         Applied,

@@ -236,7 +236,11 @@ fn read_name(bytes: &[u8], mut at: usize) -> Option<(String, usize)> {
                 if !name.is_empty() {
                     name.push('.');
                 }
-                name.extend(label.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
+                match std::str::from_utf8(label) {
+                    Ok(label) => name.push_str(&label.to_lowercase()),
+                    // Nobody has such a name; it is passed on as it came.
+                    Err(_) => name.extend(label.iter().copied().map(char::from)),
+                }
                 at += len;
             }
             _ => return None,

@@ -1,8 +1,9 @@
-//! The resolver of one container: sockets inside its namespace, tasks in the daemon.
+//! The resolver of one container: sockets inside its namespace, tasks in the resolver's process.
 
-use super::Shared;
 use super::message::{Code, Query, parse};
 use super::names::Verdict;
+use super::order::Post;
+use super::station::Station;
 use super::upstream::{self, read_framed, write_framed};
 use crate::error::{Error, Result};
 use crate::netns::within;
@@ -10,7 +11,7 @@ use model::ContainerId;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -29,22 +30,16 @@ const IDLE: Duration = Duration::from_secs(10);
 const QUERY_MAX: usize = 4096;
 const BACKLOG: i32 = 32;
 
-/// A container's resolver; ends when dropped.
+/// A container's resolver.
 #[derive(Debug)]
 pub(super) struct Server {
     tasks: [AbortHandle; 2],
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
-    }
-}
-
 /// What the tasks of one container share.
 #[derive(Debug)]
 struct Client {
-    shared: Arc<Shared>,
+    station: Arc<Station>,
     container: ContainerId,
     /// Servers of its own; empty for the host's.
     servers: Vec<IpAddr>,
@@ -52,29 +47,37 @@ struct Client {
 }
 
 impl Server {
-    /// Opens the sockets and begins to answer. Must be called within a tokio runtime.
+    /// Begins to answer on copies of the container's sockets. Must be called within a tokio
+    /// runtime.
     pub(super) fn start(
-        shared: Arc<Shared>,
-        container: ContainerId,
-        netns: BorrowedFd<'_>,
-        servers: Vec<IpAddr>,
-    ) -> Result<Self> {
-        let act = "open the container's resolver at 127.0.0.11:53";
-        let runtime = tokio::runtime::Handle::try_current()
-            .map_err(|e| Error::io(act)(std::io::Error::other(e)))?;
-        let (datagrams, stream) = within(netns, || {
-            let open = || Ok((open(SocketType::DGRAM)?, open(SocketType::STREAM)?));
-            open().map_err(|errno: rustix::io::Errno| Error::io(act)(errno.into()))
-        })?;
-        let _entered = runtime.enter();
-        let udp = UdpSocket::from_std(datagrams.into()).map_err(Error::io(act))?;
-        let tcp = TcpListener::from_std(stream.into()).map_err(Error::io(act))?;
+        station: Arc<Station>,
+        post: &Post,
+        (datagrams, streams): (&OwnedFd, &OwnedFd),
+    ) -> std::io::Result<Self> {
+        let udp = UdpSocket::from_std(datagrams.try_clone()?.into())?;
+        let tcp = TcpListener::from_std(streams.try_clone()?.into())?;
         let in_flight = Semaphore::new(IN_FLIGHT_MAX);
-        let client = Arc::new(Client { shared, container, servers, in_flight });
-        let datagrams = runtime.spawn(serve_udp(Arc::clone(&client), Arc::new(udp)));
-        let streams = runtime.spawn(serve_tcp(client, tcp));
+        let (container, servers) = (post.container, post.servers.clone());
+        let client = Arc::new(Client { station, container, servers, in_flight });
+        let datagrams = tokio::spawn(serve_udp(Arc::clone(&client), Arc::new(udp)));
+        let streams = tokio::spawn(serve_tcp(client, tcp));
         Ok(Self { tasks: [datagrams.abort_handle(), streams.abort_handle()] })
     }
+
+    /// Ends the tasks; they close their sockets.
+    pub(super) fn stop(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Opens a container's sockets for datagrams and streams, inside its namespace.
+pub(super) fn open_inside(netns: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd)> {
+    within(netns, || {
+        let open = || Ok((open(SocketType::DGRAM)?, open(SocketType::STREAM)?));
+        open().map_err(|errno: rustix::io::Errno| {
+            Error::io("open the container's resolver at 127.0.0.11:53")(errno.into())
+        })
+    })
 }
 
 /// A bound socket. `SO_REUSEADDR` lets a DNS server in the container bind every address as well:
@@ -159,8 +162,7 @@ async fn converse(client: &Client, mut stream: TcpStream) {
 
 impl Client {
     fn look_up(&self, query: &Query<'_>) -> Verdict {
-        let mut names = self.shared.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.look_up(&self.container, &query.ask)
+        self.station.look_up(&self.container, &query.ask)
     }
 
     /// Asks the world. SERVFAIL only says that we could not find out: never that there is no
@@ -169,7 +171,7 @@ impl Client {
         let failed = || query.answer(Code::ServFail, &[], udp);
         let Ok(_permit) = self.in_flight.try_acquire() else { return failed() };
         let servers = match self.servers.as_slice() {
-            [] => self.shared.host.servers(),
+            [] => self.station.host.servers(),
             own => own.to_vec(),
         };
         upstream::ask(query, &servers, udp).await.unwrap_or_else(failed)

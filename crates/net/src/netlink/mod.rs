@@ -16,7 +16,8 @@ pub(crate) use link::{
     set_mac, set_up,
 };
 pub(crate) use route::{
-    add_address, add_default_route, add_device_route, add_route, dump_addresses, dump_routes,
+    Address, add_address, add_default_route, add_device_route, add_route, dump_addresses,
+    dump_routes, new_route,
 };
 pub(crate) use socket::{Family, Socket};
 pub(crate) use wire::{Attrs, Batch, Fields, field, text, u32_at};

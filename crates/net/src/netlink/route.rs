@@ -153,6 +153,11 @@ pub(crate) fn dump_routes(socket: &mut Socket) -> Result<Vec<Address>> {
     Ok(found)
 }
 
+/// What a notification says of a route that has come; `None` for anything else.
+pub(crate) fn new_route(message: Message<'_>) -> Option<Address> {
+    (message.kind == RTM_NEWROUTE).then(|| parse_route(message))?
+}
+
 fn parse_route(message: Message<'_>) -> Option<Address> {
     let (prefix, kind) = (*message.payload.get(1)?, *message.payload.get(7)?);
     if kind != RTN_UNICAST || prefix == 0 {
