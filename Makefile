@@ -4,7 +4,7 @@ TARGET := x86_64-unknown-linux-gnu
 RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
-.PHONY: conformance
+.PHONY: conformance conformance-registry fuzz
 .PHONY: help build demo test images bench lint unit blackbox vm drivers cycles clean install
 
 help:
@@ -56,10 +56,21 @@ drivers: ## Debian's podman, buildah and dockerd run their containers on our run
 	cargo build --locked -p runtime
 	@scripts/drivers.sh target/$(TARGET)/debug/estiba-runtime $(IMAGES) target/drivers
 
+fuzz: ## a minute of fuzzing for everything that reads bytes from outside (wants a nightly compiler)
+	@scripts/fuzz.sh
+
 conformance: images ## other people's suites and clients; the table goes to docs/
 	cargo build --locked -p estiba -p runtime
 	@scripts/conformance.sh target/$(TARGET)/debug $(IMAGES) target/conformance
-	@{ sed '/^## /,$$d' docs/conformance.md; cat target/conformance/conformance.md; } > target/conformance.md
+	@{ sed '/^## /,$$d' docs/conformance.md; cat target/conformance/conformance.md; echo; \
+	  sed -n '/^## OCI distribution/,$$p' docs/conformance.md; } > target/conformance.md
+	@mv target/conformance.md docs/conformance.md
+
+conformance-registry: ## the distribution specification's suite against our registry
+	cargo build --locked -p estiba
+	@scripts/conformance-registry.sh target/$(TARGET)/debug target/conformance-registry
+	@{ sed '/^## OCI distribution/,$$d' docs/conformance.md; cat target/conformance-registry/registry.md; } \
+	  | cat -s > target/conformance.md
 	@mv target/conformance.md docs/conformance.md
 
 cycles: build ## ten thousand containers come and go, and nothing stays behind

@@ -214,12 +214,16 @@ fn tls_and_passwords_are_needed_where_they_are_asked_for() {
     lab.estiba_with(&login, b"wrong").fails(1, "unauthorized");
     let done = lab.estiba_with(&login, b"sesame\n");
     assert!(done.ok().contains("Login Succeeded"));
-    assert!(done.stderr.contains("WARNING! Your credentials are stored unencrypted"));
+    assert!(!done.stderr.contains("WARNING"), "{done:?}");
+    sealed(&lab);
     lab.estiba(&["push", name]).ok();
     lab.estiba(&["rmi", "-f", name, "busybox"]).ok();
     lab.estiba(&["pull", name]).ok();
     assert!(lab.estiba(&["login", "registry.test:5443"]).ok().contains("existing credentials"));
     lab.estiba(&["rmi", name]).ok();
+    // Other programs read what was left for them in plain text, and were warned.
+    let plain = lab.estiba_with(&[&login[..], &["--plaintext"]].concat(), b"sesame\n");
+    assert!(plain.stderr.contains("WARNING! Your credentials are stored unencrypted"));
     if let Some(pulled) = lab.docker(&["pull", name]) {
         pulled.ok();
         lab.estiba(&["rmi", name]).ok();
@@ -227,6 +231,32 @@ fn tls_and_passwords_are_needed_where_they_are_asked_for() {
     lab.estiba(&["logout", "registry.test:5443"]).ok();
     lab.estiba(&["pull", name]).fails(1, "pull access denied for registry.test:5443/lab/busy");
     lab.in_network(&["umount", "/etc/hosts"]).ok();
+}
+
+/// Nothing that lies beside the configuration says the password, and a helper by our name does.
+fn sealed(lab: &Lab) {
+    let home = lab.dir().join(".docker");
+    for file in ["config.json", "credentials.json"] {
+        let text = fs::read_to_string(home.join(file)).unwrap();
+        assert!(text.contains("registry.test:5443"), "{text}");
+        for secret in ["sesame", "bWU6c2VzYW1l"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+    let program = home.join("docker-credential-estiba");
+    std::os::unix::fs::symlink(lab::binaries().join("estiba"), &program).unwrap();
+    let helper = |verb: &str, input: &str| {
+        let home = format!("HOME={}", lab.dir().display());
+        let line = format!("printf %s '{input}' | {} {verb}", program.display());
+        lab.in_network(&["env", &home, "sh", "-c", &line])
+    };
+    assert!(helper("get", "registry.test:5443").ok().contains(r#""Secret":"sesame""#));
+    assert!(helper("list", "").ok().contains(r#"{"registry.test:5443":"me"}"#));
+    assert!(helper("get", "nowhere.test").stdout.contains("credentials not found"));
+    helper("store", r#"{"ServerURL":"x.test","Username":"<token>","Secret":"t"}"#).ok();
+    assert!(helper("get", "x.test").ok().contains(r#""Username":"<token>","Secret":"t""#));
+    helper("erase", "x.test").ok();
+    assert!(!helper("list", "").ok().contains("x.test"));
 }
 
 /// A proxy of connections that counts what passes to the client, cuts every connection after some

@@ -157,3 +157,87 @@ fn it_refuses_to_be_open_to_the_world_by_accident() {
     serve(&["--config", &config.to_string_lossy()]).fails(1, "readonly");
     lab.in_network(&[words[0], "registry", "server"]).fails(1, "unknown command");
 }
+
+/// Where podman and buildah keep what is theirs, in the lab's directory.
+fn storage(lab: &Lab, program: &str) -> [String; 7] {
+    let dir = lab.dir().join("storage");
+    let below = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let words = [program, "--storage-driver", "vfs", "--root", &below("root"), "--runroot"];
+    let mut words = words.map(str::to_owned).to_vec();
+    words.push(below("run"));
+    words.try_into().unwrap()
+}
+
+#[test]
+fn podman_and_buildah_see_the_same_digests() {
+    let lab = Lab::new();
+    let [certificate, key, accounts] = secured(&lab);
+    let arguments = ["--tls-certificate", &certificate, "--tls-key", &key, "--htpasswd", &accounts];
+    let mut registry = Registry::start(&lab, 5443, &arguments);
+    let certificates = lab.dir().join("certs").to_string_lossy().into_owned();
+    std::fs::create_dir(&certificates).unwrap();
+    std::fs::copy(&certificate, lab.dir().join("certs/ca.crt")).unwrap();
+    let archive = saved(&lab);
+    let login = ["login", "-u", "alice", "--password-stdin", "127.0.0.1:5443"];
+    lab.estiba_with(&login, b"wonder").ok();
+    let access = ["--cert-dir", &certificates, "--creds", "alice:wonder"];
+    let home = format!("HOME={}", lab.dir().display());
+    let run = |program: &str, arguments: &[&str]| {
+        let own = storage(&lab, program);
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        lab.in_network(&[&["env", &home][..], &own, arguments].concat())
+    };
+    for program in ["podman", "buildah"] {
+        run(program, &["pull", "-q", &archive]).ok();
+        let (theirs, ours) =
+            (format!("127.0.0.1:5443/by/{program}:1"), format!("127.0.0.1:5443/for/{program}:1"));
+        let file = lab.dir().join(format!("{program}.digest"));
+        let pushed = file.to_string_lossy();
+        let push = ["push", "-q", "--digestfile", &pushed];
+        let (from, to) = ("docker.io/library/busybox:latest", format!("docker://{theirs}"));
+        run(program, &[&push[..], &access, &[from, &to]].concat()).ok();
+        let digest = std::fs::read_to_string(&file).unwrap();
+        lab.estiba(&["pull", "-q", &theirs]).ok();
+        let known = ["image", "inspect", "-f", "{{.RepoDigests}}", &theirs];
+        assert!(lab.estiba(&known).ok().contains(digest.trim()), "{program}: {digest}");
+        assert_eq!(lab.estiba(&["run", "--rm", &theirs, "echo", program]).ok(), program);
+
+        lab.estiba(&["tag", "busybox", &ours]).ok();
+        let said = lab.estiba(&["push", &ours]);
+        let digest = said.ok().rsplit("digest: ").next().unwrap().split(' ').next().unwrap();
+        run(program, &[&["pull", "-q"][..], &access, &[&ours]].concat()).ok();
+        let format = if program == "podman" { "{{.Digest}}" } else { "{{.FromImageDigest}}" };
+        let inspect: &[&str] = match program {
+            "podman" => &["image", "inspect", "--format", format, &ours],
+            _ => &["inspect", "--type", "image", "--format", format, &ours],
+        };
+        assert_eq!(run(program, inspect).ok().trim(), digest, "{program}");
+    }
+    registry.stop(Signal::TERM);
+}
+
+#[test]
+fn a_registry_runs_as_a_container_of_nothing_but_itself() {
+    let lab = Lab::new();
+    let context = lab.dir().join("context");
+    std::fs::create_dir(&context).unwrap();
+    let program = context.join("estiba").to_string_lossy().into_owned();
+    let built = binaries().join("estiba").to_string_lossy().into_owned();
+    lab.in_network(&["strip", "-o", &program, &built]).ok();
+    let text = "FROM scratch\nCOPY estiba /estiba\nVOLUME /var/lib/estiba/registry\n\
+                EXPOSE 5000\nENTRYPOINT [\"/estiba\", \"registry\", \"serve\", \"--insecure\", \
+                \"--listen\", \"0.0.0.0:5000\"]\n";
+    std::fs::write(context.join("Dockerfile"), text).unwrap();
+    lab.estiba(&["build", "-q", "-t", "registry", &context.to_string_lossy()]).ok();
+    lab.estiba(&["run", "-d", "--name", "reg", "-p", "127.0.0.1:5000:5000", "registry"]).ok();
+    let probe = ["curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:5000/healthz"];
+    eventually("the registry answers", || lab.in_network(&probe).status == 0);
+    let name = "localhost:5000/x:1";
+    lab.estiba(&["tag", "busybox", name]).ok();
+    lab.estiba(&["push", "-q", name]).ok();
+    lab.estiba(&["restart", "-t", "5", "reg"]).ok();
+    eventually("the registry answers again", || lab.in_network(&probe).status == 0);
+    lab.estiba(&["rmi", name]).ok();
+    assert_eq!(lab.estiba(&["run", "--rm", name, "echo", "kept"]).ok(), "kept");
+    lab.estiba(&["rm", "-f", "-v", "reg"]).ok();
+}

@@ -1,56 +1,39 @@
-//! Base64 (RFC 4648, section 4) of small values.
+//! Base64 of small values, as headers and documents of clients have it.
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+use ::base64::Engine as _;
+use ::base64::alphabet;
+use ::base64::engine::general_purpose::{GeneralPurpose, STANDARD};
+use ::base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
+
+/// Reads what clients write, with or without padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// The standard alphabet, padded.
 pub(crate) fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let six = (bits >> (18 - 6 * place)) & 63;
-            let symbol = if place <= chunk.len() { ALPHABET[six as usize] } else { b'=' };
-            text.push(char::from(symbol));
-        }
-    }
-    text
+    STANDARD.encode(bytes)
 }
 
-/// Reads the standard alphabet, padded or not; nothing when it is not base64.
+/// Reads the standard alphabet and the one for URLs, in which `X-Registry-Auth` is written, padded
+/// or not; nothing when it is not base64.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = ALPHABET.iter().position(|known| *known == byte)?;
-        bits = bits << 6 | u32::try_from(value).ok()?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(out)
+    LENIENT.decode(text.replace('-', "+").replace('_', "/")).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::encode;
+    use super::*;
 
-    /// RFC 4648, section 10.
     #[test]
-    fn test_vectors() {
-        for (plain, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(encode(plain.as_bytes()), coded);
-        }
+    fn credentials_come_in_the_alphabet_for_urls() {
         assert_eq!(encode(&[0xfb, 0xff]), "+/8=");
+        for text in ["+/8=", "-_8=", "-_8"] {
+            assert_eq!(decode(text).unwrap(), [0xfb, 0xff], "{text}");
+        }
+        assert_eq!(decode("a b"), None);
     }
 }

@@ -2,18 +2,21 @@
 
 use crate::chunks::{Source, produce};
 use crate::node::{Node, blocking};
+use crate::transfer::Platform;
 use crate::streams::{ByteStream, LoadProgress, STREAM_DEPTH};
-use crate::{EngineError, Result, image_config};
+use crate::{EngineError, Result, image_config, variants};
 use model::error::HasKind;
 use model::event::EventKind;
 use model::image::{HistoryLine, ImageDraft, ImageView, Removed};
 use model::mount::MountSource;
 use model::view::ContainerView;
-use model::{ErrorKind, ImageId, ImageRef};
-use std::collections::BTreeMap;
+use model::{Digest, ErrorKind, ImageId, ImageRef};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use store::image::{ImageRecord, ImageUse, RemoveOptions};
+use store::image::{ImageRecord, ImageUse, RemoveOptions, SaveOptions};
 use tokio::sync::mpsc;
+use wire::oci::image::ImageConfig;
 
 /// Images. Cheap to clone.
 #[derive(Clone)]
@@ -26,23 +29,42 @@ impl Images {
     pub async fn list(&self) -> Result<Vec<ImageView>> {
         let node = Arc::clone(&self.node);
         blocking(move || {
-            let users = users(&node);
-            Ok(node.store.images().list()?.iter().map(|it| view(&node, it, &users)).collect())
+            let around = Around::of(&node);
+            Ok(node.store.images().list()?.iter().map(|it| view(&node, it, &around)).collect())
         })
         .await
     }
 
     /// One image.
     pub async fn view(&self, query: &str) -> Result<ImageView> {
+        self.view_for(query, None).await
+    }
+
+    /// One image, of those behind the name the one for a platform.
+    ///
+    /// # Errors
+    /// There is none, or none for that platform.
+    pub async fn view_for(&self, query: &str, platform: Option<Platform>) -> Result<ImageView> {
         let (node, query) = (Arc::clone(&self.node), query.to_owned());
-        blocking(move || Ok(view(&node, &*find(&node, &query)?, &users(&node)))).await
+        blocking(move || {
+            let record = variants::find_for(&node, &query, platform.as_ref())?;
+            Ok(view(&node, &record, &Around::of(&node)))
+        })
+        .await
     }
 
     /// How it was made, newest line first.
-    pub async fn history(&self, query: &str) -> Result<Vec<HistoryLine>> {
+    ///
+    /// # Errors
+    /// There is no such image, or none for that platform.
+    pub async fn history(
+        &self,
+        query: &str,
+        platform: Option<Platform>,
+    ) -> Result<Vec<HistoryLine>> {
         let (node, query) = (Arc::clone(&self.node), query.to_owned());
         blocking(move || {
-            let id = find(&node, &query)?.id;
+            let id = variants::find_for(&node, &query, platform.as_ref())?.id;
             Ok(node.store.images().history(&id.to_string())?)
         })
         .await
@@ -87,11 +109,12 @@ impl Images {
         .await
     }
 
-    /// Takes images in from an archive as `save` writes it.
+    /// Takes images in from an archive as `save` writes it; those for a platform, when one is given.
     pub async fn load(
         &self,
         body: ByteStream,
         quiet: bool,
+        platform: Option<Platform>,
     ) -> Result<mpsc::Receiver<Result<LoadProgress>>> {
         let node = Arc::clone(&self.node);
         let (tx, rx) = mpsc::channel(STREAM_DEPTH);
@@ -104,7 +127,10 @@ impl Images {
                     let _ = tx.try_send(Ok(layer));
                 }
             };
-            match node.store.images().load(&mut source, &mut progress) {
+            let wanted = |config: &ImageConfig| {
+                platform.as_ref().is_none_or(|platform| variants::fits(platform, config))
+            };
+            match node.store.images().load_some(&mut source, &wanted, &mut progress) {
                 Ok(loaded) => {
                     source.drain();
                     for image in loaded {
@@ -125,21 +151,37 @@ impl Images {
         Ok(rx)
     }
 
-    /// Images as an archive.
-    pub async fn save(&self, queries: &[String]) -> Result<ByteStream> {
+    /// Images as an archive: for one platform or all that are here, without the layers of the
+    /// images in `since`, which the other side has.
+    ///
+    /// # Errors
+    /// There is no such image, or none for that platform.
+    pub async fn save(
+        &self,
+        queries: &[String],
+        platform: Option<Platform>,
+        since: &[String],
+    ) -> Result<ByteStream> {
         let (node, queries) = (Arc::clone(&self.node), queries.to_vec());
-        let (checked, names) = (Arc::clone(&node), queries.clone());
+        let (checked, names, wanted) = (Arc::clone(&node), queries.clone(), platform.clone());
+        let since = since.to_vec();
+        let omitted = since.clone();
         blocking(move || {
             for query in &names {
                 // A repository without a tag means all its tags: only ids and tags are looked up.
                 if query.contains(':') {
-                    find(&checked, query)?;
+                    variants::find_for(&checked, query, wanted.as_ref())?;
                 }
+            }
+            for query in &omitted {
+                find(&checked, query)?;
             }
             Ok(())
         })
         .await?;
-        Ok(produce(move |out| Ok(node.store.images().save(&queries, out)?)))
+        let pick = platform.map(variants::picker);
+        let options = SaveOptions { pick, since };
+        Ok(produce(move |out| Ok(node.store.images().save(&queries, &options, out)?)))
     }
 
     /// Removes images that no container uses: those without a name, or all. `keep` protects.
@@ -154,8 +196,8 @@ impl Images {
         let parents: Vec<ImageId> = all.iter().filter_map(|image| image.parent).collect();
         let wanted: Vec<ImageView> = all
             .into_iter()
-            .filter(|image| image.containers == 0 && !keep(image))
-            .filter(|image| !dangling_only || image.tags.is_empty() && image.digests.is_empty())
+            .filter(|image| image.containers == 0 && !image.held && !keep(image))
+            .filter(|image| !dangling_only || image.tags.is_empty())
             .filter(|image| !parents.contains(&image.id) || !dangling_only)
             .collect();
         let node = Arc::clone(&self.node);
@@ -205,17 +247,20 @@ fn mounts_image(view: &ContainerView, id: ImageId) -> bool {
     )
 }
 
-fn remove(node: &Node, query: &str, options: RemoveOptions) -> Result<Vec<Removed>> {
+/// A container that uses an image, a running one first.
+pub(crate) fn user_of(node: &Node, image: ImageId) -> Option<ImageUse> {
+    let all = node.registry.all().into_iter().map(|handle| handle.view());
+    let mut users: Vec<ImageUse> = all
+        .filter(|view| view.image == image || mounts_image(view, image))
+        .map(|view| ImageUse { container: view.id, running: view.phase.run().is_some() })
+        .collect();
+    users.sort_by_key(|user| !user.running);
+    users.first().copied()
+}
+
+pub(crate) fn remove(node: &Node, query: &str, options: RemoveOptions) -> Result<Vec<Removed>> {
     let id = find(node, query)?.id;
-    let in_use = |image: ImageId| {
-        let all = node.registry.all().into_iter().map(|handle| handle.view());
-        let mut users: Vec<ImageUse> = all
-            .filter(|view| view.image == image || mounts_image(view, image))
-            .map(|view| ImageUse { container: view.id, running: view.phase.run().is_some() })
-            .collect();
-        users.sort_by_key(|user| !user.running);
-        users.first().copied()
-    };
+    let in_use = |image: ImageId| user_of(node, image);
     let removed = node.store.images().remove(query, options, &in_use)?;
     for step in &removed {
         match step {
@@ -226,9 +271,21 @@ fn remove(node: &Node, query: &str, options: RemoveOptions) -> Result<Vec<Remove
     Ok(removed)
 }
 
-fn emit(node: &Node, action: &str, id: ImageId, name: &str) {
+pub(crate) fn emit(node: &Node, action: &str, id: ImageId, name: &str) {
     let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
     node.emit(EventKind::Image, action, id.to_string(), attributes);
+}
+
+/// What an image's view shows of its surroundings.
+struct Around {
+    users: BTreeMap<ImageId, u32>,
+    indexes: HashSet<Digest>,
+}
+
+impl Around {
+    fn of(node: &Node) -> Self {
+        Self { users: users(node), indexes: node.store.images().named_indexes() }
+    }
 }
 
 /// How many containers use each image.
@@ -240,7 +297,7 @@ fn users(node: &Node) -> BTreeMap<ImageId, u32> {
     users
 }
 
-fn view(node: &Node, record: &ImageRecord, users: &BTreeMap<ImageId, u32>) -> ImageView {
+fn view(node: &Node, record: &ImageRecord, around: &Around) -> ImageView {
     let config = &record.config;
     let paths = node.store.images().layer_paths(record);
     ImageView {
@@ -248,6 +305,7 @@ fn view(node: &Node, record: &ImageRecord, users: &BTreeMap<ImageId, u32>) -> Im
         tags: record.refs.iter().map(ImageRef::familiar).collect(),
         digests: record.digests.iter().map(ImageRef::familiar).collect(),
         parent: record.parent,
+        container: config.extra.get("container").and_then(Value::as_str).unwrap_or("").to_owned(),
         comment: config.comment.clone().unwrap_or_default(),
         created: config.created.is_some().then_some(record.created),
         author: config.author.clone().unwrap_or_default(),
@@ -260,6 +318,8 @@ fn view(node: &Node, record: &ImageRecord, users: &BTreeMap<ImageId, u32>) -> Im
         layers: record.diff_ids.clone(),
         layer_paths: paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
         last_tagged: record.tagged_at,
-        containers: users.get(&record.id).copied().unwrap_or(0),
+        containers: around.users.get(&record.id).copied().unwrap_or(0),
+        held: store::image::Images::is_held(record, &around.indexes),
+        target: variants::target(record),
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::images::find;
 use crate::node::{Node, blocking};
-use crate::{EngineError, Images, Result};
+use crate::{EngineError, Images, Result, variants};
 use model::error::HasKind;
 use model::event::EventKind;
 use model::{Denied, ErrorKind, ImageId, ImageRef};
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use wire::oci::image::ImageConfig;
 
 pub use registry::{
-    Credentials, Event, Events, Found, LayerState, Platform, Progress, Pulled, Pushed, SearchHit,
+    Credentials, Described, Event, Events, Found, LayerState, Platform, Progress, Pulled, Pushed, SearchHit,
     Settings,
 };
 
@@ -33,6 +33,22 @@ pub struct PullOrder {
     pub platform: Option<Platform>,
     /// Who asks.
     pub credentials: Option<Credentials>,
+}
+
+/// Who asks a registry for a document or gives it one, and how far the registry is trusted.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// For that registry.
+    pub credentials: Option<Credentials>,
+    /// Whether the caller does without a certificate that holds, and without TLS.
+    pub insecure: bool,
+}
+
+impl Caller {
+    /// The client that speaks for the caller with a host.
+    fn client(&self, client: Client, host: &str) -> Client {
+        if self.insecure { client.tolerating(host) } else { client }
+    }
 }
 
 /// When a needed image is pulled.
@@ -131,13 +147,14 @@ impl Images {
         let (node, query, platform) = (Arc::clone(&self.node), query.to_owned(), platform.cloned());
         blocking(move || match node.store.images().resolve(&query) {
             Ok(record) => {
-                let config = &record.config;
-                let fits = platform.is_none_or(|platform| {
-                    let variant = config.variant.as_deref().unwrap_or_default();
-                    platform.serves(&config.os, &config.architecture, variant)
-                });
                 let digest = record.digests.first().and_then(ImageRef::digest);
-                Ok(fits.then(|| resolved(record, digest)))
+                let found = match &platform {
+                    None => Some(record),
+                    Some(platform) => {
+                        variants::best(platform, &node.store.images().siblings(&record))
+                    }
+                };
+                Ok(found.map(|record| resolved(record, digest)))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -160,17 +177,27 @@ impl Images {
         rx
     }
 
-    /// Pushes the image of this name, or of all tags of a repository, while somebody watches.
+    /// Pushes the image of this name, or of all tags of a repository, while somebody watches. With
+    /// a platform, that image alone; else the index that it came in, when all of it is here.
     ///
     /// # Errors
     /// There is no such image.
     pub async fn push(
         &self,
         reference: &ImageRef,
+        platform: Option<Platform>,
         credentials: Option<Credentials>,
     ) -> Result<Steps> {
         let (node, wanted) = (Arc::clone(&self.node), reference.clone());
-        let found = blocking(move || pushable(&node, &wanted)).await?;
+        let whole = platform.is_none();
+        let found = blocking(move || {
+            let mut found = pushable(&node, &wanted)?;
+            for (name, image) in &mut found {
+                *image = variants::find_for(&node, &name.to_string(), platform.as_ref())?.id;
+            }
+            Ok(found)
+        });
+        let found = found.await?;
         let (tx, rx) = mpsc::channel(STEP_DEPTH);
         let images = self.clone();
         tokio::spawn(async move {
@@ -178,7 +205,12 @@ impl Images {
                 let credentials = credentials.clone();
                 let events = watcher(&tx);
                 let request =
-                    registry::PushRequest { image, reference: reference.clone(), credentials };
+                    registry::PushRequest {
+                        image,
+                        whole,
+                        reference: reference.clone(),
+                        credentials,
+                    };
                 let pushing = images.drive(async move |client| client.push(request, events).await);
                 let Some(done) = watched(&tx, pushing).await else { return };
                 let failed = done.is_err();
@@ -208,14 +240,29 @@ impl Images {
     ///
     /// # Errors
     /// The registry does not give it.
-    pub async fn distribution(
-        &self,
-        reference: &ImageRef,
-        credentials: Option<Credentials>,
-    ) -> Result<Found> {
+    pub async fn distribution(&self, reference: &ImageRef, caller: Caller) -> Result<Found> {
         let wanted = reference.clone();
-        let found = self.drive(async move |client| client.look(&wanted, credentials).await).await;
+        let found = self.drive(async move |client| {
+            let client = caller.client(client, wanted.host());
+            client.look(&wanted, caller.credentials).await
+        });
+        let found = found.await;
         found.map_err(|error| told(error, reference))
+    }
+
+    /// What a registry says an image is, without taking it in.
+    ///
+    /// # Errors
+    /// The registry does not give it, or has nothing for that platform.
+    pub async fn describe(&self, order: PullOrder) -> Result<Described> {
+        let reference = order.reference.clone().or_latest();
+        let request = registry::PullRequest {
+            reference: order.reference,
+            platform: order.platform,
+            credentials: order.credentials,
+        };
+        let found = self.drive(async move |client| client.describe(request).await).await;
+        found.map_err(|error| told(error, &reference))
     }
 
     /// The tags of a repository.
@@ -242,12 +289,13 @@ impl Images {
         reference: &ImageRef,
         document: (String, Vec<u8>),
         from: Vec<ImageRef>,
-        credentials: Option<Credentials>,
+        caller: Caller,
     ) -> Result<model::Digest> {
         let wanted = reference.clone();
         let done = self.drive(async move |client| {
             let document = (document.0.as_str(), document.1);
-            client.publish(&wanted, document, &from, credentials).await
+            let client = caller.client(client, wanted.host());
+            client.publish(&wanted, document, &from, caller.credentials).await
         });
         Ok(done.await.map_err(|error| told(error, reference))?.digest)
     }
@@ -275,7 +323,7 @@ impl Images {
         W: FnOnce(Client) -> F + Send + 'static,
         F: Future<Output = registry::Result<T>>,
     {
-        let client = self.node.remote.clone();
+        let client = self.node.live().remote.clone();
         let (alive, gone) = oneshot::channel::<()>();
         let running = tokio::task::spawn_blocking(move || {
             Client::drive(async move {

@@ -49,6 +49,8 @@ pub struct ImageView {
     pub digests: Vec<String>,
     /// Id of the parent, if built here.
     pub parent: Option<Digest>,
+    /// The container that it was committed from, or empty.
+    pub container: String,
     /// Comment.
     pub comment: String,
     /// When it was made.
@@ -75,6 +77,50 @@ pub struct ImageView {
     pub last_tagged: Timestamp,
     /// Containers that use it.
     pub containers: u32,
+    /// Whether it has no name of its own and another image of the same index stands for it.
+    pub held: bool,
+    /// The manifest or index that it is known by, if it is known by one.
+    pub target: Option<Document>,
+}
+
+/// A manifest or an index, as others refer to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Document {
+    /// With algorithm.
+    pub digest: String,
+    /// Media type.
+    pub media_type: String,
+    /// Bytes.
+    pub size_bytes: u64,
+}
+
+/// A manifest that stands behind an image's name, here or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ManifestView {
+    /// The manifest.
+    pub document: Document,
+    /// Whether everything it names is here.
+    pub available: bool,
+    /// What it is.
+    pub kind: ManifestKind,
+    /// `os`, `architecture`, `variant`; empty where nothing is said.
+    pub platform: (String, String, String),
+    /// Bytes that are here as they travel.
+    pub content_bytes: u64,
+    /// Bytes that are here unpacked.
+    pub unpacked_bytes: u64,
+    /// Ids of the containers that use it.
+    pub containers: Vec<String>,
+}
+
+/// What a manifest of an index is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ManifestKind {
+    /// Something to run.
+    #[default]
+    Image,
+    /// What a builder says of the image whose manifest has this digest.
+    Attestation(String),
 }
 
 /// One line of an image's history.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use model::image::{HistoryLine, ImageConfig, ImageView, Removed};
+use model::image::{
+    Document, HistoryLine, ImageConfig, ImageView, ManifestKind, ManifestView, Removed,
+};
 use wire::docker::image as wire_image;
 use wire::docker::{ApiVersion, Empty};
 
@@ -23,8 +25,55 @@ pub(crate) fn summary(view: &ImageView, shared: bool, v: ApiVersion) -> wire_ima
         shared_size: if shared { signed(view.shared_bytes) } else { -1 },
         size,
         virtual_size: (!v.at_least(44)).then_some(size),
-        descriptor: None,
+        descriptor: view.target.as_ref().filter(|_| v.at_least(48)).map(descriptor),
+        manifests: Vec::new(),
     }
+}
+
+fn descriptor(document: &Document) -> wire_image::Descriptor {
+    wire_image::Descriptor {
+        media_type: document.media_type.clone(),
+        digest: document.digest.clone(),
+        size: signed(document.size_bytes),
+        ..wire_image::Descriptor::default()
+    }
+}
+
+/// A manifest behind an image's name.
+pub(crate) fn manifest(view: &ManifestView) -> wire_image::ManifestSummary {
+    let (os, architecture, variant) = view.platform.clone();
+    let platform =
+        wire_image::Platform { os, architecture, variant, ..wire_image::Platform::default() };
+    let shown = wire_image::Descriptor {
+        platform: (!platform.os.is_empty()).then(|| platform.clone()),
+        ..descriptor(&view.document)
+    };
+    let mut summary = wire_image::ManifestSummary {
+        id: view.document.digest.clone(),
+        descriptor: shown,
+        available: view.available,
+        size: wire_image::ManifestSize {
+            content: signed(view.content_bytes),
+            total: signed(view.content_bytes + view.unpacked_bytes),
+        },
+        ..wire_image::ManifestSummary::default()
+    };
+    match &view.kind {
+        ManifestKind::Image => {
+            "image".clone_into(&mut summary.kind);
+            summary.image_data = Some(wire_image::ImageData {
+                platform,
+                containers: view.containers.clone(),
+                size: wire_image::UnpackedSize { unpacked: signed(view.unpacked_bytes) },
+            });
+        }
+        ManifestKind::Attestation(subject) => {
+            "attestation".clone_into(&mut summary.kind);
+            let subject = subject.clone();
+            summary.attestation_data = Some(wire_image::AttestationData { subject });
+        }
+    }
+    summary
 }
 
 /// Everything about one image.
@@ -50,6 +99,7 @@ pub(crate) fn inspect(
             .then(|| view.parent.map(|parent| parent.to_string()).unwrap_or_default()),
         comment: view.comment.clone(),
         created: view.created.map(rfc3339),
+        container: (!v.at_least(45)).then(|| view.container.clone()),
         docker_version: (!v.at_least(52)).then(String::new),
         author: view.author.clone(),
         config: Some(image_config(&view.config)),
@@ -64,6 +114,7 @@ pub(crate) fn inspect(
             layers: view.layers.iter().map(ToString::to_string).collect(),
         },
         metadata: wire_image::ImageMetadata { last_tag_time: rfc3339(view.last_tagged) },
+        descriptor: view.target.as_ref().filter(|_| v.at_least(48)).map(descriptor),
         ..wire_image::ImageInspect::default()
     }
 }
@@ -79,6 +130,7 @@ pub(crate) fn with_full_config(
         parent: image.parent,
         comment: image.comment,
         created: image.created,
+        container: image.container,
         docker_version: image.docker_version,
         author: image.author,
         config: image.config.map(Into::into),
@@ -92,6 +144,7 @@ pub(crate) fn with_full_config(
         root_fs: image.root_fs,
         metadata: image.metadata,
         descriptor: image.descriptor,
+        manifests: image.manifests,
     }
 }
 

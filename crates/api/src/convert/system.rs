@@ -97,6 +97,16 @@ pub(crate) fn info(view: SystemView) -> wire_system::Info {
     }
 }
 
+/// A proxy's address without the account in it, which is nobody's business.
+fn masked(address: String) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", &address));
+    let Some((_, host)) = rest.rsplit_once('@') else { return address };
+    match scheme {
+        "" => format!("xxxxx:xxxxx@{host}"),
+        scheme => format!("{scheme}://xxxxx:xxxxx@{host}"),
+    }
+}
+
 /// The part of info that is copied as it is.
 fn info_texts(view: SystemView) -> wire_system::Info {
     let (http_proxy, https_proxy, no_proxy) = view.proxies;
@@ -120,8 +130,8 @@ fn info_texts(view: SystemView) -> wire_system::Info {
         architecture: view.machine,
         index_server_address: INDEX_SERVER.to_owned(),
         docker_root_dir: view.data_root,
-        http_proxy,
-        https_proxy,
+        http_proxy: masked(http_proxy),
+        https_proxy: masked(https_proxy),
         no_proxy,
         name: view.name,
         labels: view.labels,

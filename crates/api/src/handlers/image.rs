@@ -1,9 +1,11 @@
 //! Images.
 
+use engine::transfer::Platform;
 use engine::{EngineError, LoadProgress};
 use hyper::StatusCode;
 use model::ImageRef;
 use model::image::{ImageDraft, ImageView};
+use model::policy::Class;
 use tokio::sync::mpsc;
 use wire::docker::container::ContainerConfig;
 use wire::docker::image::{IdResponse, ImageSummary, ImagesPruneReport};
@@ -37,7 +39,8 @@ pub(crate) async fn list(call: Call) -> Reply {
         Some(text) => Some(moment::parse(text, clock::now())?),
     };
     let wants = |view: &&ImageView| {
-        dangling.is_none_or(|dangling| dangling == view.tags.is_empty())
+        !view.held
+            && dangling.is_none_or(|dangling| dangling == view.tags.is_empty())
             && filters.labels(&view.config.labels)
             && before.is_none_or(|limit| view.created < Some(limit))
             && until.is_none_or(|limit| view.created < Some(limit))
@@ -50,7 +53,33 @@ pub(crate) async fn list(call: Call) -> Reply {
         let summary = image::summary(view, shared, call.version);
         if call.version.at_least(43) { summary } else { with_placeholders(summary) }
     };
-    reply::json(&images.iter().filter(wants).map(line).collect::<Vec<_>>())
+    let wanted: Vec<&ImageView> = images.iter().filter(wants).collect();
+    let mut lines: Vec<ImageSummary> = wanted.iter().map(|view| line(view)).collect();
+    if call.version.at_least(47) && call.query.flag("manifests") {
+        let ids = wanted.iter().map(|view| view.id).collect();
+        let manifests = call.engine.images.manifests(ids).await?;
+        for (line, view) in lines.iter_mut().zip(wanted) {
+            let own = manifests.get(&view.id).into_iter().flatten();
+            line.manifests = own.map(image::manifest).collect();
+        }
+    }
+    reply::json(&lines)
+}
+
+/// A platform as clients write it into a query: JSON with OCI's names.
+pub(crate) fn platform(text: &str) -> Result<Platform, Failure> {
+    let asked: wire::docker::image::Platform = serde_json::from_str(text)
+        .map_err(|error| Failure::invalid(format!("invalid platform: {error}")))?;
+    let mut words = asked.os;
+    for word in [asked.architecture, asked.variant].iter().filter(|word| !word.is_empty()) {
+        words.push('/');
+        words.push_str(word);
+    }
+    Ok(Platform::parse(&words)?)
+}
+
+fn asked_platform(call: &Call) -> Result<Option<Platform>, Failure> {
+    call.query.text("platform").map(platform).transpose()
 }
 
 /// Clients below 1.43 expect names on images that have none.
@@ -78,8 +107,18 @@ fn matches_reference(view: &ImageView, pattern: &str) -> bool {
 
 /// `GET /images/{name}/json`.
 pub(crate) async fn inspect(call: Call) -> Reply {
-    let view = call.engine.images.view(&call.target).await?;
-    let shown = image::inspect(&view, &call.storage_driver, call.version);
+    let manifests = call.version.at_least(48) && call.query.flag("manifests");
+    let platform = asked_platform(&call)?;
+    if manifests && platform.is_some() {
+        return Err(Failure::invalid("conflicting options: manifests and platform options cannot \
+                                     both be set"));
+    }
+    let view = call.engine.images.view_for(&call.target, platform).await?;
+    let mut shown = image::inspect(&view, &call.storage_driver, call.version);
+    if manifests {
+        let found = call.engine.images.manifests(vec![view.id]).await?;
+        shown.manifests = found.values().flatten().map(image::manifest).collect();
+    }
     if call.version.at_least(50) {
         reply::json(&shown)
     } else {
@@ -89,7 +128,8 @@ pub(crate) async fn inspect(call: Call) -> Reply {
 
 /// `GET /images/{name}/history`.
 pub(crate) async fn history(call: Call) -> Reply {
-    let lines = call.engine.images.history(&call.target).await?;
+    let platform = asked_platform(&call)?;
+    let lines = call.engine.images.history(&call.target, platform).await?;
     reply::json(&lines.iter().map(image::history).collect::<Vec<_>>())
 }
 
@@ -108,7 +148,13 @@ fn reference(repository: &str, tag: &str) -> String {
 /// `DELETE /images/{name}`.
 pub(crate) async fn remove(call: Call) -> Reply {
     let (force, prune) = (call.query.flag("force"), !call.query.flag("noprune"));
-    let removed = call.engine.images.remove(&call.target, force, prune).await?;
+    let platforms: Result<Vec<Platform>, Failure> =
+        call.query.all("platforms").filter(|text| !text.is_empty()).map(platform).collect();
+    let platforms = platforms?;
+    let removed = match platforms.is_empty() {
+        true => call.engine.images.remove(&call.target, force, prune).await?,
+        false => call.engine.images.remove_platforms(&call.target, force, platforms).await?,
+    };
     reply::json(&removed.into_iter().map(image::removed).collect::<Vec<_>>())
 }
 
@@ -128,6 +174,7 @@ pub(crate) async fn create(call: Call) -> Reply {
             )));
         }
     }
+    call.guard.permits(Class::ImagesWrite)?;
     let draft = ImageDraft {
         reference: reference(query.text_or_empty("repo"), query.text_or_empty("tag")),
         message: query.text_or_empty("message").to_owned(),
@@ -142,7 +189,8 @@ pub(crate) async fn create(call: Call) -> Reply {
 /// `POST /images/load`.
 pub(crate) async fn load(call: Call) -> Reply {
     let quiet = call.query.flag_or("quiet", true);
-    let mut progress = call.engine.images.load(into_engine(call.body), quiet).await?;
+    let platform = asked_platform(&call)?;
+    let mut progress = call.engine.images.load(into_engine(call.body), quiet, platform).await?;
     // As with Docker, what is wrong with an archive is told in the stream: clients look there.
     let first = progress.recv().await;
     let (chunks, response) = reply::stream(JSON);
@@ -196,6 +244,8 @@ fn progress_line(item: Progress) -> ProgressLine {
 
 /// `GET /images/get` and `GET /images/{name}/get`.
 pub(crate) async fn save(call: Call) -> Reply {
+    let platform = asked_platform(&call)?;
+    let since: Vec<String> = call.query.all("since").map(str::to_owned).collect();
     let names: Vec<String> = if call.target.is_empty() {
         call.query.all("names").map(str::to_owned).collect()
     } else {
@@ -204,7 +254,7 @@ pub(crate) async fn save(call: Call) -> Reply {
     if names.is_empty() {
         return Err(Failure::invalid("no image names were given"));
     }
-    Ok(reply::archive(call.engine.images.save(&names).await?))
+    Ok(reply::archive(call.engine.images.save(&names, platform, &since).await?))
 }
 
 /// `POST /images/prune`.
@@ -219,6 +269,18 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let (removed, space_reclaimed) = call.engine.images.prune(dangling, &keep).await?;
     let images_deleted = null_if_empty(removed.into_iter().map(image::removed).collect());
     reply::json(&ImagesPruneReport { images_deleted, space_reclaimed })
+}
+
+/// A container that the query names, if it exists for the client.
+fn own(call: &Call, query: &str) -> Result<String, Failure> {
+    if !call.guard.narrows() {
+        return Ok(query.to_owned());
+    }
+    let view = call.engine.containers.view(query)?;
+    match call.guard.sees(&view.spec.labels) {
+        true => Ok(view.id.to_string()),
+        false => Err(EngineError::NoSuchContainer(query.to_owned()).into()),
+    }
 }
 
 /// `POST /commit`.
@@ -239,6 +301,7 @@ pub(crate) async fn commit(mut call: Call) -> Reply {
     let config = config.filter(|config| *config != ContainerConfig::default());
     let config = config.map(config::image_from_wire).transpose()?;
     let pause = query.flag_or("pause", true);
+    let container = &own(&call, container)?;
     let id = call.engine.containers.commit(container, pause, draft, config).await?;
     reply::json_status(StatusCode::CREATED, &IdResponse { id: id.to_string() })
 }

@@ -1,7 +1,7 @@
 //! Images from and to registries: pull, push, credentials, search, and what a registry has.
 
 use engine::transfer::{
-    Credentials, Event, Found, LayerState, Platform, Progress, PullOrder, Pulled, Pushed, Step,
+    Caller, Credentials, Event, Found, LayerState, Platform, Progress, PullOrder, Pulled, Pushed, Step,
     Steps,
 };
 use engine::{EngineError, Images};
@@ -68,6 +68,7 @@ pub(crate) async fn pull(call: &Call, name: &str) -> Reply {
         "" => None,
         text => Some(Platform::parse(text)?),
     };
+    call.guard.image(&reference.clone().or_latest().to_string())?;
     let mut references = vec![reference.clone()];
     if reference.tag().is_none() && reference.digest().is_none() {
         references = call.engine.images.tags(&reference, credentials.clone()).await?;
@@ -126,23 +127,9 @@ pub(crate) async fn push(call: Call) -> Reply {
     if !tag.is_empty() {
         reference = reference.with_tag(tag)?;
     }
-    if let Some(text) = call.query.text("platform").filter(|text| !text.is_empty()) {
-        let asked: ShownPlatform = serde_json::from_str(text)
-            .map_err(|error| Failure::invalid(format!("invalid platform: {error}")))?;
-        let image = call.engine.images.view(&reference.to_string()).await?;
-        if (&asked.os, &asked.architecture) != (&image.os, &image.architecture) {
-            return Err(Failure::new(
-                StatusCode::NOT_FOUND,
-                format!(
-                    "image {} does not provide the specified platform ({}/{})",
-                    reference.familiar(),
-                    asked.os,
-                    asked.architecture
-                ),
-            ));
-        }
-    }
-    let mut steps = call.engine.images.push(&reference, credentials).await?;
+    call.guard.image(&reference.clone().or_latest().to_string())?;
+    let platform = call.query.text("platform").map(super::image::platform).transpose()?;
+    let mut steps = call.engine.images.push(&reference, platform, credentials).await?;
     let (chunks, response) = reply::stream(JSON);
     tokio::spawn(async move {
         let head = steps.recv().await;
@@ -274,7 +261,9 @@ pub(crate) async fn auth(mut call: Call) -> Reply {
 pub(crate) async fn distribution(call: Call) -> Reply {
     let credentials = credentials(&call)?;
     let reference = ImageRef::parse(&call.target)?.or_latest();
-    let found = call.engine.images.distribution(&reference, credentials).await?;
+    call.guard.image(&reference.to_string())?;
+    let caller = Caller { credentials, insecure: false };
+    let found = call.engine.images.distribution(&reference, caller).await?;
     reply::json(&DistributionInspect {
         descriptor: descriptor(&found),
         platforms: found.platforms.iter().map(platform).collect(),
@@ -304,7 +293,9 @@ fn platform(platform: &wire::oci::image::Platform) -> ShownPlatform {
 pub(crate) async fn manifest(call: Call) -> Reply {
     let credentials = credentials(&call)?;
     let reference = ImageRef::parse(&call.target)?.or_latest();
-    let found = call.engine.images.distribution(&reference, credentials).await?;
+    call.guard.image(&reference.to_string())?;
+    let caller = Caller { credentials, insecure: call.query.flag("insecure") };
+    let found = call.engine.images.distribution(&reference, caller).await?;
     let text = String::from_utf8(found.document.bytes.clone())
         .map_err(|_| Failure::invalid("the manifest is not UTF-8"))?;
     reply::json(&wire::docker::registry::ManifestDocument {
@@ -319,11 +310,13 @@ pub(crate) async fn publish(mut call: Call) -> Reply {
     let credentials = credentials(&call)?;
     let wanted: ManifestToPublish = call.json().await?;
     let reference = ImageRef::parse(&call.target)?.or_latest();
+    call.guard.image(&reference.to_string())?;
     let from: Result<Vec<ImageRef>, _> =
         wanted.from.iter().map(|name| ImageRef::parse(name)).collect();
     let document = (wanted.media_type, wanted.document.into_bytes());
+    let caller = Caller { credentials, insecure: call.query.flag("insecure") };
     let images = &call.engine.images;
-    let digest = images.publish_manifest(&reference, document, from?, credentials).await?;
+    let digest = images.publish_manifest(&reference, document, from?, caller).await?;
     reply::json_status(StatusCode::CREATED, &ManifestPublished { digest: digest.to_string() })
 }
 

@@ -5,7 +5,7 @@ use crate::transfer::{PullOrder, PullPolicy, Step};
 use crate::{Images, Result};
 use build::client::Client;
 use build::graph::Pull;
-use build::worker::{BaseImage, ImageAsk, Push};
+use build::worker::{BaseImage, ImageAsk, KnownConfig, Push};
 use model::{Digest, ImageRef};
 use registry::{Credentials, Event, Events, LayerState, Platform};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,13 +36,38 @@ pub(super) async fn image(node: &Arc<Node>, ask: &ImageAsk<'_>) -> build::Result
     })
 }
 
+/// The configuration of an image: of one that is here, else of the registry's.
+pub(super) async fn config(node: &Arc<Node>, ask: &ImageAsk<'_>) -> build::Result<KnownConfig> {
+    let failed = super::worker::failed;
+    let images = Images { node: Arc::clone(node) };
+    let reference = ImageRef::parse(ask.reference)?;
+    let platform = Some(Platform::parse(&ask.platform.to_string())?);
+    if ask.pull != Pull::Always {
+        let (reference, platform) = (reference.clone(), platform.clone());
+        let order = PullOrder { reference, platform, credentials: None };
+        if let Ok(found) = images.resolve(order, PullPolicy::Never, gathered().0).await {
+            let store = node.store.clone();
+            let config = crate::node::blocking(move || Ok(store.images().config_bytes(found.id)?));
+            let config = config.await.map_err(failed)?.into();
+            return Ok(KnownConfig { digest: found.digest, config });
+        }
+    }
+    if ask.pull == Pull::Never {
+        return Err(build::Error::not_found(format!("no such image: {}", reference.familiar())));
+    }
+    let credentials = credentials(ask.client, reference.host()).await?;
+    let order = PullOrder { reference, platform, credentials };
+    let found = images.describe(order).await.map_err(failed)?;
+    Ok(KnownConfig { digest: Some(found.digest), config: found.config.into() })
+}
+
 /// Pushes an image, which has the name here.
 pub(super) async fn push(node: &Arc<Node>, push: Push<'_>) -> build::Result<Digest> {
     let failed = super::worker::failed;
     let images = Images { node: Arc::clone(node) };
     let reference = push.name.clone().or_latest();
     let credentials = credentials(push.client, reference.host()).await?;
-    let mut steps = images.push(&reference, credentials).await.map_err(failed)?;
+    let mut steps = images.push(&reference, None, credentials).await.map_err(failed)?;
     while let Some(step) = steps.recv().await {
         match step.map_err(failed)? {
             Step::Pushed(pushed) => return Ok(pushed.digest),

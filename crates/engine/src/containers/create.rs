@@ -5,13 +5,15 @@ use super::Created;
 use crate::actor::{Actor, missing_bind};
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition, State};
-use crate::{EngineError, Result, clock, image_config, images, names, random, shipping, volumes};
+use crate::{EngineError, Result, Review, review};
+use crate::{clock, image_config, images, names, random, shipping, variants, volumes};
 use model::draft::{Draft, SharedNamespace};
 use model::error::HasKind;
 use model::event::EventKind;
 use model::log::{LogSpec, SinkKind};
 use model::mount::{Mount, MountKind, MountSource};
 use model::network::NetworkMode;
+use model::policy::OWNER_LABEL;
 use model::resolve::{Ask, Resolved, resolve};
 use model::volume::VolumeDraft;
 use model::{ContainerId, ContainerName, ErrorKind, VolumeName};
@@ -28,13 +30,14 @@ pub(super) async fn create(
     node: &Arc<Node>,
     name: Option<ContainerName>,
     draft: Draft,
+    review: Option<Review>,
 ) -> Result<Created> {
     let id = ContainerId::from_bytes(random::id_bytes()?);
     let name = reserve(node, name, id)?;
     store::failpoint::hit("engine.create.reserved");
     let made = {
         let (node, name) = (Arc::clone(node), name.clone());
-        blocking(move || make(&node, id, name, draft)).await
+        blocking(move || make(&node, id, name, draft, review)).await
     };
     let (definition, snapshot) = match made {
         Ok(made) => made,
@@ -74,24 +77,30 @@ fn make(
     id: ContainerId,
     name: ContainerName,
     draft: Draft,
+    review: Option<Review>,
 ) -> Result<(Definition, Snapshot)> {
-    let image = images::find(node, &draft.image)?;
+    let named = images::find(node, &draft.image)?;
+    let image = variants::asked(node, named, draft.platform.as_deref());
     check_platform(&draft, &image.config)?;
     let inherited = inherited(node, &draft).map_err(named_in_request)?;
     let config = image_config::from_wire(&image.config.config);
+    let live = node.live();
     let Resolved { mut spec, warnings } = resolve(&Ask {
         id: &id,
         name: name.as_str(),
         draft: &draft,
         image: image.id,
         config: &config,
-        defaults: &node.defaults,
+        defaults: &live.defaults,
         facts: &node.facts,
         inherited: &inherited,
     })?;
     check_receivers(node, &spec.log)?;
     pin_containers(node, &mut spec).map_err(named_in_request)?;
     pin_images(node, &mut spec.mounts)?;
+    if let Some(review) = &review {
+        review::fresh(node, &draft, &mut spec, &image, review)?;
+    }
     check_sources(&spec.mounts)?;
     let fresh = name_anonymous(&mut spec.mounts)?;
     let mut undo = Undo { node, id, snapshot: None, begun: !fresh.is_empty(), volumes: Vec::new() };
@@ -120,9 +129,7 @@ fn check_receivers(node: &Node, log: &LogSpec) -> Result<()> {
         let SinkKind::Plugin { name, .. } = &sink.kind else { continue };
         let found = node.plugins.find_blocking(&Handle::current(), name, shipping::CAPABILITY);
         found.map_err(|error| {
-            EngineError::invalid(format!(
-                "logger: no log driver named '{name}' is registered: {error}"
-            ))
+            EngineError::invalid(format!("error looking up logging plugin {name}: {error}"))
         })?;
     }
     Ok(())
@@ -300,6 +307,10 @@ fn make_volume(
     wanted.name.clone_from(name);
     wanted.driver.clone_from(driver);
     wanted.anonymous = fresh.contains(name);
+    // What is made on the way belongs to whom the container belongs to.
+    if let Some(owner) = draft.labels.get(OWNER_LABEL) {
+        wanted.labels.insert(OWNER_LABEL.to_owned(), owner.clone());
+    }
     let volume = volumes::create(node, &wanted)?;
     store::failpoint::hit("engine.create.volume");
     if wanted.anonymous {
@@ -313,7 +324,7 @@ fn make_volume(
 }
 
 /// Labels and options that a `--mount` gives to a volume made on the way.
-fn asked_volume(draft: &Draft, target: &str) -> VolumeDraft {
+pub(crate) fn asked_volume(draft: &Draft, target: &str) -> VolumeDraft {
     let same = |asked: &str| asked.trim_end_matches('/') == target;
     let asked = draft.host.mounts.iter().find(|mount| same(&mount.target));
     match asked.map(|mount| &mount.kind) {

@@ -5,10 +5,9 @@
 //! future ends the operation; what was downloaded stays and is taken up by the next.
 
 mod auth;
-mod base64;
 mod blob;
 pub(crate) mod body;
-mod challenge;
+pub(crate) mod challenge;
 mod fetch;
 mod look;
 pub mod manifest;
@@ -16,6 +15,7 @@ mod platform;
 mod pull;
 mod push;
 mod search;
+mod send;
 pub(crate) mod session;
 mod settings;
 mod tls;
@@ -27,9 +27,10 @@ pub use auth::Credentials;
 pub use fetch::Download;
 pub use look::{Found, Published};
 pub use platform::Platform;
-pub use pull::{PullRequest, Pulled};
+pub use pull::{Described, PullRequest, Pulled};
 pub use push::{PushRequest, Pushed};
 pub use search::SearchHit;
+pub use send::{Parcel, WantedLayer};
 pub use settings::Settings;
 
 use crate::error::{Error, Result};
@@ -61,6 +62,14 @@ impl Client {
     pub fn new(store: Store, settings: Settings) -> Result<Self> {
         settings.check()?;
         Ok(Self { store, settings: Arc::new(settings) })
+    }
+
+    /// The same client, but a host (`host[:port]`) needs no certificate that holds, and no TLS.
+    #[must_use]
+    pub fn tolerating(&self, host: &str) -> Self {
+        let mut settings = (*self.settings).clone();
+        settings.insecure.push(host.to_owned());
+        Self { store: self.store.clone(), settings: Arc::new(settings) }
     }
 
     /// Runs an operation to its end on an event loop of this thread, which must not be in one.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 use store::download::{Download, Follow};
-use store::image::{LayerBlob, Source};
+use store::image::{ImageRecord, LayerBlob, Source};
 use store::{Lease, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -69,27 +69,82 @@ struct Pull {
     unpackers: Semaphore,
 }
 
+/// What a registry says an image is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Digest of what the name stands for.
+    pub digest: Digest,
+    /// The configuration, as it came.
+    pub config: Vec<u8>,
+}
+
 impl Client {
+    /// The configuration of an image, without its layers. Nothing is kept.
+    ///
+    /// # Errors
+    /// The registry does not give it, or has nothing for that platform.
+    pub async fn describe(&self, request: PullRequest) -> Result<Described> {
+        let reference = request.reference.clone().or_latest();
+        let asked = request.platform.clone();
+        let platform = request.platform.clone().unwrap_or_else(Platform::host);
+        let pull = self.begin(&reference, request.credentials, Arc::new(drop))?;
+        let name = match reference.digest() {
+            Some(digest) => digest.to_string(),
+            None => reference.tag().unwrap_or_default().to_owned(),
+        };
+        let top = pull.find(&name, reference.digest()).await?;
+        let digest = top.digest;
+        let (indexes, document) = pull.choose(top, &platform).await?;
+        let Kind::Manifest(manifest) = &document.kind else {
+            return Err(Error::bad("an index was chosen for a manifest"));
+        };
+        let bytes = pull.configuration(&manifest::image_parts(manifest)?).await?;
+        let config: ImageConfig = manifest::json("image configuration", &bytes)?;
+        if indexes.is_empty() {
+            serves(&reference, asked.as_ref(), &config)?;
+        }
+        Ok(Described { digest, config: bytes })
+    }
+
     /// Pulls an image; one that is here already costs a question.
     ///
     /// # Errors
     /// The registry does not give it, or gives something else than it promised.
     pub async fn pull(&self, request: PullRequest, events: Events) -> Result<Pulled> {
         let reference = request.reference.or_latest();
+        let pull = self.begin(&reference, request.credentials, events)?;
+        pull.image(&reference, request.platform).await
+    }
+
+    /// Takes layers of a repository in, without an image.
+    pub(super) async fn layers_of(
+        &self,
+        repository: &ImageRef,
+        parts: &ImageParts,
+        diff_ids: &[Digest],
+        (credentials, events): (Option<Credentials>, Events),
+    ) -> Result<()> {
+        self.begin(repository, credentials, events)?.layers(parts, diff_ids).await
+    }
+
+    fn begin(
+        &self,
+        reference: &ImageRef,
+        credentials: Option<Credentials>,
+        events: Events,
+    ) -> Result<Arc<Pull>> {
         let wanted = (reference.host(), reference.path());
-        let session = Session::to_read(&self.settings, wanted, request.credentials)?;
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
-        let pull = Arc::new(Pull {
+        Ok(Arc::new(Pull {
             store: self.store.clone(),
-            session,
+            session: Session::to_read(&self.settings, wanted, credentials)?,
             lease: self.store.lease(),
             keep: self.settings.keep_packed,
             events,
             endpoint: AtomicUsize::new(0),
             downloads: Semaphore::new(self.settings.max_downloads.max(1)),
             unpackers: Semaphore::new(processors.clamp(2, 8)),
-        });
-        pull.image(&reference, request.platform).await
+        }))
     }
 }
 
@@ -139,17 +194,17 @@ impl Pull {
     /// asked for the document itself.
     async fn known(&self, reference: &ImageRef, platform: &Platform) -> Option<Pulled> {
         let images = self.store.images();
-        let record = images.resolve(&reference.to_string()).ok()?;
-        let config = &record.config;
-        let own = WirePlatform {
-            os: config.os.clone(),
-            architecture: config.architecture.clone(),
-            variant: config.variant.clone(),
-            ..WirePlatform::default()
+        let named = images.resolve(&reference.to_string()).ok()?;
+        let fits = |image: &Arc<ImageRecord>| {
+            let config = &image.config;
+            platform.accepts(&WirePlatform {
+                os: config.os.clone(),
+                architecture: config.architecture.clone(),
+                variant: config.variant.clone(),
+                ..WirePlatform::default()
+            })
         };
-        if !platform.accepts(&own) {
-            return None;
-        }
+        let record = images.siblings(&named).into_iter().find(fits)?;
         let digest = match reference.digest() {
             // What was asked for by content cannot have changed.
             Some(digest) => digest,
@@ -160,7 +215,7 @@ impl Pull {
                 && known.path() == reference.path()
                 && known.digest() == Some(digest)
         };
-        let whole = record.digests.iter().any(same)
+        let whole = named.digests.iter().any(same)
             && record.diff_ids.iter().all(|id| matches!(images_layer(&self.store, *id), Ok(true)));
         whole.then_some(Pulled { id: record.id, digest, newer: false })
     }
@@ -400,7 +455,6 @@ impl Pull {
         parts: &ImageParts,
     ) -> Result<(ImageId, bool)> {
         let images = self.store.images();
-        let tag = reference.tag().filter(|_| reference.digest().is_none());
         let before = images.resolve(&reference.to_string()).ok().map(|image| image.id);
         let id = images.put(&self.lease, config, None)?;
         for document in documents {
@@ -420,11 +474,7 @@ impl Pull {
             };
             images.add_source(&self.lease, id, source)?;
         }
-        let name = format!("{}/{}@{digest}", reference.host(), reference.path());
-        images.record_digest(id, &ImageRef::parse(&name)?)?;
-        if let Some(tag) = tag {
-            images.rename(id, &reference.with_tag(tag)?)?;
-        }
+        images.name_pulled(id, reference, digest)?;
         Ok((id, before != Some(id)))
     }
 

@@ -24,6 +24,8 @@ use wire::oci::image::{Descriptor, Manifest, media};
 pub struct PushRequest {
     /// The image.
     pub image: ImageId,
+    /// Whether the index that it came in goes out whole, when everything it names is here.
+    pub whole: bool,
     /// Where to, with a tag.
     pub reference: ImageRef,
     /// Who asks.
@@ -59,6 +61,13 @@ struct Parcel {
     config: Vec<u8>,
 }
 
+/// An index and its images, in the form they are sent.
+struct WholeParcel {
+    source: Source,
+    bytes: Vec<u8>,
+    images: Vec<(Arc<ImageRecord>, Parcel)>,
+}
+
 impl Client {
     /// Pushes an image.
     ///
@@ -82,16 +91,21 @@ impl Client {
         let repository = format!("{}/{}", reference.host(), reference.path());
         (push.events)(Event::Pushing { repository: repository.clone() });
         let record = self.store.images().record(request.image)?;
-        let parcel = push.parcel(&record).await?;
-        push.layers(&record, &parcel.source.layers).await?;
-        push.config(&parcel).await?;
-        push.manifest(&parcel, tag).await?;
-        let (digest, size) = (parcel.source.digest, parcel.source.size);
+        let whole = if request.whole { push.whole(&record).await? } else { None };
+        let source = match whole {
+            Some(whole) => push.index(whole, tag).await?,
+            None => {
+                let parcel = push.parcel(&record).await?;
+                push.image(&record, &parcel, tag).await?;
+                parcel.source
+            }
+        };
+        let (digest, size) = (source.digest, source.size);
         let name = ImageRef::parse(&format!("{repository}@{digest}"))?;
         let sharing = Arc::clone(&push);
         on_thread(move || {
             let images = sharing.store.images();
-            images.add_source(&sharing.lease, record.id, parcel.source)?;
+            images.add_source(&sharing.lease, record.id, source)?;
             images.record_digest(record.id, &name)?;
             Ok(())
         })
@@ -116,6 +130,61 @@ impl Push {
         }
         let (push, record) = (Arc::clone(self), Arc::clone(record));
         on_thread(move || push.pack(&record)).await
+    }
+
+    /// The index that an image came in, with the parcel of each of its images, when everything it
+    /// names is here or in the repository already. When some of it is missing, says so.
+    async fn whole(&self, record: &ImageRecord) -> Result<Option<WholeParcel>> {
+        let Some(whole) = self.store.images().whole(record)? else { return Ok(None) };
+        self.lease.pin(whole.source.digest);
+        let mut images = Vec::new();
+        for member in &whole.members {
+            let digest = member.digest;
+            let parcel = match (&member.image, member.manifest()) {
+                (Some(image), Some(source)) => {
+                    self.pin(image, source);
+                    self.as_it_came(image, source).await?.map(|it| (Arc::clone(image), it))
+                }
+                _ => None,
+            };
+            let here = parcel.is_some();
+            images.extend(parcel);
+            let name = digest.to_string();
+            if !here && self.session.manifest(0, &name, Some(digest)).await.is_err() {
+                (self.events)(Event::Notice(format!(
+                    "Not all multiplatform-content is present: {digest} of {} is missing; only \
+                     this image is pushed",
+                    whole.source.digest
+                )));
+                return Ok(None);
+            }
+        }
+        Ok(Some(WholeParcel { source: whole.source, bytes: whole.bytes, images }))
+    }
+
+    fn pin(&self, record: &ImageRecord, source: &Source) {
+        record.diff_ids.iter().chain([&record.id, &source.digest]).for_each(|d| self.lease.pin(*d));
+    }
+
+    /// Sends an index after its images.
+    async fn index(self: &Arc<Self>, whole: WholeParcel, tag: &str) -> Result<Source> {
+        for (record, parcel) in &whole.images {
+            self.image(record, parcel, &parcel.source.digest.to_string()).await?;
+        }
+        put(&self.session, tag, &whole.source.media_type, &whole.bytes).await?;
+        Ok(whole.source)
+    }
+
+    /// Sends an image's layers, configuration and manifest.
+    async fn image(
+        self: &Arc<Self>,
+        record: &ImageRecord,
+        parcel: &Parcel,
+        name: &str,
+    ) -> Result<()> {
+        self.layers(record, &parcel.source.layers).await?;
+        self.config(parcel).await?;
+        self.manifest(parcel, name).await
     }
 
     async fn as_it_came(&self, record: &ImageRecord, source: &Source) -> Result<Option<Parcel>> {

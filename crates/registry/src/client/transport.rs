@@ -6,6 +6,8 @@ use super::settings::{Proxy, Settings};
 use super::tls;
 use super::url::{Origin, Scheme, Url};
 use crate::error::{Error, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -350,7 +352,7 @@ impl Answer {
 
 /// The value of an `Authorization` header for `user:password`.
 pub(crate) fn basic(user: &str) -> String {
-    format!("Basic {}", super::base64::encode(user.as_bytes()))
+    format!("Basic {}", STANDARD.encode(user.as_bytes()))
 }
 
 /// A URL without its query, which may carry a secret.

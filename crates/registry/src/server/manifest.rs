@@ -98,11 +98,12 @@ fn image(media_type: String, manifest: &Manifest) -> Result<Document, Refusal> {
     }
     let named = text(manifest.extra.get("artifactType"));
     let artifact_type = named.or_else(|| Some(manifest.config.media_type.clone()));
+    let subject = subject(manifest.extra.get("subject"))?;
     Ok(Document {
         media_type,
         artifact_type: artifact_type.filter(|text| !text.is_empty()),
-        annotations: annotations(&manifest.annotations)?,
-        subject: subject(manifest.extra.get("subject"))?,
+        annotations: annotations(&manifest.annotations, subject.is_some())?,
+        subject,
         blobs,
         manifests: Vec::new(),
     })
@@ -112,11 +113,12 @@ fn list(media_type: String, index: &Index) -> Result<Document, Refusal> {
     if index.manifests.len() > MAX_CHILDREN {
         return Err(invalid(format!("more than {MAX_CHILDREN} manifests")));
     }
+    let subject = subject(index.extra.get("subject"))?;
     Ok(Document {
         media_type,
         artifact_type: text(index.extra.get("artifactType")),
-        annotations: annotations(&index.annotations)?,
-        subject: subject(index.extra.get("subject"))?,
+        annotations: annotations(&index.annotations, subject.is_some())?,
+        subject,
         blobs: Vec::new(),
         manifests: index.manifests.iter().map(digest).collect::<Result<_, _>>()?,
     })
@@ -136,7 +138,14 @@ fn subject(value: Option<&Value>) -> Result<Option<Digest>, Refusal> {
     Digest::parse(text).map(Some).ok_or_else(bad)
 }
 
-fn annotations(given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refusal> {
+/// The annotations that a list of referrers shows; nobody asks for those of other documents.
+fn annotations(
+    given: &BTreeMap<String, String>,
+    refers: bool,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    if !refers {
+        return Ok(BTreeMap::new());
+    }
     let bytes: usize = given.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > MAX_ANNOTATION_BYTES {
         return Err(invalid(format!("more than {MAX_ANNOTATION_BYTES} bytes of annotations")));
@@ -224,5 +233,19 @@ mod tests {
         assert!(parse(b"{\"schemaVersion\":2,\"schemaVersion\":1}", None).is_err(), "twice");
         assert!(parse(&vec![b' '; MAX_BYTES + 1], None).is_err(), "too big");
         assert!(parse(b"\xff", None).is_err(), "no text");
+    }
+
+    #[test]
+    fn only_annotations_of_referrers_are_held_and_bounded() {
+        let mut large = manifest();
+        large["annotations"] = json!({"a": "x".repeat(MAX_ANNOTATION_BYTES)});
+        large["subject"] = Value::Null;
+        let document = read(&large, Some(media::OCI_MANIFEST)).unwrap();
+        assert!(document.annotations.is_empty());
+        large["subject"] = json!({"digest": hex("d")});
+        assert!(read(&large, Some(media::OCI_MANIFEST)).is_err());
+        large["annotations"] = json!({"a": "b"});
+        let document = read(&large, Some(media::OCI_MANIFEST)).unwrap();
+        assert_eq!(document.annotations["a"], "b");
     }
 }

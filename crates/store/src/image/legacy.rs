@@ -31,7 +31,7 @@ pub(super) fn images(archive: &Archive<'_>, names: &Repositories) -> Result<Vec<
             let config = configuration(archive, top)?;
             let config =
                 serde_json::to_vec(&config).map_err(|error| Error::Damaged(error.to_string()))?;
-            found.push(Found { config, names: vec![name] });
+            found.push(Found::plain(config, vec![name]));
         }
     }
     Ok(found)
@@ -50,7 +50,7 @@ fn configuration(archive: &Archive<'_>, top: &str) -> Result<ImageConfig> {
             .document(&format!("{id}/json"))?
             .ok_or_else(|| Error::bad(format!("archive has no {id}/json")))?;
         let diff_id = archive
-            .layer(&format!("{id}/layer.tar"))
+            .layer(&format!("{id}/layer.tar"))?
             .ok_or_else(|| Error::bad(format!("archive has no {id}/layer.tar")))?;
         next = layer.extra.get("parent").and_then(Value::as_str).map(str::to_owned);
         chain.push((layer, diff_id));

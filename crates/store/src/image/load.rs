@@ -8,10 +8,10 @@
 //! end    -> manifest.json | index.json | repositories -> images -> names
 //! ```
 
-use super::make::host_architecture;
-use super::{ImageRef, Images};
+use super::{ImageRef, Images, Source, oci};
 use crate::blob::{MAX_DOCUMENT_BYTES, digest};
 use crate::compress;
+use crate::download::Making;
 use crate::error::{Act, Error, Result};
 use crate::layer::Layer;
 use crate::store::Lease;
@@ -19,21 +19,17 @@ use crate::tar::header::Header;
 use crate::tar::name::TreePath;
 use crate::tar::reader::{Discard, End, TarReader};
 use crate::tar::{BLOCK, Entry, Kind};
-use model::{Digest, ImageId};
+use model::{Denied, Digest, ImageId};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
-use std::io::{self, BufReader, Read};
-use wire::oci::image::{
-    ArchiveManifest, Descriptor, ImageConfig, Index, Manifest, Repositories, annotation, media,
-};
+use std::io::{self, BufReader, Read, Write as _};
+use wire::oci::image::{ArchiveManifest, ImageConfig, Index, Repositories};
 
+/// Where an OCI layout has its blobs.
+pub(super) const BLOBS: &str = "blobs/sha256/";
 /// Documents of one archive, all together.
 const MAX_DOCUMENTS_BYTES: u64 = 64 << 20;
-/// The largest manifest or index.
-const MAX_MANIFEST_BYTES: usize = 4 << 20;
-/// Indexes within indexes.
-const MAX_INDEX_DEPTH: usize = 4;
 /// Links from one name of the archive to another.
 const MAX_ALIASES: usize = 10_000;
 /// Bytes between two reports of progress.
@@ -69,6 +65,16 @@ impl Images {
         reader: &mut dyn Read,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Vec<LoadedImage>> {
+        self.load_some(reader, &|_| true, progress)
+    }
+
+    /// The same, of those images that are wanted.
+    pub fn load_some(
+        &self,
+        reader: &mut dyn Read,
+        wanted: &dyn Fn(&ImageConfig) -> bool,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Vec<LoadedImage>> {
         let lease = self.store.lease();
         let mut archive = Archive::new(self, &lease);
         let source = BufReader::with_capacity(256 << 10, compress::plain(reader)?);
@@ -76,22 +82,33 @@ impl Images {
         while let Some(entry) = tar.next()? {
             archive.entry(&entry, &mut tar, progress)?;
         }
-        let found = if let Some(list) = archive.document::<Vec<ArchiveManifest>>("manifest.json")? {
+        let index = archive.document::<Index>("index.json")?;
+        let found = if let Some(index) = index.as_ref().filter(|index| oci::is_nested(index)) {
+            // Only the index says what belongs together.
+            archive.oci_images(index)?
+        } else if let Some(list) = archive.document::<Vec<ArchiveManifest>>("manifest.json")? {
             list.iter().map(|image| archive.docker_image(image)).collect::<Result<Vec<_>>>()?
-        } else if let Some(index) = archive.document::<Index>("index.json")? {
-            archive.oci_images(&index, 0)?
+        } else if let Some(index) = index {
+            archive.oci_images(&index)?
         } else if let Some(names) = archive.document::<Repositories>("repositories")? {
             super::legacy::images(&archive, &names)?
         } else {
             return Err(Error::bad("archive holds neither manifest.json nor index.json"));
         };
-        self.add(&lease, found)
+        self.add(&lease, choose(found, wanted)?)
     }
 
     fn add(&self, lease: &Lease, found: Vec<Found>) -> Result<Vec<LoadedImage>> {
         let mut loaded: Vec<LoadedImage> = Vec::new();
         for image in found {
             let id = self.put(lease, &image.config, None)?;
+            for (source, bytes) in image.sources {
+                self.store.blobs().put_document(lease, &bytes)?;
+                self.add_source(lease, id, source)?;
+            }
+            if image.held {
+                continue;
+            }
             let mut moved = Vec::new();
             for name in &image.names {
                 if let Some(lost) = self.set_name(id, name)? {
@@ -114,26 +131,64 @@ impl Images {
 pub(super) struct Found {
     pub(super) config: Vec<u8>,
     pub(super) names: Vec<ImageRef>,
+    /// The documents that it is known by, innermost first.
+    pub(super) sources: Vec<(Source, Vec<u8>)>,
+    /// Whether another image of the same index stands for it.
+    pub(super) held: bool,
+}
+
+impl Found {
+    pub(super) fn plain(config: Vec<u8>, names: Vec<ImageRef>) -> Self {
+        Self { config, names, sources: Vec::new(), held: false }
+    }
+}
+
+/// Leaves out what is not wanted. The names of an image that goes are those of the next one of its
+/// index that stays.
+fn choose(found: Vec<Found>, wanted: &dyn Fn(&ImageConfig) -> bool) -> Result<Vec<Found>> {
+    let mut chosen: Vec<Found> = Vec::new();
+    let mut orphaned: Option<Vec<ImageRef>> = None;
+    let some = !found.is_empty();
+    for mut image in found {
+        let config: ImageConfig = parse("image configuration", &image.config)?;
+        if !image.held {
+            orphaned = None;
+        }
+        if !wanted(&config) {
+            if !image.held {
+                orphaned = Some(image.names);
+            }
+            continue;
+        }
+        if let Some(names) = orphaned.take_if(|_| image.held) {
+            (image.names, image.held) = (names, false);
+        }
+        chosen.push(image);
+    }
+    if some && chosen.is_empty() {
+        return Err(Denied::not_found("the archive has no image for the wanted platform").into());
+    }
+    Ok(chosen)
 }
 
 /// What the pass over the stream collects.
 pub(super) struct Archive<'a> {
     images: &'a Images,
     lease: &'a Lease,
-    documents: HashMap<String, Vec<u8>>,
+    pub(super) documents: HashMap<String, Vec<u8>>,
     document_bytes: u64,
-    layers: HashMap<String, Blob>,
+    pub(super) layers: HashMap<String, Blob>,
     /// Links, resolved to paths in the archive.
     aliases: HashMap<String, String>,
 }
 
 /// A layer in the archive.
-struct Blob {
-    diff_id: Digest,
+pub(super) struct Blob {
+    pub(super) diff_id: Digest,
     /// Digest and length of the bytes as they are in the archive; the digest is not known of
     /// layers that were here before.
-    digest: Option<Digest>,
-    size: u64,
+    pub(super) digest: Option<Digest>,
+    pub(super) size: u64,
 }
 
 impl<'a> Archive<'a> {
@@ -192,7 +247,7 @@ impl<'a> Archive<'a> {
             self.layers.insert(path.to_owned(), blob);
             return Ok(());
         }
-        let shown = path.strip_prefix("blobs/sha256/").unwrap_or(path).to_owned();
+        let shown = path.strip_prefix(BLOBS).unwrap_or(path).to_owned();
         let mut next = 0;
         let mut report = |done: u64| {
             if done >= next || done == entry.size {
@@ -201,14 +256,22 @@ impl<'a> Archive<'a> {
             }
         };
         content.report = &mut report;
+        // Compressed as it is, it can be pushed on as what it was.
+        let packed = path.starts_with(BLOBS) && compress::is_compressed(&head);
+        let copy = if packed { Some(Making::begin(&self.images.store)?) } else { None };
+        let mut copied = Copied { source: io::Read::chain(&head[..], &mut content), copy };
         let layer = {
-            let mut source = io::Read::chain(&head[..], &mut content);
+            let mut source = &mut copied;
             let layer = self.images.store.layers().apply(self.lease, &mut source, None)?;
             io::copy(&mut source, &mut io::sink()).act(|| "read archive".into())?;
             layer
         };
+        let copy = copied.copy;
         let digest = Digest::sha256(content.hash.finalize().into());
         check_path(path, digest)?;
+        if let Some(copy) = copy {
+            copy.publish(self.lease)?;
+        }
         let blob = Blob { diff_id: layer.diff_id, digest: Some(digest), size: entry.size };
         self.layers.insert(path.to_owned(), blob);
         Ok(())
@@ -216,7 +279,7 @@ impl<'a> Archive<'a> {
 
     /// A layer that needs no unpacking: a plain tar under its own digest that is here already.
     fn known_layer(&self, path: &str) -> Result<Option<Layer>> {
-        let Some(hex) = path.strip_prefix("blobs/sha256/") else { return Ok(None) };
+        let Some(hex) = path.strip_prefix(BLOBS) else { return Ok(None) };
         let Ok(diff_id) = Digest::parse(&format!("sha256:{hex}")) else { return Ok(None) };
         self.lease.pin(diff_id);
         self.images.store.layers().find(diff_id)
@@ -255,9 +318,14 @@ impl<'a> Archive<'a> {
         None
     }
 
-    /// The diff id of a layer by its path, through links.
-    pub(super) fn layer(&self, path: &str) -> Option<Digest> {
-        Some(self.layers.get(&self.real_path(path)?)?.diff_id)
+    /// The diff id of a layer by its path, through links. One that the archive leaves out, because
+    /// the other side said that it has it, is taken from the store.
+    pub(super) fn layer(&self, path: &str) -> Result<Option<Digest>> {
+        let Some(path) = self.real_path(path) else { return Ok(None) };
+        match self.layers.get(&path) {
+            Some(layer) => Ok(Some(layer.diff_id)),
+            None => Ok(self.known_layer(&path)?.map(|layer| layer.diff_id)),
+        }
     }
 
     /// A parsed document by its path, through links.
@@ -272,7 +340,7 @@ impl<'a> Archive<'a> {
             .ok_or_else(|| Error::bad(format!("archive has no {}", image.config)))?;
         let mut layers = Vec::new();
         for path in &image.layers {
-            let diff_id = self.layer(path);
+            let diff_id = self.layer(path)?;
             layers.push(diff_id.ok_or_else(|| Error::bad(format!("archive has no layer {path}")))?);
         }
         check_layers(config, &layers)?;
@@ -284,79 +352,7 @@ impl<'a> Archive<'a> {
             }
             names.push(name);
         }
-        Ok(Found { config: config.clone(), names })
-    }
-
-    /// The images of an OCI index: of each nested index the one for this machine.
-    fn oci_images(&self, index: &Index, depth: usize) -> Result<Vec<Found>> {
-        if depth >= MAX_INDEX_DEPTH {
-            return Err(Error::bad("archive nests indexes too deep"));
-        }
-        check_kind(index.media_type.as_deref(), &[media::OCI_INDEX, media::DOCKER_LIST])?;
-        let mut found = Vec::new();
-        for descriptor in &index.manifests {
-            let names = names_of(descriptor)?;
-            let images = match descriptor.media_type.as_str() {
-                media::OCI_INDEX | media::DOCKER_LIST => {
-                    let mut nested: Index = self.described(descriptor)?;
-                    nested.manifests = for_this_machine(nested.manifests);
-                    self.oci_images(&nested, depth + 1)?
-                }
-                media::OCI_MANIFEST | media::DOCKER_MANIFEST => vec![self.oci_image(descriptor)?],
-                other => {
-                    return Err(Error::bad(format!("archive index: unknown media type {other:?}")));
-                }
-            };
-            found.extend(images.into_iter().map(|mut image| {
-                image.names.extend(names.iter().cloned());
-                image
-            }));
-        }
-        Ok(found)
-    }
-
-    fn oci_image(&self, descriptor: &Descriptor) -> Result<Found> {
-        let manifest: Manifest = self.described(descriptor)?;
-        let kinds = [media::OCI_MANIFEST, media::DOCKER_MANIFEST];
-        check_kind(manifest.media_type.as_deref(), &kinds)?;
-        let config = self.described_bytes(&manifest.config)?;
-        let mut layers = Vec::new();
-        for layer in &manifest.layers {
-            let digest = Digest::parse(&layer.digest)?;
-            let blob = self.layers.get(&format!("blobs/sha256/{}", digest.hex()));
-            let blob = blob.ok_or_else(|| Error::bad(format!("archive has no layer {digest}")))?;
-            if blob.size != layer.size || blob.digest.is_some_and(|have| have != digest) {
-                return Err(Error::bad(format!("archive layer {digest}: size does not match")));
-            }
-            layers.push(blob.diff_id);
-        }
-        check_layers(config, &layers)?;
-        Ok(Found { config: config.clone(), names: Vec::new() })
-    }
-
-    fn described<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
-        let bytes = self.described_bytes(descriptor)?;
-        if bytes.len() > MAX_MANIFEST_BYTES {
-            return Err(Error::bad("archive manifest is too large"));
-        }
-        // A document is one thing: what reads it as another kind sees other content.
-        let value: serde_json::Value = parse(&descriptor.digest, bytes)?;
-        if value.get("manifests").is_some() && value.get("layers").is_some() {
-            return Err(Error::bad(format!("{}: both index and manifest", descriptor.digest)));
-        }
-        parse(&descriptor.digest, bytes)
-    }
-
-    fn described_bytes(&self, descriptor: &Descriptor) -> Result<&Vec<u8>> {
-        let digest = Digest::parse(&descriptor.digest)?;
-        let bytes = self
-            .documents
-            .get(&format!("blobs/sha256/{}", digest.hex()))
-            .ok_or_else(|| Error::bad(format!("archive has no document {digest}")))?;
-        if bytes.len() as u64 != descriptor.size {
-            return Err(Error::bad(format!("archive document {digest}: size does not match")));
-        }
-        Ok(bytes)
+        Ok(Found::plain(config.clone(), names))
     }
 }
 
@@ -378,9 +374,25 @@ impl<R: Read> Read for Content<'_, R> {
     }
 }
 
+/// Bytes that are kept as they pass.
+struct Copied<R> {
+    source: R,
+    copy: Option<Making>,
+}
+
+impl<R: Read> Read for Copied<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let have = self.source.read(buffer)?;
+        if let Some(copy) = &mut self.copy {
+            copy.write_all(&buffer[..have])?;
+        }
+        Ok(have)
+    }
+}
+
 /// Blobs carry their digest in their path.
 fn check_path(path: &str, have: Digest) -> Result<()> {
-    let Some(hex) = path.strip_prefix("blobs/sha256/") else { return Ok(()) };
+    let Some(hex) = path.strip_prefix(BLOBS) else { return Ok(()) };
     if hex == have.hex() {
         return Ok(());
     }
@@ -389,7 +401,7 @@ fn check_path(path: &str, have: Digest) -> Result<()> {
 }
 
 /// The layers must be the ones that the configuration names.
-fn check_layers(config: &[u8], layers: &[Digest]) -> Result<()> {
+pub(super) fn check_layers(config: &[u8], layers: &[Digest]) -> Result<()> {
     let config: ImageConfig = parse("image configuration", config)?;
     if config.rootfs.diff_ids.len() != layers.len() {
         return Err(Error::bad(format!(
@@ -407,49 +419,13 @@ fn check_layers(config: &[u8], layers: &[Digest]) -> Result<()> {
     Ok(())
 }
 
-fn check_kind(media_type: Option<&str>, allowed: &[&str]) -> Result<()> {
-    match media_type {
-        Some(kind) if !allowed.contains(&kind) => {
-            Err(Error::bad(format!("archive document: unexpected media type {kind:?}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The names an index entry gives: a full name, or a reference that is one.
-fn names_of(descriptor: &Descriptor) -> Result<Vec<ImageRef>> {
-    let full = descriptor.annotations.get(annotation::IMAGE_NAME);
-    let short = descriptor.annotations.get(annotation::REF_NAME);
-    let name = match (full, short) {
-        (Some(full), _) => full,
-        // A bare tag names no repository.
-        (None, Some(short)) if short.contains([':', '/']) => short,
-        _ => return Ok(Vec::new()),
-    };
-    let name = ImageRef::parse(name)?;
-    Ok(if name.digest().is_some() { Vec::new() } else { vec![name.or_latest()] })
-}
-
-/// The first manifest for Linux on this machine; a single one whatever it is for.
-fn for_this_machine(manifests: Vec<Descriptor>) -> Vec<Descriptor> {
-    if manifests.len() <= 1 {
-        return manifests;
-    }
-    let fits = |descriptor: &Descriptor| {
-        descriptor.platform.as_ref().is_some_and(|platform| {
-            platform.os == "linux" && platform.architecture == host_architecture()
-        })
-    };
-    manifests.into_iter().find(fits).into_iter().collect()
-}
-
 /// Layers begin as a compressed stream or a tar header; documents never do.
 fn is_layer(head: &[u8]) -> bool {
     let Some(block) = head.first_chunk() else { return compress::is_compressed(head) };
     compress::is_compressed(head) || *block == [0; BLOCK] || Header::parse(block).is_ok()
 }
 
-fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
+pub(super) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| Error::bad(format!("{what}: {error}")))
 }
 

@@ -3,16 +3,22 @@
 
 pub mod changes;
 pub(crate) mod index;
+mod layout;
 mod legacy;
 mod load;
 mod make;
+mod oci;
 mod remote;
 mod remove;
 mod save;
+mod variants;
 
+pub use layout::LayoutWriter;
 pub use load::{LoadProgress, LoadedImage};
 pub use remote::{LayerBlob, Source};
 pub use remove::{ImageUse, RemoveOptions};
+pub use save::{Pick, SaveOptions};
+pub use variants::{Member, Whole};
 
 use crate::blob::MAX_DOCUMENT_BYTES;
 use crate::error::{Act, Error, Result};

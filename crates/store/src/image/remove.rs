@@ -142,12 +142,29 @@ impl Removal<'_> {
         for chain in self.unneeded_chains(&image)? {
             self.removed.push(Removed::Deleted(chain));
         }
+        self.delete_held(&image)?;
         let Some(parent) = image.parent.filter(|_| prune) else { return Ok(()) };
         let Ok(parent) = self.images.record(parent) else { return Ok(()) };
         let dangling = parent.names().next().is_none();
         self.force = false;
         if dangling && parent.local && self.check(&parent, true).is_ok() {
             return self.delete(parent.id, true);
+        }
+        Ok(())
+    }
+
+    /// Removes the images that only the removed one's index held. One that a container uses stays.
+    fn delete_held(&mut self, image: &Arc<ImageRecord>) -> Result<()> {
+        for other in self.images.siblings(image) {
+            let held = other.id == image.id || other.names().next().is_some();
+            let known = self.images.record(other.id).is_ok();
+            let indexes = self.images.named_indexes();
+            if held || !known || Images::is_held(&other, &indexes) {
+                continue;
+            }
+            if self.check(&other, true).is_ok() {
+                self.delete(other.id, false)?;
+            }
         }
         Ok(())
     }

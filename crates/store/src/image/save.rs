@@ -6,7 +6,7 @@
 //! index.json manifest.json oci-layout repositories
 //! ```
 
-use super::{ImageRecord, Images};
+use super::{ImageRecord, Images, Member, Whole};
 use crate::error::{Act, Error, Result};
 use crate::tar::writer::TarWriter;
 use crate::tar::{Entry, Kind};
@@ -22,16 +22,69 @@ use wire::oci::image::{
 
 const STREAM_BUFFER: usize = 256 << 10;
 
+/// Chooses among an image and its siblings for other platforms.
+pub type Pick = Box<dyn Fn(&[Arc<ImageRecord>]) -> Result<Arc<ImageRecord>> + Send>;
+
+/// What is saved of images.
+#[derive(Default)]
+pub struct SaveOptions {
+    /// One platform's image alone, instead of everything that is here.
+    pub pick: Option<Pick>,
+    /// Images whose layers the other side has: they are left out.
+    pub since: Vec<String>,
+}
+
+impl std::fmt::Debug for SaveOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SaveOptions").field("since", &self.since).finish_non_exhaustive()
+    }
+}
+
 /// An image and the names it is saved under.
 struct Chosen {
     image: Arc<ImageRecord>,
     names: BTreeSet<ImageRef>,
+    /// The index that is saved whole.
+    whole: Option<Whole>,
 }
 
 impl Images {
     /// Writes images by name, repository (all its tags) or id.
-    pub fn save(&self, queries: &[String], writer: &mut dyn Write) -> Result<()> {
-        self.write_archive(&self.choose(queries)?, writer)
+    pub fn save(
+        &self,
+        queries: &[String],
+        options: &SaveOptions,
+        writer: &mut dyn Write,
+    ) -> Result<()> {
+        let mut chosen = self.choose(queries)?;
+        for chosen in &mut chosen {
+            match &options.pick {
+                Some(pick) => chosen.image = pick(&self.siblings(&chosen.image))?,
+                None => chosen.whole = self.complete(&chosen.image)?,
+            }
+        }
+        let mut omitted = BTreeSet::new();
+        for query in &options.since {
+            omitted.extend(&self.resolve(query)?.diff_ids);
+        }
+        self.write_archive(&chosen, omitted, writer)
+    }
+
+    /// The index of an image, when several of its images can be saved as they came.
+    fn complete(&self, image: &ImageRecord) -> Result<Option<Whole>> {
+        let Some(whole) = self.whole(image)? else { return Ok(None) };
+        if whole.images().len() < 2 {
+            return Ok(None);
+        }
+        for source in whole.members.iter().filter_map(Member::manifest) {
+            for layer in &source.layers {
+                if !self.store.blobs().contains(layer.digest)? {
+                    tracing::debug!(index = %whole.source.digest, "layers are not here as they came");
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(whole))
     }
 
     /// Writes one image under names that need not be its own here.
@@ -42,17 +95,29 @@ impl Images {
         writer: &mut dyn Write,
     ) -> Result<()> {
         let names = names.iter().map(|name| name.clone().or_latest()).collect();
-        self.write_archive(&[Chosen { image: self.record(id)?, names }], writer)
+        let chosen = Chosen { image: self.record(id)?, names, whole: None };
+        self.write_archive(&[chosen], BTreeSet::new(), writer)
     }
 
-    fn write_archive(&self, chosen: &[Chosen], writer: &mut dyn Write) -> Result<()> {
+    /// `omitted` layers are not written.
+    fn write_archive(
+        &self,
+        chosen: &[Chosen],
+        omitted: BTreeSet<Digest>,
+        writer: &mut dyn Write,
+    ) -> Result<()> {
         // The layers must stay while they are written.
         let lease = self.store.lease();
         for image in chosen {
             image.image.diff_ids.iter().chain([&image.image.id]).for_each(|id| lease.pin(*id));
+            let members = image.whole.iter().flat_map(|whole| &whole.members);
+            for source in members.filter_map(Member::manifest) {
+                lease.pin(source.digest);
+                source.layers.iter().for_each(|layer| lease.pin(layer.digest));
+            }
         }
         let out = BufWriter::with_capacity(STREAM_BUFFER, writer);
-        let mut save = Save { images: self, tar: TarWriter::new(out), written: BTreeSet::new() };
+        let mut save = Save { images: self, tar: TarWriter::new(out), written: omitted };
         save.dir("blobs")?;
         save.dir("blobs/sha256")?;
         let mut index = Index {
@@ -63,8 +128,11 @@ impl Images {
         let mut archive = Vec::new();
         let mut repositories = Repositories::new();
         for image in chosen {
-            let manifest = save.image(image)?;
-            index.manifests.extend(index_entries(image, &manifest));
+            let top = match &image.whole {
+                Some(whole) => save.whole(whole)?,
+                None => save.image(image)?,
+            };
+            index.manifests.extend(index_entries(image, &top));
             archive.push(save.archive_manifest(image)?);
             for name in &image.names {
                 let top = image.image.diff_ids.last().map(Digest::hex).unwrap_or_default();
@@ -90,7 +158,7 @@ impl Images {
                 let entry = match known {
                     Some(known) => known,
                     None => {
-                        chosen.push(Chosen { image, names: BTreeSet::new() });
+                        chosen.push(Chosen { image, names: BTreeSet::new(), whole: None });
                         chosen.last_mut().ok_or_else(|| Error::Damaged("no image".into()))?
                     }
                 };
@@ -145,6 +213,30 @@ impl<W: Write> Save<'_, W> {
         Ok(describe(media::OCI_MANIFEST, digest, manifest.len() as u64))
     }
 
+    /// Writes an index and what is here of it, all as it came; gives the index's descriptor.
+    fn whole(&mut self, whole: &Whole) -> Result<Descriptor> {
+        let blobs = self.images.store.blobs();
+        for member in &whole.members {
+            let (Some(image), Some(source)) = (&member.image, member.manifest()) else { continue };
+            for layer in &source.layers {
+                if !self.written.insert(layer.digest) {
+                    continue;
+                }
+                let gone = || Error::Damaged(format!("blob {} is gone", layer.digest));
+                let (mut file, size) = blobs.open(layer.digest)?.ok_or_else(gone)?;
+                let path = blob_path(layer.digest);
+                let plain = Entry::plain(path.as_bytes(), Kind::File, 0o644);
+                self.tar.file(&Entry { size, ..plain }, &mut file)?;
+            }
+            let config = self.images.store.blob(image.id)?;
+            self.blob(&config)?;
+            let manifest = self.images.store.blob(source.digest)?;
+            self.blob(&manifest)?;
+        }
+        self.blob(&whole.bytes)?;
+        Ok(describe(&whole.source.media_type, whole.source.digest, whole.source.size))
+    }
+
     fn layers(&mut self, image: &ImageRecord) -> Result<Vec<Descriptor>> {
         let mut descriptors = Vec::new();
         for diff_id in &image.diff_ids {
@@ -165,16 +257,27 @@ impl<W: Write> Save<'_, W> {
     }
 
     fn archive_manifest(&self, chosen: &Chosen) -> Result<ArchiveManifest> {
-        let mut sources = BTreeMap::new();
-        for diff_id in &chosen.image.diff_ids {
-            let size = self.images.store.layers().find(*diff_id)?.map_or(0, |l| l.tar_size);
-            sources.insert(diff_id.to_string(), describe(media::OCI_LAYER, *diff_id, size));
+        let image = &chosen.image;
+        let members = chosen.whole.iter().flat_map(|whole| &whole.members);
+        let mut own = members.filter(|m| m.image.as_ref().is_some_and(|it| it.id == image.id));
+        let travelling = own.find_map(Member::manifest).map(|source| source.layers.as_slice());
+        let (mut sources, mut layers) = (BTreeMap::new(), Vec::new());
+        for (at, diff_id) in image.diff_ids.iter().enumerate() {
+            let layer = match travelling.and_then(|layers| layers.get(at)) {
+                Some(layer) => describe(&layer.media_type, layer.digest, layer.size),
+                None => {
+                    let found = self.images.store.layers().find(*diff_id)?;
+                    describe(media::OCI_LAYER, *diff_id, found.map_or(0, |layer| layer.tar_size))
+                }
+            };
+            layers.push(blob_path(Digest::parse(&layer.digest)?));
+            sources.insert(diff_id.to_string(), layer);
         }
         let names: Vec<String> = chosen.names.iter().map(ImageRef::familiar).collect();
         Ok(ArchiveManifest {
-            config: blob_path(chosen.image.id),
+            config: blob_path(image.id),
             repo_tags: (!names.is_empty()).then_some(names),
-            layers: chosen.image.diff_ids.iter().map(|id| blob_path(*id)).collect(),
+            layers,
             layer_sources: Some(sources),
         })
     }
@@ -209,7 +312,9 @@ fn index_entries(chosen: &Chosen, manifest: &Descriptor) -> Vec<Descriptor> {
         os_version: config.os_version.clone(),
         os_features: config.os_features.clone(),
     };
-    let plain = Descriptor { platform: Some(platform), ..manifest.clone() };
+    // An index is for several.
+    let platform = chosen.whole.is_none().then_some(platform);
+    let plain = Descriptor { platform, ..manifest.clone() };
     if chosen.names.is_empty() {
         return vec![plain];
     }
