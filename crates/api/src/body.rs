@@ -66,6 +66,44 @@ fn broken(error: &EngineError) -> io::Error {
     io::Error::other(error.to_string())
 }
 
+/// The body of a request.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// Still at the client's.
+    Live(Incoming),
+    /// Read already, to be shown to somebody before; taken when it is read again.
+    Read(Option<Bytes>),
+}
+
+impl RequestBody {
+    /// Whether nothing comes any more.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.is_end_stream()
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Live(body) => Pin::new(body).poll_frame(cx),
+            Self::Read(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Live(body) => body.is_end_stream(),
+            Self::Read(bytes) => bytes.is_none(),
+        }
+    }
+}
+
 /// The writing end of a streamed answer. Dropping it ends the answer.
 #[derive(Debug)]
 pub(crate) struct Chunks(mpsc::Sender<Bytes>);
@@ -93,7 +131,7 @@ impl Chunks {
 }
 
 /// Streams a request's body into the engine, chunk by chunk, without holding it.
-pub(crate) fn into_engine(mut body: Incoming) -> ByteStream {
+pub(crate) fn into_engine(mut body: RequestBody) -> ByteStream {
     let (tx, rx) = mpsc::channel(STREAM_DEPTH);
     tokio::spawn(async move {
         while let Some(frame) = body.frame().await {
@@ -124,6 +162,6 @@ pub(crate) fn into_engine(mut body: Incoming) -> ByteStream {
 }
 
 /// Reads what is left of a refused body.
-async fn discard(mut body: Incoming) {
+async fn discard(mut body: RequestBody) {
     while let Some(Ok(_)) = body.frame().await {}
 }

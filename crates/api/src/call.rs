@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::Engine;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::upgrade::OnUpgrade;
+use model::policy::Certificate;
 use serde::de::DeserializeOwned;
 use wire::docker::{ApiVersion, json};
 
+use crate::authority::{Authority, Guard};
+use crate::body::RequestBody;
 use crate::buildkit::BuildKit;
 use crate::failure::Failure;
 use crate::query::Query;
@@ -24,11 +26,15 @@ pub(crate) const MAX_JSON_BYTES: usize = 4 << 20;
 const JSON_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Peer {
     /// User and group id and pid as the kernel vouches for them (`SO_PEERCRED`); only on a unix
     /// socket.
     pub credentials: Option<(u32, u32, Option<i32>)>,
+    /// The peer's supplementary groups (`SO_PEERGROUPS`); only on a unix socket.
+    pub groups: Arc<[u32]>,
+    /// The certificate that the client proved to own; only with TLS.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// A request to an operation.
@@ -46,15 +52,19 @@ pub(crate) struct Call {
     /// Headers.
     pub headers: HeaderMap,
     /// The body, unread.
-    pub body: Incoming,
+    pub body: RequestBody,
     /// The connection, if the client asked to take it over (`Upgrade: tcp`).
     pub upgrade: Option<OnUpgrade>,
     /// Who asks, if the connection tells.
-    pub peer: Option<Peer>,
+    pub peer: Peer,
+    /// What the rules say of this request.
+    pub guard: Guard,
     /// The connection, if the client asked to speak HTTP/2 on it (`Upgrade: h2c`).
     pub h2c: Option<OnUpgrade>,
     /// What BuildKit's clients left behind: their open sessions and running builds.
     pub buildkit: Arc<BuildKit>,
+    /// Who may do what, for those who tell of it.
+    pub authority: Arc<Authority>,
 }
 
 impl Call {
@@ -77,7 +87,7 @@ impl Call {
 /// Reads a JSON body; `None` if the client sent none.
 pub(crate) async fn read_json<T: DeserializeOwned>(
     headers: &HeaderMap,
-    body: &mut Incoming,
+    body: &mut RequestBody,
 ) -> Result<Option<T>, Failure> {
     let bytes = read(body).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -89,15 +99,20 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
         .map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
 }
 
-async fn read(body: &mut Incoming) -> Result<Bytes, Failure> {
-    if body.is_end_stream() {
+async fn read(body: &mut RequestBody) -> Result<Bytes, Failure> {
+    read_up_to(body, MAX_JSON_BYTES).await
+}
+
+/// Reads a body to its end.
+pub(crate) async fn read_up_to(body: &mut RequestBody, limit: usize) -> Result<Bytes, Failure> {
+    if body.is_empty() {
         return Ok(Bytes::new());
     }
-    let read = Limited::new(body, MAX_JSON_BYTES).collect();
+    let read = Limited::new(body, limit).collect();
     match tokio::time::timeout(JSON_TIMEOUT, read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("request body is larger than {MAX_JSON_BYTES} bytes");
+            let message = format!("request body is larger than {limit} bytes");
             Err(Failure::invalid(message))
         }
         Ok(Err(error)) => Err(Failure::invalid(format!("read the request body: {error}"))),

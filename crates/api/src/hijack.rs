@@ -14,7 +14,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::ClientStream;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE, USER_AGENT};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -23,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::body::{Chunks, ReplyBody};
+use crate::body::{Chunks, ReplyBody, RequestBody};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::reply::{self, Reply};
@@ -36,14 +35,14 @@ const BUFFER_PAUSE: Duration = Duration::from_millis(20);
 /// A connection that can be given away.
 pub(crate) struct Hijack {
     upgrade: Option<OnUpgrade>,
-    body: Incoming,
+    body: RequestBody,
     /// What the client needs between the answer's head and the first byte after it.
     pause: Duration,
 }
 
 impl Hijack {
     /// A connection whose request's JSON body, if any, was read.
-    pub(crate) fn new(upgrade: Option<OnUpgrade>, body: Incoming) -> Self {
+    pub(crate) fn new(upgrade: Option<OnUpgrade>, body: RequestBody) -> Self {
         Self { upgrade, body, pause: Duration::ZERO }
     }
 
@@ -148,7 +147,7 @@ pub(crate) fn pair() -> Result<(UnixStream, ClientStream), Failure> {
 
 /// Copies the request's body in and the stream's output out until the output ends or the client
 /// is gone.
-async fn copy(ours: UnixStream, mut body: Incoming, chunks: Chunks) {
+async fn copy(ours: UnixStream, mut body: RequestBody, chunks: Chunks) {
     let (mut output, mut input) = ours.into_split();
     let feed = async {
         while let Some(Ok(frame)) = body.frame().await {

@@ -12,6 +12,7 @@
 //! the typed value that was parsed is what is executed. This crate never touches containers,
 //! files or the kernel's objects: it asks the engine.
 
+mod authority;
 mod base64;
 mod body;
 mod buildkit;
@@ -31,5 +32,6 @@ mod server;
 mod service;
 mod tls;
 
+pub use authority::{Authority, AuthorityConfig, AuthorityError};
 pub use server::{Listener, ServeError, Shutdown, serve};
 pub use tls::{TlsError, TlsFiles};

@@ -166,7 +166,7 @@ mod tests {
         let mut ledger = BTreeMap::new();
         for line in LEDGER.lines().skip(1) {
             let fields: Vec<_> = line.split('\t').collect();
-            let [method, path, _operation, coverage] = fields[..] else {
+            let [method, path, _operation, coverage, ..] = fields[..] else {
                 panic!("{line:?} has not four fields")
             };
             if coverage != "absent" {

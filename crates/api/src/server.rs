@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::authority::{Authority, read_certificate};
 use crate::body::ReplyBody;
 use crate::call::Peer;
 use crate::service::{self, Api};
@@ -170,9 +171,14 @@ impl Listener {
 }
 
 /// Serves the Engine API on `listeners` until `shutdown` turns true, then lets running requests
-/// end for a short while.
-pub async fn serve(engine: Engine, listeners: Vec<Listener>, shutdown: Shutdown) {
-    run(Api::new(engine), listeners, shutdown).await;
+/// end for a short while. `authority` says who may do what.
+pub async fn serve(
+    engine: Engine,
+    listeners: Vec<Listener>,
+    authority: Arc<Authority>,
+    shutdown: Shutdown,
+) {
+    run(Api::new(engine, authority), listeners, shutdown).await;
 }
 
 /// What answers requests.
@@ -245,8 +251,10 @@ impl Listener {
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let credentials = stream.peer_cred()?;
-                let peer = (credentials.uid(), credentials.gid(), credentials.pid());
-                let peer = Peer { credentials: Some(peer) };
+                let who = (credentials.uid(), credentials.gid(), credentials.pid());
+                // Without the groups, rules that name groups do not apply.
+                let groups = engine::peer_groups(stream.as_fd()).unwrap_or_default().into();
+                let peer = Peer { credentials: Some(who), groups, certificate: None };
                 Ok((Socket::Unix(stream), peer))
             }
             Self::TcpWithoutTls(listener) => {
@@ -269,7 +277,7 @@ impl Listener {
 /// only when the whole socket is closed, which hyper does not see while it has nothing to write:
 /// a client of `events` that was killed would be kept for ever. TCP cannot tell the two apart, so
 /// there the end of input is the end.
-async fn serve_socket<A: App>(app: A, socket: Socket, peer: Peer, shutdown: Shutdown) {
+async fn serve_socket<A: App>(app: A, socket: Socket, mut peer: Peer, shutdown: Shutdown) {
     match socket {
         Socket::Tcp(stream) => {
             converse(app, TokioIo::new(stream), (peer, false), shutdown).await;
@@ -277,6 +285,9 @@ async fn serve_socket<A: App>(app: A, socket: Socket, peer: Peer, shutdown: Shut
         Socket::Tls(stream, acceptor) => {
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
+                    let chain = stream.get_ref().1.peer_certificates();
+                    let certificate = chain.and_then(|chain| chain.first());
+                    peer.certificate = certificate.map(|der| read_certificate(der)).map(Arc::new);
                     converse(app, TokioIo::new(stream), (peer, false), shutdown).await;
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "TLS handshake with a client"),
@@ -320,7 +331,7 @@ where
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
         let app = app.clone();
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(peer.clone());
         // A task of its own: what was begun is finished even if the client leaves.
         let answer = tokio::spawn(async move { app.answer(request).await });
         async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|_| service::broken())) }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use engine::Engine;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, SERVER};
+use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use wire::docker::ApiVersion;
 
-use crate::body::ReplyBody;
+use crate::authority::{self, Asked, Authority, MAX_BODY_BYTES, Plugins};
+use crate::body::{ReplyBody, RequestBody};
 use crate::buildkit::BuildKit;
-use crate::call::{Call, Peer, wants_upgrade};
+use crate::call::{Call, Peer, read_up_to, wants_upgrade};
 use crate::failure::Failure;
 use crate::query::Query;
 use crate::reply::{self, Reply};
@@ -25,13 +27,14 @@ pub(crate) struct Api {
     /// Asked once: it never changes, and asking means reading the host's files.
     storage_driver: Arc<str>,
     buildkit: Arc<BuildKit>,
+    authority: Arc<Authority>,
 }
 
 impl Api {
-    /// Over this engine.
-    pub(crate) fn new(engine: Engine) -> Self {
+    /// Over this engine, for whom `authority` lets in.
+    pub(crate) fn new(engine: Engine, authority: Arc<Authority>) -> Self {
         let storage_driver = engine.system.view().storage_driver.into();
-        Self { engine, storage_driver, buildkit: Arc::default() }
+        Self { engine, storage_driver, buildkit: Arc::default(), authority }
     }
 }
 
@@ -67,30 +70,61 @@ impl Api {
             peer = ?request.extensions().get::<Peer>(),
             "request"
         );
+        let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+        let guard = self.authority.admit(&peer, &route.method, route.path, path)?;
+        let act = (&route.method, route.path);
+        let target = authority::target(&guard, &self.engine, act, target).await?;
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
         let wants = |protocol| wants_upgrade(request.headers(), protocol);
         let (tcp, h2c) = (wants("tcp") || wants("websocket"), wants("h2c"));
         let upgrade = tcp.then(|| hyper::upgrade::on(&mut request));
         let h2c = (h2c && !tcp).then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
-        let engine = self.engine.clone();
-        let headers = head.headers;
-        let storage_driver = Arc::clone(&self.storage_driver);
-        let (peer, buildkit) = (head.extensions.get().copied(), Arc::clone(&self.buildkit));
+        let mut body = RequestBody::Live(body);
+        let plugins = self.ask_plugins(&peer, &head, route.path, &mut body).await?;
         let call = Call {
-            engine,
-            storage_driver,
+            engine: self.engine.clone(),
+            storage_driver: Arc::clone(&self.storage_driver),
             version,
             target,
             query,
-            headers,
+            headers: head.headers,
             body,
             upgrade,
             peer,
+            guard,
             h2c,
-            buildkit,
+            buildkit: Arc::clone(&self.buildkit),
+            authority: Arc::clone(&self.authority),
         };
-        (route.handler)(call).await
+        let reply = (route.handler)(call).await;
+        let Some(plugins) = plugins else { return reply };
+        let response = reply.unwrap_or_else(reply::failure);
+        plugins.release(&response).await.map(|()| response)
+    }
+
+    /// Lets authorization plugins look at a request, with the bytes that will be executed if these
+    /// are JSON; those that would be too many to be shown are refused.
+    async fn ask_plugins(
+        &self,
+        peer: &Peer,
+        head: &Parts,
+        pattern: &str,
+        body: &mut RequestBody,
+    ) -> Result<Option<Plugins>, Failure> {
+        let names = self.authority.plugins();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let uri = head.uri.path_and_query().map_or("/", |uri| uri.as_str());
+        let mut asked = Asked::new(peer, &head.method, uri, &head.headers);
+        // The body of `auth` is a password.
+        if authority::is_json(&head.headers) && pattern != "/auth" {
+            let bytes = read_up_to(body, MAX_BODY_BYTES).await?;
+            asked = asked.with_body(&bytes);
+            *body = RequestBody::Read(Some(bytes).filter(|bytes| !bytes.is_empty()));
+        }
+        Plugins::admit(&self.engine, &names, asked).await.map(Some)
     }
 }
 

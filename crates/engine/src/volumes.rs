@@ -16,6 +16,9 @@ use store::volume::Volume;
 /// The only driver there is.
 const LOCAL: &str = "local";
 
+/// Driver, options and labels of a volume.
+pub(crate) type Known = (String, BTreeMap<String, String>, BTreeMap<String, String>);
+
 /// Volumes. Cheap to clone.
 #[derive(Clone)]
 pub struct Volumes {
@@ -186,6 +189,12 @@ fn find(node: &Node, name: &str) -> Result<Volume> {
         ErrorKind::NotFound => missing(),
         _ => error.into(),
     })
+}
+
+/// Driver, options and labels of a volume that is there.
+pub(crate) fn known(node: &Node, name: &VolumeName) -> Option<Known> {
+    let volume = node.store.volumes().find(name).ok()?;
+    Some((LOCAL.to_owned(), volume.options, volume.labels))
 }
 
 fn remove(node: &Node, name: &str) -> Result<()> {

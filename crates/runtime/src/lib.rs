@@ -33,3 +33,5 @@ pub mod reaper;
 mod rootfs;
 pub mod seccomp;
 pub mod user;
+
+pub use sys::socket::peer_groups;

@@ -14,6 +14,9 @@ use std::mem::MaybeUninit;
 /// Most descriptors in one message, `SCM_MAX_FD`.
 pub const MAX_FDS: usize = 253;
 
+/// `SO_PEERGROUPS`, asm-generic/socket.h.
+const SO_PEERGROUPS: libc::c_int = 59;
+
 const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(MAX_FDS));
 
 /// A connected pair of sockets that keeps messages apart, both close-on-exec.
@@ -95,4 +98,38 @@ pub fn explain_netlink_errors(socket: BorrowedFd<'_>) -> rustix::io::Result<()> 
         )
     };
     check(result.into()).map(drop)
+}
+
+/// The supplementary groups that the process at the other end of a unix socket had when it
+/// connected, unix(7) and socket(7) `SO_PEERGROUPS`.
+///
+/// # Errors
+/// As getsockopt(2); `ENODATA` for a socket without a peer.
+pub fn peer_groups(socket: BorrowedFd<'_>) -> rustix::io::Result<Vec<u32>> {
+    // `NGROUPS_MAX` is 65536; most have a handful.
+    let mut groups = vec![0u32; 64];
+    loop {
+        let mut bytes = libc::socklen_t::try_from(groups.len() * size_of::<u32>())
+            .map_err(|_| Errno::OVERFLOW)?;
+        // SAFETY: the buffer lives across the call and `bytes` says how long it is; the kernel
+        // writes at most that much, and the length that it needs into `bytes`.
+        let outcome = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut bytes,
+            )
+        };
+        let count = bytes as usize / size_of::<u32>();
+        match check(outcome.into()) {
+            Ok(_) => {
+                groups.truncate(count);
+                return Ok(groups);
+            }
+            Err(Errno::RANGE) if count > groups.len() => groups.resize(count, 0),
+            Err(errno) => return Err(errno),
+        }
+    }
 }

@@ -204,3 +204,15 @@ fn filters_are_read_from_bytes_and_refused_when_they_are_none() {
     let ended = Pidfd::from(child.pidfd).wait();
     assert_eq!(ended, Ok(Ended::Exited(0)));
 }
+
+#[test]
+fn the_kernel_tells_the_peers_groups() {
+    let (left, _right) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut groups = sys::socket::peer_groups(std::os::fd::AsFd::as_fd(&left)).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+    let mut own: Vec<u32> = line.split_whitespace().map(|id| id.parse().unwrap()).collect();
+    groups.sort_unstable();
+    own.sort_unstable();
+    assert_eq!(groups, own);
+}

@@ -6,3 +6,4 @@
 pub mod build;
 pub mod docker;
 pub mod oci;
+pub mod policy;

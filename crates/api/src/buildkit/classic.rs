@@ -74,7 +74,10 @@ pub(crate) async fn build(call: Call) -> Reply {
         cache_from: request::cache_from(None, &wanted.attrs),
         cache_to: request::cache_to(None, &wanted.attrs).map_err(refused)?,
         // The daemon of old granted what the command line could ask for.
-        entitlements: Entitlements { network_host: true, security_insecure: false },
+        entitlements: Entitlements {
+            network_host: call.guard.lends_host_network(),
+            security_insecure: false,
+        },
         no_cache: request::no_cache(&wanted.attrs),
         network_name: String::new(),
         source_date_epoch: request::epoch(&wanted.attrs).map_err(refused)?,

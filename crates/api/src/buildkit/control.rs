@@ -11,6 +11,7 @@ use bollard_buildkit_proto::pb as ops;
 use build::cache::{CacheKind, CacheRecord, PruneOptions};
 use build::platform::Platform;
 use engine::Engine;
+use model::policy::Class;
 use tokio::sync::mpsc;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::{BoxStream, async_trait};
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::fault::refused;
 use super::session::Announcement;
 use super::{BuildKit, solve, tunnel};
+use crate::authority::Guard;
 
 /// The protocol's version that is spoken, in BuildKit's own counting.
 const VERSION: &str = "v0.26.0";
@@ -30,6 +32,8 @@ const QUEUE: usize = 64;
 pub(super) struct Control {
     pub(super) engine: Engine,
     pub(super) kit: Arc<BuildKit>,
+    /// What the rules say of the connection.
+    pub(super) guard: Guard,
 }
 
 #[async_trait]
@@ -53,6 +57,8 @@ impl pb::control_server::Control for Control {
         &self,
         request: Request<pb::PruneRequest>,
     ) -> Result<Response<Self::PruneStream>, Status> {
+        let denied = |failure: crate::failure::Failure| Status::permission_denied(failure.message);
+        self.guard.permits(Class::ImagesRemove).map_err(denied)?;
         let request = request.into_inner();
         let filter = Filter::parse(&request.filter)?;
         let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or(0);

@@ -87,7 +87,11 @@ struct Services {
 impl Services {
     fn new(call: &Call) -> Self {
         let kit = Arc::clone(&call.buildkit);
-        let control = Control { engine: call.engine.clone(), kit: Arc::clone(&kit) };
+        let control = Control {
+            engine: call.engine.clone(),
+            kit: Arc::clone(&kit),
+            guard: call.guard.clone(),
+        };
         Self {
             control: ControlServer::new(control).max_decoding_message_size(MAX_MESSAGE_BYTES),
             bridge: LlbBridgeServer::new(Bridge { kit })

@@ -33,7 +33,7 @@ const MAX_HANDINGS: usize = 200;
 
 /// Serves the request.
 pub(crate) async fn build(mut call: Call) -> Reply {
-    let credentials = call.peer.and_then(|peer| peer.credentials);
+    let credentials = call.peer.credentials;
     let Some((uid, gid, _)) = credentials.filter(|(uid, ..)| Handed::may(*uid)) else {
         let message = "descriptors are taken only from root, and from the daemon's own user, over \
                        a unix socket; send the context as an archive";
@@ -45,6 +45,8 @@ pub(crate) async fn build(mut call: Call) -> Reply {
     }
     let valuables = valuables(&order)?;
     let plan = Plan::of(&order).map_err(|error| Failure::invalid(error.to_string()))?;
+    call.guard.build(plan.entitlements)?;
+    call.guard.build_network(&call.engine, &plan.network_name)?;
     let job = Job::begin(&call.buildkit, &order.id)
         .map_err(|busy| Failure::new(StatusCode::CONFLICT, busy.to_string()))?;
     let list = order.handings.iter().map(handing).collect();

@@ -53,6 +53,8 @@ pub(super) async fn control(
     let exporters = exporters(&asked);
     let outputs = outputs(&exporters).map_err(status)?;
     let entitlements = request::entitlements(&asked.entitlements).map_err(status)?;
+    let refused = |failure: crate::failure::Failure| Status::permission_denied(failure.message);
+    control.guard.build(entitlements).map_err(refused)?;
     let cache = asked.cache.clone();
     let wanted = match (asked.frontend.is_empty(), asked.definition) {
         // The client drives the build itself: it says later, over the gateway, what is built.

@@ -44,6 +44,7 @@ pub(crate) async fn upload(call: Call) -> Reply {
         no_overwrite_dir_non_dir: call.query.flag("noOverwriteDirNonDir"),
         copy_uidgid: call.query.flag("copyUIDGID"),
     };
+    call.guard.review_known(&call.engine, &call.target)?;
     let body = into_engine(call.body);
     call.engine.containers.archive_put(&call.target, &path, options, body).await?;
     reply::empty(StatusCode::OK)

@@ -38,8 +38,14 @@ pub(crate) async fn list(call: Call) -> Reply {
 pub(crate) async fn create(mut call: Call) -> Reply {
     let name = call.query.text("name").map(parse_name).transpose()?;
     let body: ContainerCreateBody = call.json().await?;
-    let draft = draft::from_wire(body, call.query.text_or_empty("platform"))?;
-    let created = call.engine.containers.create(name, draft).await?;
+    let mut draft = draft::from_wire(body, call.query.text_or_empty("platform"))?;
+    call.guard.label(&mut draft.labels)?;
+    let containers = &call.engine.containers;
+    let object = name.as_ref().map(ContainerName::as_str).unwrap_or(&draft.image);
+    let created = match call.guard.review(object) {
+        Some(review) => containers.create_reviewed(name, draft, review).await?,
+        None => containers.create(name, draft).await?,
+    };
     let id = created.id.to_string();
     let warnings = created.warnings;
     reply::json_status(StatusCode::CREATED, &ContainerCreateResponse { id, warnings })
@@ -85,6 +91,7 @@ pub(crate) async fn start(call: Call) -> Reply {
     if call.query.text("checkpoint").is_some() {
         return Err(Failure::unsupported("checkpoints are not supported"));
     }
+    call.guard.review_known(&call.engine, &call.target)?;
     reply::outcome(call.engine.containers.start(&call.target).await?)
 }
 
@@ -97,6 +104,7 @@ pub(crate) async fn stop(call: Call) -> Reply {
 /// `POST /containers/{id}/restart`.
 pub(crate) async fn restart(call: Call) -> Reply {
     let (signal, timeout) = (signal(&call.query)?, call.query.number("t")?);
+    call.guard.review_known(&call.engine, &call.target)?;
     call.engine.containers.restart(&call.target, signal, timeout).await?;
     reply::no_content()
 }
@@ -111,6 +119,7 @@ pub(crate) async fn kill(call: Call) -> Reply {
 pub(crate) async fn update(mut call: Call) -> Reply {
     let body: ContainerUpdateBody = call.json().await?;
     let change = host::update_from_wire(body)?;
+    call.guard.update(&call.target, &change.resources)?;
     let warnings = call.engine.containers.update(&call.target, change).await?;
     reply::json(&ContainerUpdateResponse { warnings: Some(warnings) })
 }
@@ -190,7 +199,9 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let filters = Filters::parse(&call.query, &["until", "label", "label!"])?;
     let until = until(&filters)?;
     let keep = |view: &model::view::ContainerView| {
-        until.is_some_and(|until| view.created >= until) || !filters.labels(&view.spec.labels)
+        until.is_some_and(|until| view.created >= until)
+            || !filters.labels(&view.spec.labels)
+            || !call.guard.changes(&view.spec.labels)
     };
     let (gone, space_reclaimed) = call.engine.containers.prune(&keep).await?;
     let ids = gone.iter().map(ToString::to_string).collect();

@@ -4,6 +4,7 @@ use model::event::{Event, EventKind};
 use wire::docker::ApiVersion;
 
 use super::time;
+use crate::authority::Guard;
 use crate::body::Chunks;
 use crate::call::Call;
 use crate::convert::event;
@@ -41,7 +42,7 @@ pub(crate) async fn events(call: Call) -> Reply {
     }
     let mut stream = call.engine.events.subscribe(since, until);
     let (chunks, response) = reply::stream(JSON);
-    let version = call.version;
+    let (version, guard) = (call.version, call.guard.clone());
     tokio::spawn(async move {
         loop {
             let next = tokio::select! {
@@ -49,7 +50,10 @@ pub(crate) async fn events(call: Call) -> Reply {
                 () = chunks.gone() => return,
             };
             let Some(event) = next else { return };
-            if wants(&filters, &event) && send(&chunks, event, version).await.is_none() {
+            if !exists(&guard, &event) || !wants(&filters, &event) {
+                continue;
+            }
+            if send(&chunks, event, version).await.is_none() {
                 return;
             }
         }
@@ -60,6 +64,13 @@ pub(crate) async fn events(call: Call) -> Reply {
 async fn send(chunks: &Chunks, happened: Event, version: ApiVersion) -> Option<()> {
     let line = reply::json_line(&event::to_wire(happened, version)).ok()?;
     chunks.send(line).await.ok()
+}
+
+/// Whether what an event is about exists for the client: events carry the owner's label.
+fn exists(guard: &Guard, event: &Event) -> bool {
+    use EventKind::{Container, Network, Volume};
+    let owned = matches!(event.kind, Container | Network | Volume);
+    !owned || !guard.narrows() || guard.sees(&event.attributes)
 }
 
 /// Whether an event was asked for.

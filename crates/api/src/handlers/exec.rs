@@ -16,7 +16,10 @@ use crate::reply::{self, Reply};
 /// `POST /containers/{id}/exec`.
 pub(crate) async fn create(mut call: Call) -> Reply {
     let body: ExecCreateBody = call.json().await?;
-    let id = call.engine.execs.create(&call.target, exec::from_wire(body)?).await?;
+    let draft = exec::from_wire(body)?;
+    call.guard.exec(&call.target, &draft)?;
+    call.guard.review_known(&call.engine, &call.target)?;
+    let id = call.engine.execs.create(&call.target, draft).await?;
     reply::json_status(StatusCode::CREATED, &IdResponse { id: id.to_string() })
 }
 
@@ -24,6 +27,9 @@ pub(crate) async fn create(mut call: Call) -> Reply {
 pub(crate) async fn start(mut call: Call) -> Reply {
     let body: ExecStartBody = call.optional_json().await?.unwrap_or_default();
     let size = body.console_size.and_then(console_size);
+    let made = call.engine.execs.view(&call.target).await?;
+    call.guard.exec(&call.target, &made.draft)?;
+    call.guard.review_known(&call.engine, &made.container.to_string())?;
     if body.detach {
         call.engine.execs.start(&call.target, true, size, None).await?;
         return reply::empty(StatusCode::OK);

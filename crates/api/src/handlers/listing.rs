@@ -46,7 +46,8 @@ pub(super) async fn containers(call: &Call) -> Result<Vec<Arc<ContainerView>>, F
     let all = call.query.flag("all") || limit.is_some();
     let selection = Selection::new(&call.engine, filters, all).await?;
     let views = call.engine.containers.list();
-    let chosen = views.into_iter().filter(|view| selection.wants(view));
+    let seen = views.into_iter().filter(|view| call.guard.sees(&view.spec.labels));
+    let chosen = seen.filter(|view| selection.wants(view));
     Ok(chosen.take(limit.unwrap_or(usize::MAX)).collect())
 }
 

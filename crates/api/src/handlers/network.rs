@@ -36,6 +36,7 @@ pub(crate) async fn list(call: Call) -> Reply {
             && filters.any("scope", |scope| scope == "local")
             && filters.any("type", |wanted| wanted == kind)
             && filters.labels(&spec.labels)
+            && (kind == "builtin" || call.guard.sees(&spec.labels))
             && dangling.is_none_or(|dangling| dangling == unused)
     };
     let networks = call.engine.networks.list();
@@ -52,8 +53,10 @@ pub(crate) async fn list(call: Call) -> Reply {
 /// `POST /networks/create`.
 pub(crate) async fn create(mut call: Call) -> Reply {
     let body: NetworkCreateBody = call.json().await?;
-    let (id, warning) =
-        call.engine.networks.create(network::from_wire(body, call.version)?).await?;
+    let mut draft = network::from_wire(body, call.version)?;
+    call.guard.label(&mut draft.labels)?;
+    call.guard.network(&draft.name, &draft.driver)?;
+    let (id, warning) = call.engine.networks.create(draft).await?;
     let id = id.to_string();
     reply::json_status(StatusCode::CREATED, &NetworkCreateResponse { id, warning })
 }
@@ -69,7 +72,11 @@ pub(crate) async fn inspect(call: Call) -> Reply {
 
 /// `GET /estiba/ports`: who reaches which port, and by which rule. This engine's own.
 pub(crate) async fn ports(call: Call) -> Reply {
-    let ways = call.engine.networks.exposure().into_iter();
+    let sees = |container: &str| match call.engine.containers.view(container) {
+        Ok(view) => call.guard.sees(&view.spec.labels),
+        Err(_) => !call.guard.narrows(),
+    };
+    let ways = call.engine.networks.exposure().into_iter().filter(|way| sees(&way.0));
     let shown = ways.map(|(container, network, way)| Exposure {
         container,
         network,
@@ -91,7 +98,8 @@ pub(crate) async fn remove(call: Call) -> Reply {
 pub(crate) async fn connect(mut call: Call) -> Reply {
     let body: NetworkConnectBody = call.json().await?;
     let draft = endpoint::from_wire(body.endpoint_config.unwrap_or_default())?;
-    call.engine.networks.connect(&call.target, &body.container, draft).await?;
+    let container = own(&call, body.container)?;
+    call.engine.networks.connect(&call.target, &container, draft).await?;
     reply::empty(StatusCode::OK)
 }
 
@@ -99,8 +107,21 @@ pub(crate) async fn connect(mut call: Call) -> Reply {
 pub(crate) async fn disconnect(mut call: Call) -> Reply {
     let body: NetworkDisconnectBody = call.json().await?;
     // `Force` is about nodes that are gone; here an endpoint always knows its container.
-    call.engine.networks.disconnect(&call.target, &body.container).await?;
+    let container = own(&call, body.container)?;
+    call.engine.networks.disconnect(&call.target, &container).await?;
     reply::empty(StatusCode::OK)
+}
+
+/// A container that a body names, if the client may change it.
+fn own(call: &Call, query: String) -> Result<String, Failure> {
+    if !call.guard.narrows() {
+        return Ok(query);
+    }
+    let view = call.engine.containers.view(&query)?;
+    match call.guard.changes(&view.spec.labels) {
+        true => Ok(view.id.to_string()),
+        false => Err(engine::EngineError::NoSuchContainer(query).into()),
+    }
 }
 
 /// `POST /networks/prune`.
@@ -108,7 +129,9 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let filters = Filters::parse(&call.query, &["until", "label", "label!"])?;
     let until = until(&filters)?;
     let keep = |view: &NetworkView| {
-        until.is_some_and(|until| view.spec.created >= until) || !filters.labels(&view.spec.labels)
+        until.is_some_and(|until| view.spec.created >= until)
+            || !filters.labels(&view.spec.labels)
+            || !call.guard.changes(&view.spec.labels)
     };
     let names = call.engine.networks.prune(&keep).await?;
     reply::json(&NetworksPruneReport { networks_deleted: null_if_empty(names) })

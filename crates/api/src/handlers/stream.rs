@@ -24,6 +24,7 @@ pub(super) fn content_type(kind: StreamKind, version: ApiVersion) -> &'static st
 
 /// `POST /containers/{id}/attach`.
 pub(crate) async fn attach(call: Call) -> Reply {
+    call.guard.review_known(&call.engine, &call.target)?;
     let query = &call.query;
     let kind = call.engine.containers.check_attach(&call.target).await?;
     let options = AttachOptions {

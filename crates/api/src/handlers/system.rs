@@ -4,6 +4,7 @@ use hyper::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
 
 use crate::call::Call;
 use crate::clock;
+use crate::convert::null_if_empty;
 use crate::convert::system::{self, Kinds};
 use crate::failure::Failure;
 use crate::reply::{self, Reply};
@@ -28,6 +29,7 @@ pub(crate) async fn version(call: Call) -> Reply {
 /// `GET /info`.
 pub(crate) async fn info(call: Call) -> Reply {
     let mut info = system::info(call.engine.system.view());
+    info.plugins.authorization = null_if_empty(call.authority.plugins().to_vec());
     if call.version.at_least(50) {
         (info.bridge_nf_iptables, info.bridge_nf_ip6tables) = (false, false);
     }
@@ -52,6 +54,8 @@ pub(crate) async fn disk_usage(call: Call) -> Reply {
     if kinds.build_cache {
         usage.build_cache = call.engine.builds.usage().await?;
     }
+    usage.containers.retain(|(view, ..)| call.guard.sees(&view.spec.labels));
+    usage.volumes.retain(|view| call.guard.sees(&view.labels));
     let now = clock::now();
     if call.version.at_least(52) {
         let verbose = call.query.flag("verbose");

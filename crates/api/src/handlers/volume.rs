@@ -10,6 +10,7 @@ use wire::docker::volume::{VolumeCreateBody, VolumeList, VolumesPruneReport};
 use crate::body::into_engine;
 use crate::call::Call;
 use crate::convert::{null_if_empty, volume};
+use crate::failure::Failure;
 use crate::filters::Filters;
 use crate::reply::{self, Reply};
 
@@ -25,6 +26,7 @@ pub(crate) async fn list(call: Call) -> Reply {
             && filters.any("driver", |driver| driver == view.driver)
             && filters.any("name", |name| view.name.as_str().contains(name))
             && filters.labels(&view.labels)
+            && call.guard.sees(&view.labels)
     };
     let views = call.engine.volumes.list().await?;
     let volumes = views.iter().filter(wants).map(volume::to_wire).collect();
@@ -44,8 +46,22 @@ fn used_volumes(call: &Call) -> BTreeSet<String> {
 /// `POST /volumes/create`.
 pub(crate) async fn create(mut call: Call) -> Reply {
     let body: VolumeCreateBody = call.optional_json().await?.unwrap_or_default();
-    let view = call.engine.volumes.create(volume::from_wire(body)).await?;
+    let mut draft = volume::from_wire(body);
+    call.guard.label(&mut draft.labels)?;
+    call.guard.volume(&draft.name, &draft.driver, &draft.options)?;
+    let view = call.engine.volumes.create(draft).await?;
+    // One of that name may have been there, and be another's.
+    if !call.guard.sees(&view.labels) {
+        return Err(taken(view.name.as_str()));
+    }
     reply::json_status(StatusCode::CREATED, &volume::to_wire(&view))
+}
+
+fn taken(name: &str) -> Failure {
+    Failure::new(
+        StatusCode::CONFLICT,
+        format!("create {name}: the name is taken by another client"),
+    )
 }
 
 /// `GET /volumes/{name}`.
@@ -64,7 +80,8 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let filters = Filters::parse(&call.query, &["label", "label!", "all"])?;
     // Before 1.42 named volumes went as well.
     let all = filters.flag("all")?.unwrap_or(!call.version.at_least(42));
-    let keep = |view: &VolumeView| !filters.labels(&view.labels);
+    let keep =
+        |view: &VolumeView| !filters.labels(&view.labels) || !call.guard.changes(&view.labels);
     let (names, space_reclaimed) = call.engine.volumes.prune(&keep, all).await?;
     reply::json(&VolumesPruneReport { volumes_deleted: null_if_empty(names), space_reclaimed })
 }
@@ -76,7 +93,8 @@ pub(crate) async fn export(call: Call) -> Reply {
 
 /// `POST /estiba/volumes/{name}/import`: a new volume with the content of the tar sent.
 pub(crate) async fn import(call: Call) -> Reply {
-    let draft = VolumeDraft { name: call.target.clone(), ..VolumeDraft::default() };
+    let mut draft = VolumeDraft { name: call.target.clone(), ..VolumeDraft::default() };
+    call.guard.label(&mut draft.labels)?;
     let view = call.engine.volumes.import(draft, into_engine(call.body)).await?;
     reply::json_status(StatusCode::CREATED, &volume::to_wire(&view))
 }

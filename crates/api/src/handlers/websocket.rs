@@ -39,6 +39,7 @@ pub(crate) async fn attach(call: Call) -> Reply {
         return Err(Failure::invalid("this operation speaks WebSocket: a handshake is missing"));
     };
     let accept = derive_accept_key(key.as_bytes());
+    call.guard.review_known(&call.engine, &call.target)?;
     call.engine.containers.check_attach(&call.target).await?;
     let query = &call.query;
     // Before 1.42 the streams could not be chosen.

@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use wire::docker::container::ContainerCreateBody;
 
 use super::*;
+use crate::body::RequestBody;
 use crate::call::{MAX_JSON_BYTES, read_json, wants_upgrade};
 use crate::failure::Failure;
 use crate::hijack::Hijack;
@@ -43,8 +44,9 @@ impl App for TestApp {
 
 async fn respond(app: &TestApp, mut request: Request<Incoming>) -> Reply {
     let upgrade = wants_upgrade(request.headers(), "tcp").then(|| hyper::upgrade::on(&mut request));
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
-    let (head, mut body) = request.into_parts();
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+    let (head, body) = request.into_parts();
+    let mut body = RequestBody::Live(body);
     match head.uri.path() {
         "/json" => {
             let body: Option<ContainerCreateBody> = read_json(&head.headers, &mut body).await?;

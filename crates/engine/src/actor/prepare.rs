@@ -261,6 +261,7 @@ fn host_name() -> String {
 fn source(node: &Node, mount: &Mount) -> Result<Source> {
     match &mount.source {
         MountSource::Tmpfs { .. } => Ok(Source::Memory),
+        MountSource::Bind { path, within: Some(within), .. } => Ok(beneath(within, path)),
         MountSource::Bind { path, create, .. } => {
             let path = PathBuf::from(path);
             if !path.exists() {
@@ -283,6 +284,17 @@ fn source(node: &Node, mount: &Mount) -> Result<Source> {
             Ok(Source::Image(images.layer_paths(&record), subpath.clone()))
         }
     }
+}
+
+/// What lies in a directory and nowhere else: nothing is made on the way, and links are followed by
+/// the runtime, which refuses those that lead out.
+fn beneath(within: &str, path: &str) -> Source {
+    let rest = path.strip_prefix(within.trim_end_matches('/')).unwrap_or(path);
+    let path = match rest.trim_start_matches('/') {
+        "" => ".".to_owned(),
+        path => path.to_owned(),
+    };
+    Source::Beneath { root: PathBuf::from(within), path }
 }
 
 /// The refusal of a bind whose source is not there.

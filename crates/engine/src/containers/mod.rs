@@ -9,13 +9,13 @@ mod stats;
 mod top;
 mod types;
 
-pub(crate) use create::sweep;
+pub(crate) use create::{asked_volume, sweep};
 pub use types::{Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle};
 
 use crate::actor::{Answer, Order, answered};
 use crate::node::{Node, blocking};
 use crate::streams::*;
-use crate::{EngineError, Result, Stats, logs};
+use crate::{EngineError, Result, Review, Stats, logs};
 use model::draft::UpdateDraft;
 use model::event::EventKind;
 use model::phase::Phase;
@@ -39,7 +39,22 @@ pub struct Containers {
 impl Containers {
     /// Makes a container.
     pub async fn create(&self, name: Option<ContainerName>, draft: Draft) -> Result<Created> {
-        create::create(&self.node, name, draft).await
+        create::create(&self.node, name, draft, None).await
+    }
+
+    /// Makes a container, if `review` has nothing against what it was decided to be.
+    pub async fn create_reviewed(
+        &self,
+        name: Option<ContainerName>,
+        draft: Draft,
+        review: Review,
+    ) -> Result<Created> {
+        create::create(&self.node, name, draft, Some(review)).await
+    }
+
+    /// Asks `review` about a container as it was made.
+    pub fn review(&self, query: &str, review: &Review) -> Result<()> {
+        crate::review::known(&self.node, &*self.view(query)?, review)
     }
 
     /// Every container, newest first, as of now; never waits.

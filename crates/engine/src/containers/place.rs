@@ -8,7 +8,7 @@ use crate::{EngineError, Result};
 use model::mount::{Mount, MountSource};
 use model::view::ContainerView;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A path, and the directory that it cannot leave.
 pub(super) struct Place {
@@ -31,7 +31,10 @@ pub(super) fn find(node: &Node, view: &ContainerView, path: &str) -> Result<Plac
     if let Some((mount, under)) = mount_of(&view.spec.mounts, path)
         && let Some(dir) = directory_of(node, mount)?
     {
-        let root = open(&dir.to_string_lossy())?;
+        let root = match &mount.source {
+            MountSource::Bind { within: Some(within), .. } => open_within(within, &dir)?,
+            _ => open(&dir.to_string_lossy())?,
+        };
         let name = mount.target.rsplit('/').next().filter(|_| under == "/").map(str::to_owned);
         return Ok(Place { root, shift: (0, 0), path: under, name });
     }
@@ -50,6 +53,18 @@ fn running(pid: i32, view: &ContainerView) -> Result<(OwnedFd, (u32, u32))> {
         text.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
     };
     Ok((root, (first("uid_map"), first("gid_map"))))
+}
+
+/// Opens a directory that is tied to another: no link on the way leads out of that one.
+fn open_within(within: &str, dir: &Path) -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags};
+    let top = open(within)?;
+    let rest = dir.strip_prefix(within).unwrap_or(dir);
+    let rest = if rest.as_os_str().is_empty() { Path::new(".") } else { rest };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(&top, rest, flags, Mode::empty(), resolve)
+        .map_err(|errno| EngineError::io(format!("open {} in {within}", dir.display()), errno))
 }
 
 fn open(path: &str) -> Result<OwnedFd> {

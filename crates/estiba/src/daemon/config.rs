@@ -19,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) allow_plain_tcp: bool,
     /// How TCP is served.
     pub(crate) tls: Tls,
+    /// Who may do what.
+    pub(crate) authority: api::AuthorityConfig,
     /// Group of unix sockets; `None` leaves them to root alone.
     pub(crate) group: Option<String>,
     /// Where to write the process id.
@@ -96,6 +98,7 @@ impl Config {
             listen: vec![Listen::Unix(socket.into())],
             allow_plain_tcp: false,
             tls: Tls::default(),
+            authority: api::AuthorityConfig::default(),
             group: as_docker.then(|| "docker".to_owned()),
             pidfile: pidfile.into(),
             log_level: LevelFilter::INFO,
@@ -134,6 +137,8 @@ impl Config {
         match name {
             "host" => self.listen = texts.iter().map(|t| listen(t)).collect::<Result<_, _>>()?,
             "allow-plain-tcp" => self.allow_plain_tcp = switch(text)?,
+            "authorization-plugin" => self.authority.plugins = texts.to_vec(),
+            "authorization-policy" => self.authority.policy = Some(absolute(text)?),
             "tls" => self.tls.on = switch(text)?,
             "tlsverify" => self.tls.verify = switch(text)?,
             "tlscacert" => self.tls.authority = Some(text.into()),

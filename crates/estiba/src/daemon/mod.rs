@@ -3,6 +3,7 @@
 
 mod config;
 mod given;
+mod reload;
 mod settings;
 mod sockets;
 mod supervisor;
@@ -11,6 +12,7 @@ use config::Config;
 use engine::Engine;
 use given::{Given, Line};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tracing_subscriber::fmt;
 
@@ -20,7 +22,7 @@ const MISCONFIGURED: i32 = 1;
 /// Runs the daemon called `name` with its own arguments; returns the exit status.
 pub(crate) fn run(name: &str, arguments: &[String]) -> i32 {
     match prepare(name, arguments) {
-        Ok(Plan::Serve(config)) => serve(name, *config),
+        Ok(Plan::Serve(config)) => serve(name, arguments, *config),
         Ok(Plan::Say(text)) => {
             println!("{text}");
             0
@@ -58,9 +60,19 @@ fn prepare(name: &str, arguments: &[String]) -> Result<Plan, String> {
         eprintln!("{name}: {line}");
     }
     if asked("validate") {
+        api::Authority::validate(&config.authority).map_err(|error| error.to_string())?;
         return Ok(Plan::Say("configuration OK".into()));
     }
     Ok(Plan::Serve(Box::new(config)))
+}
+
+/// What flags and file say of authorization now.
+fn authority_of(name: &str, arguments: &[String]) -> Result<api::AuthorityConfig, String> {
+    let Line::Settings(flags) = given::from_flags(arguments)? else {
+        return Ok(api::AuthorityConfig::default());
+    };
+    let file = read_file(name, &flags)?;
+    Ok(Config::defaults(name).with(&given::join(flags, file)?)?.authority)
 }
 
 /// The configuration file's settings. A file that was asked for by flag may be missing too, as for
@@ -120,7 +132,7 @@ fn version(name: &str) -> String {
     }
 }
 
-fn serve(name: &str, config: Config) -> i32 {
+fn serve(name: &str, arguments: &[String], config: Config) -> i32 {
     log_to_stderr(&config);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -128,7 +140,7 @@ fn serve(name: &str, config: Config) -> i32 {
         .thread_keep_alive(IDLE)
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(serve_until_told(config)),
+        Ok(runtime) => runtime.block_on(serve_until_told(name, arguments, config)),
         Err(error) => Err(format!("start the event loop: {error}")),
     };
     match outcome {
@@ -150,15 +162,24 @@ fn log_to_stderr(config: &Config) {
     }
 }
 
-async fn serve_until_told(mut config: Config) -> Result<(), String> {
+async fn serve_until_told(
+    name: &str,
+    arguments: &[String],
+    mut config: Config,
+) -> Result<(), String> {
     // Names are answered by a process that outlives this one.
     config.options.net.resolver = Some(config.options.exec_root.clone());
+    let authority = api::Authority::load(&config.authority).map_err(|error| error.to_string())?;
+    let authority = Arc::new(authority);
     let _pidfile = sockets::Pidfile::write(&config.pidfile)?;
     let listeners = sockets::open(&config).await?;
     let engine = Engine::open(config.options).await.map_err(|error| error.to_string())?;
     tokio::spawn(rest_when_idle());
     let (tell, told) = tokio::sync::watch::channel(false);
-    let server = tokio::spawn(api::serve(engine.clone(), listeners, told));
+    let serving = api::serve(engine.clone(), listeners, Arc::clone(&authority), told);
+    let server = tokio::spawn(serving);
+    let again = (name.to_owned(), arguments.to_vec());
+    tokio::spawn(reload::at_hangup(authority, move || authority_of(&again.0, &again.1)));
     supervisor::notify("READY=1");
     told_to_end().await;
     supervisor::notify("STOPPING=1");

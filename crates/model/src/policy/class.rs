@@ -73,6 +73,11 @@ classes! {
 }
 
 impl Class {
+    /// Whether its operations only look.
+    pub fn is_read(self) -> bool {
+        self == Self::Ping || self.name().ends_with(".read")
+    }
+
     /// The classes that a name or a pattern with `*` means.
     pub fn matching(pattern: &str) -> Result<BTreeSet<Self>, Denied> {
         let fits = |class: &&Self| super::fits(pattern, class.name());

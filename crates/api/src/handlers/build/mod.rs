@@ -31,6 +31,8 @@ pub(crate) async fn build(call: Call) -> Reply {
         return buildkit::build(call).await;
     }
     let asked = ask::parse(&call.query, &call.headers)?;
+    call.guard.build_network(&call.engine, &asked.network_name)?;
+    let network_host = call.guard.lends_host_network();
     let client = match &asked.remote {
         Some(_) => TarClient::without_context(asked.credentials),
         None => {
@@ -53,7 +55,7 @@ pub(crate) async fn build(call: Call) -> Reply {
         cache_from: Vec::new(),
         cache_to: Vec::new(),
         // Whoever may build here may run containers with as much.
-        entitlements: Entitlements { network_host: true, security_insecure: false },
+        entitlements: Entitlements { network_host, security_insecure: false },
         no_cache,
         network_name: asked.network_name,
         source_date_epoch: asked.source_date_epoch,
