@@ -1,4 +1,5 @@
-//! Loading a compiled system call filter, seccomp(2). How it is compiled is not known here.
+//! Loading a compiled system call filter, seccomp(2). How a container's is compiled is not
+//! known here.
 
 use crate::error::check;
 use rustix::fd::{FromRawFd, OwnedFd};
@@ -44,6 +45,57 @@ pub fn from_bytes(bytes: &[u8]) -> Option<Vec<Insn>> {
         k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
     };
     Some(insns.iter().map(insn).collect())
+}
+
+/// A system call that [`allow_only`] lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowed {
+    /// Its number, `SYS_…`.
+    pub number: libc::c_long,
+    /// An argument (from 0) and bits that must not be set in its lower half.
+    pub without: Option<(u8, u32)>,
+}
+
+/// A filter that lets these calls of the native architecture through and kills the process for
+/// any other. `EPERM` answers those of `refused`, which a harmless program may try. Nothing for
+/// more than the kernel takes.
+#[must_use]
+pub fn allow_only(allowed: &[Allowed], refused: &[libc::c_long]) -> Option<Vec<Insn>> {
+    const LOAD: u16 = 0x20;
+    const JUMP_EQUAL: u16 = 0x15;
+    const JUMP_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    const ALLOW: u32 = 0x7fff_0000;
+    const KILL: u32 = 0x8000_0000;
+    const EPERM: u32 = 0x0005_0001;
+    #[cfg(target_arch = "x86_64")]
+    const ARCHITECTURE: u32 = 0xc000_003e;
+    #[cfg(target_arch = "aarch64")]
+    const ARCHITECTURE: u32 = 0xc000_00b7;
+    let insn = |code, jt, jf, k| Insn { code, jt, jf, k };
+    let end = |k| insn(RETURN, 0, 0, k);
+    // `struct seccomp_data`: number, architecture, instruction pointer, six arguments of 64 bits.
+    let mut program = vec![insn(LOAD, 0, 0, 4), insn(JUMP_EQUAL, 1, 0, ARCHITECTURE), end(KILL)];
+    program.push(insn(LOAD, 0, 0, 0));
+    for call in allowed {
+        let number = u32::try_from(call.number).ok()?;
+        match call.without {
+            None => program.extend([insn(JUMP_EQUAL, 0, 1, number), end(ALLOW)]),
+            Some((argument, bits)) => program.extend([
+                insn(JUMP_EQUAL, 0, 4, number),
+                insn(LOAD, 0, 0, 16 + 8 * u32::from(argument)),
+                insn(JUMP_SET, 0, 1, bits),
+                end(KILL),
+                end(ALLOW),
+            ]),
+        }
+    }
+    for number in refused {
+        let number = u32::try_from(*number).ok()?;
+        program.extend([insn(JUMP_EQUAL, 0, 1, number), end(EPERM)]);
+    }
+    program.push(end(KILL));
+    (program.len() <= MAX_INSNS).then_some(program)
 }
 
 /// Installs the filter for the calling thread. Needs no_new_privs or `CAP_SYS_ADMIN` in the user

@@ -1,0 +1,123 @@
+//! Landlock, landlock(7): a process gives up, for good, what it does not need of the file system,
+//! of TCP, and of signals and abstract sockets beyond itself. Who confines himself, and to what, is
+//! not known here.
+
+use crate::error::check;
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::io::Errno;
+use std::mem::size_of;
+
+/// Rights to files that each version of the interface knows, all of them together.
+const FILES: [u64; 5] = [(1 << 13) - 1, (1 << 14) - 1, (1 << 15) - 1, (1 << 15) - 1, (1 << 16) - 1];
+/// Execution.
+const EXECUTE: u64 = 1;
+/// Binding and connecting of TCP, since version 4.
+const TCP: u64 = 0b11;
+/// Abstract sockets and signals outside the domain, since version 6.
+const OUTSIDE: u64 = 0b11;
+const PATH_BENEATH: u32 = 1;
+
+#[repr(C)]
+#[derive(Default)]
+struct RulesetAttr {
+    files: u64,
+    network: u64,
+    scoped: u64,
+}
+
+#[repr(C, packed)]
+struct PathBeneathAttr {
+    allowed: u64,
+    parent: i32,
+}
+
+/// The version of the interface that the running kernel has; nothing when it has none or was
+/// started without.
+#[must_use]
+pub fn version() -> Option<u32> {
+    const VERSION: u32 = 1;
+    // SAFETY: with this flag the kernel reads no structure and makes no descriptor.
+    let result = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0usize, VERSION)
+    };
+    check(result).ok().and_then(|version| u32::try_from(version).ok()).filter(|&v| v > 0)
+}
+
+/// Confines the calling thread for good: files are reached only below `dir` (or nowhere), where
+/// everything but execution is allowed; no TCP port is bound or connected to; signals and abstract
+/// sockets stay inside. The thread has no_new_privs. What the kernel's version does not know is
+/// left out. `false`: the kernel has no Landlock.
+///
+/// # Errors
+/// As landlock_restrict_self(2).
+pub fn confine(dir: Option<BorrowedFd<'_>>) -> rustix::io::Result<bool> {
+    let Some(version) = version() else { return Ok(false) };
+    let known = usize::try_from(version).unwrap_or(FILES.len()).min(FILES.len());
+    let attr = RulesetAttr {
+        files: FILES[known - 1],
+        network: if version >= 4 { TCP } else { 0 },
+        scoped: if version >= 6 { OUTSIDE } else { 0 },
+    };
+    // The kernel takes a longer structure whose unknown end is zero.
+    let ruleset = create(&attr)?;
+    if let Some(dir) = dir {
+        allow(&ruleset, dir, attr.files & !EXECUTE)?;
+    }
+    // SAFETY: takes a descriptor and flags.
+    let result =
+        unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0u32) };
+    check(result).map(|_| true)
+}
+
+fn create(attr: &RulesetAttr) -> rustix::io::Result<OwnedFd> {
+    // SAFETY: the structure lives through the call and has the size that is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::from_ref(attr),
+            size_of::<RulesetAttr>(),
+            0u32,
+        )
+    };
+    let fd = i32::try_from(check(result)?).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn allow(ruleset: &OwnedFd, dir: BorrowedFd<'_>, allowed: u64) -> rustix::io::Result<()> {
+    let rule = PathBeneathAttr { allowed, parent: dir.as_raw_fd() };
+    // SAFETY: the structure is of the kind that is named, and lives through the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            ruleset.as_raw_fd(),
+            PATH_BENEATH,
+            std::ptr::from_ref(&rule),
+            0u32,
+        )
+    };
+    check(result).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn what_lies_beside_the_directory_is_out_of_reach() {
+        if version().is_none() {
+            return;
+        }
+        let confined = std::thread::spawn(|| {
+            crate::cred::set_no_new_privileges().unwrap();
+            let dir = std::fs::File::open("/etc").unwrap();
+            assert!(confine(Some(dir.as_fd())).unwrap());
+            let reads = |path: &str| std::fs::read(path).map_err(|error| error.kind());
+            (reads("/etc/passwd").is_ok(), reads("/proc/self/status").err())
+        });
+        let (inside, outside) = confined.join().unwrap();
+        assert!(inside);
+        assert_eq!(outside, Some(std::io::ErrorKind::PermissionDenied));
+    }
+}
