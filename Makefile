@@ -4,7 +4,7 @@ TARGET := x86_64-unknown-linux-gnu
 RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
-.PHONY: conformance conformance-registry fuzz
+.PHONY: conformance conformance-registry fuzz software
 .PHONY: help build demo test images bench lint unit blackbox vm drivers cycles clean install
 
 help:
@@ -72,6 +72,10 @@ conformance-registry: ## the distribution specification's suite against our regi
 	@{ sed '/^## OCI distribution/,$$d' docs/conformance.md; cat target/conformance-registry/registry.md; } \
 	  | cat -s > target/conformance.md
 	@mv target/conformance.md docs/conformance.md
+
+software: ## nginx, postgres, redis and python of Debian as images, made, pushed, pulled and used
+	cargo build --locked -p estiba -p runtime
+	@scripts/software.sh target/$(TARGET)/debug target/software
 
 cycles: build ## ten thousand containers come and go, and nothing stays behind
 	@scripts/images.sh $(IMAGES) busybox

@@ -11,7 +11,7 @@ use crate::tar::node::Ownership;
 use crate::tar::reader::{Discard, End, TarReader};
 use crate::tar::writer::TarWriter;
 use crate::tar::{Entry, Kind};
-use crate::{compress, tree};
+use crate::{compress, tree, unpacker};
 use model::{Denied, Timestamp};
 use rustix::fs::{FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -123,6 +123,9 @@ pub fn write(
         keep_kinds: options.no_overwrite_dir_non_dir,
         owner: Ownership { fixed: options.owner, shift: options.shift },
     };
+    if let Some(unpacker) = unpacker::installed() {
+        return unpacker.tree(root, &base, rules, tar).map(drop);
+    }
     let source = BufReader::with_capacity(STREAM_BUFFER, compress::plain(tar)?);
     let mut reader = TarReader::new(source, Discard, End::Marked);
     let extract = || Extractor::new(root, base, rules).run(&mut reader).map(drop);

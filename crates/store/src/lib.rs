@@ -29,6 +29,9 @@ mod blobs;
 mod compress;
 pub mod download;
 mod error;
+mod forms;
+#[doc(hidden)]
+pub mod fuzz;
 mod gc;
 pub mod image;
 pub mod kept;
@@ -40,12 +43,14 @@ pub mod snapshot;
 mod store;
 pub mod tar;
 mod tree;
+pub mod unpacker;
 pub mod volume;
 mod work;
 
 pub use blobs::Blobs;
 pub use compress::plain;
 pub use error::{Error, Result};
+pub use forms::{Compression, Packing};
 pub use gc::{DiskUsage, Reclaimed};
 pub use store::{Lease, Options, Store};
 /// Places where a test can end the process, for the rooms above, which do not know `sys`.

@@ -39,6 +39,18 @@ impl Layers {
                 return Ok(form);
             }
         }
+        let (digest, size) = self.gzip(lease, diff_id, None)?;
+        Ok(LayerBlob { digest, size, media_type: media::OCI_LAYER_GZIP.into() })
+    }
+
+    /// The layer as gzip, made now; gives digest and length.
+    pub(crate) fn gzip(
+        &self,
+        lease: &Lease,
+        diff_id: Digest,
+        level: Option<i32>,
+    ) -> Result<(Digest, u64)> {
+        let level = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(LEVEL).min(9);
         let mut blob = Making::begin(&self.store)?;
         let workers = std::thread::available_parallelism().map_or(2, usize::from).min(MAX_WORKERS);
         let (todo, rest) = sync_channel::<Piece>(workers);
@@ -47,7 +59,7 @@ impl Layers {
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 let (rest, done) = (Arc::clone(&rest), done.clone());
-                scope.spawn(move || compress(&rest, &done));
+                scope.spawn(move || compress(&rest, &done, level));
             }
             drop((rest, done));
             let reading = scope.spawn(move || {
@@ -63,8 +75,7 @@ impl Layers {
                 .unwrap_or_else(|_| Err(Error::Damaged("layer reader panicked".into())));
             written.act(|| format!("pack layer {diff_id}")).and(read)
         })?;
-        let (digest, size) = blob.publish(lease)?;
-        Ok(LayerBlob { digest, size, media_type: media::OCI_LAYER_GZIP.into() })
+        blob.publish(lease)
     }
 }
 
@@ -105,13 +116,13 @@ impl Write for Pieces {
     }
 }
 
-fn compress(rest: &Mutex<Receiver<Piece>>, done: &SyncSender<io::Result<Piece>>) {
+fn compress(rest: &Mutex<Receiver<Piece>>, done: &SyncSender<io::Result<Piece>>, level: u32) {
     loop {
         let piece = lock(rest).recv();
         let Ok((number, plain)) = piece else { return };
         // No name and no time: they would be part of the digest.
         let out = Vec::with_capacity(plain.len() / 2);
-        let mut member = GzBuilder::new().write(out, Compression::new(LEVEL));
+        let mut member = GzBuilder::new().write(out, Compression::new(level));
         let packed = member.write_all(&plain).and_then(|()| member.finish());
         if done.send(packed.map(|packed| (number, packed))).is_err() {
             return;

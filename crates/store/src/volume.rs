@@ -379,6 +379,9 @@ fn copy_tree(source: &MergedDir, data: &OwnedFd) -> Result<()> {
 fn unpack(data: &OwnedFd, tar: &mut dyn std::io::Read) -> Result<()> {
     let owner = Ownership::default();
     let rules = Rules { layer: false, keep_kinds: false, root: true, owner };
+    if let Some(unpacker) = crate::unpacker::installed() {
+        return unpacker.tree(data.as_fd(), &TreePath::default(), rules, tar).map(drop);
+    }
     let source = BufReader::new(compress::plain(tar)?);
     let mut tar = TarReader::new(source, Discard, End::Marked);
     Extractor::new(data.as_fd(), TreePath::default(), rules).run(&mut tar).map(drop)

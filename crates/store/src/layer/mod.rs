@@ -12,10 +12,11 @@ use crate::compress;
 use crate::error::{Act, Error, Result};
 use crate::record::v1;
 use crate::store::{Lease, Scratch, Store};
+use crate::tar::doors::{Doors, Own};
 use crate::tar::extract::{Extracted, Extractor, Rules};
 use crate::tar::name::TreePath;
 use crate::tar::reader::{End, TarReader};
-use crate::tree;
+use crate::{tree, unpacker};
 use model::Digest;
 use recipe::RecipeWriter;
 use rustix::fs::{self, Mode, OFlags};
@@ -24,11 +25,13 @@ use sha2::{Digest as _, Sha256};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
 const STREAM_BUFFER: usize = 256 << 10;
+/// Headers come through this; content that is longer goes past it.
+const HEADER_BUFFER: usize = 64 << 10;
 
 /// The most layers of one image: what overlayfs stacks.
 pub const MAX_LAYERS: usize = 500;
@@ -66,9 +69,15 @@ impl Layers {
     ) -> Result<Layer> {
         let scratch = self.store.scratch()?;
         let end = if expect.is_some() { End::Anywhere } else { End::Marked };
-        let (extracted, hash) = unpack(&scratch, compress::plain(tar)?, end)?;
+        let (extracted, diff_id, tar_size) = match unpacker::installed() {
+            Some(unpacker) => unpacker.layer(scratch.dir.as_fd(), tar, end)?,
+            None => {
+                let mut plain = HashReader::new(compress::plain(tar)?);
+                let extracted = unpack(&scratch.dir, &mut plain, end, &Own)?;
+                (extracted, Digest::sha256(plain.hash.finalize().into()), plain.bytes)
+            }
+        };
         sys::failpoint::hit("store.layer.unpacked");
-        let diff_id = Digest::sha256(hash.hash.finalize().into());
         if let Some(want) = expect.filter(|want| *want != diff_id) {
             let (want, have) = (want.to_string(), diff_id.to_string());
             return Err(Error::DigestMismatch { what: "layer diff id".into(), want, have });
@@ -76,7 +85,7 @@ impl Layers {
         let layer = Layer {
             diff_id,
             size: extracted.bytes,
-            tar_size: hash.bytes,
+            tar_size,
             entries: extracted.entries,
             root: extracted.root,
         };
@@ -147,6 +156,25 @@ impl Layers {
         Ok(())
     }
 
+    /// Directories that show what layers (base first) hold together, for overlayfs: topmost first,
+    /// each once, none that is empty unless all are.
+    pub fn shown(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
+        let mut paths: Vec<PathBuf> = Vec::with_capacity(layers.len());
+        for layer in layers.iter().rev() {
+            let known = self.find(*layer)?.ok_or_else(|| {
+                Error::Denied(model::Denied::not_found(format!("no layer {layer}")))
+            })?;
+            let path = self.path(*layer);
+            if known.entries > 0 && !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        if paths.is_empty() {
+            paths.push(self.store.root().join("empty"));
+        }
+        Ok(paths)
+    }
+
     /// The directory with the layer's files, for overlayfs.
     pub(crate) fn path(&self, diff_id: Digest) -> PathBuf {
         self.store.inner.root.join("layers").join(diff_id.hex()).join("fs")
@@ -168,29 +196,30 @@ pub fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
     chain
 }
 
-/// Extracts into the scratch directory; gives what was read.
-fn unpack<'s>(
-    scratch: &Scratch,
-    plain: Box<dyn Read + 's>,
+/// Extracts a plain tar into a layer's directory, with its recipe, and reads it to its end.
+pub(crate) fn unpack(
+    home: &OwnedFd,
+    plain: impl Read,
     end: End,
-) -> Result<(Extracted, HashReader<Box<dyn Read + 's>>)> {
+    doors: &dyn Doors,
+) -> Result<Extracted> {
     let making = || "make layer directory".to_owned();
-    fs::mkdirat(&scratch.dir, c"fs", Mode::RWXU).act(making)?;
-    let files = tree::child_dir(&scratch.dir, c"fs").act(making)?;
+    fs::mkdirat(home, c"fs", Mode::RWXU).act(making)?;
+    let files = tree::child_dir(home, c"fs").act(making)?;
     fs::fchmod(&files, Mode::from_raw_mode(0o755)).act(making)?;
-    let source = BufReader::with_capacity(STREAM_BUFFER, HashReader::new(plain));
-    let recipe = RecipeWriter::create(scratch.dir.as_fd())?;
+    let source = BufReader::with_capacity(HEADER_BUFFER, plain);
+    let recipe = RecipeWriter::create(home.as_fd())?;
     let mut reader = TarReader::new(source, recipe, end);
-    let extracted =
-        Extractor::new(files.as_fd(), TreePath::default(), Rules::LAYER).run(&mut reader)?;
-    sys::failpoint::hit("store.layer.extracted");
+    let extracted = Extractor::new(files.as_fd(), TreePath::default(), Rules::LAYER)
+        .through(doors)
+        .run(&mut reader)?;
     let (mut source, recipe) = reader.into_parts();
     // An archive that ends without a mark may have left the decompressor before its checksum.
     if source.read(&mut [0]).act(|| "read archive".into())? != 0 {
         return Err(Error::bad("archive goes on after its end"));
     }
     recipe.finish()?;
-    Ok((extracted, source.into_inner()))
+    Ok(extracted)
 }
 
 fn write_json(scratch: &Scratch, layer: &Layer) -> Result<()> {

@@ -13,14 +13,15 @@
 //! Device nodes are made as the archive says: containers reach them through mounts that are `nodev`
 //! or under a device policy, and leaving them out would change the layer's digest.
 
+use super::doors::{Doors, Own};
 use super::name::{Mark, TreePath, mark};
-use super::node::{self, OPAQUE_XATTR, Ownership};
+use super::node::{self, Ownership};
 use super::reader::{RawSink, TarReader};
 use super::{Entry, Extent, Kind, Time};
 use crate::error::{Act, Error, Result};
 use crate::tree;
 use model::Denied;
-use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::io::Read;
@@ -92,6 +93,7 @@ pub(crate) struct Extractor<'a> {
     /// Where in the root the entries go.
     base: TreePath,
     rules: Rules,
+    doors: &'a dyn Doors,
     /// The parent of the last entry: the next one mostly has the same.
     parent: Option<(TreePath, Rc<OwnedFd>)>,
     /// Times of directories: set at the end, because every new child changes them.
@@ -123,7 +125,14 @@ enum Room {
 impl<'a> Extractor<'a> {
     pub(crate) fn new(root: BorrowedFd<'a>, base: TreePath, rules: Rules) -> Self {
         let (parent, dir_times, buffer) = (None, Vec::new(), vec![0; COPY_BUFFER]);
-        Self { root, base, rules, parent, dir_times, buffer, done: Extracted::default() }
+        let (doors, done) = (&Own, Extracted::default());
+        Self { root, base, rules, doors, parent, dir_times, buffer, done }
+    }
+
+    /// The same, by other means for what wants privileges.
+    pub(crate) fn through(mut self, doors: &'a dyn Doors) -> Self {
+        self.doors = doors;
+        self
     }
 
     /// Extracts everything. On failure what was extracted so far stays; layers are extracted into
@@ -189,7 +198,7 @@ impl<'a> Extractor<'a> {
             Made::Link => {}
         }
         if entry.kind == Kind::Dir && room == Room::FreeOfWhiteout {
-            set_opaque(&parent, &name).act(|| extracting(&path))?;
+            self.set_opaque(&parent, &name, &path).act(|| extracting(&path))?;
         }
         Ok(())
     }
@@ -209,6 +218,9 @@ impl<'a> Extractor<'a> {
                     .map(Made::File)
             }
             Kind::HardLink => self.hard_link(parent, name, path, entry).map(|()| Made::Link),
+            Kind::CharDevice | Kind::BlockDevice => {
+                self.doors.node((parent.as_fd(), name), path, entry).map(|()| Made::Node)
+            }
             _ => node::make(parent, name, entry).map(|()| Made::Node),
         }
     }
@@ -345,7 +357,7 @@ impl<'a> Extractor<'a> {
             Err(Errno::EXIST) => {
                 let stat = tree::lstat(&parent_fd, name).act(shown)?;
                 if tree::kind(&stat) == fs::FileType::Directory {
-                    set_opaque(&parent_fd, name).act(shown)?;
+                    self.set_opaque(&parent_fd, name, &parent.join_part(name)).act(shown)?;
                 }
                 Ok(())
             }
@@ -360,7 +372,11 @@ impl<'a> Extractor<'a> {
         // The descriptor may be O_PATH, which takes no attributes.
         let dir = tree::beneath(&*dir, c".", OFlags::RDONLY | OFlags::DIRECTORY)
             .act(|| extracting(path))?;
-        fs::fsetxattr(dir, OPAQUE_XATTR, b"y", XattrFlags::empty()).act(|| extracting(path))
+        self.doors.opaque(dir.as_fd(), &parent).act(|| extracting(path))
+    }
+
+    fn set_opaque(&self, parent: &OwnedFd, name: &CStr, path: &TreePath) -> rustix::io::Result<()> {
+        self.doors.opaque(tree::child_dir(parent, name)?.as_fd(), path)
     }
 
     /// The directory of an entry, with missing ones made.
@@ -390,7 +406,7 @@ impl<'a> Extractor<'a> {
             let (prefix, name) = (path.prefix(depth), &path.parts()[depth - 1]);
             dir = match self.open_dir(&prefix.to_bytes()) {
                 Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => {
-                    self.make_parent(&dir, name).map_err(|error| match error {
+                    self.make_parent(&dir, name, &prefix).map_err(|error| match error {
                         Errno::EXIST => refused(path, errno),
                         other => refused(path, other),
                     })?;
@@ -403,7 +419,7 @@ impl<'a> Extractor<'a> {
     }
 
     /// Makes a directory that the archive implies but does not have.
-    fn make_parent(&self, dir: &OwnedFd, name: &CStr) -> rustix::io::Result<()> {
+    fn make_parent(&self, dir: &OwnedFd, name: &CStr, path: &TreePath) -> rustix::io::Result<()> {
         let mut marked = false;
         if self.rules.layer && tree::lstat(dir, name).is_ok_and(|stat| tree::is_whiteout(&stat)) {
             fs::unlinkat(dir, name, AtFlags::empty())?;
@@ -415,7 +431,7 @@ impl<'a> Extractor<'a> {
         fs::fchown(&made, Some(uid), Some(gid))?;
         fs::fchmod(&made, IMPLIED_DIR_MODE)?;
         if marked {
-            fs::fsetxattr(&made, OPAQUE_XATTR, b"y", XattrFlags::empty())?;
+            self.doors.opaque(made.as_fd(), path)?;
         }
         Ok(())
     }
@@ -440,11 +456,6 @@ impl<'a> Extractor<'a> {
 
 fn is_whiteout_device(entry: &Entry) -> bool {
     entry.kind == Kind::CharDevice && entry.major == 0 && entry.minor == 0
-}
-
-fn set_opaque(parent: &OwnedFd, name: &CStr) -> rustix::io::Result<()> {
-    let dir = tree::child_dir(parent, name)?;
-    fs::fsetxattr(dir, OPAQUE_XATTR, b"y", XattrFlags::empty())
 }
 
 fn write_at(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> rustix::io::Result<()> {

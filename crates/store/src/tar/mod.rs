@@ -4,6 +4,7 @@
 //! GNU tar manual "Basic Tar Format"; where readers differ, Go's archive/tar is followed, because
 //! that is what the images were made for.
 
+pub(crate) mod doors;
 pub(crate) mod extract;
 pub(crate) mod header;
 pub(crate) mod name;

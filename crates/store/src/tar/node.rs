@@ -3,8 +3,8 @@
 //! never resolves a path with more than one component.
 
 use super::{Entry, Kind, Time};
+use rustix::fs::XattrFlags;
 use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
-use rustix::fs::{XattrFlags, makedev};
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -31,17 +31,14 @@ impl Ownership {
     }
 }
 
-/// Makes everything that needs no content: link, device, fifo, directory.
+/// Makes what needs neither content nor privileges: link, fifo, directory.
 pub(crate) fn make(parent: impl AsFd, name: &CStr, entry: &Entry) -> rustix::io::Result<()> {
-    let device = makedev(entry.major, entry.minor);
-    let node = |kind, device| fs::mknodat(&parent, name, kind, Mode::RUSR, device);
+    let mode = Mode::from_raw_mode(entry.mode & 0o7777);
     match entry.kind {
         Kind::Dir => fs::mkdirat(&parent, name, Mode::RWXU),
         Kind::Symlink => fs::symlinkat(OsStr::from_bytes(&entry.link), &parent, name),
-        Kind::CharDevice => node(FileType::CharacterDevice, device),
-        Kind::BlockDevice => node(FileType::BlockDevice, device),
-        Kind::Fifo => node(FileType::Fifo, 0),
-        Kind::File | Kind::HardLink => Err(Errno::INVAL),
+        Kind::Fifo => fs::mknodat(&parent, name, FileType::Fifo, mode, 0),
+        Kind::File | Kind::HardLink | Kind::CharDevice | Kind::BlockDevice => Err(Errno::INVAL),
     }
 }
 
@@ -71,17 +68,34 @@ pub(crate) fn finish_node(
     entry: &Entry,
     owner: Ownership,
 ) -> rustix::io::Result<()> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let node: OwnedFd = fs::openat(parent, name, flags, Mode::empty())?;
+    let node = open(parent, name)?;
     let (uid, gid) = owner.of(entry.uid, entry.gid);
     fs::chownat(&node, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
-    let is_link = FileType::from_raw_mode(fs::fstat(&node)?.st_mode) == FileType::Symlink;
-    if !is_link {
-        // The kernel's own link names exactly this inode, whatever happens to the name.
-        let link = format!("/proc/self/fd/{}", node.as_raw_fd());
-        fs::chmodat(CWD, link, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
-    }
+    set_mode(&node, entry.mode)?;
     fs::utimensat(&node, c"", &timestamps(entry.mtime), AtFlags::EMPTY_PATH)
+}
+
+/// A name directly below `parent`, to name exactly this inode.
+pub(crate) fn open(parent: impl AsFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Sets the mode of what is open by `O_PATH`; of links it cannot be set.
+pub(crate) fn set_mode(node: &OwnedFd, mode: u32) -> rustix::io::Result<()> {
+    let stat = fs::fstat(node)?;
+    let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+    if is_link || stat.st_mode & 0o7777 == mode {
+        return Ok(());
+    }
+    match sys::sandbox::chmod(node, mode) {
+        // The kernel's own link names exactly this inode, whatever happens to the name. In a
+        // process without /proc this is an error: only for set-id bits on a fifo or a device.
+        Err(Errno::NOSYS) => {
+            let link = format!("/proc/self/fd/{}", node.as_raw_fd());
+            fs::chmodat(CWD, link, Mode::from_raw_mode(mode), AtFlags::empty())
+        }
+        done => done,
+    }
 }
 
 /// Whether an attribute of an archive is set on disk. `trusted.overlay.*` and `user.overlay.*`

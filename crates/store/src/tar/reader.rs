@@ -378,18 +378,17 @@ fn retry(mut read: impl FnMut() -> io::Result<usize>) -> Result<usize> {
     loop {
         match read() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What decompressors say of damaged input is the input's fault, not the machine's.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::InvalidData
-                        | io::ErrorKind::InvalidInput
-                        | io::ErrorKind::UnexpectedEof
-                ) =>
-            {
-                return Err(Error::bad(format!("read archive: {error}")));
-            }
-            done => return done.map_err(|error| Error::io("read archive", error)),
+            done => return done.map_err(blame),
         }
+    }
+}
+
+/// A failed read as an error. What decompressors say of damaged input is the input's fault, not the
+/// machine's.
+pub(crate) fn blame(error: io::Error) -> Error {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error.kind() {
+        InvalidData | InvalidInput | UnexpectedEof => Error::bad(format!("read archive: {error}")),
+        _ => Error::io("read archive", error),
     }
 }

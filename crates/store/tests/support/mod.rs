@@ -2,6 +2,8 @@
 //! that they can be wrong in any way), and a picture of a directory tree.
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses a part")]
 
+pub mod corpus;
+
 use model::image::ImageDraft;
 use model::{ContainerId, Digest};
 use std::collections::BTreeMap;
@@ -41,7 +43,7 @@ impl Home {
     pub fn save(&self, names: &[&str]) -> Vec<u8> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut out = Vec::new();
-        self.store.images().save(&names, &mut out).unwrap();
+        self.store.images().save(&names, &store::image::SaveOptions::default(), &mut out).unwrap();
         out
     }
 

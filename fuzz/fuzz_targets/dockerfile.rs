@@ -1,0 +1,4 @@
+//! See `build::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::run("dockerfile", data));

@@ -1,0 +1,4 @@
+//! See `store::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::run("stream", data));
