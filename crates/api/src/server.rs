@@ -27,7 +27,7 @@ use crate::authority::{Authority, read_certificate};
 use crate::body::ReplyBody;
 use crate::call::Peer;
 use crate::service::{self, Api};
-use crate::tls::{self, TlsError, TlsFiles};
+use crate::tls::{Certificates, TlsError, TlsFiles};
 
 /// How many clients may be connected; the next ones wait. Attached clients do not count: their
 /// sockets were given away.
@@ -53,7 +53,7 @@ pub enum Listener {
     /// TCP **without** TLS and without any authentication: whoever connects is root.
     TcpWithoutTls(TcpListener),
     /// TCP with TLS.
-    Tls(TcpListener, TlsAcceptor),
+    Tls(TcpListener, Certificates),
 }
 
 impl std::fmt::Debug for Listener {
@@ -133,10 +133,18 @@ impl Listener {
     /// # Errors
     /// The address is no address, or is in use; certificates or keys are missing or unfit.
     pub async fn bind_tls(address: &str, files: &TlsFiles) -> Result<Self, ServeError> {
-        let acceptor = tls::acceptor(files)?;
+        let certificates = Certificates::load(files)?;
         let failed = |source| ServeError::Io { at: address.to_owned(), source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
-        Ok(Self::Tls(listener, acceptor))
+        Ok(Self::Tls(listener, certificates))
+    }
+
+    /// Its certificates, when it has some.
+    pub fn certificates(&self) -> Option<Certificates> {
+        match self {
+            Self::Tls(_, certificates) => Some(certificates.clone()),
+            _ => None,
+        }
     }
 
     /// Whether others than local processes can connect.
@@ -164,7 +172,7 @@ impl Listener {
         tcp.set_nonblocking(true).map_err(failed)?;
         let listener = TcpListener::from_std(tcp).map_err(failed)?;
         Ok(match files {
-            Some(files) => Self::Tls(listener, tls::acceptor(files)?),
+            Some(files) => Self::Tls(listener, Certificates::load(files)?),
             None => Self::TcpWithoutTls(listener),
         })
     }
@@ -262,10 +270,10 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok((Socket::Tcp(stream), Peer::default()))
             }
-            Self::Tls(listener, acceptor) => {
+            Self::Tls(listener, certificates) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Socket::Tls(stream, acceptor.clone()), Peer::default()))
+                Ok((Socket::Tls(stream, certificates.current()), Peer::default()))
             }
         }
     }
@@ -287,7 +295,8 @@ async fn serve_socket<A: App>(app: A, socket: Socket, mut peer: Peer, shutdown: 
                 Ok(Ok(stream)) => {
                     let chain = stream.get_ref().1.peer_certificates();
                     let certificate = chain.and_then(|chain| chain.first());
-                    peer.certificate = certificate.map(|der| read_certificate(der)).map(Arc::new);
+                    let read = |der: &rustls::pki_types::CertificateDer<'_>| read_certificate(der);
+                    peer.certificate = certificate.map(read).map(Arc::new);
                     converse(app, TokioIo::new(stream), (peer, false), shutdown).await;
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "TLS handshake with a client"),

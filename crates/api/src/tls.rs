@@ -2,7 +2,7 @@
 //! the administrator's choice. It opens no socket.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -54,8 +54,33 @@ pub enum TlsError {
     },
 }
 
+/// Certificates of a listener, which can be read again while it is served: whoever connects from
+/// then on sees the new ones.
+#[derive(Clone)]
+pub struct Certificates(Arc<RwLock<TlsAcceptor>>);
+
+impl Certificates {
+    pub(crate) fn load(files: &TlsFiles) -> Result<Self, TlsError> {
+        Ok(Self(Arc::new(RwLock::new(acceptor(files)?))))
+    }
+
+    /// Reads the files again.
+    ///
+    /// # Errors
+    /// They are unfit; what was served before still is.
+    pub fn reload(&self, files: &TlsFiles) -> Result<(), TlsError> {
+        let fresh = acceptor(files)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    pub(crate) fn current(&self) -> TlsAcceptor {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// What turns accepted connections into TLS.
-pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let unfit = |why: String| TlsError::Unfit { certificate: files.certificate.clone(), why };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = certificates("certificate", &files.certificate)?;

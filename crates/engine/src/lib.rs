@@ -24,6 +24,7 @@ mod ids;
 mod image_config;
 mod images;
 mod link;
+mod live;
 mod logs;
 mod names;
 mod networks;
@@ -42,10 +43,11 @@ mod system;
 mod teardown;
 pub mod transfer;
 mod uuid;
+mod variants;
 mod volumes;
 
 pub use ::registry::client::registry_host;
-pub use builds::{Builds, Handed, Handing, Valuables};
+pub use builds::{Builds, Handed, Handing, PastBuild, Valuables};
 pub use containers::{
     Containers, Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle,
 };
@@ -59,7 +61,7 @@ pub use options::Options;
 pub use review::Review;
 pub use runtime::peer_groups;
 pub use stats::{BlkioEntry, BlkioStats, CpuStats, MemoryStats, Stats};
-pub use store::mirror;
+pub use store::{mirror, unpacker};
 pub use streams::*;
 pub use system::{DiskUsage, System, SystemView};
 pub use volumes::Volumes;
@@ -123,8 +125,9 @@ impl Engine {
     /// promised to be written is on disk when this returns.
     pub async fn shutdown(&self) {
         let node = &self.system.node;
-        if !node.options.live_restore {
-            self.stop_all(node.options.shutdown_timeout).await;
+        let live = node.live();
+        if !live.options.live_restore {
+            self.stop_all(live.options.shutdown_timeout).await;
         }
         node.teardowns.idle().await;
         let flushing = Arc::clone(node);

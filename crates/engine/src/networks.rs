@@ -304,6 +304,13 @@ impl NetworkTable {
         self.write().insert(spec.id, spec);
     }
 
+    /// One for another, in one step.
+    pub(crate) fn replace(&self, old: &NetworkId, spec: NetworkSpec) {
+        let mut networks = self.write();
+        networks.remove(old);
+        networks.insert(spec.id, spec);
+    }
+
     fn remove(&self, id: &NetworkId) {
         self.write().remove(id);
     }

@@ -5,37 +5,38 @@ use crate::events::EventBus;
 use crate::execs::ExecTable;
 use crate::filters::Filters;
 use crate::ids::IdPool;
+use crate::live::Live;
 use crate::networks::NetworkTable;
 use crate::plugins::Plugins;
 use crate::roster::Roster;
 use crate::teardown::Teardowns;
 use crate::{EngineError, Options, Result};
 use model::event::{Event, EventKind};
-use model::resolve::{Defaults, HostFacts};
+use model::resolve::HostFacts;
 use runtime::cgroup::Hierarchy;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use store::Store;
 
 /// The node's parts.
 pub(crate) struct Node {
+    /// As when it was opened: what stays so, the directories above all.
     pub(crate) options: Options,
+    /// What may change since.
+    pub(crate) live: RwLock<Arc<Live>>,
     pub(crate) store: Store,
     pub(crate) net: Arc<net::Net>,
     pub(crate) plugins: Arc<Plugins>,
     pub(crate) events: EventBus,
     pub(crate) registry: Roster,
-    /// The way to registries of images.
-    pub(crate) remote: ::registry::Client,
     pub(crate) networks: NetworkTable,
     pub(crate) execs: ExecTable,
     pub(crate) ids: IdPool,
     pub(crate) filters: Filters,
     pub(crate) teardowns: Teardowns,
     pub(crate) facts: HostFacts,
-    pub(crate) defaults: Defaults,
     pub(crate) hierarchy: Hierarchy,
     /// `estiba-runtime`, sealed: what runs is what was there when the daemon started.
     pub(crate) runtime_exe: OwnedFd,

@@ -16,6 +16,7 @@ use crate::actor::{self, Actor};
 use crate::execs::ExecTable;
 use crate::filters::Filters;
 use crate::ids::IdPool;
+use crate::live::Live;
 use crate::networks::NetworkTable;
 use crate::node::{Node, blocking};
 use crate::plugins::{Plugins, RemoteDrivers};
@@ -24,7 +25,6 @@ use crate::roster::Roster;
 use crate::teardown::Teardowns;
 use crate::{EngineError, EventBus, Options, Result, clock, host, random, uuid};
 use model::NetworkId;
-use model::network::{Cidr, Endpoint, NetworkDraft, NetworkSpec, PoolDraft};
 use model::phase::Phase;
 use runtime::cgroup::Hierarchy;
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -32,7 +32,7 @@ use std::fs::{DirBuilder, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use store::Store;
 
 /// Opens everything; containers that run are taken over before this returns.
@@ -45,6 +45,7 @@ pub(crate) async fn open(options: Options) -> Result<Arc<Node>> {
     blocking(move || {
         crate::containers::sweep(&sweeping)?;
         sweeping.net.sweep()?;
+        crate::live::renew_default_network(&sweeping)?;
         for id in actor::orphans(&sweeping, &known)? {
             sweeping.store.snapshots().remove(id)?;
         }
@@ -78,11 +79,10 @@ fn open_parts(options: Options) -> Result<Node> {
         Hierarchy::detect().map_err(|error| EngineError::Internal(crate::error::chain(&error)))?;
     let networks = NetworkTable::default();
     open_networks(&store, &net, &networks)?;
-    let remote = registry::Client::new(store.clone(), options.registry.clone())?;
+    let live = RwLock::new(Arc::new(Live::new(options.clone(), &store)?));
     let id = record::daemon_fact(store.records(), "id", uuid::random_uuid)?;
     Ok(Node {
         facts: host::facts(&hierarchy),
-        defaults: host::defaults(&options),
         ids: IdPool::new(options.id_pool_base, options.id_pool_ranges),
         filters: Filters::new(&options.exec_root.join("seccomp")),
         runtime_exe: sealed(&options.runtime_exe)?,
@@ -94,7 +94,7 @@ fn open_parts(options: Options) -> Result<Node> {
         id,
         events: EventBus::default(),
         registry: Roster::default(),
-        remote,
+        live,
         execs: ExecTable::default(),
         teardowns: Teardowns::default(),
         started: clock::now(),
@@ -143,22 +143,14 @@ fn sealed(path: &Path) -> Result<OwnedFd> {
 
 /// The recorded networks, and those that always are.
 fn open_networks(store: &Store, net: &net::Net, table: &NetworkTable) -> Result<()> {
-    let mut recorded = record::networks(store.records())?;
-    let predefined = net.predefined();
-    for spec in &mut recorded {
+    let recorded = record::networks(store.records())?;
+    for spec in &recorded {
         if let Err(error) = net.restore_network(spec) {
             tracing::error!(network = %spec.name, %error, "restore network");
         }
-        let draft = predefined.iter().find(|draft| draft.name == spec.name);
-        if let Some(draft) = draft.filter(|draft| has_changed(spec, draft)) {
-            match remake(store, net, spec, draft) {
-                Ok(changed) => *spec = changed,
-                Err(error) => tracing::error!(network = %spec.name, %error, "apply its settings"),
-            }
-        }
         table.insert(spec.clone());
     }
-    for draft in predefined {
+    for draft in net.predefined() {
         if recorded.iter().any(|spec| spec.name == draft.name) {
             continue;
         }
@@ -169,64 +161,6 @@ fn open_networks(store: &Store, net: &net::Net, table: &NetworkTable) -> Result<
         table.insert(spec);
     }
     Ok(())
-}
-
-/// Whether the daemon's settings want a predefined network otherwise than it was made.
-fn has_changed(spec: &NetworkSpec, draft: &NetworkDraft) -> bool {
-    let differs = |asked: &PoolDraft| {
-        let v4 = |cidr: Cidr| cidr.addr.is_ipv4();
-        let family = asked.subnet.or(asked.range).is_none_or(v4);
-        let Some(pool) = spec.pools.iter().find(|pool| v4(pool.subnet) == family) else {
-            return true;
-        };
-        asked.subnet.is_some_and(|subnet| subnet != pool.subnet)
-            || asked.gateway.is_some_and(|gateway| Some(gateway) != pool.gateway)
-            || asked.range != pool.range
-            || asked.reserved != pool.reserved
-    };
-    let bridged = draft.driver == "bridge";
-    spec.driver.name() != draft.driver
-        || spec.options != draft.options
-        || bridged && spec.enable_ipv6 != draft.enable_ipv6.unwrap_or(false)
-        || draft.pools.iter().any(differs)
-}
-
-/// Makes a predefined network anew, under its old id, as the settings want it now; not while a
-/// container that runs is on it.
-fn remake(
-    store: &Store,
-    net: &net::Net,
-    spec: &NetworkSpec,
-    draft: &NetworkDraft,
-) -> Result<NetworkSpec> {
-    let on_it = |state: &State| {
-        let here = |endpoint: &Endpoint| endpoint.network == spec.id;
-        state.phase.run().is_some() && state.endpoints.iter().any(here)
-    };
-    let containers = record::containers(store.records())?;
-    if containers.iter().any(|(_, loaded)| loaded.as_ref().is_ok_and(|(_, state)| on_it(state))) {
-        tracing::warn!(
-            network = %spec.name,
-            "its settings have changed; they apply when no container on it runs at the daemon's \
-             start"
-        );
-        return Ok(spec.clone());
-    }
-    net.delete_network(&spec.id)?;
-    let remade = net.resolve(draft, spec.id, spec.created).and_then(|changed| {
-        net.create_network(&changed)?;
-        Ok(changed)
-    });
-    match remade {
-        Ok(changed) => {
-            record::save_network(store.records(), &changed)?;
-            Ok(changed)
-        }
-        Err(error) => {
-            net.restore_network(spec)?;
-            Err(error.into())
-        }
-    }
 }
 
 /// What further processes were asked to be. Those of containers that do not run any more are

@@ -67,7 +67,8 @@ pub(crate) fn known(node: &Node, view: &ContainerView, review: &Review) -> Resul
 /// What a container gets that asks for nothing.
 fn baseline(node: &Node) -> Baseline {
     use model::draft::SecurityProfile::{Docker, Estiba};
-    let (defaults, facts) = (&node.defaults, &node.facts.capabilities);
+    let live = node.live();
+    let (defaults, facts) = (&live.defaults, &node.facts.capabilities);
     Baseline {
         capabilities: match defaults.profile {
             Docker => facts.docker.clone(),

@@ -144,7 +144,8 @@ impl System {
     /// Facts as of now; reads a few files of /proc.
     pub fn view(&self) -> SystemView {
         let node = &*self.node;
-        let options = &node.options;
+        let live = node.live();
+        let options = &live.options;
         let phases = self.phases();
         let count = |wanted: fn(&Phase) -> bool| phases.iter().filter(|it| wanted(it)).count();
         let uname = rustix::system::uname();
@@ -218,7 +219,8 @@ impl System {
     }
 
     fn security_options(&self) -> Vec<String> {
-        let options = &self.node.options;
+        let live = self.node.live();
+        let options = &live.options;
         let mut out = Vec::new();
         if self.node.facts.apparmor {
             out.push("name=apparmor".to_owned());
@@ -236,7 +238,8 @@ impl System {
 
     fn runtimes(&self) -> Vec<(String, String)> {
         let own = (OWN_RUNTIME.to_owned(), "estiba-runtime".to_owned());
-        let others = self.node.options.runtimes.iter();
+        let live = self.node.live();
+        let others = live.options.runtimes.iter();
         let others = others.map(|(name, path)| (name.clone(), path.to_string_lossy().into_owned()));
         std::iter::once(own).chain(others).collect()
     }

@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use wire::oci::image::ImageConfig;
 
 pub use registry::{
-    Credentials, Described, Event, Events, Found, LayerState, Platform, Progress, Pulled, Pushed, SearchHit,
-    Settings,
+    Credentials, Described, Event, Events, Found, LayerState, Platform, Progress, Pulled, Pushed,
+    SearchHit, Settings,
 };
 
 /// How many steps wait for a slow reader; further progress is dropped.
@@ -204,13 +204,12 @@ impl Images {
             for (reference, image) in found {
                 let credentials = credentials.clone();
                 let events = watcher(&tx);
-                let request =
-                    registry::PushRequest {
-                        image,
-                        whole,
-                        reference: reference.clone(),
-                        credentials,
-                    };
+                let request = registry::PushRequest {
+                    image,
+                    whole,
+                    reference: reference.clone(),
+                    credentials,
+                };
                 let pushing = images.drive(async move |client| client.push(request, events).await);
                 let Some(done) = watched(&tx, pushing).await else { return };
                 let failed = done.is_err();

@@ -3,6 +3,7 @@
 use crate::apply::{self, Executor};
 use crate::bridge::{self, BridgeOptions, check_interface_name};
 use crate::error::{Error, Result};
+use crate::firewalld;
 use crate::ipam::default_gateway;
 use crate::netlink::{self, Link, Socket};
 use crate::plan::{self, BridgeFacts, NETWORK_ALIAS};
@@ -111,7 +112,7 @@ impl Net {
             return Ok(spec);
         }
         if spec.driver == DriverKind::Bridge {
-            BridgeOptions::read(&draft.options, self.options())?.check(draft.internal)?;
+            BridgeOptions::read(&draft.options, &self.options())?.check(draft.internal)?;
             let name = draft.options.get(bridge::NAME).filter(|name| !name.is_empty());
             let name = name.cloned().unwrap_or_else(|| format!("br-{}", id.short()));
             check_interface_name(&name)?;
@@ -231,7 +232,7 @@ impl Net {
     }
 
     fn realise(&self, spec: &NetworkSpec, fresh: bool) -> Result<()> {
-        let options = BridgeOptions::read(&spec.options, self.options())?;
+        let options = BridgeOptions::read(&spec.options, &self.options())?;
         let sublink = SublinkOptions::read(&spec.driver, &spec.options, (&spec.id, spec.internal))?;
         {
             let mut state = self.lock();
@@ -251,7 +252,7 @@ impl Net {
                 .remote()
                 .and_then(|remote| remote.create_network(driver, spec))
                 .map_err(Error::from),
-            (None, _) => self.make_bridge(spec, &options),
+            (None, _) => self.make_bridge(spec, &options, fresh),
         };
         if made.is_err() {
             let mut state = self.lock();
@@ -261,7 +262,12 @@ impl Net {
         made
     }
 
-    fn make_bridge(&self, spec: &NetworkSpec, options: &BridgeOptions) -> Result<()> {
+    fn make_bridge(
+        &self,
+        spec: &NetworkSpec,
+        options: &BridgeOptions,
+        fresh: bool,
+    ) -> Result<()> {
         let Some(name) = &spec.bridge else { return Ok(()) };
         let mut socket = Socket::open(netlink::Family::Route, 0)?;
         let facts = bridge_facts(&mut socket, spec, name)?;
@@ -276,6 +282,11 @@ impl Net {
         sys::failpoint::hit("net.network.bridged");
         if let (Err(_), Some(firewall)) = (&made, self.firewall()) {
             firewall.change(Vec::new(), &elements)?;
+        }
+        if made.is_ok() && fresh && self.firewall().is_some() {
+            // Our own rules hold without it; what it rejects would be rejected.
+            let admitted = firewalld::admit(&self.options().system_bus, &[name.clone()]);
+            admitted.inspect_err(|error| tracing::warn!(%error, "firewalld")).ok();
         }
         made
     }
@@ -328,6 +339,8 @@ impl Net {
         else {
             return Ok(());
         };
+        let dismissed = firewalld::dismiss(&self.options().system_bus, name);
+        dismissed.inspect_err(|error| tracing::warn!(%error, "firewalld")).ok();
         firewall.change(Vec::new(), &zone.elements())
     }
 }

@@ -100,9 +100,9 @@ pub(crate) fn sandbox(netns: BorrowedFd<'_>) -> String {
 }
 
 impl Net {
-    pub(crate) fn remote(&self) -> Result<&Arc<dyn Remote>, Denied> {
+    pub(crate) fn remote(&self) -> Result<Arc<dyn Remote>, Denied> {
         let none = || Denied::not_found("there are no network plugins here");
-        self.options().remote.as_ref().ok_or_else(none)
+        self.options().remote.clone().ok_or_else(none)
     }
 
     /// The blocks of a network whose addresses a plugin gives.

@@ -3,7 +3,8 @@
 use crate::apply;
 use crate::bridge::BridgeOptions;
 use crate::dns::Dns;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::firewalld;
 use crate::ipam::Ipam;
 use crate::iptables::Interop;
 use crate::netlink::{self, Socket};
@@ -22,16 +23,22 @@ use model::network::{NetworkSpec, Pool};
 use model::{ContainerId, NetworkId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 /// The node's networks. Share it by `Arc`; every method takes `&self`, is synchronous and takes
 /// about a millisecond, except [`Net::detach`] and [`Net::delete_network`], which wait for the
 /// kernel's grace periods (tens of milliseconds): call those off the critical path.
 #[derive(Debug)]
 pub struct Net {
-    options: Options,
+    /// Replaced whole when the configuration is read again.
+    options: RwLock<Arc<Options>>,
     state: Arc<Mutex<State>>,
     pub(crate) dns: Dns,
+    /// Wakes who tells firewalld.
+    zones: SyncSender<()>,
     _routes: RouteWatch,
     /// Dropped before the firewall that it watches.
     _watch: Option<Watch>,
@@ -74,6 +81,11 @@ pub(crate) struct Known {
 }
 
 impl State {
+    /// Every bridge's interface.
+    fn bridges(&self) -> Vec<String> {
+        self.networks.values().filter_map(|network| network.spec.bridge.clone()).collect()
+    }
+
     /// Refuses an interface name that another network has.
     pub(crate) fn check_bridge_free(&self, bridge: &str, id: &NetworkId) -> Result<(), Denied> {
         let taken = |n: &&Network| n.spec.bridge.as_deref() == Some(bridge) && n.spec.id != *id;
@@ -88,15 +100,47 @@ impl State {
 }
 
 /// Lets the administrator's rules be heard, and watches over them and ours.
-fn watch(firewall: &Arc<Firewall>, options: &Options) -> Result<Watch> {
+fn watch(
+    firewall: &Arc<Firewall>,
+    options: &Options,
+    reloaded: impl Fn() + Send + 'static,
+) -> Result<Watch> {
     let interop =
         Interop::new(&options.iptables, std::path::Path::new("/proc/sys/net/ipv6").exists());
     if let Err(error) = interop.reconcile() {
         // What our own table refuses stays refused.
         tracing::warn!(%error, "the rules of DOCKER-USER are not heard");
     }
-    Watch::start(firewall, interop)
+    Watch::start(firewall, interop, reloaded)
 }
+
+/// Tells firewalld of every bridge whenever it is woken, on a thread of its own: an answer may
+/// take seconds. Ends with the last who can wake it.
+fn tell_firewalld(state: &Arc<Mutex<State>>, bus: PathBuf) -> Result<SyncSender<()>> {
+    let (wake, woken) = sync_channel(1);
+    let state = Arc::downgrade(state);
+    let run = move || {
+        while woken.recv().is_ok() {
+            // Reloading changes many rules: once is enough.
+            std::thread::sleep(FIREWALLD_SETTLES);
+            let _ = woken.try_recv();
+            let Some(state) = state.upgrade() else { return };
+            let bridges = state.lock().unwrap_or_else(PoisonError::into_inner).bridges();
+            if let Err(error) = firewalld::admit(&bus, &bridges) {
+                tracing::warn!(%error, "firewalld");
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("net-firewalld".to_owned())
+        .stack_size(128 * 1024)
+        .spawn(run)
+        .map_err(Error::io("start telling firewalld"))?;
+    Ok(wake)
+}
+
+/// How long firewalld is left alone after it began to change its rules.
+const FIREWALLD_SETTLES: Duration = Duration::from_millis(300);
 
 impl Net {
     /// Lays the base rules and turns forwarding on, in the network namespace of the calling
@@ -118,16 +162,40 @@ impl Net {
         if turn_on {
             Sysctl::new("ipv4/ip_forward", "1").apply()?;
         }
-        let watch = firewall.as_ref().map(|firewall| watch(firewall, &options)).transpose()?;
+        let state: Arc<Mutex<State>> = Arc::default();
+        let zones = tell_firewalld(&state, options.system_bus.clone())?;
+        let reloaded = zones.clone();
+        let reloaded = move || _ = reloaded.try_send(());
+        let watch = firewall.as_ref().map(|firewall| watch(firewall, &options, reloaded));
+        let watch = watch.transpose()?;
         let dns = Dns::new(options.resolver.clone(), options.resolv_conf.clone());
-        let state = Arc::default();
+        let options = RwLock::new(Arc::new(options));
         let routes = RouteWatch::start(&state)?;
-        Ok(Self { options, state, dns, _routes: routes, _watch: watch, firewall })
+        Ok(Self { options, state, dns, zones, _routes: routes, _watch: watch, firewall })
     }
 
     /// The options in force.
-    pub fn options(&self) -> &Options {
-        &self.options
+    pub fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts changed options in force for networks and endpoints made from now on. Whether there is
+    /// a firewall, forwarding, drivers outside and the resolver's place stay as they were opened.
+    pub fn reload(&self, options: Options) {
+        let first = self.options();
+        let options = Options {
+            firewall: first.firewall,
+            ip_forward: first.ip_forward,
+            drop_foreign: first.drop_foreign,
+            link_local_egress: first.link_local_egress,
+            iptables: first.iptables.clone(),
+            remote: first.remote.clone(),
+            resolv_conf: first.resolv_conf.clone(),
+            resolver: first.resolver.clone(),
+            own_rules: first.own_rules,
+            ..options
+        };
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -145,6 +213,7 @@ impl Net {
     pub fn sweep(&self) -> Result<Vec<String>> {
         if let Some(firewall) = &self.firewall {
             firewall.lay()?;
+            let _ = self.zones.try_send(());
         }
         let lives: BTreeSet<ContainerId> =
             self.lock().endpoints.values().map(|known| known.container).collect();

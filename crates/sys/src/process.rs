@@ -225,6 +225,18 @@ pub fn join_session_keyring(name: &std::ffi::CStr) -> rustix::io::Result<()> {
     check(result).map(drop)
 }
 
+/// Closes every descriptor from `first` to `last`, close_range(2). Only for a process that owns
+/// none of them: a child that was cloned and has copies of its parent's.
+///
+/// # Errors
+/// As close_range(2).
+pub fn close_copies(first: u32, last: u32) -> rustix::io::Result<()> {
+    // SAFETY: takes integers only; that nobody owns the descriptors is the caller's promise, and
+    // the worst of a broken one is an error of a later call.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    check(result).map(drop)
+}
+
 /// Marks every descriptor from `first` on close-on-exec, close_range(2).
 ///
 /// # Errors

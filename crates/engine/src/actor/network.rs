@@ -22,8 +22,9 @@ pub(crate) const DEFAULT_NETWORK: &str = "bridge";
 
 /// The addresses that `host-gateway` stands for.
 pub(super) fn gateways_of_host(node: &Node) -> Vec<IpAddr> {
-    if !node.options.host_gateways.is_empty() {
-        return node.options.host_gateways.clone();
+    let live = node.live();
+    if !live.options.host_gateways.is_empty() {
+        return live.options.host_gateways.clone();
     }
     let Ok(bridge) = node.networks.find(DEFAULT_NETWORK) else { return Vec::new() };
     let gateway = bridge.pools.iter().find_map(|pool| pool.gateway.filter(IpAddr::is_ipv4));

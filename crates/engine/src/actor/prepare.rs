@@ -107,7 +107,8 @@ fn other_runtime(node: &Node, name: &str) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     // The configuration may have changed since the container was created.
-    let Some(path) = node.options.runtimes.get(name) else {
+    let live = node.live();
+    let Some(path) = live.options.runtimes.get(name) else {
         return Err(EngineError::invalid(format!("unknown or invalid runtime name: {name}")));
     };
     if path.is_absolute() {
@@ -282,6 +283,9 @@ fn source(node: &Node, mount: &Mount) -> Result<Source> {
             let images = node.store.images();
             let record = images.record(image.ok_or_else(missing)?)?;
             Ok(Source::Image(images.layer_paths(&record), subpath.clone()))
+        }
+        MountSource::Layers { layers, subpath } => {
+            Ok(Source::Image(node.store.layers().shown(layers)?, subpath.clone()))
         }
     }
 }

@@ -22,9 +22,10 @@ use build::worker::{Ran, Step};
 use bytes::{Buf, Bytes, BytesMut};
 use model::draft::{BindDraft, Draft, HealthDraft, HostDraft};
 use model::image::ImageConfig;
+use model::mount::{Mount, MountOwner, MountSource};
 use model::network::NetworkMode;
 use model::resolve::{Ask, resolve};
-use model::resources::{Resources, Ulimit};
+use model::resources::{DeviceRequest, Resources, Ulimit};
 use model::{ContainerId, ContainerName, Digest};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::OwnedFd;
@@ -91,7 +92,9 @@ impl Running {
         let oom_killed = status.code == EXIT_KILLED
             && handle.view().last_exit.as_ref().is_some_and(|exit| exit.oom_killed);
         let (taking, id) = (Arc::clone(node), self.guard.id);
+        store::failpoint::hit("engine.step.ended");
         let layer = blocking(move || Ok(taking.store.layers().take(&lease, id, options)?)).await?;
+        store::failpoint::hit("engine.step.taken");
         self.guard.finish().await?;
         let layer: Option<Digest> = layer.map(|layer| layer.diff_id);
         Ok(Ran { code: status.code, oom_killed, layer })
@@ -159,29 +162,45 @@ async fn order<T>(handle: &Handle, order: impl FnOnce(Answer<T>) -> Order) -> Re
 /// Writes the step down and makes what it runs in.
 async fn make(node: &Arc<Node>, id: ContainerId, step: Step) -> Result<(Actor, Handouts)> {
     let mut handouts = Handouts::new(node, &id);
-    let binds = handouts.give(&step.mounts).await?;
+    store::failpoint::hit("engine.step.begin");
+    let mut binds = handouts.give(&step.mounts).await?;
+    store::failpoint::hit("engine.step.handed");
+    let shown = std::mem::take(&mut binds.layers);
+    let devices = devices(&step.devices)?;
     let layers = step.layers.clone();
-    let draft = draft(step, binds);
+    let mut draft = draft(step, binds);
+    draft.host.resources.device_requests = devices;
     let making = Arc::clone(node);
     let actor = blocking(move || {
         let node = making;
+        let live = node.live();
         let parent = match draft.host.cgroup_parent.as_str() {
-            "" => node.defaults.cgroup_parent.clone(),
+            "" => live.defaults.cgroup_parent.clone(),
             parent => parent.to_owned(),
         };
         let key = id.to_string();
         node.store.records().put(STEPS, &key, parent.as_bytes(), Durability::Relaxed)?;
         let name = ContainerName::parse(&format!("build-{}", id.short()))?;
-        let resolved = resolve(&Ask {
+        store::failpoint::hit("engine.step.recorded");
+        let mut resolved = resolve(&Ask {
             id: &id,
             name: "build",
             draft: &draft,
             image: Digest::sha256([0; 32]),
             config: &ImageConfig::default(),
-            defaults: &node.defaults,
+            defaults: &live.defaults,
             facts: &node.facts,
             inherited: &[],
         })?;
+        let mounts = &mut resolved.spec.mounts;
+        mounts.extend(shown.into_iter().map(|(target, layers, subpath)| Mount {
+            target,
+            writable: false,
+            source: MountSource::Layers { layers, subpath },
+            mode: String::new(),
+            owner: MountOwner::default(),
+        }));
+        mounts.sort_by_key(|mount| mount.target.matches('/').count());
         let definition = Definition {
             id,
             name,
@@ -191,10 +210,30 @@ async fn make(node: &Arc<Node>, id: ContainerId, step: Step) -> Result<(Actor, H
             warnings: resolved.warnings,
         };
         let snapshot = node.store.snapshots().create_on(id, &layers)?;
+        store::failpoint::hit("engine.step.rooted");
         Ok(Actor::new(node, definition, State::default(), Some(snapshot)).quiet())
     })
     .await?;
     Ok((actor, handouts))
+}
+
+/// Devices of the Container Device Interface; those that are not there and need not be are left
+/// out.
+fn devices(wanted: &[(String, bool)]) -> Result<Vec<DeviceRequest>> {
+    let mut requests = Vec::new();
+    for (name, required) in wanted {
+        let request = DeviceRequest {
+            driver: "cdi".to_owned(),
+            device_ids: vec![name.clone()],
+            ..DeviceRequest::default()
+        };
+        match crate::cdi::edits(std::slice::from_ref(&request)) {
+            Ok(_) => requests.push(request),
+            Err(error) if *required => return Err(error),
+            Err(error) => tracing::debug!(%error, "a step goes without a device"),
+        }
+    }
+    Ok(requests)
 }
 
 /// The step as a container is asked for.

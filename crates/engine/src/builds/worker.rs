@@ -4,7 +4,7 @@ use super::step;
 use crate::node::Node;
 use build::client::Future;
 use build::platform::Platform;
-use build::worker::{BaseImage, ImageAsk, Push, Ran, Step, Worker};
+use build::worker::{BaseImage, ImageAsk, KnownConfig, Push, Ran, Step, Worker};
 use build::{Error, Result};
 use model::Digest;
 use model::error::HasKind;
@@ -60,6 +60,10 @@ impl Worker for NodeWorker {
         Box::pin(async move { super::pull::image(&self.node, &ask).await })
     }
 
+    fn config<'a>(&'a self, ask: ImageAsk<'a>) -> Future<'a, Result<KnownConfig>> {
+        Box::pin(async move { super::pull::config(&self.node, &ask).await })
+    }
+
     fn run<'a>(&'a self, step: Step) -> Future<'a, Result<Ran>> {
         Box::pin(async move {
             let lease = Arc::clone(&step.lease);
@@ -77,7 +81,7 @@ impl Worker for NodeWorker {
     }
 
     fn registry(&self) -> registry::Client {
-        self.node.remote.clone()
+        self.node.live().remote.clone()
     }
 
     fn platforms(&self) -> Vec<Platform> {

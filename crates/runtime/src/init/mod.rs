@@ -9,7 +9,7 @@ mod terminal;
 
 use crate::plan::step::{InitPlan, InitStep, SLOTS, Slot};
 use message::{Message, Tag};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sys::mount::MountChange;
@@ -45,6 +45,25 @@ impl Slots {
         }
     }
 
+    /// Closes every descriptor from `first` on that is not here.
+    fn close_others(&self, first: u32) -> Result<(), Errno> {
+        // Sorted, the last says where the descriptors end.
+        let mut kept = [u32::MAX; SLOTS + DOORS + 1];
+        let own = self.all.iter().chain(&self.doors).flatten();
+        for (place, fd) in kept.iter_mut().zip(own) {
+            *place = u32::try_from(fd.as_raw_fd()).unwrap_or(u32::MAX);
+        }
+        kept.sort_unstable();
+        let mut first = first;
+        for fd in kept {
+            if fd > first {
+                sys::process::close_copies(first, fd.saturating_sub(1))?;
+            }
+            first = first.max(fd.saturating_add(1));
+        }
+        Ok(())
+    }
+
     fn at(&self, slot: Slot) -> Result<BorrowedFd<'_>, Errno> {
         self.all
             .get(usize::from(slot.0))
@@ -74,6 +93,10 @@ impl From<Errno> for Failure {
 /// Walks over `plan`; comes back only with an exit status, when a step failed or when there is
 /// nobody left to do it for.
 pub(crate) fn run(plan: &InitPlan, slots: Slots) -> i32 {
+    // With its parent's copies it would never learn that the parent is gone.
+    if slots.close_others(plan.preserve_fds.saturating_add(3)).is_err() {
+        return 1;
+    }
     let mut child = Child { plan, slots, found: 0 };
     for (place, step) in plan.steps.iter().enumerate() {
         let Err(failure) = child.step(step) else { continue };
