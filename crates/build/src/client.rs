@@ -3,6 +3,7 @@
 //! BuildKit session, a directory passed by descriptor). This module never knows a protocol.
 
 use crate::error::Result;
+use crate::layout::Layout;
 use bytes::Bytes;
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -111,6 +112,20 @@ pub trait Client: Send + Sync + 'static {
     fn file<'a>(&'a self, output: usize, content: Content) -> Future<'a, Result<()>> {
         let _ = (output, content);
         Box::pin(async { Err(crate::Error::unsupported("the client takes no files")) })
+    }
+
+    /// An OCI layout of the client's: of a cache (`cache:<directory>`), of a named context
+    /// (`oci:<name>`).
+    fn layout<'a>(&'a self, name: &'a str) -> Future<'a, Result<Arc<dyn Layout>>> {
+        Box::pin(async move {
+            Err(crate::Error::not_found(format!("the client offers no OCI layout {name:?}")))
+        })
+    }
+
+    /// The OCI layout that takes an output.
+    fn output_layout<'a>(&'a self, output: usize) -> Future<'a, Result<Arc<dyn Layout>>> {
+        let _ = output;
+        Box::pin(async { Err(crate::Error::unsupported("the client takes no OCI layouts")) })
     }
 
     /// Takes a result that is a directory. Owners in it are the image's.

@@ -1,6 +1,7 @@
 //! A build as asked for, and what came of it. Parsed once at the edge; nothing here is parsed
 //! again further in.
 
+use crate::attest::Attestations;
 use crate::client::Client;
 use crate::graph::{Edge, Graph};
 use crate::platform::Platform;
@@ -8,6 +9,7 @@ use crate::progress::Progress;
 use model::{Digest, ImageId, ImageRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::Packing;
 
 /// One build.
 pub struct SolveRequest {
@@ -21,6 +23,8 @@ pub struct SolveRequest {
     pub cache_from: Vec<CacheSource>,
     /// Where finished steps are put, beside this node's cache.
     pub cache_to: Vec<CacheTarget>,
+    /// What is said about the result beside it; nothing unless asked for.
+    pub attest: Attestations,
     /// What every step may do beyond the default.
     pub entitlements: Entitlements,
     /// Take nothing from the cache.
@@ -48,6 +52,8 @@ pub enum Definition {
     },
     /// A Dockerfile in a directory of the client's, in a git tree, or given as text.
     Dockerfile(Box<crate::dockerfile_build::DockerfileBuild>),
+    /// Nothing: a question about a Dockerfile is answered. The answer is the outcome's answers.
+    Question(crate::call::Call, Box<crate::dockerfile_build::DockerfileBuild>),
 }
 
 /// One result of a graph.
@@ -69,6 +75,8 @@ pub struct Entitlements {
     pub network_host: bool,
     /// `RUN --security=insecure`.
     pub security_insecure: bool,
+    /// `RUN --device`.
+    pub device: bool,
 }
 
 /// What becomes of a result.
@@ -78,48 +86,115 @@ pub enum Output {
     Image {
         /// Its names; may be empty.
         names: Vec<ImageRef>,
-        /// Pushed under them.
-        push: bool,
-        /// Push over plain HTTP.
-        insecure: bool,
-        /// Annotations of its manifest.
-        annotations: BTreeMap<String, String>,
+        /// Whether and how it goes to registries.
+        push: Push,
+        /// Named in this node's store.
+        store: bool,
+        /// How its documents and layers are written.
+        form: Form,
     },
     /// The files of the result, given to the client as a directory.
     Local {
-        /// With several platforms, each in a directory of its own.
-        platform_split: bool,
+        /// Each platform in a directory of its own; `None`: when there are several.
+        platform_split: Option<bool>,
     },
     /// The files of the result as a tar.
-    Tar,
-    /// An image in an OCI layout, as a tar.
+    Tar {
+        /// As for a directory.
+        platform_split: Option<bool>,
+    },
+    /// An image in an OCI layout.
     Oci {
         /// Its names; may be empty.
         names: Vec<ImageRef>,
         /// As a tar; otherwise as a directory.
         tar: bool,
-        /// Annotations of its manifest.
-        annotations: BTreeMap<String, String>,
+        /// How its documents and layers are written.
+        form: Form,
     },
     /// An archive as `docker load` takes it.
     Docker {
         /// Its names; may be empty.
         names: Vec<ImageRef>,
+        /// How its documents and layers are written.
+        form: Form,
     },
+}
+
+/// Whether and how an image goes to registries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Push {
+    /// It does not.
+    #[default]
+    No,
+    /// Under its names.
+    Named,
+    /// Without a tag, by its digest.
+    ByDigest,
+}
+
+/// How an image's documents and layers are written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Form {
+    /// The form of the layers.
+    pub packing: Packing,
+    /// Whether `packing` was asked for; else what is here serves as it is.
+    pub packing_asked: bool,
+    /// Docker's media types instead of OCI's.
+    pub docker_types: bool,
+    /// Free annotations.
+    pub annotations: Vec<Annotation>,
+}
+
+/// A free annotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// Where it is written.
+    pub place: AnnotationPlace,
+    /// Only for this platform; `None` is every one.
+    pub platform: Option<Platform>,
+    /// Its name.
+    pub key: String,
+    /// What it says.
+    pub value: String,
+}
+
+/// Where an annotation is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnnotationPlace {
+    /// Into the manifest.
+    Manifest,
+    /// Into the manifest's descriptor in the index.
+    ManifestDescriptor,
+    /// Into the index.
+    Index,
+    /// Into the index's (or the only manifest's) descriptor in a layout.
+    IndexDescriptor,
 }
 
 /// Where finished steps may be taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CacheSource {
-    /// An image of this node or of a registry, with an inline cache.
-    Image(String),
-    /// A directory of this host or of the client's (`type=local,src=`), as an OCI layout.
+    /// An image of this node or of a registry with an inline cache, or a cache of a registry.
+    Registry(String),
+    /// An image of this node's with an inline cache.
+    Here(String),
+    /// A layout of the client's (`type=local,src=`).
     Local {
-        /// The client's name for it.
-        name: String,
-        /// Digest of the document in it; empty for its only one.
-        digest: String,
+        /// The client's name for it: the directory as it was written.
+        store: String,
+        /// Which of the documents in it.
+        pick: LayoutPick,
     },
+}
+
+/// One of a layout's documents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayoutPick {
+    /// By digest.
+    Digest(Digest),
+    /// By tag; `latest` unless something else was said.
+    Tag(String),
 }
 
 /// Where finished steps are put.
@@ -127,18 +202,37 @@ pub enum CacheSource {
 pub enum CacheTarget {
     /// Into the configuration of the image.
     Inline,
-    /// A directory of the client's (`type=local,dest=`).
+    /// A layout of the client's (`type=local,dest=`).
     Local {
-        /// Whether steps that are no part of the result go too (`mode=max`).
-        all: bool,
+        /// The client's name for it: the directory as it was written.
+        store: String,
+        /// The name of the document in it.
+        tag: String,
+        /// How it is written.
+        form: CacheForm,
     },
     /// A registry.
     Registry {
         /// Under this name.
-        name: String,
-        /// Whether steps that are no part of the result go too (`mode=max`).
-        all: bool,
+        name: ImageRef,
+        /// How it is written.
+        form: CacheForm,
     },
+}
+
+/// How a cache is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheForm {
+    /// Whether steps that are no part of the result go too (`mode=max`).
+    pub all: bool,
+    /// As an image manifest rather than an index, which some registries refuse.
+    pub image_manifest: bool,
+    /// Docker's media types instead of OCI's.
+    pub docker_types: bool,
+    /// A failure is told, and fails nothing.
+    pub ignore_error: bool,
+    /// The form of the layers.
+    pub packing: Packing,
 }
 
 /// What came of a build.
@@ -157,6 +251,6 @@ pub struct BuiltImage {
     pub platform: Platform,
     /// Its id, the digest of its configuration.
     pub id: ImageId,
-    /// Digest of its manifest.
+    /// Digest of its manifest, if one was written.
     pub manifest: Option<Digest>,
 }

@@ -17,6 +17,9 @@ pub trait Worker: Send + Sync + 'static {
     /// returns.
     fn image<'a>(&'a self, ask: ImageAsk<'a>) -> Future<'a, Result<BaseImage>>;
 
+    /// The configuration of an image, without its layers; asks a registry as `ask.pull` says.
+    fn config<'a>(&'a self, ask: ImageAsk<'a>) -> Future<'a, Result<KnownConfig>>;
+
     /// Runs a process to its end and takes in what it changed. When the future is dropped, the
     /// process and everything made for it is removed.
     fn run<'a>(&'a self, step: Step) -> Future<'a, Result<Ran>>;
@@ -55,6 +58,15 @@ pub struct BaseImage {
     pub config: Bytes,
     /// Its layers' diff ids, base first.
     pub layers: Vec<Digest>,
+}
+
+/// The configuration of an image that need not be in the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownConfig {
+    /// Digest by which the registry knows the image, if it came from one.
+    pub digest: Option<Digest>,
+    /// Its whole configuration, as it came.
+    pub config: Bytes,
 }
 
 /// An image to be pushed.
@@ -107,6 +119,8 @@ pub struct Step {
     pub limits: Option<Limits>,
     /// Parent control group; empty is the worker's choice.
     pub cgroup_parent: String,
+    /// Devices by their names in the Container Device Interface; each is required or not.
+    pub devices: Vec<(String, bool)>,
     /// Mounts, in order.
     pub mounts: Vec<StepMount>,
     /// Nothing of the layer is dated later, seconds since the epoch.
@@ -133,6 +147,13 @@ pub enum MountSource {
         path: PathBuf,
         /// Refuse writes.
         readonly: bool,
+    },
+    /// What layers show together, or a part of it. Read-only.
+    Layers {
+        /// The layers, base first.
+        layers: Vec<Digest>,
+        /// A directory or file in them, relative, no link on the way; empty is all.
+        path: String,
     },
     /// Memory.
     Tmpfs {

@@ -186,4 +186,11 @@ pub enum MountSource {
         /// The image meant when the container was made; absent until that is known.
         image: Option<Digest>,
     },
+    /// What layers show together, read-only; only the node itself asks for it.
+    Layers {
+        /// The layers, base first.
+        layers: Vec<Digest>,
+        /// Directory or file inside.
+        subpath: String,
+    },
 }

@@ -17,10 +17,13 @@
 
 pub mod client;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod server;
 
 pub use client::{
-    Client, Credentials, Download, Event, Events, Found, LayerState, Login, Platform, Progress,
-    Published, PullRequest, Pulled, PushRequest, Pushed, SearchHit, Settings,
+    Client, Credentials, Described, Download, Event, Events, Found, LayerState, Login, Parcel,
+    Platform, Progress, Published, PullRequest, Pulled, PushRequest, Pushed, SearchHit, Settings,
+    WantedLayer,
 };
 pub use error::{Error, Result};

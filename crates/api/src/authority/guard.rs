@@ -140,8 +140,10 @@ impl Guard {
 
     /// Judges what the steps of a build may do.
     pub(crate) fn build(&self, entitlements: Entitlements) -> Result<(), Failure> {
-        let Entitlements { network_host, security_insecure } = entitlements;
-        self.ask("build", |it| it.rule.review_build(network_host, security_insecure))
+        // A device of the host is as much as the lack of confinement.
+        let Entitlements { network_host, security_insecure, device } = entitlements;
+        let insecure = security_insecure || device;
+        self.ask("build", |it| it.rule.review_build(network_host, insecure))
     }
 
     /// The network that a build names for its steps.

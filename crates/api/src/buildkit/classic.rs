@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::jobs::Job;
 use super::offer::Offer;
 use super::request::{self, Attrs};
+use super::results;
 use super::session::is_id;
 use super::solve::{self, Wanted};
 use super::status::Story;
@@ -71,12 +72,14 @@ pub(crate) async fn build(call: Call) -> Reply {
         id,
         definition: solve::definition(&wanted).map_err(refused)?,
         outputs,
-        cache_from: request::cache_from(None, &wanted.attrs),
-        cache_to: request::cache_to(None, &wanted.attrs).map_err(refused)?,
+        cache_from: results::cache_from(None, &wanted.attrs),
+        cache_to: results::cache_to(None, &wanted.attrs).map_err(refused)?,
+        attest: results::attestations(&wanted.attrs).map_err(refused)?,
         // The daemon of old granted what the command line could ask for.
         entitlements: Entitlements {
             network_host: call.guard.lends_host_network(),
             security_insecure: false,
+            device: false,
         },
         no_cache: request::no_cache(&wanted.attrs),
         network_name: String::new(),
@@ -219,7 +222,7 @@ fn outputs(query: &Query) -> Result<Vec<Output>, Failure> {
     let asked: Option<Vec<AskedOutput>> = json_parameter(query, "outputs")?;
     let mut outputs = Vec::new();
     match asked.filter(|asked| !asked.is_empty()) {
-        None => outputs.extend(request::output("moby", &named(Attrs::new())).map_err(refused)?),
+        None => outputs.extend(results::output("moby", &named(Attrs::new())).map_err(refused)?),
         Some(asked) => {
             for output in asked {
                 let attrs = output.attrs.unwrap_or_default();
@@ -227,7 +230,7 @@ fn outputs(query: &Query) -> Result<Vec<Output>, Failure> {
                     "moby" | "image" if !attrs.contains_key("name") => named(attrs),
                     _ => attrs,
                 };
-                outputs.extend(request::output(&output.kind, &attrs).map_err(refused)?);
+                outputs.extend(results::output(&output.kind, &attrs).map_err(refused)?);
             }
         }
     }

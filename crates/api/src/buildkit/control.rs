@@ -18,9 +18,9 @@ use tonic::codegen::{BoxStream, async_trait};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::fault::refused;
-use super::session::Announcement;
-use super::{BuildKit, solve, tunnel};
 use crate::authority::Guard;
+use super::session::Announcement;
+use super::{BuildKit, history, solve, tunnel};
 
 /// The protocol's version that is spoken, in BuildKit's own counting.
 const VERSION: &str = "v0.26.0";
@@ -90,6 +90,14 @@ impl pb::control_server::Control for Control {
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<Self::StatusStream>, Status> {
         let id = request.into_inner().r#ref;
+        if self.kit.jobs.known(&id).is_none() {
+            // A build that was is told again.
+            let log = self.engine.builds.past_log(&id).await.map_err(|error| refused(&error))?;
+            if let Some(log) = log {
+                let told = history::replay(&log).into_iter().map(Ok).collect::<Vec<_>>();
+                return Ok(Response::new(Box::pin(tonic::codegen::tokio_stream::iter(told))));
+            }
+        }
         let Some(story) = self.kit.jobs.find(&id).await else {
             return Err(Status::not_found(format!("no such job {id}")));
         };
@@ -133,16 +141,26 @@ impl pb::control_server::Control for Control {
         Ok(Response::new(pb::InfoResponse { buildkit_version: Some(version()) }))
     }
 
-    /// Finished builds are not recorded: there is nothing to tell, and a listener that would
-    /// wait for more is left waiting.
+    /// What is remembered comes first; whoever wants to hear of more is left waiting.
     async fn listen_build_history(
         &self,
         request: Request<pb::BuildHistoryRequest>,
     ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
-        match request.into_inner().early_exit {
-            true => Ok(Response::new(Box::pin(tonic::codegen::tokio_stream::empty()))),
-            false => Ok(Response::new(Box::pin(tonic::codegen::tokio_stream::pending()))),
-        }
+        let request = request.into_inner();
+        let events = history::events(&self.engine, &request).await;
+        let events = events.map_err(|error| refused(&error))?;
+        let (tx, rx) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            for event in events {
+                if tx.send(Ok(event)).await.is_err() {
+                    return;
+                }
+            }
+            if !request.early_exit {
+                tx.closed().await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(rx))))
     }
 
     async fn update_build_history(
@@ -150,11 +168,14 @@ impl pb::control_server::Control for Control {
         request: Request<pb::UpdateBuildHistoryRequest>,
     ) -> Result<Response<pb::UpdateBuildHistoryResponse>, Status> {
         let request = request.into_inner();
-        match request.finalize {
-            // Clients ask for it after each build; there is nothing left to be done.
-            true => Ok(Response::new(pb::UpdateBuildHistoryResponse {})),
-            false => Err(Status::not_found(format!("no build record {}", request.r#ref))),
+        // Clients ask for it after each build; there is nothing left to be done.
+        if !request.finalize {
+            let known = history::update(&self.engine, &request).await;
+            if !known.map_err(|error| refused(&error))? {
+                return Err(Status::not_found(format!("no build record {}", request.r#ref)));
+            }
         }
+        Ok(Response::new(pb::UpdateBuildHistoryResponse {}))
     }
 }
 

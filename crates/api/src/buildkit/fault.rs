@@ -1,12 +1,21 @@
 //! Errors of builds as gRPC statuses and back. Knows no service.
 
+use bollard_buildkit_proto::google::protobuf::Any;
+use bollard_buildkit_proto::google::rpc;
 use build::Error;
+use build::span::Location;
 use model::ErrorKind;
 use model::error::HasKind;
+use prost::Message;
+use serde_json::json;
 use tonic::{Code, Status};
+
+use crate::base64;
 
 /// The longest message of a client's that is passed on.
 const MAX_MESSAGE_CHARS: usize = 2048;
+/// BuildKit's name for the detail that says where an error is.
+const SOURCE: &str = "github.com/moby/buildkit/errdefs.Source+json";
 
 /// What a call to a client came to.
 pub(super) fn failed(act: String, status: &Status) -> Error {
@@ -35,7 +44,33 @@ pub(super) fn status(error: &Error) -> Status {
         (_, ErrorKind::Exhausted) => Code::ResourceExhausted,
         _ => Code::Unknown,
     };
-    Status::new(code, error.to_string())
+    let message = error.to_string();
+    match error.location() {
+        None => Status::new(code, message),
+        Some(location) => {
+            let details = rpc::Status {
+                code: code.into(),
+                message: message.clone(),
+                details: vec![source(location)],
+            };
+            Status::with_details(code, message, details.encode_to_vec().into())
+        }
+    }
+}
+
+/// Where in a file an error is, from which clients print the lines.
+fn source(location: &Location) -> Any {
+    let ranges = location.spans.iter();
+    let ranges: Vec<_> = ranges
+        .map(|span| json!({"start": {"line": span.start.line}, "end": {"line": span.end.line}}))
+        .collect();
+    let info = json!({
+        "filename": location.source.name,
+        "data": base64::encode(location.source.text.as_bytes()),
+        "language": "Dockerfile",
+    });
+    let document = json!({"info": info, "ranges": ranges});
+    Any { type_url: SOURCE.to_owned(), value: document.to_string().into_bytes() }
 }
 
 /// What a client is told when the engine refuses something.

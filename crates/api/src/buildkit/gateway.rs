@@ -13,14 +13,20 @@ use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::apicaps::ApiCap;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend as pb;
+use build::platform::Platform;
+use build::progress::Progress;
+use build::request::SolveRequest;
+use engine::Engine;
 use tokio::sync::watch;
 use tonic::codegen::{BoxStream, async_trait};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::BuildKit;
 use super::control::workers;
+use super::offer::Offer;
 use super::session::Session;
-use super::solve::Wanted;
+use super::solve::{self, Wanted};
+use super::{fault, request};
 
 /// How many results one build may ask for.
 const MAX_RESULTS: usize = 1024;
@@ -30,7 +36,9 @@ const FIND_TIMEOUT: Duration = Duration::from_secs(10);
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
 
 /// What the gateway offers.
-const FRONTEND_CAPS: [&str; 8] = [
+const FRONTEND_CAPS: [&str; 10] = [
+    "resolveimage",
+    "frontend.caps",
     "solve.base",
     "solve.inlinereturn",
     "return",
@@ -71,14 +79,19 @@ pub(crate) struct Gateway {
 #[derive(Debug)]
 struct Driven {
     results: Mutex<HashMap<String, Wanted>>,
+    /// Whose build it is.
+    session: Arc<Session>,
     returned: watch::Sender<Option<Result<Wanted, Status>>>,
 }
 
 impl Gateway {
     /// Waits until the client of build `id` says what the build gives.
-    pub(super) async fn wait(&self, id: &str, session: &Session) -> Result<Wanted, Status> {
-        let driven =
-            Arc::new(Driven { results: Mutex::default(), returned: watch::Sender::new(None) });
+    pub(super) async fn wait(&self, id: &str, session: &Arc<Session>) -> Result<Wanted, Status> {
+        let driven = Arc::new(Driven {
+            results: Mutex::default(),
+            session: Arc::clone(session),
+            returned: watch::Sender::new(None),
+        });
         let mut returned = driven.returned.subscribe();
         lock(&self.builds).insert(id.to_owned(), driven);
         let _forget = Forget { gateway: self, id };
@@ -162,7 +175,55 @@ impl Driven {
 /// The service.
 #[derive(Clone)]
 pub(super) struct Bridge {
+    pub(super) engine: Engine,
     pub(super) kit: Arc<BuildKit>,
+}
+
+impl Bridge {
+    /// Solves what is asked on the way of a build: nothing is exported, nothing is told.
+    async fn solve_quietly(
+        &self,
+        driven: &Driven,
+        wanted: &Wanted,
+    ) -> Result<build::request::Outcome, Status> {
+        let definition = solve::definition(wanted).map_err(|error| fault::status(&error))?;
+        let session = Arc::clone(&driven.session);
+        let request = SolveRequest {
+            id: String::new(),
+            definition,
+            outputs: Vec::new(),
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
+            attest: Default::default(),
+            entitlements: Default::default(),
+            no_cache: request::no_cache(&wanted.attrs),
+            network_name: String::new(),
+            source_date_epoch: None,
+            client: Arc::new(Offer::new(session, self.engine.clone(), None)),
+            progress: Progress::silent(),
+        };
+        let solved = self.engine.builds.solve(request).await;
+        solved.map_err(|error| fault::status(&error))
+    }
+
+    /// Answers a question about the Dockerfile.
+    async fn question(
+        &self,
+        driven: &Driven,
+        asked: pb::SolveRequest,
+    ) -> Result<Response<pb::SolveResponse>, Status> {
+        let wanted = Wanted {
+            frontend: asked.frontend,
+            attrs: asked.frontend_opt,
+            definition: asked.definition,
+            config: None,
+        };
+        let outcome = self.solve_quietly(driven, &wanted).await?;
+        let answers = outcome.answers.into_iter();
+        let metadata = answers.map(|(name, value)| (name, value.into_bytes())).collect();
+        let result = pb::Result { metadata, ..pb::Result::default() };
+        Ok(Response::new(pb::SolveResponse { r#ref: String::new(), result: Some(result) }))
+    }
 }
 
 fn absent<T>(what: &str) -> Result<T, Status> {
@@ -190,7 +251,7 @@ impl pb::llb_bridge_server::LlbBridge for Bridge {
         let driven = self.kit.gateway.find(&request).await?;
         let asked = request.into_inner();
         if asked.frontend_opt.contains_key("requestid") {
-            return absent("asking the front end something else than a build");
+            return self.question(&driven, asked).await;
         }
         let id = driven.remember(Wanted {
             frontend: asked.frontend,
@@ -243,9 +304,24 @@ impl pb::llb_bridge_server::LlbBridge for Bridge {
 
     async fn resolve_image_config(
         &self,
-        _request: Request<pb::ResolveImageConfigRequest>,
+        request: Request<pb::ResolveImageConfigRequest>,
     ) -> Result<Response<pb::ResolveImageConfigResponse>, Status> {
-        absent("resolving an image's configuration")
+        let driven = self.kit.gateway.find(&request).await?;
+        let asked = request.into_inner();
+        let host = Platform::of_this_build();
+        let platform = asked.platform.map_or(host, |it| {
+            Platform::new(&it.os, &it.architecture, &it.variant)
+        });
+        let client = Offer::new(Arc::clone(&driven.session), self.engine.clone(), None);
+        let always = asked.resolve_mode == "pull";
+        let found =
+            self.engine.builds.image_config(&asked.r#ref, &platform, always, &client).await;
+        let found = found.map_err(|error| fault::status(&error))?;
+        Ok(Response::new(pb::ResolveImageConfigResponse {
+            digest: found.digest.map(|digest| digest.to_string()).unwrap_or_default(),
+            config: found.config.to_vec(),
+            r#ref: asked.r#ref,
+        }))
     }
 
     async fn resolve_source_meta(

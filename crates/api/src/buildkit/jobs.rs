@@ -99,6 +99,11 @@ impl Jobs {
         tokio::time::timeout(FIND_TIMEOUT, search).await.ok().flatten()
     }
 
+    /// The progress of a build that is under way or has just ended.
+    pub(crate) fn known(&self, id: &str) -> Option<Arc<Story>> {
+        self.lock().get(id).cloned()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Story>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,13 +13,15 @@ mod classic;
 mod control;
 mod fault;
 mod gateway;
+mod history;
 mod jobs;
 mod line;
 mod lines;
-mod llb;
+pub(crate) mod llb;
 mod offer;
 mod own;
 mod request;
+mod results;
 mod session;
 mod solve;
 mod stat;
@@ -94,7 +96,7 @@ impl Services {
         };
         Self {
             control: ControlServer::new(control).max_decoding_message_size(MAX_MESSAGE_BYTES),
-            bridge: LlbBridgeServer::new(Bridge { kit })
+            bridge: LlbBridgeServer::new(Bridge { engine: call.engine.clone(), kit })
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
             health: health::health_server::HealthServer::new(Health),
         }

@@ -16,9 +16,11 @@ use wire::build::{
     BuildDone, BuildFailed, BuildLine, BuildOrder, HandingOrder, SolveStatus, Typed,
 };
 
+use super::history::Draft;
 use super::jobs::Job;
 use super::lines;
 use super::request::{self, Attrs};
+use super::results;
 use super::session::is_id;
 use super::solve::{self, Wanted};
 use crate::base64;
@@ -51,6 +53,7 @@ pub(crate) async fn build(mut call: Call) -> Reply {
         .map_err(|busy| Failure::new(StatusCode::CONFLICT, busy.to_string()))?;
     let list = order.handings.iter().map(handing).collect();
     let engine = call.engine.clone();
+    let attrs: Attrs = order.attrs.clone().into_iter().collect();
     Hijack::of(call).answer(RAW_STREAM, async move |client| {
         let taken = Handed::take(client, list, (valuables, (uid, gid))).await;
         let (handed, socket) = match taken {
@@ -62,10 +65,13 @@ pub(crate) async fn build(mut call: Call) -> Reply {
             let story = Arc::clone(&story);
             Progress::new(move |event| story.tell(event))
         };
+        let draft = Draft::begin(&order.id, request::DOCKERFILE, &attrs);
         let solve = plan.request(order.id, Arc::new(handed), progress);
         let work = async {
             let outcome = engine.builds.solve(solve).await;
             drop(job);
+            let shown = outcome.as_ref().map(|it| it.answers.clone().into_iter().collect());
+            draft.end(&engine, &story, shown.map_err(ToString::to_string));
             outcome
         };
         converse(socket, work, &story).await;
@@ -143,6 +149,7 @@ struct Plan {
     outputs: Vec<build::request::Output>,
     cache_from: Vec<build::request::CacheSource>,
     cache_to: Vec<build::request::CacheTarget>,
+    attest: build::attest::Attestations,
     entitlements: build::request::Entitlements,
     no_cache: bool,
     epoch: Option<i64>,
@@ -173,20 +180,25 @@ impl Plan {
         };
         let outputs = order.outputs.iter().map(|output| {
             let attrs = output.attrs.clone().into_iter().collect();
-            request::output(&output.kind, &attrs)
+            results::output(&output.kind, &attrs)
         });
         let outputs = outputs.collect::<build::Result<Vec<_>>>()?.into_iter().flatten().collect();
         let wanted =
             Wanted { frontend: request::DOCKERFILE.to_owned(), attrs, ..Wanted::default() };
         let mut definition = solve::definition(&wanted)?;
-        if let (Some(text), Definition::Dockerfile(build)) = (&order.dockerfile, &mut definition) {
+        if let (
+            Some(text),
+            Definition::Dockerfile(build) | Definition::Question(_, build),
+        ) = (&order.dockerfile, &mut definition)
+        {
             build.dockerfile = DockerfileSource::Text(text.clone());
         }
         Ok(Self {
             definition,
             outputs,
-            cache_from: request::cache_from(Some(&cache), &wanted.attrs),
-            cache_to: request::cache_to(Some(&cache), &wanted.attrs)?,
+            cache_from: results::cache_from(Some(&cache), &wanted.attrs),
+            cache_to: results::cache_to(Some(&cache), &wanted.attrs)?,
+            attest: results::attestations(&wanted.attrs)?,
             entitlements: request::entitlements(&order.allow)?,
             no_cache: request::no_cache(&wanted.attrs),
             epoch: request::epoch(&wanted.attrs)?,
@@ -201,6 +213,7 @@ impl Plan {
             outputs: self.outputs,
             cache_from: self.cache_from,
             cache_to: self.cache_to,
+            attest: self.attest,
             entitlements: self.entitlements,
             no_cache: self.no_cache,
             network_name: self.network_name,

@@ -1,17 +1,15 @@
 //! A build as BuildKit's clients ask for it (`SolveRequest` with its free-text attributes) as the
 //! builder takes it. Everything is parsed here, once. Knows no connection.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use bollard_buildkit_proto::moby::buildkit::v1 as pb;
+use build::call::Call;
 use build::dockerfile_build::{DockerfileBuild, DockerfileSource};
 use build::frontend::{CacheUse, ContextSource, PlanOptions};
 use build::graph::{Limits, NetworkMode, Pull, Ulimit};
 use build::platform::Platform;
-use build::request::{CacheSource, CacheTarget, Entitlements, Output};
+use build::request::Entitlements;
 use build::{Error, Result};
-use model::ImageRef;
-use serde::Deserialize;
 
 /// The most attributes of one request.
 const MAX_ATTRS: usize = 16_384;
@@ -36,6 +34,20 @@ pub(super) fn check_frontend(frontend: &str, attrs: &Attrs) -> Result<()> {
             "front end {source:?}: only docker/dockerfile is supported, which is built in"
         ))),
         other => Err(Error::unsupported(format!("frontend {other:?} not found"))),
+    }
+}
+
+/// What is asked instead of a build, if anything.
+///
+/// # Errors
+/// A question that nobody answers.
+pub(super) fn question(attrs: &Attrs) -> Result<Option<Call>> {
+    let Some(name) = attrs.get("requestid").filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    match Call::parse(name) {
+        Some(call) => Ok(Some(call)),
+        None => Err(Error::unsupported(format!("unsupported request {name:?}"))),
     }
 }
 
@@ -139,122 +151,6 @@ pub(super) fn no_cache(attrs: &Attrs) -> bool {
     attrs.get("no-cache").is_some_and(String::is_empty)
 }
 
-/// What a result becomes; `None` is what leaves it in the cache.
-///
-/// # Errors
-/// An exporter that is not known, or invalid names.
-pub(super) fn output(kind: &str, attrs: &Attrs) -> Result<Option<Output>> {
-    let set = |name: &str| attrs.get(name).is_some_and(|value| flag(value));
-    let names = || names(attrs.get("name").map(String::as_str).unwrap_or_default());
-    let annotations = annotations(attrs);
-    Ok(Some(match kind {
-        "" | "cacheonly" => return Ok(None),
-        "moby" | "image" | "registry" => Output::Image {
-            names: names()?,
-            push: set("push") || kind == "registry",
-            insecure: set("registry.insecure"),
-            annotations,
-        },
-        "local" => Output::Local {
-            platform_split: attrs.get("platform-split").is_some_and(|value| flag(value)),
-        },
-        "tar" => Output::Tar,
-        "oci" => Output::Oci {
-            names: names()?,
-            tar: attrs.get("tar").is_none_or(|value| flag(value)),
-            annotations,
-        },
-        "docker" => Output::Docker { names: names()? },
-        other => return Err(Error::unsupported(format!("exporter {other:?} could not be found"))),
-    }))
-}
-
-fn annotations(attrs: &Attrs) -> BTreeMap<String, String> {
-    let mut all = prefixed(attrs, "annotation.");
-    all.extend(prefixed(attrs, "annotation-manifest."));
-    all
-}
-
-/// Names of an image, separated by commas.
-fn names(list: &str) -> Result<Vec<ImageRef>> {
-    let mut seen = BTreeSet::new();
-    let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let fresh = names.filter(|name| seen.insert(*name));
-    fresh.map(|name| ImageRef::parse(name).map_err(Error::from)).collect()
-}
-
-/// Where finished steps may be taken from: the request's own list, and the front end's attributes.
-pub(super) fn cache_from(cache: Option<&pb::CacheOptions>, attrs: &Attrs) -> Vec<CacheSource> {
-    let mut sources = Vec::new();
-    let refs = attrs.get("cache-from").map(String::as_str).unwrap_or_default();
-    let refs = refs.split(',').map(str::trim).filter(|name| !name.is_empty());
-    sources.extend(refs.map(|name| CacheSource::Image(name.to_owned())));
-    let listed: Vec<CacheEntry> = attrs
-        .get("cache-imports")
-        .and_then(|json| serde_json::from_str(json).ok())
-        .unwrap_or_default();
-    sources.extend(listed.iter().filter_map(|e| cache_source(&e.kind, &e.attrs)));
-    if let Some(cache) = cache {
-        let imports = &cache.imports;
-        sources.extend(imports.iter().filter_map(|e| cache_source(&e.r#type, &e.attrs)));
-        let old = cache.import_refs_deprecated.iter();
-        sources.extend(old.map(|name| CacheSource::Image(name.clone())));
-    }
-    sources.dedup();
-    sources
-}
-
-/// An import as front ends write it in JSON.
-#[derive(Deserialize)]
-struct CacheEntry {
-    #[serde(rename = "Type")]
-    kind: String,
-    #[serde(rename = "Attrs", default)]
-    attrs: Attrs,
-}
-
-/// An import of a kind that is not known is skipped: a cache only saves time.
-fn cache_source(kind: &str, attrs: &Attrs) -> Option<CacheSource> {
-    let text = |name: &str| attrs.get(name).cloned().unwrap_or_default();
-    match kind {
-        "registry" | "inline" if !text("ref").is_empty() => Some(CacheSource::Image(text("ref"))),
-        "local" => Some(CacheSource::Local { name: text("src"), digest: text("digest") }),
-        _ => None,
-    }
-}
-
-/// Where finished steps are put.
-///
-/// # Errors
-/// An export that was asked for and cannot be done.
-pub(super) fn cache_to(
-    cache: Option<&pb::CacheOptions>,
-    attrs: &Attrs,
-) -> Result<Vec<CacheTarget>> {
-    let mut targets = Vec::new();
-    if attrs.get("build-arg:BUILDKIT_INLINE_CACHE").is_some_and(|value| flag(value)) {
-        targets.push(CacheTarget::Inline);
-    }
-    for entry in cache.map(|cache| cache.exports.as_slice()).unwrap_or_default() {
-        let all = entry.attrs.get("mode").is_some_and(|mode| mode == "max");
-        let target = match entry.r#type.as_str() {
-            "inline" => CacheTarget::Inline,
-            "local" => CacheTarget::Local { all },
-            "registry" => {
-                let name = entry.attrs.get("ref").cloned().unwrap_or_default();
-                CacheTarget::Registry { name, all }
-            }
-            other => {
-                return Err(Error::unsupported(format!("unknown cache exporter: {other:?}")));
-            }
-        };
-        if !targets.contains(&target) {
-            targets.push(target);
-        }
-    }
-    Ok(targets)
-}
-
 /// What steps are granted.
 ///
 /// # Errors
@@ -265,6 +161,8 @@ pub(super) fn entitlements(names: &[String]) -> Result<Entitlements> {
         match name.as_str() {
             "network.host" => granted.network_host = true,
             "security.insecure" => granted.security_insecure = true,
+            "device" => granted.device = true,
+            one if one.starts_with("device=") => granted.device = true,
             other => return Err(Error::invalid(format!("unknown entitlement {other:?}"))),
         }
     }
@@ -312,7 +210,7 @@ fn number(text: &str) -> Result<u64> {
 }
 
 /// Go's `strconv.ParseBool`, with the empty text as true.
-fn flag(text: &str) -> bool {
+pub(super) fn flag(text: &str) -> bool {
     matches!(text, "" | "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
@@ -390,24 +288,7 @@ mod tests {
         ] {
             assert!(dockerfile(&attrs(&[pair]), host()).is_err(), "{pair:?}");
         }
-        assert!(output("nonsense", &Attrs::new()).is_err());
-        assert!(output("image", &attrs(&[("name", "UPPER")])).is_err());
-        assert!(entitlements(&["device".to_owned()]).is_err());
-    }
-
-    #[test]
-    fn outputs() {
-        let named = attrs(&[("name", "a:1,b,a:1"), ("push", "true"), ("annotation.k", "v")]);
-        let Some(Output::Image { names, push, annotations, .. }) = output("moby", &named).unwrap()
-        else {
-            panic!("no image")
-        };
-        assert_eq!((names.len(), push, annotations.len()), (2, true, 1));
-        assert_eq!(output("", &named).unwrap(), None);
-        let whole = output("local", &Attrs::new()).unwrap();
-        assert_eq!(whole, Some(Output::Local { platform_split: false }));
-        let split = attrs(&[("platform-split", "true")]);
-        assert_eq!(output("local", &split).unwrap(), Some(Output::Local { platform_split: true }));
+        assert!(entitlements(&["nonsense".to_owned()]).is_err());
     }
 
     #[test]

@@ -14,11 +14,12 @@ use model::Denied;
 use tonic::Status;
 
 use super::control::Control;
+use super::history::Draft;
 use super::jobs::Job;
 use super::offer::Offer;
 use super::request::Attrs;
 use super::session::is_id;
-use super::{fault, llb, request};
+use super::{fault, llb, request, results};
 
 /// The most exporters of one build.
 const MAX_EXPORTERS: usize = 64;
@@ -67,12 +68,15 @@ pub(super) async fn control(
         },
     };
     let story = job.story();
+    let draft = Draft::begin(&asked.r#ref, &wanted.frontend, &wanted.attrs);
+    let kept = Arc::clone(&story);
     let solve = SolveRequest {
         id: asked.r#ref,
         definition: definition(&wanted).map_err(status)?,
         outputs: outputs.clone(),
-        cache_from: request::cache_from(cache.as_ref(), &wanted.attrs),
-        cache_to: request::cache_to(cache.as_ref(), &wanted.attrs).map_err(status)?,
+        cache_from: results::cache_from(cache.as_ref(), &wanted.attrs),
+        cache_to: results::cache_to(cache.as_ref(), &wanted.attrs).map_err(status)?,
+        attest: results::attestations(&wanted.attrs).map_err(status)?,
         entitlements,
         no_cache: request::no_cache(&wanted.attrs),
         network_name: String::new(),
@@ -81,11 +85,14 @@ pub(super) async fn control(
         progress: Progress::new(move |event| story.tell(event)),
     };
     let outcome = tokio::select! {
-        outcome = control.engine.builds.solve(solve) => outcome.map_err(status)?,
-        () = session.gone() => return Err(Status::cancelled("the client's session ended")),
+        outcome = control.engine.builds.solve(solve) => outcome,
+        () = session.gone() => Err(Error::Cancelled),
     };
     drop(job);
-    Ok(answers(outcome, &outputs))
+    let outcome = outcome.map(|outcome| answers(outcome, &outputs));
+    let shown = outcome.as_ref().map(Clone::clone).map_err(ToString::to_string);
+    draft.end(&control.engine, &kept, shown);
+    outcome.map_err(status)
 }
 
 /// The exporters of a request, with the form that older clients use.
@@ -101,7 +108,7 @@ fn outputs(exporters: &[pb::Exporter]) -> Result<Vec<Output>> {
     if exporters.len() > MAX_EXPORTERS {
         return Err(Error::invalid(format!("more than {MAX_EXPORTERS} outputs")));
     }
-    let outputs = exporters.iter().map(|e| request::output(&e.r#type, &e.attrs));
+    let outputs = exporters.iter().map(|e| results::output(&e.r#type, &e.attrs));
     Ok(outputs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
@@ -110,8 +117,11 @@ pub(super) fn definition(wanted: &Wanted) -> Result<Definition> {
     let host = Platform::of_this_build();
     if !wanted.frontend.is_empty() {
         request::check_frontend(&wanted.frontend, &wanted.attrs)?;
-        let build = request::dockerfile(&wanted.attrs, host)?;
-        return Ok(Definition::Dockerfile(Box::new(build)));
+        let build = Box::new(request::dockerfile(&wanted.attrs, host)?);
+        return Ok(match request::question(&wanted.attrs)? {
+            Some(call) => Definition::Question(call, build),
+            None => Definition::Dockerfile(build),
+        });
     }
     let definition = wanted.definition.clone().unwrap_or_default();
     let decoded = llb::decode(&definition)

@@ -64,6 +64,11 @@ impl Story {
         Progress::new(move |event| story.tell(event))
     }
 
+    /// All that was told and is still kept.
+    pub(crate) fn told(&self) -> Vec<Arc<pb::StatusResponse>> {
+        self.lock().history.iter().map(|(_, response)| Arc::clone(response)).collect()
+    }
+
     /// Nothing follows.
     pub(crate) fn end(&self) {
         self.lock().ended = true;

@@ -224,6 +224,8 @@ fn point(view: &ContainerView, mount: &Mount) -> MountPoint {
             shown.kind = "image".to_owned();
             shown.source.clone_from(source);
         }
+        // No container that anybody sees has any.
+        MountSource::Layers { .. } => shown.kind = "image".to_owned(),
     }
     shown
 }

@@ -183,7 +183,9 @@ fn has_volume(view: &ContainerView, wanted: &str) -> bool {
             || match &mount.source {
                 MountSource::Volume { name, .. } => name == wanted,
                 MountSource::Bind { path, .. } => path == wanted,
-                MountSource::Tmpfs { .. } | MountSource::Image { .. } => false,
+                MountSource::Tmpfs { .. }
+                | MountSource::Image { .. }
+                | MountSource::Layers { .. } => false,
             }
     })
 }

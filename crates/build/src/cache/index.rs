@@ -14,6 +14,8 @@ use store::{Lease, Store, kept};
 
 /// Table of records by key.
 const TABLE: &str = "build-cache";
+/// Table of keys by what leads to the same step by definition alone.
+const BY_DEFINITION: &str = "build-cache-definitions";
 
 /// The outputs of a step: number, and layers base first.
 pub(crate) type Outputs = Vec<(usize, Vec<Digest>)>;
@@ -38,10 +40,18 @@ impl CacheIndex {
         Self { store, boot: boot.trim().to_owned(), latest: AtomicU64::new(0) }
     }
 
-    /// The outputs of a finished step, its layers spared while `lease` lives. Blocking.
-    pub(crate) fn find(&self, lease: &Lease, key: Digest) -> Result<Option<Outputs>> {
-        let key = key.hex();
-        let Some(bytes) = self.store.records().get(TABLE, &key)? else { return Ok(None) };
+    /// The outputs of a finished step by its key or its definition, with the key of the record.
+    /// Its layers are spared while `lease` lives. Blocking.
+    pub(crate) fn find(&self, lease: &Lease, key: Digest) -> Result<Option<(String, Outputs)>> {
+        let mut key = key.hex();
+        let records = self.store.records();
+        let mut bytes = records.get(TABLE, &key)?;
+        if bytes.is_none() {
+            let Some(other) = records.get(BY_DEFINITION, &key)? else { return Ok(None) };
+            key = String::from_utf8_lossy(&other).into_owned();
+            bytes = records.get(TABLE, &key)?;
+        }
+        let Some(bytes) = bytes else { return Ok(None) };
         let Ok(mut record) = serde_json::from_slice::<v1::Record>(&bytes) else {
             return Ok(None);
         };
@@ -59,11 +69,50 @@ impl CacheIndex {
                 return Ok(None);
             }
         }
-        record.boot.clone_from(&self.boot);
-        record.last_used_ns = self.now().0;
-        record.uses = record.uses.saturating_add(1);
-        self.write(&key, &record, Batch::new())?;
-        Ok(Some(outputs))
+        if !trusted {
+            record.boot.clone_from(&self.boot);
+            self.write(&key, &record, Batch::new())?;
+        }
+        Ok(Some((key, outputs)))
+    }
+
+    /// Notes that records were used, all at once. Blocking.
+    pub(crate) fn used(&self, keys: &[String]) -> Result<()> {
+        let mut batch = Batch::new();
+        for key in keys {
+            let Some(bytes) = self.store.records().get(TABLE, key)? else { continue };
+            let Ok(mut record) = serde_json::from_slice::<v1::Record>(&bytes) else { continue };
+            record.last_used_ns = self.now().0;
+            record.uses = record.uses.saturating_add(1);
+            let bytes = serde_json::to_vec(&record).map_err(crate::Error::internal)?;
+            batch = batch.put(TABLE, key, &bytes);
+        }
+        Ok(self.store.records().commit(batch, Durability::Relaxed)?)
+    }
+
+    /// Notes that a definition leads to the step of this key. Blocking.
+    pub(crate) fn alias(&self, definition: Digest, key: &str) -> Result<()> {
+        let definition = definition.hex();
+        if definition == key {
+            return Ok(());
+        }
+        let records = self.store.records();
+        if records.get(BY_DEFINITION, &definition)?.is_some_and(|known| known == key.as_bytes()) {
+            return Ok(());
+        }
+        Ok(records.put(BY_DEFINITION, &definition, key.as_bytes(), Durability::Relaxed)?)
+    }
+
+    /// Forgets definitions whose steps are forgotten. Blocking.
+    pub(crate) fn sweep(&self) -> Result<()> {
+        let records = self.store.records();
+        let mut batch = Batch::new();
+        for (definition, key) in records.iter(BY_DEFINITION)? {
+            if records.get(TABLE, &String::from_utf8_lossy(&key))?.is_none() {
+                batch = batch.delete(BY_DEFINITION, &definition);
+            }
+        }
+        Ok(records.commit(batch, Durability::Relaxed)?)
     }
 
     /// Notes a finished step. Blocking.

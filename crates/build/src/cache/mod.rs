@@ -2,6 +2,7 @@
 
 pub(crate) mod index;
 pub(crate) mod mounts;
+pub(crate) mod remote;
 mod v1;
 
 use model::Timestamp;

@@ -21,10 +21,8 @@ pub(crate) fn lint(
     }
     if let Some((message, location)) = error {
         let location_of = location.map_or_else(|| json!({}), place);
-        document.insert(
-            "buildError".to_owned(),
-            json!({"message": message, "location": location_of}),
-        );
+        document
+            .insert("buildError".to_owned(), json!({"message": message, "location": location_of}));
         let excerpt = location.map(Location::excerpt).unwrap_or_default();
         text.push_str(&format!("\n{excerpt}ERROR: {message}\n"));
     }

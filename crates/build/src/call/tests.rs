@@ -104,5 +104,8 @@ fn findings_name_rule_place_and_lines() {
     let clean = lint(&file.source, &[], None);
     assert_eq!((clean.status, clean.text.as_str()), (0, ""));
     let broken = lint(&file.source, &[], Some(("no such stage", None)));
-    assert_eq!((broken.status, &broken.json["buildError"]["message"]), (1, &"no such stage".into()));
+    assert_eq!(
+        (broken.status, &broken.json["buildError"]["message"]),
+        (1, &"no such stage".into())
+    );
 }

@@ -14,7 +14,7 @@ pub use rules::{RULES, Rule};
 
 pub(crate) use casing::{from_casing, instruction_casing, stage_names};
 pub(crate) use rules::rule;
-pub(crate) use secrets::is_secret_name;
+pub use secrets::is_secret_name;
 
 use crate::dockerfile::Instruction;
 use crate::span::{Location, Source, Span};

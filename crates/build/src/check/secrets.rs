@@ -17,7 +17,7 @@ const SUSPECT: [&str; 10] = [
 const HARMLESS: [&str; 3] = ["public", "file", "version"];
 
 /// Whether a variable of that name holds a secret by all appearances (`DATABASE_PASSWORD`).
-pub(crate) fn is_secret_name(name: &str) -> bool {
+pub fn is_secret_name(name: &str) -> bool {
     let lower = name.to_lowercase();
     let has = |words: &[&str]| lower.split('_').any(|part| words.contains(&part));
     // `api_key` has `key`; a harmless word anywhere clears the name.

@@ -1,9 +1,12 @@
 //! The configuration of an image: what the front end said, the layers, and the times. A build whose
 //! files and settings are the same as before gives the same image, with the time of the first.
 
+use crate::cache::remote::{INLINE, Step, write_inline};
 use crate::error::{Error, Result};
 use crate::request::Target;
 use crate::solve::{Build, now};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use model::{Digest, ImageId};
 use sha2::{Digest as _, Sha256};
 use store::record::Durability;
@@ -13,7 +16,12 @@ use wire::oci::image::{ImageConfig, RootFs};
 const TABLE: &str = "build-images";
 
 /// Makes the image of a result. Blocking.
-pub(super) fn make(build: &Build, target: &Target, layers: &[Digest]) -> Result<ImageId> {
+pub(super) fn make(
+    build: &Build,
+    target: &Target,
+    layers: &[Digest],
+    inline: Option<&[Step]>,
+) -> Result<ImageId> {
     let mut config = match &target.config {
         Some(config) => config.clone(),
         None => ImageConfig {
@@ -39,6 +47,12 @@ pub(super) fn make(build: &Build, target: &Target, layers: &[Digest]) -> Result<
         entry.created = Some(created.clone());
     }
     config.created = Some(created);
+    config.extra.remove(INLINE);
+    if let Some(steps) = inline {
+        let records = write_inline(steps, layers);
+        let records = serde_json::to_vec(&records).map_err(Error::internal)?;
+        config.extra.insert(INLINE.to_owned(), STANDARD.encode(records).into());
+    }
     let bytes = serde_json::to_vec(&config).map_err(Error::internal)?;
     Ok(build.inner.store.images().put_built(&build.lease, &bytes)?)
 }

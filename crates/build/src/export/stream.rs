@@ -34,7 +34,9 @@ pub(super) async fn archive(
     build.client.file(number, content).await
 }
 
-fn produce(write: impl FnOnce(&mut dyn Write) -> Result<()> + Send + 'static) -> Content {
+pub(super) fn produce(
+    write: impl FnOnce(&mut dyn Write) -> Result<()> + Send + 'static,
+) -> Content {
     let (tx, rx) = mpsc::channel(DEPTH);
     tokio::task::spawn_blocking(move || {
         let mut out = BufWriter::with_capacity(CHUNK_BYTES, Sink(tx.clone()));

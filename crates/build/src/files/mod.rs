@@ -12,4 +12,4 @@ mod place;
 
 pub(crate) use change::{apply, as_layers};
 pub(crate) use copy::{content_id, is_archive};
-pub(crate) use part::{PART, copy_part, fill, plain};
+pub(crate) use part::{PART, copy_part, fill, fill_dir, plain};

@@ -46,3 +46,8 @@ pub(crate) fn fill(store: &Store, tree: &Tree, part: &str, into: &Path) -> Resul
         .act(|| format!("open {}", into.display()))?;
     copy::copy((store, tree), &dir, &plain(part, "/"), None)
 }
+
+/// Copies everything in a tree into a new directory of that name. Blocking.
+pub(crate) fn fill_dir(store: &Store, tree: &Tree, root: &OwnedFd, name: &str) -> Result<()> {
+    copy::copy((store, tree), root, &plain("", &format!("/{name}")), None)
+}

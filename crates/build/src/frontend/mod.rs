@@ -13,6 +13,7 @@ mod copy;
 mod env;
 mod globals;
 mod options;
+mod outline;
 mod plan;
 mod ports;
 mod run;
@@ -27,6 +28,9 @@ pub use crate::check::Warning;
 pub use options::{
     CacheUse, ContextSource, History, ImageNeed, KnownImage, KnownImages, PlanOptions,
 };
+
+pub use outline::{Outline, Taken, TakenArg, outline};
+use plan::refuse;
 
 use crate::dockerfile::{Dockerfile, Kind, ParseError};
 use crate::graph::{Edge, Graph};

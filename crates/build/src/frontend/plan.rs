@@ -55,7 +55,7 @@ pub(super) struct Planner<'a> {
 }
 
 /// What is wrong, with a place in the file.
-fn refuse(file: &Dockerfile, (message, span): Wrong) -> PlanError {
+pub(super) fn refuse(file: &Dockerfile, (message, span): Wrong) -> PlanError {
     PlanError {
         kind: ErrorKind::Invalid,
         message,

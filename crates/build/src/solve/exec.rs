@@ -4,14 +4,18 @@
 use super::blocking;
 use super::run::Build;
 use crate::cache::mounts::InUse;
-use crate::error::{Error, Result};
+use crate::error::{Act as _, Error, Result};
 use crate::files;
 use crate::graph::{
     Bind, CacheMount, Exec, MountKind, NetworkMode, Op, OpKind, SecretMount, SecurityMode,
 };
 use crate::progress::Event;
 use crate::tree::Tree;
+use crate::walk::open_in;
 use crate::worker::{MountSource, Step, StepMount};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::TempDir;
@@ -28,11 +32,8 @@ pub(super) fn check_granted(build: &Build, exec: &Exec) -> Result<()> {
     if exec.security == SecurityMode::Insecure && !granted.security_insecure {
         return Err(denied("security.insecure"));
     }
-    if let Some(device) = exec.devices.iter().find(|device| device.required) {
-        return Err(Error::unsupported(format!(
-            "device {} is not there: devices in builds are not supported",
-            device.name
-        )));
+    if !exec.devices.is_empty() && !granted.device {
+        return Err(denied("device"));
     }
     Ok(())
 }
@@ -58,6 +59,7 @@ pub(super) async fn run(
     let OpKind::Exec(exec) = &op.kind else {
         return Err(Error::internal("not a process"));
     };
+    check_platform(build, op)?;
     if exec.outputs().any(|(_, mount)| mount.is_some()) {
         return Err(Error::unsupported("a step with several results is not supported"));
     }
@@ -92,6 +94,22 @@ pub(super) async fn run(
     let mut out = layers;
     out.extend(ran.layer);
     Ok(exec.root.output.map(|number| (number, Tree::Layers(out.into()))).into_iter().collect())
+}
+
+/// A step of another platform needs an interpreter that the kernel knows.
+fn check_platform(build: &Build, op: &Op) -> Result<()> {
+    let Some(wanted) = &op.platform else { return Ok(()) };
+    let here = build.inner.worker.platforms();
+    if here.iter().any(|platform| platform.serves(wanted)) {
+        return Ok(());
+    }
+    let names: Vec<String> = here.iter().map(ToString::to_string).collect();
+    Err(Error::unsupported(format!(
+        "programs of platform {wanted} do not run on this host ({}): install qemu-user-static, \
+         which registers an interpreter for them with the kernel (binfmt_misc, flag F), or build \
+         this stage with --platform=$BUILDPLATFORM",
+        names.join(", ")
+    )))
 }
 
 fn judge(exec: &Exec, code: i64, oom_killed: bool) -> Result<()> {
@@ -147,6 +165,7 @@ async fn step(
         shm_bytes: exec.shm_bytes,
         limits: op.meta.limits.clone(),
         cgroup_parent: exec.cgroup_parent.clone(),
+        devices: exec.devices.iter().map(|it| (it.name.clone(), it.required)).collect(),
         mounts,
         latest_mtime: build.source_date_epoch,
         lease: Arc::clone(&build.lease),
@@ -191,7 +210,8 @@ async fn agent_socket(build: &Build, agent: &SecretMount) -> Result<Option<Mount
     Ok(None)
 }
 
-/// A file system of the graph, as a path: a copy of the part that is asked for.
+/// A file system of the graph, to be mounted: its layers as they are, or a copy of the part that
+/// is asked for where they cannot serve.
 async fn bound(
     build: &Arc<Build>,
     bind: &Bind,
@@ -200,10 +220,36 @@ async fn bound(
 ) -> Result<MountSource> {
     let store = build.inner.store.clone();
     let selector = bind.selector.clone();
+    if let (Tree::Layers(layers), true) = (&tree, bind.readonly) {
+        let layers = layers.to_vec();
+        let looking = tree.clone();
+        let path = blocking(move || found(&looking.open(&store)?, &selector)).await?;
+        return Ok(MountSource::Layers { layers, path });
+    }
     let (dir, path) = blocking(move || materialise(&store, &tree, &selector)).await?;
     held.dirs.push(dir);
     // Writes go to the copy, and away with it.
     Ok(MountSource::Path { path, readonly: bind.readonly })
+}
+
+/// The place of a path in a tree, with no link on the way.
+fn found(root: &OwnedFd, selector: &str) -> Result<String> {
+    let part = selector.trim_matches('/');
+    let missing = || Error::not_found(format!("\"/{part}\": not found"));
+    let at = match open_in(root, part, OFlags::PATH) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Err(missing()),
+        at => at.act(|| format!("open /{part}"))?,
+    };
+    // What was opened, from the root of a mount that nobody else sees.
+    let name = |fd: &OwnedFd| {
+        rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())
+            .act(|| format!("look for /{part}"))
+    };
+    let (root, at) = (name(root)?, name(&at)?);
+    let root = root.to_string_lossy();
+    let at = at.to_string_lossy();
+    let rest = at.strip_prefix(root.trim_end_matches('/')).ok_or_else(missing)?;
+    Ok(rest.trim_matches('/').to_owned())
 }
 
 fn materialise(store: &store::Store, tree: &Tree, selector: &str) -> Result<(TempDir, PathBuf)> {

@@ -1,8 +1,8 @@
 //! From a request for a Dockerfile's build to a graph: the Dockerfile and what it ignores are read,
 //! and the pure front end is asked again and again until it knows every image that it names.
 
-use super::run::{self, Build};
-use super::{Act, blocking};
+use super::run::Build;
+use super::{Act, blocking, demand};
 use crate::client::LocalAsk;
 use crate::dockerfile::Dockerfile;
 use crate::dockerfile_build::{DockerfileBuild, DockerfileSource};
@@ -13,6 +13,7 @@ use crate::frontend::{
 use crate::graph::{Edge, Graph, Http, OpKind, Vertex};
 use crate::progress::{Event, Warning};
 use crate::request::Target;
+use crate::source::layout_image;
 use crate::span::Location;
 use crate::tree::Tree;
 use crate::walk::open_in;
@@ -67,6 +68,11 @@ fn refused(build: &Build, error: PlanError) -> Error {
     located(kind, message, location)
 }
 
+/// Why there is no plan, without what the checks found.
+pub(super) fn located_error(error: PlanError) -> Error {
+    located(error.kind, error.message, error.location)
+}
+
 fn located(kind: model::ErrorKind, message: String, location: Option<Location>) -> Error {
     let denied = Error::Denied(model::Denied { kind, message });
     match location {
@@ -86,7 +92,7 @@ fn warn(build: &Build, warning: frontend::Warning) {
 }
 
 /// What an address of a context means.
-fn remote_context(address: &str) -> Result<ContextSource> {
+pub(super) fn remote_context(address: &str) -> Result<ContextSource> {
     match gitref::parse(address, true) {
         Some(Ok(git)) => Ok(ContextSource::Git(git.git)),
         Some(Err(message)) => Err(Error::invalid(message)),
@@ -99,7 +105,7 @@ fn remote_context(address: &str) -> Result<ContextSource> {
 }
 
 /// Reads the Dockerfile, and the patterns of what its context ignores.
-async fn load(
+pub(super) async fn load(
     build: &Arc<Build>,
     from: &DockerfileSource,
     options: &mut PlanOptions,
@@ -137,6 +143,7 @@ async fn load_files(
             "failed to read dockerfile: open {path}: no such file or directory"
         ))
     })?;
+    build.read_dockerfile(path, &bytes);
     let ignored = match beside {
         Some(beside) => Some(beside),
         None => read(build, context.as_ref(), &general, ignore::MAX_FILE_BYTES).await?,
@@ -164,7 +171,7 @@ async fn context_tree(
     let meta = Vertex::named("[internal] load remote build context");
     let op = graph.add(kind, Vec::new(), None, meta).map_err(Error::internal)?;
     let edge = Edge { op, output: 0 };
-    let trees = run::run(build, &Arc::new(graph), &[Some(edge)]).await?;
+    let trees = demand::run(build, &Arc::new(graph), &[Some(edge)]).await?;
     Ok(trees.into_iter().next())
 }
 
@@ -217,14 +224,20 @@ async fn metadata(
     options: &PlanOptions,
     need: &ImageNeed,
 ) -> Result<KnownImage> {
-    if need.layout.is_some() {
-        return Err(Error::unsupported("OCI layouts as sources are not supported"));
-    }
     let act = Act::begin(build, &format!("[internal] load metadata for {}", need.reference));
-    let found = build.image(&need.reference, &need.platform, options.pull, act.vertex()).await;
-    let found = act.end(found)?;
+    let config = match &need.layout {
+        Some(store) => {
+            let found = layout_image(build, store, &need.reference, &need.platform).await;
+            act.end(found)?.config
+        }
+        None => {
+            let found =
+                build.image(&need.reference, &need.platform, options.pull, act.vertex()).await;
+            act.end(found)?.config.to_vec()
+        }
+    };
     let config: wire::oci::image::ImageConfig =
-        serde_json::from_slice(&found.config).map_err(|error| {
+        serde_json::from_slice(&config).map_err(|error| {
             Error::invalid(format!("{}: bad configuration: {error}", need.reference))
         })?;
     let platform = crate::platform::Platform::new(

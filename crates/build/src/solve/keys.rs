@@ -10,10 +10,17 @@ use model::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// Changed when the meaning of keys or records changes.
-const FORM: &[u8] = b"estiba-build-step-1";
+const FORM: &[u8] = b"estiba-build-step-2";
 
-/// The key of a step. Blocking: files may be read.
-pub(super) fn key(build: &Build, op: &Op, inputs: &[Tree]) -> Result<Digest> {
+/// What an operation takes: a file system, or only how one would come to be.
+pub(super) enum Input {
+    Tree(Tree),
+    Definition(Digest),
+}
+
+/// The key of an operation upon file systems, or the name of its definition where these are not
+/// known. Blocking: files may be read.
+pub(super) fn key(build: &Build, op: &Op, inputs: &[Input]) -> Result<Digest> {
     let mut hash = Sha256::new();
     hash.update(FORM);
     hash.update(op.own_digest().0.as_bytes());
@@ -24,7 +31,7 @@ pub(super) fn key(build: &Build, op: &Op, inputs: &[Tree]) -> Result<Digest> {
     let contents = match &op.kind {
         OpKind::Exec(exec) => of_exec(build, exec, inputs)?,
         OpKind::File(file) => of_file(build, file, inputs)?,
-        _ => Vec::new(),
+        _ => inputs.iter().map(|input| whole(build, input)).collect::<Result<_>>()?,
     };
     for content in contents {
         hash.update(content.as_bytes());
@@ -40,7 +47,23 @@ pub(super) fn alone(key: Digest, build: u64) -> Digest {
     Digest::sha256(hash.finalize().into())
 }
 
-fn of_exec(build: &Build, exec: &Exec, inputs: &[Tree]) -> Result<Vec<Digest>> {
+/// One output of an operation, by its definition.
+pub(super) fn output_of(definition: Digest, output: usize) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(b"definition");
+    hash.update(definition.as_bytes());
+    hash.update((output as u64).to_le_bytes());
+    Digest::sha256(hash.finalize().into())
+}
+
+fn whole(build: &Build, input: &Input) -> Result<Digest> {
+    match input {
+        Input::Tree(tree) => tree.id(&build.inner.store),
+        Input::Definition(digest) => Ok(*digest),
+    }
+}
+
+fn of_exec(build: &Build, exec: &Exec, inputs: &[Input]) -> Result<Vec<Digest>> {
     let store = &build.inner.store;
     let mounted = exec.mounts.iter().filter_map(|mount| match &mount.kind {
         MountKind::Bind(bind) => bind.input.map(|slot| (slot, bind.selector.as_str())),
@@ -49,29 +72,34 @@ fn of_exec(build: &Build, exec: &Exec, inputs: &[Tree]) -> Result<Vec<Digest>> {
     });
     let mut out = Vec::new();
     for (slot, selector) in exec.root.input.map(|slot| (slot, "")).into_iter().chain(mounted) {
-        let Some(tree) = inputs.get(slot) else { continue };
-        out.push(match (tree, selector.trim_matches('/')) {
-            (Tree::Layers(_), _) | (Tree::Dir(_), "") => tree.id(store)?,
-            (Tree::Dir(_), part) => files::content_id(store, tree, &files::plain(part, "/"))?,
+        let Some(input) = inputs.get(slot) else { continue };
+        out.push(match (input, selector.trim_matches('/')) {
+            (Input::Tree(tree @ Tree::Dir(_)), part) if !part.is_empty() => {
+                files::content_id(store, tree, &files::plain(part, "/"))?
+            }
+            _ => whole(build, input)?,
         });
     }
     Ok(out)
 }
 
-fn of_file(build: &Build, file: &File, inputs: &[Tree]) -> Result<Vec<Digest>> {
+fn of_file(build: &Build, file: &File, inputs: &[Input]) -> Result<Vec<Digest>> {
     let store = &build.inner.store;
     let mut out = Vec::new();
     for action in &file.actions {
         // A copy takes only a part; everything else that it works on counts as a whole.
         let copied = match &action.change {
             Change::Copy(copy) => match copy.from {
-                Base::Input(slot) => inputs.get(slot).map(|tree| (copy, tree)),
+                Base::Input(slot) => inputs.get(slot).map(|input| (copy, input)),
                 _ => None,
             },
             _ => None,
         };
-        if let Some((copy, tree)) = copied {
-            out.push(files::content_id(store, tree, copy)?);
+        if let Some((copy, input)) = copied {
+            out.push(match input {
+                Input::Tree(tree) => files::content_id(store, tree, copy)?,
+                Input::Definition(digest) => *digest,
+            });
         }
         let from = usize::from(matches!(action.change, Change::Copy(_)));
         for (at, base) in action.uses().enumerate() {
@@ -79,9 +107,9 @@ fn of_file(build: &Build, file: &File, inputs: &[Tree]) -> Result<Vec<Digest>> {
                 continue;
             }
             if let Base::Input(slot) = base
-                && let Some(tree) = inputs.get(slot)
+                && let Some(input) = inputs.get(slot)
             {
-                out.push(tree.id(store)?);
+                out.push(whole(build, input)?);
             }
         }
     }

@@ -4,19 +4,21 @@
 //!
 //! ```text
 //! request ─▶ front (Dockerfile ─▶ Graph) ─▶ run: one task per operation ─▶ export
-//!                                            │ sources: image, local, git, http
+//!                             (demand)       │ sources: image, local, git, http
 //!                                            │ file:    files::apply
 //!                                            └ exec:    Worker::run
 //! key(op) = sha256(own definition, content of inputs)      cache: key ─▶ layers
 //! ```
 //! Dropping the future of [`Solver::solve`] ends the build; finished steps stay in the cache.
 
+mod demand;
 mod exec;
 mod flight;
 mod front;
 mod keys;
 mod op;
 mod prune;
+mod question;
 mod run;
 mod steps;
 
@@ -25,8 +27,9 @@ pub(crate) use run::{Build, Outputs};
 use crate::cache::index::CacheIndex;
 use crate::cache::mounts::CacheMounts;
 use crate::error::{Error, Result};
+use crate::export::{Asked, Export};
 use crate::progress::{Event, VertexInfo};
-use crate::request::{CacheTarget, Definition, Outcome, SolveRequest, Target};
+use crate::request::{Definition, Outcome, SolveRequest, Target};
 use crate::worker::Worker;
 use flight::Flights;
 use model::Timestamp;
@@ -100,8 +103,7 @@ impl Solver {
     }
 
     async fn go(&self, request: SolveRequest) -> Result<Outcome> {
-        check_cache(&request.cache_to)?;
-        let SolveRequest { definition, outputs, .. } = request;
+        let SolveRequest { definition, outputs, cache_from, cache_to, attest, .. } = request;
         let build = Arc::new(Build::new(
             &self.inner,
             RequestParts {
@@ -113,24 +115,28 @@ impl Solver {
                 source_date_epoch: request.source_date_epoch,
             },
         ));
+        let (mut index, mut asked) = (false, Asked::default());
+        if let Definition::Dockerfile(dockerfile) = &definition {
+            index = dockerfile.options.multi_platform == Some(true);
+            asked = Asked::of(dockerfile);
+        }
+        (asked.id, asked.started) = (request.id, now());
         let (graph, targets): (_, Vec<Target>) = match definition {
             Definition::Graph { graph, targets } => (graph, targets),
             Definition::Dockerfile(dockerfile) => front::plan(&build, *dockerfile).await?,
+            Definition::Question(call, dockerfile) => {
+                let answer = question::answer(&build, call, *dockerfile).await?;
+                return Ok(Outcome { answers: answer.metadata(), ..Outcome::default() });
+            }
         };
+        let platforms: Vec<_> = targets.iter().map(|target| target.platform.clone()).collect();
+        crate::cache::remote::import(&build, cache_from, &platforms).await;
         let edges: Vec<_> = targets.iter().map(|target| target.edge).collect();
-        let trees = run::run(&build, &graph, &edges).await?;
-        crate::export::export(&build, &targets, trees, outputs).await
-    }
-}
-
-/// What cannot be done is refused before anything is; where steps might be taken from is a hint.
-fn check_cache(targets: &[CacheTarget]) -> Result<()> {
-    match targets.iter().find(|target| **target != CacheTarget::Inline) {
-        None => Ok(()),
-        Some(CacheTarget::Registry { .. }) => {
-            Err(Error::unsupported("cache export to a registry is not supported"))
-        }
-        Some(_) => Err(Error::unsupported("cache export to a directory is not supported")),
+        let trees = demand::run(&build, &graph, &edges).await?;
+        let work = Export { graph, targets, trees, outputs, cache_to, attest, index, asked };
+        let outcome = work.run(&build).await;
+        build.settle().await?;
+        outcome
     }
 }
 

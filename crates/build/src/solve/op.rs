@@ -1,7 +1,8 @@
 //! Carrying out one operation: sources are fetched, the rest is looked up in the cache first.
 
+use super::keys::{self, Input};
 use super::run::{Build, Outputs};
-use super::{blocking, exec, keys, now};
+use super::{blocking, exec, now};
 use crate::cache::index;
 use crate::error::{Error, Result};
 use crate::files;
@@ -12,11 +13,62 @@ use crate::tree::Tree;
 use model::Digest;
 use std::sync::Arc;
 
-/// Carries out an operation upon its inputs.
-pub(super) async fn carry_out(build: &Arc<Build>, op: &Op, inputs: Vec<Tree>) -> Result<Outputs> {
-    if op.kind.is_source() {
-        return source_of(build, op).await;
+/// A step whose result is known.
+#[derive(Clone)]
+pub(crate) struct Known {
+    /// Names of it in caches: its key, its definition.
+    pub(crate) keys: Vec<Digest>,
+    /// Its record in this node's cache; none for one of another cache.
+    pub(crate) record: Option<String>,
+    /// As shown.
+    pub(crate) title: String,
+    /// Its result.
+    pub(crate) outputs: Outputs,
+}
+
+impl Known {
+    /// Puts what another cache knew into this node's. Blocking.
+    pub(crate) fn keep(&self, build: &Build) -> Result<()> {
+        let record: index::Outputs = layers_of(&self.outputs);
+        let layers = build.inner.store.layers();
+        for layer in record.iter().flat_map(|(_, layers)| layers) {
+            if layers.find(*layer)?.is_none() {
+                // Never fetched, because nothing needed it.
+                return Ok(());
+            }
+        }
+        match self.keys.first() {
+            Some(key) => build.inner.cache.put(*key, &record, &self.title),
+            None => Ok(()),
+        }
     }
+}
+
+fn layers_of(outputs: &Outputs) -> index::Outputs {
+    let layers = |tree: &Tree| tree.layers().unwrap_or_default().to_vec();
+    outputs.iter().map(|(number, tree)| (*number, layers(tree))).collect()
+}
+
+/// Whether an operation is looked up in caches.
+pub(super) fn is_step(op: &Op) -> bool {
+    matches!(op.kind, OpKind::Exec(_) | OpKind::File(_))
+}
+
+/// What a step may do beyond the default has to be granted, known or not.
+pub(super) fn check_granted(build: &Build, op: &Op) -> Result<()> {
+    match &op.kind {
+        OpKind::Exec(exec) => exec::check_granted(build, exec),
+        _ => Ok(()),
+    }
+}
+
+/// Carries out an operation upon its inputs; `definition` is its name, if it may be known by it.
+pub(super) async fn carry_out(
+    build: &Arc<Build>,
+    op: &Op,
+    inputs: Vec<Tree>,
+    definition: Option<Digest>,
+) -> Result<Outputs> {
     match &op.kind {
         OpKind::Merge => {
             build.tell(Event::Started { vertex: op.digest(), at: now() });
@@ -38,7 +90,7 @@ pub(super) async fn carry_out(build: &Arc<Build>, op: &Op, inputs: Vec<Tree>) ->
             })?;
             Ok(told(build, op, Tree::Layers(over.to_vec().into())))
         }
-        _ => step(build, op, inputs).await,
+        _ => step(build, op, inputs, definition).await,
     }
 }
 
@@ -55,7 +107,8 @@ async fn layered(build: &Arc<Build>, tree: Tree) -> Result<Vec<Digest>> {
     Ok(tree.layers().unwrap_or_default().to_vec())
 }
 
-async fn source_of(build: &Arc<Build>, op: &Op) -> Result<Outputs> {
+/// What a source gives.
+pub(super) async fn source_of(build: &Arc<Build>, op: &Op) -> Result<Outputs> {
     if let Some(known) = build.known_source(op) {
         build.tell(Event::Cached { vertex: op.digest(), at: now() });
         return Ok(known);
@@ -64,11 +117,7 @@ async fn source_of(build: &Arc<Build>, op: &Op) -> Result<Outputs> {
     build.tell(Event::Started { vertex, at: now() });
     let tree = match &op.kind {
         OpKind::Image(image) => {
-            let platform = op.platform.clone();
-            let platform = match platform.or_else(|| build.inner.worker.platforms().pop()) {
-                Some(platform) => platform,
-                None => crate::platform::Platform::of_this_build(),
-            };
+            let platform = platform_of(build, op);
             let found = build.image(&image.reference, &platform, image.pull, vertex).await?;
             found.layers.iter().for_each(|layer| build.lease.pin(*layer));
             let limit = image.layer_limit.map_or(usize::MAX, |limit| limit as usize);
@@ -78,7 +127,11 @@ async fn source_of(build: &Arc<Build>, op: &Op) -> Result<Outputs> {
         OpKind::Local(local) => source::local(build, local).await?,
         OpKind::Git(git) => source::git(build, git).await?,
         OpKind::Http(http) => source::http(build, http).await?,
-        _ => return Err(Error::unsupported("OCI layouts as sources are not supported")),
+        OpKind::OciLayout(layout) => {
+            let platform = platform_of(build, op);
+            source::oci_layout(build, layout, &platform).await?
+        }
+        _ => return Err(Error::internal("a step is no source")),
     };
     build.tell(Event::Completed { vertex, at: now(), error: None });
     let outputs: Outputs = Arc::new(vec![(0, tree)]);
@@ -86,20 +139,45 @@ async fn source_of(build: &Arc<Build>, op: &Op) -> Result<Outputs> {
     Ok(outputs)
 }
 
-/// A step: from the cache, or done once for everybody who wants it now.
-async fn step(build: &Arc<Build>, op: &Op, inputs: Vec<Tree>) -> Result<Outputs> {
+/// What a source is for: what it says, or this host.
+fn platform_of(build: &Build, op: &Op) -> crate::platform::Platform {
+    let host = || build.inner.worker.platforms().into_iter().next();
+    let own = op.platform.clone().or_else(host);
+    own.unwrap_or_else(crate::platform::Platform::of_this_build)
+}
+
+/// A step: from the cache by the content of what it takes, or done once for everybody who wants it
+/// now.
+async fn step(
+    build: &Arc<Build>,
+    op: &Op,
+    inputs: Vec<Tree>,
+    definition: Option<Digest>,
+) -> Result<Outputs> {
     let vertex = op.digest();
-    if let OpKind::Exec(exec) = &op.kind {
-        exec::check_granted(build, exec)?;
+    check_granted(build, op)?;
+    for tree in &inputs {
+        build.fetch(tree.layers().unwrap_or_default()).await?;
     }
     let key = {
-        let (build, op, inputs) = (Arc::clone(build), op.clone(), inputs.clone());
+        let (build, op) = (Arc::clone(build), op.clone());
+        let inputs: Vec<Input> = inputs.iter().cloned().map(Input::Tree).collect();
         blocking(move || keys::key(&build, &op, &inputs)).await?
     };
     let fresh = build.no_cache || op.meta.ignore_cache;
-    if !fresh && let Some(outputs) = cached(build, key).await? {
+    if !fresh
+        && definition != Some(key)
+        && let Some(mut found) = known(build, op, key).await?
+    {
+        if let (Some(definition), Some(record)) = (definition, found.record.clone()) {
+            let build = Arc::clone(build);
+            blocking(move || build.inner.cache.alias(definition, &record)).await?;
+            found.keys.push(definition);
+        }
         build.tell(Event::Cached { vertex, at: now() });
-        tell_result(build, op, &outputs);
+        tell_result(build, op, &found.outputs);
+        let outputs = Arc::clone(&found.outputs);
+        build.note(found);
         return Ok(outputs);
     }
     build.tell(Event::Started { vertex, at: now() });
@@ -117,26 +195,48 @@ async fn step(build: &Arc<Build>, op: &Op, inputs: Vec<Tree>) -> Result<Outputs>
     for layer in outputs.iter().flat_map(|(_, tree)| tree.layers().unwrap_or_default()) {
         build.lease.pin(*layer);
     }
+    if let Some(definition) = definition {
+        let build = Arc::clone(build);
+        blocking(move || build.inner.cache.alias(definition, &key.hex())).await?;
+    }
     tell_result(build, op, &outputs);
+    build.note(Known {
+        keys: [Some(key), definition.filter(|it| *it != key)].into_iter().flatten().collect(),
+        record: Some(key.hex()),
+        title: op.meta.name.clone(),
+        outputs: Arc::clone(&outputs),
+    });
     build.tell(Event::Completed { vertex, at: now(), error: None });
     Ok(outputs)
 }
 
 /// The id that legacy clients are shown: of the file system, not of an image.
-fn tell_result(build: &Build, op: &Op, outputs: &Outputs) {
+pub(super) fn tell_result(build: &Build, op: &Op, outputs: &Outputs) {
     if let Some((_, Tree::Layers(layers))) = outputs.first() {
         let id = crate::tree::chain(layers).hex();
         build.tell(Event::Result { vertex: op.digest(), id });
     }
 }
 
-async fn cached(build: &Arc<Build>, key: Digest) -> Result<Option<Outputs>> {
+/// A step that this node's cache knows by its key or its definition, or another one by either.
+pub(super) async fn known(build: &Arc<Build>, op: &Op, key: Digest) -> Result<Option<Known>> {
     let looking = Arc::clone(build);
     let found = blocking(move || looking.inner.cache.find(&looking.lease, key)).await?;
-    Ok(found.map(|outputs| {
+    let title = op.meta.name.clone();
+    if let Some((record, outputs)) = found {
         let tree = |(number, layers): (usize, Vec<Digest>)| (number, Tree::Layers(layers.into()));
-        Arc::new(outputs.into_iter().map(tree).collect())
-    }))
+        let outputs = Arc::new(outputs.into_iter().map(tree).collect());
+        return Ok(Some(Known { keys: vec![key], record: Some(record), title, outputs }));
+    }
+    // Other caches know steps with one result only.
+    let number = match &op.kind {
+        OpKind::Exec(exec) => exec.root.output,
+        OpKind::File(file) => file.actions.iter().find_map(|action| action.output),
+        _ => None,
+    };
+    let (Some(number), Some(layers)) = (number, build.imports.find(key)) else { return Ok(None) };
+    let outputs: Outputs = Arc::new(vec![(number, Tree::Layers(layers.into()))]);
+    Ok(Some(Known { keys: vec![key], record: None, title, outputs }))
 }
 
 async fn work(build: &Arc<Build>, op: &Op, inputs: Vec<Tree>, key: Digest) -> Result<Outputs> {
@@ -149,11 +249,11 @@ async fn work(build: &Arc<Build>, op: &Op, inputs: Vec<Tree>, key: Digest) -> Re
         }
         _ => return Err(Error::internal("a source is no step")),
     };
-    let record: index::Outputs = outputs
-        .iter()
-        .map(|(number, tree)| (*number, tree.layers().unwrap_or_default().to_vec()))
-        .collect();
+    let outputs: Outputs = Arc::new(outputs);
+    let record = layers_of(&outputs);
+    store::failpoint::hit("build.step.done");
     let (noting, name) = (Arc::clone(build), op.meta.name.clone());
     blocking(move || noting.inner.cache.put(key, &record, &name)).await?;
-    Ok(Arc::new(outputs))
+    store::failpoint::hit("build.step.noted");
+    Ok(outputs)
 }

@@ -49,6 +49,7 @@ impl Solver {
                 .filter(|record| record.kind == CacheKind::CacheMount)
                 .map(|record| record.size_bytes)
                 .sum();
+            inner.cache.sweep()?;
             let layers = inner.store.gc()?.bytes;
             Ok((removed, mounts.saturating_add(layers)))
         })

@@ -62,9 +62,7 @@ async fn check(build: &Arc<Build>, file: &Dockerfile, mut options: PlanOptions) 
     options.all_stages = options.target.is_none();
     let (warnings, error) = match checked(build, file, &options).await {
         Ok(warnings) => (warnings, None),
-        Err(PlanError { message, location, warnings, .. }) => {
-            (warnings, Some((message, location)))
-        }
+        Err(PlanError { message, location, warnings, .. }) => (warnings, Some((message, location))),
     };
     let error = error.as_ref().map(|(message, location)| (message.as_str(), location.as_ref()));
     lint(&file.source, &warnings, error)

@@ -1,23 +1,28 @@
-//! One build's way through its graph: a task per operation, each waiting for its inputs.
+//! A build under way: who asked, what was found and done, what is spared for it.
 
-use super::{Inner, RequestParts, now, op};
+use super::op::Known;
+use super::{Inner, RequestParts, blocking, now};
+use crate::cache::remote::Imports;
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::graph::{Edge, Graph, Op, OpDigest, OpId, Pull};
+use crate::graph::{Op, OpDigest, Pull};
 use crate::platform::Platform;
-use crate::progress::{Event, Progress, Status, VertexInfo};
+use crate::progress::{Event, Progress, Status};
 use crate::request::Entitlements;
 use crate::tree::Tree;
 use crate::worker::{BaseImage, ImageAsk};
-use std::collections::HashMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::{LayerOptions, Lease};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 /// The outputs of an operation by number.
 pub(crate) type Outputs = Arc<Vec<(usize, Tree)>>;
+
+/// The digest of something from outside: algorithm and value.
+pub(crate) type Material = (&'static str, String);
 
 /// A build under way.
 pub(crate) struct Build {
@@ -34,6 +39,14 @@ pub(crate) struct Build {
     pub(crate) source_date_epoch: Option<i64>,
     /// What sources gave, so that a second graph of the same build asks nobody again.
     sources: Mutex<HashMap<[u8; 32], Outputs>>,
+    /// What other caches hold.
+    pub(crate) imports: Imports,
+    /// The steps that this build consists of, as far as it came.
+    noted: Mutex<Vec<Known>>,
+    /// What was taken from outside: address, and digest by its algorithm.
+    materials: Mutex<BTreeMap<String, Material>>,
+    /// The Dockerfile, once it is read: name and text.
+    dockerfile: Mutex<Option<(String, String)>>,
     /// Images found; held while one is being looked for, so that each is asked for once.
     images: tokio::sync::Mutex<HashMap<(String, Platform), BaseImage>>,
 }
@@ -52,6 +65,10 @@ impl Build {
             network_name: parts.network_name,
             source_date_epoch: parts.source_date_epoch,
             sources: Mutex::default(),
+            imports: Imports::default(),
+            noted: Mutex::default(),
+            materials: Mutex::default(),
+            dockerfile: Mutex::default(),
             images: tokio::sync::Mutex::default(),
         }
     }
@@ -83,6 +100,57 @@ impl Build {
 }
 
 impl Build {
+    /// Notes a step that is done, or was known.
+    pub(crate) fn note(&self, known: Known) {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(known);
+    }
+
+    /// The steps noted so far.
+    pub(crate) fn noted(&self) -> Vec<Known> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes something taken from outside.
+    pub(crate) fn took(&self, uri: String, material: Material) {
+        let mut materials = self.materials.lock().unwrap_or_else(PoisonError::into_inner);
+        materials.insert(uri, material);
+    }
+
+    /// What was taken from outside, by address.
+    pub(crate) fn materials(&self) -> BTreeMap<String, Material> {
+        self.materials.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes the Dockerfile.
+    pub(crate) fn read_dockerfile(&self, name: &str, text: &[u8]) {
+        let mut own = self.dockerfile.lock().unwrap_or_else(PoisonError::into_inner);
+        *own = Some((name.to_owned(), String::from_utf8_lossy(text).into_owned()));
+    }
+
+    /// The Dockerfile as provenance tells it.
+    pub(crate) fn dockerfile(&self) -> serde_json::Value {
+        let own = self.dockerfile.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((name, text)) = own.as_ref() else { return serde_json::Value::Null };
+        let data = STANDARD.encode(text);
+        serde_json::json!({"infos": [{"filename": name, "language": "Dockerfile", "data": data}]})
+    }
+
+    /// Notes in the cache what was used of it, and what came of other caches.
+    pub(crate) async fn settle(self: &Arc<Self>) -> Result<()> {
+        let build = Arc::clone(self);
+        blocking(move || {
+            let mut used = Vec::new();
+            for known in build.noted() {
+                match known.record {
+                    Some(record) => used.push(record),
+                    None => known.keep(&build)?,
+                }
+            }
+            build.inner.cache.used(&used)
+        })
+        .await
+    }
+
     /// An image; asked for once in a build.
     pub(crate) async fn image(
         &self,
@@ -105,6 +173,11 @@ impl Build {
         let found = self.inner.worker.image(ask).await?;
         found.layers.iter().for_each(|layer| self.lease.pin(*layer));
         self.lease.pin(found.id);
+        let (hash, uri) = (found.id.hex(), format!("pkg:docker/{reference}?platform={platform}"));
+        self.took(
+            uri.replace('/', "%2F").replacen("pkg:docker%2F", "pkg:docker/", 1),
+            ("sha256", hash),
+        );
         images.insert(key, found.clone());
         Ok(found)
     }
@@ -125,107 +198,9 @@ pub(crate) fn status(part: &str, done: u64, total: u64) -> Status {
     }
 }
 
-/// How far an operation is: its outputs, or that it cannot come to be.
-type Done = Option<std::result::Result<Outputs, ()>>;
-
-/// Runs what the edges need; gives their file systems in order.
-pub(crate) async fn run(
-    build: &Arc<Build>,
-    graph: &Arc<Graph>,
-    edges: &[Option<Edge>],
-) -> Result<Vec<Tree>> {
-    let needed = graph.needed(edges.iter().flatten().map(|edge| edge.op));
-    tell_vertices(build, graph, &needed);
-    let mut waits: Vec<Option<watch::Receiver<Done>>> = Vec::with_capacity(needed.len());
-    // Dropped with this future: what runs is ended.
-    let mut tasks = JoinSet::new();
-    for (id, op) in graph.iter() {
-        if !needed[id.0] {
-            waits.push(None);
-            continue;
-        }
-        let inputs: Vec<(watch::Receiver<Done>, usize)> = op
-            .inputs
-            .iter()
-            .filter_map(|edge| Some((waits[edge.op.0].clone()?, edge.output)))
-            .collect();
-        let (tx, rx) = watch::channel(None);
-        waits.push(Some(rx));
-        tasks.spawn(one(Arc::clone(build), Arc::clone(graph), id, inputs, tx));
-    }
-    while let Some(done) = tasks.join_next().await {
-        done.map_err(|error| Error::internal(format!("an operation was abandoned: {error}")))??;
-    }
-    edges.iter().map(|edge| edge.map_or(Ok(Tree::empty()), |edge| result(&waits, edge))).collect()
-}
-
-fn result(waits: &[Option<watch::Receiver<Done>>], edge: Edge) -> Result<Tree> {
-    let done = waits.get(edge.op.0).and_then(Option::as_ref).map(|wait| wait.borrow().clone());
-    match done {
-        Some(Some(Ok(outputs))) => output(&outputs, edge.output),
-        _ => Err(Error::internal("an operation has no result")),
-    }
-}
-
 /// One output of an operation.
 pub(crate) fn output(outputs: &Outputs, number: usize) -> Result<Tree> {
     let found = outputs.iter().find(|(known, _)| *known == number);
     let found = found.map(|(_, tree)| tree.clone());
     found.ok_or_else(|| Error::internal(format!("an operation has no output {number}")))
-}
-
-async fn one(
-    build: Arc<Build>,
-    graph: Arc<Graph>,
-    id: OpId,
-    inputs: Vec<(watch::Receiver<Done>, usize)>,
-    tx: watch::Sender<Done>,
-) -> Result<()> {
-    let mut trees = Vec::with_capacity(inputs.len());
-    for (mut wait, number) in inputs {
-        let done = match wait.wait_for(Option::is_some).await {
-            Ok(done) => done.clone(),
-            Err(_) => None,
-        };
-        match done {
-            Some(Ok(outputs)) => trees.push(output(&outputs, number)?),
-            // It has told why itself.
-            _ => {
-                let _ = tx.send(Some(Err(())));
-                return Ok(());
-            }
-        }
-    }
-    let Some(op) = graph.op(id) else { return Ok(()) };
-    match op::carry_out(&build, op, trees).await {
-        Ok(outputs) => {
-            // Nobody may wait for it.
-            let _ = tx.send(Some(Ok(outputs)));
-            Ok(())
-        }
-        Err(error) => {
-            let _ = tx.send(Some(Err(())));
-            let at = now();
-            let text = Some(error.to_string());
-            build.tell(Event::Completed { vertex: op.digest(), at, error: text });
-            Err(Error::Vertex {
-                name: op.meta.name.clone(),
-                location: op.meta.location.clone(),
-                source: Box::new(error),
-            })
-        }
-    }
-}
-
-fn tell_vertices(build: &Build, graph: &Graph, needed: &[bool]) {
-    let infos: Vec<VertexInfo> = graph
-        .iter()
-        .filter(|(id, _)| needed[id.0])
-        .map(|(_, op)| VertexInfo {
-            digest: op.digest(),
-            name: op.meta.name.clone(),
-            inputs: op.inputs.iter().filter_map(|edge| graph.op(edge.op).map(Op::digest)).collect(),
-        })
-        .collect();
-    build.tell(Event::Vertices(infos.into()));
 }

@@ -40,13 +40,14 @@ pub(crate) async fn git(build: &Arc<Build>, git: &Git) -> Result<Tree> {
     }
     let running = Arc::new(Running(AtomicI32::new(0)));
     let (store, git) = (build.inner.store.clone(), git.clone());
-    let child = Arc::clone(&running);
+    let (child, noting) = (Arc::clone(&running), Arc::clone(build));
     // Dropped with this future: git is not waited for by nobody.
     let _ended = EndWith(running);
     blocking(move || {
         let dir = Arc::new(store.temp_dir()?);
         let run = Run { home: dir.path(), header, child: &child };
         let commit = run.fetch(&git)?;
+        noting.took(shown(&git.remote), ("sha1", commit.clone()));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let tree = dir.path().join("tree");
         let root = open_in(dir.dir(), "tree", flags).act(|| "open a git tree".into())?;
@@ -81,7 +82,7 @@ fn check(git: &Git) -> Result<()> {
 }
 
 /// The address without a password.
-fn shown(remote: &str) -> String {
+pub(crate) fn shown(remote: &str) -> String {
     match remote.split_once("://") {
         Some((scheme, rest)) => match rest.split_once('@') {
             Some((user, host)) if !user.contains('/') => format!("{scheme}://{host}"),

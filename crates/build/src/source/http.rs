@@ -24,6 +24,7 @@ const MODE: u32 = 0o600;
 pub(crate) async fn http(build: &Arc<Build>, http: &Http) -> Result<Tree> {
     let dir = Arc::new(build.inner.store.temp_dir()?);
     let (name, digest) = http_to(build, http, &dir).await?;
+    build.took(super::shown(&http.url), ("sha256", digest.hex()));
     if http.unpack {
         return unpacked(dir, name).await;
     }

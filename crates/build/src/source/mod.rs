@@ -3,9 +3,11 @@
 
 mod git;
 mod http;
+mod layout;
 
-pub(crate) use git::git;
+pub(crate) use git::{git, shown};
 pub(crate) use http::http;
+pub(crate) use layout::{layout_image, oci_layout};
 
 use crate::client::LocalAsk;
 use crate::error::Result;

@@ -6,6 +6,7 @@ use crate::node::blocking;
 use crate::streams::ClientStream;
 use crate::{EngineError, Result};
 use build::client::{Client, Content, Credentials, Future, LocalAsk, LocalDir, Secret};
+use build::layout::{Directory, Layout};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::collections::HashMap;
 use std::fs::File;
@@ -167,6 +168,27 @@ impl Client for Handed {
 
     fn auth<'a>(&'a self, host: &'a str) -> Future<'a, build::Result<Option<Credentials>>> {
         Box::pin(async move { Ok(self.valuables.credentials.get(host).cloned()) })
+    }
+
+    fn layout<'a>(&'a self, name: &'a str) -> Future<'a, build::Result<Arc<dyn Layout>>> {
+        Box::pin(async move {
+            let dir = self.directories.get(name).ok_or_else(|| {
+                build::Error::not_found(format!("the client offers no OCI layout {name:?}"))
+            })?;
+            let layout: Arc<dyn Layout> = Arc::new(Directory::new(Arc::clone(dir), self.owner));
+            Ok(layout)
+        })
+    }
+
+    fn output_layout<'a>(&'a self, output: usize) -> Future<'a, build::Result<Arc<dyn Layout>>> {
+        Box::pin(async move {
+            let dir = self.output_directories.get(&output).ok_or_else(|| no_place(output))?;
+            let dir = dir
+                .try_clone()
+                .map_err(|error| build::Error::io("duplicate a descriptor", error))?;
+            let layout: Arc<dyn Layout> = Arc::new(Directory::new(Arc::new(dir), self.owner));
+            Ok(layout)
+        })
     }
 
     fn file<'a>(&'a self, output: usize, mut content: Content) -> Future<'a, build::Result<()>> {

@@ -1,17 +1,18 @@
 //! What a step is handed besides its root: directories, memory, secrets as files, agents' sockets.
-//! Secrets and sockets live below the run directory, which does not outlive a reboot, and are
-//! removed with the step; nothing of them is written into the store.
+//! Secrets and sockets live in memory (the run directory, or where the host keeps such files if
+//! that is on a disk), and are removed with the step; nothing of them is written into the store.
 
 use super::step::bind;
 use crate::node::Node;
 use crate::{EngineError, Result};
 use build::client::Client;
 use build::worker::{MountSource, StepMount};
-use model::ContainerId;
 use model::draft::BindDraft;
+use model::{ContainerId, Digest};
 use rustix::fs::{AtFlags, Gid, Mode, Uid, chmodat, chownat};
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -19,11 +20,16 @@ use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
+/// `TMPFS_MAGIC`, statfs(2).
+const TMPFS_MAGIC: i128 = 0x0102_1994;
+
 /// The mounts as a container is asked for.
 #[derive(Debug, Default)]
 pub(super) struct Given {
     pub(super) binds: Vec<BindDraft>,
     pub(super) tmpfs: BTreeMap<String, String>,
+    /// Layers shown read-only: where, which, and which part of them.
+    pub(super) layers: Vec<(String, Vec<Digest>, String)>,
 }
 
 /// The files behind a step's mounts; removed when dropped.
@@ -46,6 +52,10 @@ impl Handouts {
             match &mount.source {
                 MountSource::Path { path, readonly } => {
                     given.binds.push(bind(path, &mount.target, *readonly));
+                }
+                MountSource::Layers { layers, path } => {
+                    let target = mount.target.clone();
+                    given.layers.push((target, layers.clone(), path.clone()));
                 }
                 MountSource::Tmpfs { size_bytes } => {
                     let size = size_bytes.map(|size| format!("exec,size={size}"));
@@ -102,11 +112,14 @@ impl Handouts {
 impl Drop for Handouts {
     fn drop(&mut self) {
         self.agents.iter().for_each(JoinHandle::abort);
-        if self.made
-            && let Err(error) = std::fs::remove_dir_all(&self.dir)
-        {
+        if !self.made {
+            return;
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "remove a step's secrets");
         }
+        // Other steps may still have theirs beside it.
+        let _ = self.dir.parent().map(std::fs::remove_dir);
     }
 }
 
@@ -123,7 +136,22 @@ pub(super) fn sweep(node: &Node, id: &ContainerId) -> Result<()> {
 
 /// Short: the path of a socket has at most 107 bytes.
 fn dir(node: &Node, id: &ContainerId) -> PathBuf {
-    node.options.exec_root.join("builds").join(id.short())
+    home(&node.options.exec_root).join(id.short())
+}
+
+/// Where handouts are: in memory if there is any such place, and always the same for one daemon.
+fn home(exec_root: &Path) -> PathBuf {
+    let in_memory = |path: &Path| {
+        rustix::fs::statfs(path).is_ok_and(|stat| i128::from(stat.f_type) == TMPFS_MAGIC)
+    };
+    if in_memory(exec_root) {
+        return exec_root.join("builds");
+    }
+    let elsewhere = [Path::new("/run"), Path::new("/dev/shm")].into_iter().find(|it| in_memory(it));
+    let Some(elsewhere) = elsewhere else { return exec_root.join("builds") };
+    let mut hash = DefaultHasher::new();
+    exec_root.hash(&mut hash);
+    elsewhere.join(format!("estiba-builds-{:016x}", hash.finish()))
 }
 
 fn write_secret(path: &Path, value: &[u8]) -> Result<()> {

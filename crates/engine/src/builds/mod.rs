@@ -3,12 +3,14 @@
 
 mod handed;
 mod handouts;
+mod history;
 mod local;
 mod pull;
 mod step;
 mod worker;
 
 pub use handed::{Handed, Handing, Valuables};
+pub use history::PastBuild;
 pub(crate) use step::sweep;
 
 use crate::node::Node;
@@ -17,7 +19,9 @@ use crate::{EngineError, Result};
 use build::Solver;
 use build::cache::{CacheRecord, PruneOptions};
 use build::client::LocalDir;
+use build::graph::Pull;
 use build::request::{Outcome, SolveRequest};
+use build::worker::ImageAsk;
 use model::error::HasKind;
 use model::event::EventKind;
 use std::collections::BTreeMap;
@@ -63,6 +67,24 @@ impl Builds {
         let reclaimed = BTreeMap::from([("reclaimed".to_owned(), freed.to_string())]);
         self.node.emit(EventKind::Builder, "prune", "", reclaimed);
         Ok((removed, freed))
+    }
+
+    /// The configuration of an image, without its layers; a registry is asked `always`, or when
+    /// the image is not here.
+    ///
+    /// # Errors
+    /// There is no such image, or none for that platform.
+    pub async fn image_config(
+        &self,
+        reference: &str,
+        platform: &build::platform::Platform,
+        always: bool,
+        client: &dyn build::client::Client,
+    ) -> build::Result<build::worker::KnownConfig> {
+        let pull = if always { Pull::Always } else { Pull::Missing };
+        let progress = &|_: &str, _, _| {};
+        let ask = ImageAsk { reference, platform, pull, client, progress };
+        pull::config(&self.node, &ask).await
     }
 
     /// The platforms whose programs run here, the host's own first.

@@ -47,7 +47,8 @@ pub(super) async fn config(node: &Arc<Node>, ask: &ImageAsk<'_>) -> build::Resul
         let order = PullOrder { reference, platform, credentials: None };
         if let Ok(found) = images.resolve(order, PullPolicy::Never, gathered().0).await {
             let store = node.store.clone();
-            let config = crate::node::blocking(move || Ok(store.images().config_bytes(found.id)?));
+            let config =
+                crate::node::blocking(move || Ok(store.images().config_bytes(found.id)?));
             let config = config.await.map_err(failed)?.into();
             return Ok(KnownConfig { digest: found.digest, config });
         }

@@ -129,7 +129,9 @@ fn directory_of(node: &Node, mount: &Mount) -> Result<Option<PathBuf>> {
                 _ => return Ok(None),
             }
         }
-        MountSource::Tmpfs { .. } | MountSource::Image { .. } => return Ok(None),
+        MountSource::Tmpfs { .. } | MountSource::Image { .. } | MountSource::Layers { .. } => {
+            return Ok(None);
+        }
     };
     Ok(Some(path).filter(|path| path.is_dir()))
 }

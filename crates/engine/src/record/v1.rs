@@ -447,6 +447,7 @@ stored_enums! {
         },
         Volume { name: String, driver: String, subpath: String, copy_up: bool, anonymous: bool },
         Tmpfs { options: Vec<String> },
+        Layers { layers: Vec<String>, subpath: String },
         Image {
             source: String,
             subpath: String,

@@ -205,7 +205,7 @@ impl Auth {
     }
 
     async fn refused(&self, session: &Session, realm: &Url, answer: Answer) -> Error {
-        let act = format!("token from {}", super::transport::shown(realm));
+        let act = format!("token from {}", realm.shown());
         session.refusal(act, answer).await
     }
 

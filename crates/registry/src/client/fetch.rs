@@ -45,7 +45,7 @@ impl Client {
                 None => {
                     let status = answer.status;
                     return Err(Error::Status {
-                        act: format!("get {}", super::transport::shown(&url)),
+                        act: format!("get {}", url.shown()),
                         status: status.as_u16(),
                         message: format!("invalid response status {}", status.as_u16()),
                         retry_after: None,

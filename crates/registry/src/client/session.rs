@@ -4,7 +4,7 @@
 use super::auth::Auth;
 use super::body::Payload;
 use super::settings::{Endpoint, Settings};
-use super::transport::{Answer, Outgoing, Transport, shown};
+use super::transport::{Answer, Outgoing, Transport};
 use super::url::Url;
 use crate::error::{Error, Result};
 use crate::{Credentials, client::manifest};
@@ -197,7 +197,7 @@ impl Session {
             let location = answer.header("location").unwrap_or_default();
             url = url.follow(location)?;
         }
-        Err(Error::bad(format!("{}: more than {MAX_REDIRECTS} redirects", shown(&ask.url))))
+        Err(Error::bad(format!("{}: more than {MAX_REDIRECTS} redirects", ask.url.shown())))
     }
 
     /// An answer that is a failure, in the registry's words.
@@ -270,7 +270,7 @@ pub(crate) fn act(ask: &Ask<'_>) -> String {
         Method::PATCH => "Patch",
         ref other => other.as_str(),
     };
-    format!("{method} \"{}\"", shown(&ask.url))
+    format!("{method} \"{}\"", ask.url.shown())
 }
 
 /// The first error of an error document, as Docker words it.

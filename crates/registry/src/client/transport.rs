@@ -70,7 +70,7 @@ impl Transport {
     /// closed is replaced once.
     pub(crate) async fn send(self: &Arc<Self>, outgoing: &Outgoing) -> Result<Answer> {
         let origin = &outgoing.url.origin;
-        let act = || format!("{} {}", outgoing.method, shown(&outgoing.url));
+        let act = || format!("{} {}", outgoing.method, outgoing.url.shown());
         if let Some(mut sender) = self.take(origin).await {
             match self.exchange(&mut sender, outgoing).await {
                 Ok(answer) => return Ok(self.answer(outgoing, answer, sender)),
@@ -159,7 +159,7 @@ impl Transport {
             value.set_sensitive(*name == "Authorization");
             request = request.header(*name, value);
         }
-        let act = || format!("{} {}", outgoing.method, shown(&outgoing.url));
+        let act = || format!("{} {}", outgoing.method, outgoing.url.shown());
         request.body(outgoing.body.clone()).map_err(|error| Error::transport(act(), error))
     }
 
@@ -305,7 +305,7 @@ impl Answer {
 
     /// The next bytes of the body.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        let act = || format!("read {}", shown(&self.url));
+        let act = || format!("read {}", self.url.shown());
         let patience = self.transport.settings.patience;
         loop {
             let frame = tokio::time::timeout(patience, self.body.frame())
@@ -325,7 +325,7 @@ impl Answer {
 
     /// The whole body, at most `max_bytes`, in a time that a document deserves.
     pub(crate) async fn bytes(mut self, max_bytes: usize) -> Result<Vec<u8>> {
-        let act = format!("read {}", shown(&self.url));
+        let act = format!("read {}", self.url.shown());
         let limit = self.transport.settings.patience * 2;
         let reading = async {
             let mut collected = BytesMut::new();
@@ -353,11 +353,6 @@ impl Answer {
 /// The value of an `Authorization` header for `user:password`.
 pub(crate) fn basic(user: &str) -> String {
     format!("Basic {}", STANDARD.encode(user.as_bytes()))
-}
-
-/// A URL without its query, which may carry a secret.
-pub(crate) fn shown(url: &Url) -> String {
-    format!("{}{}", url.origin, url.target.split('?').next().unwrap_or_default())
 }
 
 /// hyper's errors say little without their cause.

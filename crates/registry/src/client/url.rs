@@ -105,12 +105,17 @@ impl Url {
         Self { origin: self.origin.clone(), target }.checked(location)
     }
 
+    /// For messages: without the query, which may carry a secret.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}{}", self.origin, self.target.split('?').next().unwrap_or_default())
+    }
+
     /// Where a `Location` leads that came with this URL. What began with TLS goes on with it
     /// (law D4): a redirect, the place of an upload, the next page of a list.
     pub(crate) fn follow(&self, location: &str) -> Result<Self> {
         let next = self.join(location)?;
         if self.origin.scheme == Scheme::Https && next.origin.scheme == Scheme::Http {
-            let from = super::transport::shown(self);
+            let from = self.shown();
             return Err(Error::bad(format!(
                 "{from} redirects to {}: not without TLS",
                 next.origin

@@ -114,13 +114,23 @@ fn list(media_type: String, index: &Index) -> Result<Document, Refusal> {
         return Err(invalid(format!("more than {MAX_CHILDREN} manifests")));
     }
     let subject = subject(index.extra.get("subject"))?;
+    // Builders' caches are indexes of blobs.
+    let is_blob = |entry: &&Descriptor| {
+        let kind = entry.media_type.as_str();
+        entry.platform.is_none()
+            && (kind.starts_with("application/vnd.buildkit.cacheconfig.")
+                || kind.starts_with("application/vnd.oci.image.layer.")
+                || kind.starts_with("application/vnd.docker.image.rootfs."))
+    };
+    let (blobs, manifests): (Vec<&Descriptor>, Vec<&Descriptor>) =
+        index.manifests.iter().partition(is_blob);
     Ok(Document {
         media_type,
         artifact_type: text(index.extra.get("artifactType")),
         annotations: annotations(&index.annotations, subject.is_some())?,
         subject,
-        blobs: Vec::new(),
-        manifests: index.manifests.iter().map(digest).collect::<Result<_, _>>()?,
+        blobs: blobs.into_iter().map(digest).collect::<Result<_, _>>()?,
+        manifests: manifests.into_iter().map(digest).collect::<Result<_, _>>()?,
     })
 }
 

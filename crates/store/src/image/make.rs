@@ -72,9 +72,8 @@ impl Images {
         }
         config.history.push(step);
         // What older engines noted about the container the parent was made of is not true of this.
-        for key in ["container", "container_config", "docker_version"] {
-            config.extra.remove(key);
-        }
+        config.extra.remove("container_config");
+        config.extra.insert("container".to_owned(), container.to_string().into());
         config.docker_version = None;
         let parent = parent.filter(|parent| self.record(*parent).is_ok());
         self.publish(&lease, &config, parent, name)

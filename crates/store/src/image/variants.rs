@@ -61,9 +61,8 @@ impl ImageRecord {
     pub fn index(&self) -> Option<&Source> {
         let mut indexes = self.sources.iter().filter(|source| source.is_index());
         let first = indexes.clone().next();
-        let named = |source: &&Source| {
-            self.digests.iter().any(|name| name.digest() == Some(source.digest))
-        };
+        let named =
+            |source: &&Source| self.digests.iter().any(|name| name.digest() == Some(source.digest));
         indexes.find(named).or(first)
     }
 

@@ -8,7 +8,7 @@ pub(crate) mod merge;
 
 use crate::error::{Act, Error, Result};
 use crate::record::{self, v1};
-use crate::store::{Published, Store};
+use crate::store::{Published, Store, random_name};
 use crate::tar::writer::TarWriter;
 use crate::tree;
 use merge::MergedDir;
@@ -137,14 +137,15 @@ impl Snapshots {
     pub fn remove(&self, id: ContainerId) -> Result<()> {
         let removing = || format!("remove snapshot {}", id.short());
         let name = CString::new(id.to_string()).unwrap_or_default();
-        let scratch = self.store.scratch()?;
         let dirs = &self.store.inner.dirs;
         sys::failpoint::hit("store.snapshot.remove");
-        // First out of the way in one step, then piece by piece (when `scratch` is dropped).
-        match fs::renameat(&dirs.snapshots, &name, &scratch.dir, c"removed") {
+        // First out of the way in one step, then piece by piece: what is in `tmp` is nobody's.
+        let aside = random_name()?;
+        let flags = fs::RenameFlags::NOREPLACE;
+        match fs::renameat_with(&dirs.snapshots, &name, &dirs.tmp, &aside, flags) {
             Ok(()) => {
                 sys::failpoint::hit("store.snapshot.removed");
-                tree::remove(&scratch.dir, c"removed").act(removing)
+                tree::remove(&dirs.tmp, &aside).act(removing)
             }
             Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno).act(removing),

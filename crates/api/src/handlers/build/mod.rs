@@ -7,8 +7,11 @@ mod tell;
 
 use std::sync::Arc;
 
+use build::attest::Attestations;
 use build::cache::{CacheKind, PruneOptions};
-use build::request::{Definition, Entitlements, Output, SolveRequest};
+use build::request::{
+    CacheSource, CacheTarget, Definition, Entitlements, Form, Output, Push, SolveRequest,
+};
 use hyper::StatusCode;
 use model::error::HasKind;
 use tokio::sync::mpsc;
@@ -48,14 +51,16 @@ pub(crate) async fn build(call: Call) -> Reply {
         definition: Definition::Dockerfile(Box::new(asked.build)),
         outputs: vec![Output::Image {
             names: asked.names,
-            push: false,
-            insecure: false,
-            annotations: Default::default(),
+            push: Push::No,
+            store: true,
+            form: Form::default(),
         }],
-        cache_from: Vec::new(),
-        cache_to: Vec::new(),
+        // Who names images to take steps from will name this one the next time.
+        cache_to: if asked.from.is_empty() { Vec::new() } else { vec![CacheTarget::Inline] },
+        cache_from: asked.from.into_iter().map(CacheSource::Here).collect(),
+        attest: Attestations::default(),
         // Whoever may build here may run containers with as much.
-        entitlements: Entitlements { network_host, security_insecure: false },
+        entitlements: Entitlements { network_host, ..Entitlements::default() },
         no_cache,
         network_name: asked.network_name,
         source_date_epoch: asked.source_date_epoch,

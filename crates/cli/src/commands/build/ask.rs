@@ -13,6 +13,7 @@ use super::call::Call;
 use super::display::Mode as Progress;
 use super::logins;
 use super::output;
+use super::places;
 use crate::base64;
 use crate::csv;
 use crate::failure::Failure;
@@ -49,6 +50,15 @@ pub(crate) struct Ask {
 
 /// Reads the flags of `build`.
 pub(crate) fn read(invocation: &Invocation, matches: &Matches) -> Result<Ask, Failure> {
+    read_inline(invocation, matches, None)
+}
+
+/// Reads the flags of `build`; a Dockerfile that is in no file may come along.
+pub(crate) fn read_inline(
+    invocation: &Invocation,
+    matches: &Matches,
+    inline: Option<&str>,
+) -> Result<Ask, Failure> {
     let text = |name: &str| matches.string(name).map(str::to_owned).filter(|t| !t.is_empty());
     let progress = text("progress")
         .or_else(|| std::env::var("BUILDKIT_PROGRESS").ok())
@@ -74,10 +84,12 @@ pub(crate) fn read(invocation: &Invocation, matches: &Matches) -> Result<Ask, Fa
         ask.order.attrs.insert("frontend.caps".to_owned(), caps.to_owned());
     }
     limits(&mut ask, matches);
+    ask.order.dockerfile = inline.map(str::to_owned);
     context(&mut ask, matches.arg(0).unwrap_or_default(), matches.text("file"))?;
     contexts(&mut ask, &matches.list("build-context"))?;
     output::read(&mut ask, matches)?;
-    caches(&mut ask, matches)?;
+    places::caches(&mut ask, matches)?;
+    places::attestations(&mut ask, matches)?;
     secrets(&mut ask, &matches.list("secret"))?;
     agents(&mut ask, &matches.list("ssh"))?;
     ask.order.allow = matches.strings("allow");
@@ -95,7 +107,14 @@ impl Ask {
         self.descriptors.push(fd);
     }
 
-    fn directory(&mut self, name: &str, path: &Path) -> Result<(), Failure> {
+    /// Whether a directory of that name is handed over.
+    pub(super) fn has_directory(&self, name: &str) -> bool {
+        let own = |order: &HandingOrder| matches!(order, HandingOrder::Directory { name: own } if own == name);
+        self.order.handings.iter().any(own)
+    }
+
+    /// Hands a directory over.
+    pub(super) fn directory(&mut self, name: &str, path: &Path) -> Result<(), Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = open(path, flags, Mode::empty())
             .map_err(|error| Failure::new(format!("open directory {}: {error}", path.display())))?;
@@ -109,12 +128,6 @@ fn unsupported(matches: &Matches) -> Result<(), Failure> {
     let isolation = matches.text("isolation");
     if !matches!(isolation, "" | "default") {
         return Err(Failure::new(format!("--isolation={isolation} is not supported on Linux")));
-    }
-    for name in ["provenance", "sbom"] {
-        let value = matches.text(name);
-        if !matches!(value, "" | "false" | "disabled=true") {
-            return Err(Failure::new(format!("--{name}={value} is not supported yet")));
-        }
     }
     if matches.bool("squash") {
         return Err(Failure::new("--squash is not supported yet"));
@@ -214,7 +227,7 @@ fn context(ask: &mut Ask, context: &str, file: &str) -> Result<(), Failure> {
         ask.order.attrs.insert("context".to_owned(), context.to_owned());
         if file == "-" {
             ask.order.dockerfile = Some(dockerfile_from_stdin()?);
-        } else if !file.is_empty() {
+        } else if !file.is_empty() && ask.order.dockerfile.is_none() {
             ask.order.attrs.insert("filename".to_owned(), file.to_owned());
         }
         return Ok(());
@@ -228,6 +241,9 @@ fn context(ask: &mut Ask, context: &str, file: &str) -> Result<(), Failure> {
     }
     ask.directory("context", dir)?;
     ask.context = Some(dir.to_owned());
+    if ask.order.dockerfile.is_some() {
+        return Ok(());
+    }
     if file == "-" {
         ask.order.dockerfile = Some(dockerfile_from_stdin()?);
         return Ok(());
@@ -294,7 +310,7 @@ fn dockerfile_from_stdin() -> Result<String, Failure> {
 }
 
 /// Whether a context is fetched by the daemon.
-pub(super) fn is_remote(context: &str) -> bool {
+pub(crate) fn is_remote(context: &str) -> bool {
     const SCHEMES: [&str; 5] = ["http://", "https://", "git://", "ssh://", "git@"];
     SCHEMES.iter().any(|scheme| context.starts_with(scheme))
         || (context.starts_with("github.com/") && !Path::new(context).exists())
@@ -311,39 +327,15 @@ fn contexts(ask: &mut Ask, entries: &[&str]) -> Result<(), Failure> {
             )));
         };
         let name = name.to_ascii_lowercase();
-        let address = if value.contains("://") || is_remote(value) {
+        let address = if let Some(layout) = value.strip_prefix("oci-layout://") {
+            places::layout(ask, &name, layout)?
+        } else if value.contains("://") || value.starts_with("target:") || is_remote(value) {
             value.to_owned()
         } else {
             ask.directory(&name, Path::new(value))?;
             format!("local:{name}")
         };
         ask.order.attrs.insert(format!("context:{name}"), address);
-    }
-    Ok(())
-}
-
-fn caches(ask: &mut Ask, matches: &Matches) -> Result<(), Failure> {
-    for value in matches.list("cache-from") {
-        // The old form is a list of images.
-        if !value.contains('=') {
-            let images = value.split(',').filter(|image| !image.is_empty());
-            ask.order.cache_from.extend(images.map(|image| Typed {
-                kind: "registry".to_owned(),
-                attrs: BTreeMap::from([("ref".to_owned(), image.to_owned())]),
-            }));
-        } else {
-            ask.order.cache_from.push(typed(value, "registry")?);
-        }
-    }
-    for value in matches.list("cache-to") {
-        ask.order.cache_to.push(match value.contains('=') {
-            true => typed(value, "registry")?,
-            false if value == "inline" => Typed { kind: value.to_owned(), attrs: BTreeMap::new() },
-            false => Typed {
-                kind: "registry".to_owned(),
-                attrs: BTreeMap::from([("ref".to_owned(), value.to_owned())]),
-            },
-        });
     }
     Ok(())
 }

@@ -15,11 +15,13 @@ mod display;
 mod error;
 mod logins;
 mod output;
+mod places;
 mod screen;
 mod session;
 
-pub(crate) use ask::{Ask, read as ask};
+pub(crate) use ask::{Ask, is_remote, read as ask, read_inline as ask_inline};
 pub(crate) use screen::Screen;
+pub(crate) use session::{Control, control, glob, status};
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -31,6 +33,7 @@ use tokio::net::UnixStream;
 use wire::build::{BuildDone, BuildFailed, BuildLine};
 
 use crate::command::Outcome;
+use crate::base64;
 use crate::failure::Failure;
 use crate::flags::Matches;
 use crate::invocation::Invocation;
@@ -57,6 +60,13 @@ impl Ask {
     pub(crate) fn screen(&self) -> Screen {
         Screen::new(Display::new(self.progress, self.quiet))
     }
+}
+
+/// A screen for what was told before.
+pub(crate) fn replay_screen(progress: &str) -> Result<Screen, Failure> {
+    let progress = if progress.is_empty() { "plain" } else { progress };
+    let mode = display::Mode::parse(progress).map_err(Failure::new)?;
+    Ok(Screen::new(Display::new(mode, false)))
 }
 
 /// Builds, by the best way that the daemon offers.
@@ -183,8 +193,9 @@ pub(crate) fn metadata(ask: &Ask, done: &BuildDone) -> serde_json::Map<String, s
     let reference = format!("default/default/{}", ask.order.id);
     metadata.insert("buildx.build.ref".to_owned(), reference.into());
     for (name, value) in &done.answers {
-        // Documents are written as such.
-        let value = serde_json::from_str(value)
+        // Documents are written as such, also those that travel in base64.
+        let packed = base64::decode(value).filter(|_| name.ends_with(".descriptor"));
+        let value = serde_json::from_slice(packed.as_deref().unwrap_or(value.as_bytes()))
             .ok()
             .filter(serde_json::Value::is_object)
             .unwrap_or_else(|| value.clone().into());

@@ -46,8 +46,7 @@ pub(super) fn read(ask: &mut Ask, matches: &Matches) -> Result<(), Failure> {
             let Some((name, value)) = annotation.split_once('=') else {
                 return Err(Failure::new(format!("invalid annotation {annotation:?}")));
             };
-            let name = name.strip_prefix("manifest:").unwrap_or(name);
-            output.attrs.insert(format!("annotation.{name}"), value.to_owned());
+            output.attrs.insert(annotation_key(name), value.to_owned());
         }
         if let Some((order, fd)) = place(number, output)? {
             ask.hand(order, fd);
@@ -55,6 +54,21 @@ pub(super) fn read(ask: &mut Ask, matches: &Matches) -> Result<(), Failure> {
     }
     ask.order.outputs = outputs;
     Ok(())
+}
+
+/// `[<place>[[<platform>]]:]<key>` as an exporter's attribute.
+fn annotation_key(name: &str) -> String {
+    const PLACES: [&str; 4] = ["manifest", "index", "manifest-descriptor", "index-descriptor"];
+    if let Some((place, key)) = name.split_once(':') {
+        let (kind, platform) = match place.split_once('[') {
+            Some((kind, rest)) => (kind, format!("[{rest}")),
+            None => (place, String::new()),
+        };
+        if PLACES.contains(&kind) {
+            return format!("annotation-{kind}{platform}.{key}");
+        }
+    }
+    format!("annotation.{name}")
 }
 
 /// `type=x,dest=y`, or only a place: a directory, or `-` for an archive on standard output.

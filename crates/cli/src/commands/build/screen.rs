@@ -36,6 +36,11 @@ impl Screen {
         }
     }
 
+    /// Takes what was told before.
+    pub(crate) fn show(&self, status: &SolveStatus) -> Result<(), Failure> {
+        self.take(status)
+    }
+
     /// Redraws a terminal for ever; never returns on other screens.
     pub(super) async fn redrawing(&self) {
         let live = self.display.borrow().is_live();

@@ -27,7 +27,7 @@ const MAX_HEADER_BYTES: u32 = 1 << 20;
 
 /// A connection on which calls go out.
 #[derive(Clone)]
-pub(super) struct Line(SendRequest<Body>);
+pub(crate) struct Line(SendRequest<Body>);
 
 impl Line {
     /// Speaks HTTP/2 as the client.

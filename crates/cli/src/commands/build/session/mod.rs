@@ -30,7 +30,20 @@ use super::ask::Ask;
 use super::screen::Screen;
 use crate::failure::Failure;
 use line::Line;
+pub(crate) use patterns::glob;
+pub(crate) use status::status;
+
 use serve::Offer;
+
+/// The daemon, asked over BuildKit's protocol.
+pub(crate) type Control = ControlClient<Line>;
+
+/// Connects to the daemon over BuildKit's protocol.
+pub(crate) async fn control(client: &Client) -> Result<Control, Failure> {
+    let stream = client.post("/grpc").protocol("h2c").hijack().await?.into_stream();
+    let control = ControlClient::with_origin(Line::open(stream).await?, Line::origin());
+    Ok(control.max_decoding_message_size(line::MAX_MESSAGE_BYTES))
+}
 
 /// What a daemon that speaks the protocol came to; `None` if it does not.
 pub(super) type Built = Option<Result<BuildDone, BuildFailed>>;

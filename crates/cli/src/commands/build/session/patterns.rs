@@ -71,7 +71,7 @@ fn matches(parts: &[String], path: &[&str]) -> Fit {
 }
 
 /// One name against one part: `*`, `?`, `[a-z]`, `\`.
-pub(super) fn glob(pattern: &[char], name: &[char]) -> bool {
+pub(crate) fn glob(pattern: &[char], name: &[char]) -> bool {
     let Some((first, rest)) = pattern.split_first() else { return name.is_empty() };
     match first {
         '*' => (0..=name.len()).any(|skip| glob(rest, &name[skip..])),

@@ -17,7 +17,7 @@ const SOURCE: &str = "github.com/moby/buildkit/errdefs.Source+json";
 const AROUND: u64 = 2;
 
 /// A piece of progress.
-pub(super) fn status(response: &pb::StatusResponse) -> SolveStatus {
+pub(crate) fn status(response: &pb::StatusResponse) -> SolveStatus {
     let vertex = |vertex: &pb::Vertex| Vertex {
         digest: vertex.digest.clone(),
         inputs: vertex.inputs.clone(),

@@ -1,0 +1,262 @@
+//! One build's way through its graph: a task per operation. Each first finds out what it is (by
+//! its definition and the content of the sources below it), which may be known already; it is
+//! carried out only when somebody needs its result.
+//!
+//! ```text
+//!            identify (inputs' names ─▶ own name ─▶ known?) ─── up the graph
+//! targets ── demand ─▶ known: there it is
+//!                      else: demand inputs ─▶ wait ─▶ look by content, or do it
+//! ```
+//! What nobody asked for in the end is what a known step made needless.
+
+use super::keys::{self, Input};
+use super::run::{Build, Outputs, output};
+use super::{blocking, now, op};
+use crate::error::{Error, Result};
+use crate::graph::{Edge, Graph, Op, OpDigest, OpId};
+use crate::progress::{Event, VertexInfo};
+use crate::tree::Tree;
+use model::Digest;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What an operation is, before it is carried out.
+#[derive(Clone, Copy)]
+struct Name {
+    definition: Digest,
+    /// It, or something below it, is not to be taken from the cache: its name says nothing about
+    /// its content.
+    fresh: bool,
+}
+
+/// Something that comes to be, or cannot.
+type Coming<T> = watch::Sender<Option<std::result::Result<T, ()>>>;
+
+/// An operation, as others see it.
+struct Place {
+    name: Coming<Name>,
+    demand: watch::Sender<bool>,
+    done: Coming<Outputs>,
+    /// What it was found to be without being asked for it.
+    known: Mutex<Option<op::Known>>,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            name: watch::Sender::new(None),
+            demand: watch::Sender::new(false),
+            done: watch::Sender::new(None),
+            known: Mutex::default(),
+        }
+    }
+
+    /// It cannot come to be; why was told.
+    fn fail(&self) {
+        self.name.send_replace(Some(Err(())));
+        self.done.send_replace(Some(Err(())));
+    }
+}
+
+async fn wait<T: Clone>(coming: &Coming<T>) -> std::result::Result<T, ()> {
+    let mut coming = coming.subscribe();
+    match coming.wait_for(Option::is_some).await {
+        Ok(came) => came.clone().unwrap_or(Err(())),
+        Err(_) => Err(()),
+    }
+}
+
+struct Way {
+    build: Arc<Build>,
+    graph: Arc<Graph>,
+    places: Vec<Option<Place>>,
+}
+
+/// Runs what the edges need; gives their file systems in order.
+pub(crate) async fn run(
+    build: &Arc<Build>,
+    graph: &Arc<Graph>,
+    edges: &[Option<Edge>],
+) -> Result<Vec<Tree>> {
+    let needed = graph.needed(edges.iter().flatten().map(|edge| edge.op));
+    tell_vertices(build, graph, &needed);
+    let places = needed.iter().map(|needed| needed.then(Place::new)).collect();
+    let way = Arc::new(Way { build: Arc::clone(build), graph: Arc::clone(graph), places });
+    // Dropped with this future: what runs is ended.
+    let mut tasks = JoinSet::new();
+    for (id, _) in graph.iter().filter(|(id, _)| needed[id.0]) {
+        tasks.spawn(one(Arc::clone(&way), id));
+    }
+    for edge in edges.iter().flatten() {
+        way.demand(*edge);
+    }
+    while !way.all_done(edges) {
+        match tasks.join_next().await {
+            Some(done) => done.map_err(|error| {
+                Error::internal(format!("an operation was abandoned: {error}"))
+            })??,
+            None => break,
+        }
+    }
+    drop(tasks);
+    way.tell_needless();
+    edges.iter().map(|edge| edge.map_or(Ok(Tree::empty()), |edge| way.result(edge))).collect()
+}
+
+impl Way {
+    fn place(&self, id: OpId) -> Result<&Place> {
+        let place = self.places.get(id.0).and_then(Option::as_ref);
+        place.ok_or_else(|| Error::internal("an operation has no place"))
+    }
+
+    fn demand(&self, edge: Edge) {
+        if let Ok(place) = self.place(edge.op) {
+            place.demand.send_replace(true);
+        }
+    }
+
+    fn all_done(&self, edges: &[Option<Edge>]) -> bool {
+        let done = |edge: &Edge| self.place(edge.op).is_ok_and(|it| it.done.borrow().is_some());
+        edges.iter().flatten().all(done)
+    }
+
+    fn result(&self, edge: Edge) -> Result<Tree> {
+        match &*self.place(edge.op)?.done.borrow() {
+            Some(Ok(outputs)) => output(outputs, edge.output),
+            _ => Err(Error::internal("an operation has no result")),
+        }
+    }
+
+    /// What a known step made needless counts as taken from the cache.
+    fn tell_needless(&self) {
+        for (id, op) in self.graph.iter() {
+            let Ok(place) = self.place(id) else { continue };
+            if place.done.borrow().is_some() || *place.demand.borrow() {
+                continue;
+            }
+            self.build.tell(Event::Cached { vertex: op.digest(), at: now() });
+            let known = place.known.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(known) = known {
+                op::tell_result(&self.build, op, &known.outputs);
+                self.build.note(known);
+            }
+        }
+    }
+
+    /// What the operation takes, by name; `None` if an input cannot come to be.
+    async fn named_inputs(&self, op: &Op) -> Result<Option<(Vec<Input>, bool)>> {
+        let mut inputs = Vec::with_capacity(op.inputs.len());
+        let mut fresh = self.build.no_cache || op.meta.ignore_cache;
+        for edge in &op.inputs {
+            let place = self.place(edge.op)?;
+            if self.graph.op(edge.op).is_some_and(|op| op.kind.is_source()) {
+                match wait(&place.done).await {
+                    Ok(outputs) => inputs.push(Input::Tree(output(&outputs, edge.output)?)),
+                    Err(()) => return Ok(None),
+                }
+                continue;
+            }
+            match wait(&place.name).await {
+                Ok(name) => {
+                    fresh |= name.fresh;
+                    let definition = keys::output_of(name.definition, edge.output);
+                    inputs.push(Input::Definition(definition));
+                }
+                Err(()) => return Ok(None),
+            }
+        }
+        Ok(Some((inputs, fresh)))
+    }
+
+    /// What the operation takes; `None` if an input cannot come to be.
+    async fn inputs(&self, op: &Op) -> Result<Option<Vec<Tree>>> {
+        op.inputs.iter().for_each(|edge| self.demand(*edge));
+        let mut trees = Vec::with_capacity(op.inputs.len());
+        for edge in &op.inputs {
+            match wait(&self.place(edge.op)?.done).await {
+                Ok(outputs) => trees.push(output(&outputs, edge.output)?),
+                Err(()) => return Ok(None),
+            }
+        }
+        Ok(Some(trees))
+    }
+}
+
+async fn one(way: Arc<Way>, id: OpId) -> Result<()> {
+    let (Some(op), Ok(place)) = (way.graph.op(id), way.place(id)) else { return Ok(()) };
+    match goes(&way, op, place).await {
+        Ok(Some(outputs)) => {
+            place.done.send_replace(Some(Ok(outputs)));
+            Ok(())
+        }
+        // What it needed has told why itself.
+        Ok(None) => {
+            place.fail();
+            Ok(())
+        }
+        Err(error) => {
+            place.fail();
+            let text = Some(error.to_string());
+            way.build.tell(Event::Completed { vertex: op.digest(), at: now(), error: text });
+            Err(Error::Vertex {
+                name: op.meta.name.clone(),
+                location: op.meta.location.clone(),
+                source: Box::new(error),
+            })
+        }
+    }
+}
+
+async fn goes(way: &Way, op: &Op, place: &Place) -> Result<Option<Outputs>> {
+    let build = &way.build;
+    if op.kind.is_source() {
+        return op::source_of(build, op).await.map(Some);
+    }
+    let Some((inputs, fresh)) = way.named_inputs(op).await? else { return Ok(None) };
+    let definition = {
+        let (build, op) = (Arc::clone(build), op.clone());
+        blocking(move || keys::key(&build, &op, &inputs)).await?
+    };
+    let known = match op::is_step(op) && !fresh {
+        true => op::known(build, op, definition).await?,
+        false => None,
+    };
+    *place.known.lock().unwrap_or_else(PoisonError::into_inner) = known.clone();
+    place.name.send_replace(Some(Ok(Name { definition, fresh })));
+    // Without other caches than this node's, what it does not know has to be done.
+    let eager = known.is_none() && build.imports.is_empty();
+    if !eager {
+        let mut demand = place.demand.subscribe();
+        if demand.wait_for(|demand| *demand).await.is_err() {
+            return Ok(None);
+        }
+    }
+    if let Some(known) = known {
+        op::check_granted(build, op)?;
+        build.tell(Event::Cached { vertex: op.digest(), at: now() });
+        op::tell_result(build, op, &known.outputs);
+        let outputs = Arc::clone(&known.outputs);
+        build.note(known);
+        return Ok(Some(outputs));
+    }
+    let Some(trees) = way.inputs(op).await? else { return Ok(None) };
+    op::carry_out(build, op, trees, (!fresh).then_some(definition)).await.map(Some)
+}
+
+fn tell_vertices(build: &Build, graph: &Graph, needed: &[bool]) {
+    let infos: Vec<VertexInfo> = graph
+        .iter()
+        .filter(|(id, _)| needed[id.0])
+        .map(|(_, op)| VertexInfo {
+            digest: op.digest(),
+            name: op.meta.name.clone(),
+            inputs: inputs_of(graph, op),
+        })
+        .collect();
+    build.tell(Event::Vertices(infos.into()));
+}
+
+fn inputs_of(graph: &Graph, op: &Op) -> Vec<OpDigest> {
+    op.inputs.iter().filter_map(|edge| graph.op(edge.op).map(Op::digest)).collect()
+}
