@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::builders::{self, Names};
 use super::confirm;
 use crate::command::Outcome;
 use crate::failure::Failure;
@@ -13,7 +14,7 @@ use crate::terminal::print;
 use crate::{VERSION, units};
 
 /// The name of the builder, as clients know it.
-const BUILDER: &str = "default";
+pub(super) const BUILDER: &str = builders::DEFAULT;
 
 /// `builder prune`.
 pub(crate) async fn prune(invocation: &Invocation) -> Outcome {
@@ -114,10 +115,13 @@ pub(crate) async fn disk_usage(invocation: &Invocation) -> Outcome {
 /// `buildx ls`.
 pub(crate) async fn list(invocation: &Invocation) -> Outcome {
     let client = invocation.client()?;
-    let rows = format!(
-        "NAME/NODE\tDRIVER/ENDPOINT\tSTATUS\n{BUILDER}*\testiba\t\n \\_ {BUILDER}\t{}\trunning\n",
-        client.endpoint()
-    );
+    let known = Names::load(invocation)?;
+    let endpoint = client.endpoint();
+    let mut rows = "NAME/NODE\tDRIVER/ENDPOINT\tSTATUS\n".to_owned();
+    for name in known.names.iter().map(String::as_str).chain([BUILDER]) {
+        let mark = if name == known.current() { "*" } else { "" };
+        rows.push_str(&format!("{name}{mark}\testiba\t\n \\_ {name}\t{endpoint}\trunning\n"));
+    }
     // A builder that does not answer is not listed as running.
     client.get("/_ping").unversioned().run().await?;
     print(tabwriter::align(&rows, 0, 3))?;
@@ -126,15 +130,15 @@ pub(crate) async fn list(invocation: &Invocation) -> Outcome {
 
 /// `buildx inspect`.
 pub(crate) async fn inspect(invocation: &Invocation) -> Outcome {
-    let name = invocation.matches.arg(0).unwrap_or(BUILDER);
-    if name != BUILDER {
-        return Err(Failure::new(format!("ERROR: no builder {name:?} found")));
-    }
+    let known = Names::load(invocation)?;
+    let given = invocation.matches.arg(0).or(invocation.matches.string("builder"));
+    let name = given.unwrap_or(known.current());
+    known.check(name)?;
     let client = invocation.client()?;
     let version: Value = client.get("/version").fetch().await?;
     let text = |name: &str| version.get(name).and_then(Value::as_str).unwrap_or_default();
     print(format!(
-        "Name:     {BUILDER}\nDriver:   estiba\n\nNodes:\nName:     {BUILDER}\nEndpoint: {}\n\
+        "Name:     {name}\nDriver:   estiba\n\nNodes:\nName:     {name}\nEndpoint: {}\n\
          Status:   running\nVersion:  {}\nPlatforms: {}/{}\n",
         client.endpoint(),
         text("Version"),

@@ -1,12 +1,16 @@
 //! The commands' work, one family per module: flags in, calls out, answers printed.
 
 pub(crate) mod auth;
+pub(crate) mod bake;
 pub(crate) mod build;
 pub(crate) mod builder;
+pub(crate) mod builders;
 pub(crate) mod complete;
 pub(crate) mod containers;
 pub(crate) mod contexts;
+pub(crate) mod history;
 pub(crate) mod images;
+pub(crate) mod imagetools;
 pub(crate) mod inspect;
 pub(crate) mod manifest;
 pub(crate) mod networks;

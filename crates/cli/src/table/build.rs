@@ -2,11 +2,11 @@
 //! as its help page lists them, and those that BuildKit's clients have.
 
 use crate::command::{Action, Args, Command, remote};
-use crate::commands::{build, builder};
+use crate::commands::{bake, build, builder, builders, history, imagetools};
 use crate::flags::Flag;
 
 /// The flags of `build`.
-static BUILD_FLAGS: &[Flag] = &[
+pub(crate) static BUILD_FLAGS: &[Flag] = &[
     Flag::list("add-host", "Add a custom host-to-IP mapping (\"host:ip\")"),
     Flag::list("allow", "Allow extra privileged entitlement (\"network.host\", \"security.insecure\")").own(),
     Flag::list("annotation", "Add annotation to the image").own(),
@@ -92,6 +92,12 @@ pub(crate) static PRUNE: Command = Command {
         Flag::bytes("min-free-space", "Target amount of free disk space after pruning").own(),
         Flag::bytes("reserved-space", "Amount of disk space always allowed to keep for cache")
             .own(),
+        Flag::string("builder", "Override the configured builder instance").own().hidden(),
+        Flag::bool("debug", "Enable debug logging").short('D').own().hidden(),
+        Flag::duration("timeout", "Override the default timeout loading builder status")
+            .own()
+            .hidden(),
+        Flag::bool("verbose", "Provide a more verbose output").own().hidden(),
     ]],
     action: remote!(builder::prune),
 };
@@ -118,12 +124,23 @@ pub(crate) static DU: Command = Command {
     aliases: &[],
     args: Args::None,
     interspersed: true,
-    flags: &[&[Flag::bool("verbose", "Provide a more verbose output")]],
+    flags: &[COMMON, &[
+        Flag::filter("filter", "Provide filter values"),
+        Flag::string("format", "Format the output"),
+        Flag::duration("timeout", "Override the default timeout loading builder status"),
+        Flag::bool("verbose", "Provide a more verbose output"),
+    ]],
     action: remote!(builder::disk_usage),
 };
 
+/// What every command of `buildx` has.
+static COMMON: &[Flag] = &[
+    Flag::string("builder", "Override the configured builder instance"),
+    Flag::bool("debug", "Enable debug logging").short('D'),
+];
+
 /// `buildx ls`
-pub(crate) static LS: Command = Command {
+static LS: Command = Command {
     name: "ls",
     tail: "",
     short: "List builder instances",
@@ -131,12 +148,16 @@ pub(crate) static LS: Command = Command {
     aliases: &[],
     args: Args::None,
     interspersed: true,
-    flags: &[],
+    flags: &[COMMON, &[
+        Flag::string("format", "Format the output"),
+        Flag::bool("no-trunc", "Don't truncate output"),
+        Flag::duration("timeout", "Override the default timeout loading builder status"),
+    ]],
     action: remote!(builder::list),
 };
 
 /// `buildx inspect`
-pub(crate) static INSPECT: Command = Command {
+static INSPECT: Command = Command {
     name: "inspect",
     tail: "[NAME]",
     short: "Inspect current builder instance",
@@ -144,12 +165,15 @@ pub(crate) static INSPECT: Command = Command {
     aliases: &[],
     args: Args::Between(0, 1),
     interspersed: true,
-    flags: &[&[Flag::bool("bootstrap", "Ensure builder has booted before inspecting")]],
+    flags: &[COMMON, &[
+        Flag::bool("bootstrap", "Ensure builder has booted before inspecting"),
+        Flag::duration("timeout", "Override the default timeout loading builder status"),
+    ]],
     action: remote!(builder::inspect),
 };
 
 /// `buildx version`
-pub(crate) static VERSION: Command = Command {
+static VERSION: Command = Command {
     name: "version",
     tail: "",
     short: "Show buildx version information",
@@ -157,8 +181,318 @@ pub(crate) static VERSION: Command = Command {
     aliases: &[],
     args: Args::None,
     interspersed: true,
-    flags: &[],
+    flags: &[COMMON],
     action: Action::Local(builder::version),
+};
+
+/// `buildx create`
+static CREATE: Command = Command {
+    name: "create",
+    tail: "[OPTIONS] [CONTEXT|ENDPOINT]",
+    short: "Create a new builder instance",
+    long: "",
+    aliases: &[],
+    args: Args::Between(0, 1),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::bool("append", "Append a node to builder instead of changing it"),
+        Flag::bool("bootstrap", "Boot builder after creation"),
+        Flag::string("buildkitd-config", "BuildKit daemon config file"),
+        Flag::string("buildkitd-flags", "BuildKit daemon flags"),
+        Flag::string("driver", "Driver to use (available: \"docker\")"),
+        Flag::list("driver-opt", "Options for the driver"),
+        Flag::bool("leave", "Remove a node from builder instead of changing it"),
+        Flag::string("name", "Builder instance name"),
+        Flag::string("node", "Create/modify node with given name"),
+        Flag::list("platform", "Fixed platforms for current node"),
+        Flag::duration("timeout", "Override the default timeout loading builder status"),
+        Flag::bool("use", "Set the current builder instance"),
+    ]],
+    action: remote!(builders::create),
+};
+
+/// `buildx use`
+static USE: Command = Command {
+    name: "use",
+    tail: "[OPTIONS] NAME",
+    short: "Set the current builder instance",
+    long: "",
+    aliases: &[],
+    args: Args::Exactly(1),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::bool("default", "Set builder as default for current context"),
+        Flag::bool("global", "Builder persists context changes"),
+    ]],
+    action: Action::Local(builders::select),
+};
+
+/// `buildx rm`
+static RM: Command = Command {
+    name: "rm",
+    tail: "[OPTIONS] [NAME] [NAME...]",
+    short: "Remove one or more builder instances",
+    long: "",
+    aliases: &[],
+    args: Args::AtLeast(0),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::bool("all-inactive", "Remove all inactive builders"),
+        Flag::bool("force", "Do not prompt for confirmation").short('f'),
+        Flag::bool("keep-daemon", "Keep the BuildKit daemon running"),
+        Flag::bool("keep-state", "Keep BuildKit state"),
+        Flag::duration("timeout", "Override the default timeout loading builder status"),
+    ]],
+    action: Action::Local(builders::remove),
+};
+
+/// `buildx stop`
+static STOP: Command = Command {
+    name: "stop",
+    tail: "[NAME]",
+    short: "Stop builder instance",
+    long: "",
+    aliases: &[],
+    args: Args::Between(0, 1),
+    interspersed: true,
+    flags: &[COMMON],
+    action: Action::Local(builders::stop),
+};
+
+/// `buildx dial-stdio`
+static DIAL: Command = Command {
+    name: "dial-stdio",
+    tail: "",
+    short: "Proxy current stdio streams to builder instance",
+    long: "",
+    aliases: &[],
+    args: Args::None,
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::string("platform", "Target platform: this is used for node selection"),
+        Flag::string("progress", "Set type of progress output"),
+    ]],
+    action: remote!(history::dial_stdio),
+};
+
+/// `buildx bake`
+static BAKE: Command = Command {
+    name: "bake",
+    tail: "[OPTIONS] [TARGET...]",
+    short: "Build from a file",
+    long: "",
+    aliases: &["buildx f"],
+    args: Args::AtLeast(0),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::list("allow", "Allow build to access specified resources"),
+        Flag::string("call", "Set method for evaluating build (\"check\", \"outline\", \"targets\")"),
+        Flag::bool("check", "Shorthand for \"--call=check\""),
+        Flag::list("file", "Build definition file").short('f'),
+        Flag::string("list", "List targets or variables"),
+        Flag::bool("load", "Shorthand for \"--set=*.output=type=docker\""),
+        Flag::string("metadata-file", "Write build result metadata to a file"),
+        Flag::bool("no-cache", "Do not use cache when building the image"),
+        Flag::list("policy", "Policy configuration"),
+        Flag::bool("print", "Print the options without building"),
+        Flag::string("progress", "Set type of progress output (\"auto\", \"none\", \"plain\", \"quiet\", \"rawjson\", \"tty\")"),
+        Flag::string("provenance", "Shorthand for \"--set=*.attest=type=provenance\""),
+        Flag::bool("pull", "Always attempt to pull all referenced images"),
+        Flag::bool("push", "Shorthand for \"--set=*.output=type=registry\""),
+        Flag::string("sbom", "Shorthand for \"--set=*.attest=type=sbom\""),
+        Flag::list("set", "Override target value (e.g., \"targetpattern.key=value\")"),
+        Flag::list("var", "Set a variable value (e.g., \"name=value\")"),
+    ]],
+    action: remote!(bake::bake),
+};
+
+/// `buildx imagetools inspect`
+static IT_INSPECT: Command = Command {
+    name: "inspect",
+    tail: "[OPTIONS] NAME",
+    short: "Show details of an image in the registry",
+    long: "",
+    aliases: &[],
+    args: Args::Exactly(1),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::string("format", "Format the output using the given Go template"),
+        Flag::bool("raw", "Show original, unformatted JSON manifest"),
+    ]],
+    action: remote!(imagetools::inspect),
+};
+
+/// `buildx imagetools create`
+static IT_CREATE: Command = Command {
+    name: "create",
+    tail: "[OPTIONS] [SOURCE...]",
+    short: "Create a new image based on source images",
+    long: "",
+    aliases: &[],
+    args: Args::AtLeast(0),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::list("annotation", "Add annotation to the image"),
+        Flag::bool("append", "Append to existing manifest"),
+        Flag::bool("dry-run", "Show final image instead of pushing"),
+        Flag::list("file", "Read source descriptor from file").short('f'),
+        Flag::string("metadata-file", "Write create result metadata to a file"),
+        Flag::list("platform", "Filter specified platforms of target image").short('p'),
+        Flag::bool("prefer-index", "When only a single source is specified, prefer outputting an image index"),
+        Flag::string("progress", "Set type of progress output"),
+        Flag::list("tag", "Set reference for new image").short('t'),
+    ]],
+    action: remote!(imagetools::create),
+};
+
+/// `buildx imagetools`
+static IMAGETOOLS: Command = Command {
+    name: "imagetools",
+    tail: "COMMAND",
+    short: "Commands to work on images in registry",
+    long: "",
+    aliases: &[],
+    args: Args::None,
+    interspersed: true,
+    flags: &[],
+    action: Action::Group(&[&IT_CREATE, &IT_INSPECT]),
+};
+
+/// `buildx history ls`
+static H_LS: Command = Command {
+    name: "ls",
+    tail: "[OPTIONS]",
+    short: "List build records",
+    long: "",
+    aliases: &[],
+    args: Args::None,
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::filter("filter", "Provide filter values"),
+        Flag::string("format", "Format the output"),
+        Flag::bool("local", "List records for current repository only"),
+        Flag::bool("no-trunc", "Don't truncate output"),
+    ]],
+    action: remote!(history::list),
+};
+
+/// `buildx history inspect`
+static H_INSPECT: Command = Command {
+    name: "inspect",
+    tail: "[OPTIONS] [REF]",
+    short: "Inspect a build record",
+    long: "",
+    aliases: &[],
+    args: Args::Between(0, 1),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::string("format", "Format the output"),
+    ]],
+    action: remote!(history::inspect),
+};
+
+/// `buildx history logs`
+static H_LOGS: Command = Command {
+    name: "logs",
+    tail: "[OPTIONS] [REF]",
+    short: "Print the logs of a build record",
+    long: "",
+    aliases: &[],
+    args: Args::Between(0, 1),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::string("progress", "Set type of progress output (plain, rawjson, tty)"),
+    ]],
+    action: remote!(history::logs),
+};
+
+/// `buildx history rm`
+static H_RM: Command = Command {
+    name: "rm",
+    tail: "[OPTIONS] [REF...]",
+    short: "Remove build records",
+    long: "",
+    aliases: &[],
+    args: Args::AtLeast(0),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::bool("all", "Remove all build records"),
+    ]],
+    action: remote!(history::remove),
+};
+
+/// `buildx history open`
+static H_OPEN: Command = Command {
+    name: "open",
+    tail: "[OPTIONS] [REF]",
+    short: "Open a build record in Docker Desktop",
+    long: "",
+    aliases: &[],
+    args: Args::AtLeast(0),
+    interspersed: true,
+    flags: &[COMMON],
+    action: Action::Local(history::elsewhere),
+};
+
+/// `buildx history export`
+static H_EXPORT: Command = Command {
+    name: "export",
+    tail: "[OPTIONS] [REF]",
+    short: "Export build records into Docker Desktop bundle",
+    long: "",
+    aliases: &[],
+    args: Args::AtLeast(0),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::bool("all", "Export all build records"),
+        Flag::bool("finalize", "Ensure build records are finalized before exporting"),
+        Flag::string("output", "Output file path").short('o'),
+    ]],
+    action: Action::Local(history::elsewhere),
+};
+
+/// `buildx history import`
+static H_IMPORT: Command = Command {
+    name: "import",
+    tail: "[OPTIONS] [REF]",
+    short: "Import build records into Docker Desktop",
+    long: "",
+    aliases: &[],
+    args: Args::AtLeast(0),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::list("file", "Import from a file path").short('f'),
+    ]],
+    action: Action::Local(history::elsewhere),
+};
+
+/// `buildx history trace`
+static H_TRACE: Command = Command {
+    name: "trace",
+    tail: "[OPTIONS] [REF]",
+    short: "Show the OpenTelemetry trace of a build record",
+    long: "",
+    aliases: &[],
+    args: Args::AtLeast(0),
+    interspersed: true,
+    flags: &[COMMON, &[
+        Flag::string("addr", "Address to bind the UI server"),
+        Flag::string("compare", "Compare with another build record"),
+    ]],
+    action: Action::Local(history::elsewhere),
+};
+
+/// `buildx history`
+static HISTORY: Command = Command {
+    name: "history",
+    tail: "COMMAND",
+    short: "Commands to work on build records",
+    long: "",
+    aliases: &[],
+    args: Args::None,
+    interspersed: true,
+    flags: &[],
+    action: Action::Group(&[&H_EXPORT, &H_IMPORT, &H_INSPECT, &H_LOGS, &H_LS, &H_OPEN, &H_RM, &H_TRACE]),
 };
 
 /// `buildx`
@@ -171,5 +505,20 @@ pub(crate) static BUILDX: Command = Command {
     args: Args::None,
     interspersed: true,
     flags: &[],
-    action: Action::Group(&[&BUILD, &DU, &INSPECT, &LS, &PRUNE, &VERSION]),
+    action: Action::Group(&[
+        &BAKE,
+        &BUILD,
+        &CREATE,
+        &DIAL,
+        &DU,
+        &HISTORY,
+        &IMAGETOOLS,
+        &INSPECT,
+        &LS,
+        &PRUNE,
+        &RM,
+        &STOP,
+        &USE,
+        &VERSION,
+    ]),
 };

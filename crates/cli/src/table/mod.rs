@@ -1,6 +1,8 @@
 //! The commands as data. What is not in these tables does not exist for the parser or for help.
 
 mod build;
+#[cfg(test)]
+mod buildx_tests;
 pub(crate) mod container;
 pub(crate) mod context;
 pub(crate) mod image;
@@ -13,4 +15,5 @@ pub(crate) mod system;
 mod text;
 pub(crate) mod volume;
 
+pub(crate) use build::BUILD_FLAGS;
 pub(crate) use root::{GLOBALS, SECTIONS, absent, find};

@@ -1,6 +1,7 @@
 //! `system dial-stdio`: standard input and output joined to the engine's socket, for whoever comes
 //! through ssh. It does not look at what passes.
 
+use client::{RawReader, RawWriter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::command::Outcome;
@@ -12,7 +13,11 @@ const COPY_BYTES: usize = 32 << 10;
 
 /// `system dial-stdio`.
 pub(crate) async fn dial_stdio(invocation: &Invocation) -> Outcome {
-    let (mut from, mut to) = invocation.client()?.tunnel().await?;
+    carry(invocation.client()?.tunnel().await?).await
+}
+
+/// Copies between a connection and the standard streams until the engine ends it.
+pub(crate) async fn carry((mut from, mut to): (RawReader, RawWriter)) -> Outcome {
     let sending = async move {
         let (mut input, mut buffer) = (tokio::io::stdin(), vec![0; COPY_BYTES]);
         while let Ok(read @ 1..) = input.read(&mut buffer).await {

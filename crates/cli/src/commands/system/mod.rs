@@ -7,7 +7,7 @@ mod info;
 mod version;
 
 pub(crate) use df::df;
-pub(crate) use dial::dial_stdio;
+pub(crate) use dial::{carry, dial_stdio};
 pub(crate) use events::events;
 pub(crate) use info::info;
 pub(crate) use version::version;
