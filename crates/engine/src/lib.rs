@@ -47,7 +47,7 @@ mod variants;
 mod volumes;
 
 pub use ::registry::client::registry_host;
-pub use builds::{Builds, Handed, Handing, PastBuild, Valuables};
+pub use builds::{BuilderOptions, Builds, Handed, Handing, PastBuild, Valuables};
 pub use containers::{
     Containers, Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle,
 };

@@ -5,12 +5,14 @@ mod handed;
 mod handouts;
 mod history;
 mod local;
+mod policy;
 mod pull;
 mod step;
 mod worker;
 
 pub use handed::{Handed, Handing, Valuables};
 pub use history::PastBuild;
+pub use policy::BuilderOptions;
 pub(crate) use step::sweep;
 
 use crate::node::Node;
@@ -26,29 +28,64 @@ use model::error::HasKind;
 use model::event::EventKind;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Builds and their cache. Cheap to clone.
 #[derive(Clone)]
 pub struct Builds {
     pub(crate) node: Arc<Node>,
     solver: Solver,
+    /// When the cache was last collected by itself.
+    collected: Arc<Mutex<Option<Instant>>>,
 }
+
+/// Time between two collections that nobody asked for.
+const COLLECT_EVERY: Duration = Duration::from_secs(60);
 
 impl Builds {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         let worker = Arc::new(worker::NodeWorker::new(Arc::clone(&node)));
-        Self { solver: Solver::new(node.store.clone(), worker), node }
+        let solver = Solver::new(node.store.clone(), worker);
+        Self { solver, node, collected: Arc::default() }
     }
 
     /// Builds. Dropping the future, or [`Builds::cancel`], ends it and removes everything of it
     /// but finished steps.
     pub async fn solve(&self, request: SolveRequest) -> build::Result<Outcome> {
-        let outcome = self.solver.solve(request).await?;
+        self.node.options.builder.grant(request.entitlements)?;
+        let outcome = self.solver.solve(request).await;
+        self.collect_soon();
+        let outcome = outcome?;
         for image in &outcome.images {
             self.node.emit(EventKind::Image, "build", image.id.to_string(), BTreeMap::new());
         }
         Ok(outcome)
+    }
+
+    /// Makes room in the cache by the daemon's rules, once in a while.
+    fn collect_soon(&self) {
+        if !self.node.options.builder.gc {
+            return;
+        }
+        {
+            let mut last = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.is_some_and(|last| last.elapsed() < COLLECT_EVERY) {
+                return;
+            }
+            *last = Some(Instant::now());
+        }
+        let builds = self.clone();
+        tokio::spawn(async move {
+            let rules = builds.node.options.builder.rules(builds.node.store.root());
+            match builds.solver.collect(&rules).await {
+                Ok((removed, freed)) if !removed.is_empty() => {
+                    tracing::info!(records = removed.len(), freed, "build cache collected");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "collect the build cache"),
+            }
+        });
     }
 
     /// Ends a build; `false` if there is none of that id.
