@@ -9,6 +9,7 @@ use model::policy::Class;
 use tokio::sync::mpsc;
 use wire::docker::container::ContainerConfig;
 use wire::docker::image::{IdResponse, ImageSummary, ImagesPruneReport};
+use wire::docker::json;
 use wire::docker::progress::{ErrorDetail, ProgressDetail, ProgressLine};
 
 use super::until;
@@ -68,7 +69,7 @@ pub(crate) async fn list(call: Call) -> Reply {
 
 /// A platform as clients write it into a query: JSON with OCI's names.
 pub(crate) fn platform(text: &str) -> Result<Platform, Failure> {
-    let asked: wire::docker::image::Platform = serde_json::from_str(text)
+    let asked: wire::docker::image::Platform = json::from_slice(text.as_bytes())
         .map_err(|error| Failure::invalid(format!("invalid platform: {error}")))?;
     let mut words = asked.os;
     for word in [asked.architecture, asked.variant].iter().filter(|word| !word.is_empty()) {

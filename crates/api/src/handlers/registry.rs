@@ -8,6 +8,7 @@ use engine::{EngineError, Images};
 use hyper::StatusCode;
 use model::ImageRef;
 use wire::docker::image::{Descriptor, Platform as ShownPlatform};
+use wire::docker::json;
 use wire::docker::progress::{ErrorDetail, ProgressDetail, ProgressLine};
 use wire::docker::registry::{
     AuthConfig, AuthResponse, DistributionInspect, ManifestPublished, ManifestToPublish,
@@ -30,7 +31,7 @@ pub(crate) fn credentials(call: &Call) -> Result<Option<Credentials>, Failure> {
     let Some(text) = header.filter(|text| !text.is_empty()) else { return Ok(None) };
     let bad = |why: &str| Failure::invalid(format!("invalid X-Registry-Auth header: {why}"));
     let bytes = base64::decode(text).ok_or_else(|| bad("not base64url"))?;
-    let auth: AuthConfig = serde_json::from_slice(&bytes)
+    let auth: AuthConfig = json::from_slice(&bytes)
         .map_err(|_| bad("must be a valid base64url-encoded JSON"))?;
     Ok(Some(from_wire(auth)).filter(|credentials| !credentials.is_empty()))
 }

@@ -11,6 +11,7 @@ use engine::Engine;
 use hyper::header::HeaderMap;
 use model::ImageRef;
 use serde::Deserialize;
+use wire::docker::json;
 
 use crate::base64;
 use crate::failure::Failure;
@@ -117,7 +118,7 @@ fn name(text: &str) -> Result<ImageRef, Failure> {
 
 fn json<T: for<'de> Deserialize<'de>>(query: &Query, name: &str) -> Result<Option<T>, Failure> {
     let Some(text) = query.text(name) else { return Ok(None) };
-    let read = serde_json::from_str::<Option<T>>(text);
+    let read = json::from_slice::<Option<T>>(text.as_bytes());
     read.map_err(|error| Failure::invalid(format!("error reading {name}: {error}")))
 }
 
@@ -195,7 +196,7 @@ fn credentials(headers: &HeaderMap) -> Result<BTreeMap<String, Credentials>, Fai
     }
     let bytes = base64::decode(value).ok_or_else(invalid)?;
     let all: Option<BTreeMap<String, AskedAuth>> =
-        serde_json::from_slice(&bytes).map_err(|_| invalid())?;
+        json::from_slice(&bytes).map_err(|_| invalid())?;
     let one = |(address, auth): (String, AskedAuth)| {
         (engine::registry_host(&address), credentials_of(auth))
     };
