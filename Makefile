@@ -4,7 +4,7 @@ TARGET := x86_64-unknown-linux-gnu
 RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
-.PHONY: conformance conformance-registry fuzz software
+.PHONY: conformance conformance-registry differential fuzz software
 .PHONY: help build demo test images bench lint unit blackbox vm drivers cycles clean install
 
 help:
@@ -55,6 +55,12 @@ drivers: ## Debian's podman, buildah and dockerd run their containers on our run
 	@scripts/images.sh $(IMAGES) busybox
 	cargo build --locked -p runtime
 	@scripts/drivers.sh target/$(TARGET)/debug/estiba-runtime $(IMAGES) target/drivers
+
+differential: ## the corpus of Dockerfiles by this builder, buildah and dockerd, compared (wants buildah, docker.io)
+	@scripts/deps.sh test
+	@scripts/images.sh $(IMAGES)
+	cargo build --locked -p estiba -p runtime
+	@scripts/differential.sh target/$(TARGET)/debug $(IMAGES) target/differential
 
 fuzz: ## a minute of fuzzing for everything that reads bytes from outside (wants a nightly compiler)
 	@scripts/fuzz.sh

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use lab::{Lab, Session, archive, binaries, eventually};
+use lab::{Lab, Session, Setup, archive, binaries, eventually};
 use std::fs;
 use std::path::Path;
 
@@ -100,14 +100,12 @@ fn manifest_lists_are_those_of_the_stock_command_line() {
         &["manifest", "inspect", "--insecure", &format!("{HOST}/x:none")],
         &["manifest", "rm", &list],
     ];
+    let engine = format!("DOCKER_HOST=unix://{}", lab.socket().display());
+    let program = binaries().join("estiba").to_string_lossy().into_owned();
     for step in steps {
-        let ours = lab.in_network(&[
-            &["env", &format!("HOME={}", lab.dir().display())],
-            &[format!("DOCKER_HOST=unix://{}", lab.socket().display()).as_str()],
-            &[binaries().join("estiba").to_string_lossy().as_ref()][..],
-            step,
-        ]
-        .concat());
+        let own = [format!("HOME={}", lab.dir().display()), engine.clone(), program.clone()];
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        let ours = lab.in_network(&[&["env"], &own[..], step].concat());
         let Some(theirs) = stock(&lab, step) else { return };
         assert_eq!(ours.stdout, theirs.stdout, "{step:?}");
         assert_eq!(ours.stderr.trim(), theirs.stderr.trim(), "{step:?}");
@@ -197,7 +195,8 @@ fn an_index_comes_in_and_goes_out_whole() {
 
 #[test]
 fn archives_hold_all_platforms_or_one() {
-    let lab = Lab::new();
+    // Without an image that has the same layer: only what was pulled is here as it travels.
+    let lab = Lab::with(Setup { empty: true, ..Setup::default() });
     let _registry = Registry::start(&lab);
     multi(&lab);
     let (name, index) = (format!("{HOST}/x:multi"), digest(&lab, "x:multi"));
@@ -214,7 +213,9 @@ fn archives_hold_all_platforms_or_one() {
     fs::create_dir(&layout).unwrap();
     lab.in_network(&["tar", "-xf", &all, "-C", &layout]).ok();
     let copied = format!("docker://{HOST}/judged:1");
-    let words = ["copy", "-q", "--all", "--dest-tls-verify=false", &format!("oci:{layout}"), &copied];
+    let from = format!("oci:{layout}");
+    let all_same = ["copy", "-q", "--all", "--preserve-digests", "--dest-tls-verify=false"];
+    let words = [&all_same[..], &[&from, &copied]].concat();
     skopeo(&lab, &words).ok();
     assert_eq!(digest(&lab, "judged:1"), index);
 
@@ -238,6 +239,26 @@ fn archives_hold_all_platforms_or_one() {
     lab.estiba(&["load", "-i", &one]).ok();
     assert_eq!(architecture(), "arm64");
     lab.estiba(&["load", "-i", &all, "--platform", "linux/s390x"]).fails(1, "platform");
+}
+
+#[test]
+fn layers_that_are_here_unpacked_only_are_saved_for_all_platforms_too() {
+    let lab = Lab::new();
+    let _registry = Registry::start(&lab);
+    multi(&lab);
+    let name = format!("{HOST}/x:multi");
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let pulled = lab.estiba(&["pull", "--platform", platform, &name]);
+        assert!(pulled.ok().contains("Already exists"), "busybox has the layer: {pulled:?}");
+    }
+    let all = lab.dir().join("all.tar").to_string_lossy().into_owned();
+    lab.estiba(&["save", "-o", &all, &name]).ok();
+    lab.estiba(&["rmi", &name]).ok();
+    lab.estiba(&["load", "-i", &all]).ok();
+    for (platform, architecture) in [("linux/amd64", "amd64"), ("linux/arm64", "arm64")] {
+        let inspect = ["image", "inspect", "-f", "{{.Architecture}}", "--platform", platform, &name];
+        assert_eq!(lab.estiba(&inspect).ok(), architecture);
+    }
 }
 
 #[test]

@@ -406,6 +406,37 @@ fn the_clients_proxies_reach_its_containers() {
         "echo $HTTP_PROXY",
     ]);
     assert_eq!(own.ok(), "own");
+    // Builds see them as well, and what is built does not keep them.
+    let context = lab.dir().join("context");
+    fs::create_dir(&context).unwrap();
+    let text = "FROM busybox\nRUN echo \"$HTTP_PROXY $https_proxy $no_proxy\" > /seen\n";
+    fs::write(context.join("Dockerfile"), text).unwrap();
+    lab.estiba(&["build", "-q", "-t", "proxied", &context.to_string_lossy()]).ok();
+    let proxy = "http://127.0.0.1:3001";
+    let run = ["run", "--rm", "-e", "HTTP_PROXY=", "proxied", "cat", "/seen"];
+    let seen = lab.estiba(&run);
+    assert_eq!(seen.ok(), format!("{proxy} {proxy} *.test.example.com, .example2.com"));
+    let kept = lab.estiba(&["image", "inspect", "-f", "{{.Config.Env}}", "proxied"]);
+    assert!(!kept.ok().contains("3001"), "{kept:?}");
+}
+
+#[test]
+fn accounts_of_the_daemons_proxies_are_not_shown() {
+    let mut lab = Lab::with(Setup { empty: true, ..Setup::default() });
+    let settings = r#"{"proxies": {"http-proxy": "http://me:sesame@127.0.0.1:3128",
+        "https-proxy": "127.0.0.1:3129", "no-proxy": "localhost,.lab"}}"#;
+    fs::write(lab.dir().join("daemon.json"), settings).unwrap();
+    lab.stop_daemon();
+    lab.start_daemon();
+    let said = lab.estiba(&["info"]);
+    for line in [
+        "HTTP Proxy: http://xxxxx:xxxxx@127.0.0.1:3128",
+        "HTTPS Proxy: 127.0.0.1:3129",
+        "No Proxy: localhost,.lab",
+    ] {
+        assert!(said.ok().contains(line), "{line} in {said:?}");
+    }
+    assert!(!said.stdout.contains("sesame"));
 }
 
 #[test]

@@ -188,14 +188,15 @@ fn podman_and_buildah_see_the_same_digests() {
         lab.in_network(&[&["env", &home][..], &own, arguments].concat())
     };
     for program in ["podman", "buildah"] {
-        run(program, &["pull", "-q", &archive]).ok();
+        let pulled = run(program, &["pull", "-q", &archive]);
+        let id = pulled.ok().lines().last().unwrap();
         let (theirs, ours) =
             (format!("127.0.0.1:5443/by/{program}:1"), format!("127.0.0.1:5443/for/{program}:1"));
         let file = lab.dir().join(format!("{program}.digest"));
         let pushed = file.to_string_lossy();
         let push = ["push", "-q", "--digestfile", &pushed];
-        let (from, to) = ("docker.io/library/busybox:latest", format!("docker://{theirs}"));
-        run(program, &[&push[..], &access, &[from, &to]].concat()).ok();
+        let to = format!("docker://{theirs}");
+        run(program, &[&push[..], &access, &[id, &to]].concat()).ok();
         let digest = std::fs::read_to_string(&file).unwrap();
         lab.estiba(&["pull", "-q", &theirs]).ok();
         let known = ["image", "inspect", "-f", "{{.RepoDigests}}", &theirs];

@@ -48,10 +48,9 @@ impl Row {
 
     fn sorted(self) -> Value {
         // Marks the value as a row, which is written as JSON in a way of its own.
-        let marked = self.with("\0", true);
-        let mut fields: Vec<(String, Value)> = marked.0.into_iter().collect();
-        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Value::Object(fields.into_iter().collect())
+        let mut marked = self.with("\0", true);
+        marked.0.sort_keys();
+        Value::Object(marked.0)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::chunks::{Source, produce};
 use crate::node::{Node, blocking};
-use crate::transfer::Platform;
 use crate::streams::{ByteStream, LoadProgress, STREAM_DEPTH};
+use crate::transfer::Platform;
 use crate::{EngineError, Result, image_config, variants};
 use model::error::HasKind;
 use model::event::EventKind;
@@ -13,6 +13,7 @@ use model::view::ContainerView;
 use model::{Digest, ErrorKind, ImageId, ImageRef};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use store::image::{ImageRecord, ImageUse, RemoveOptions, SaveOptions};
 use tokio::sync::mpsc;
@@ -30,7 +31,9 @@ impl Images {
         let node = Arc::clone(&self.node);
         blocking(move || {
             let around = Around::of(&node);
-            Ok(node.store.images().list()?.iter().map(|it| view(&node, it, &around)).collect())
+            // Where each layer is on disk is asked of one image at a time.
+            let line = |it: &Arc<ImageRecord>| view(it, &around, &[]);
+            Ok(node.store.images().list()?.iter().map(line).collect())
         })
         .await
     }
@@ -48,7 +51,8 @@ impl Images {
         let (node, query) = (Arc::clone(&self.node), query.to_owned());
         blocking(move || {
             let record = variants::find_for(&node, &query, platform.as_ref())?;
-            Ok(view(&node, &record, &Around::of(&node)))
+            let paths = node.store.images().layer_paths(&record);
+            Ok(view(&record, &Around::of(&node), &paths))
         })
         .await
     }
@@ -297,9 +301,8 @@ fn users(node: &Node) -> BTreeMap<ImageId, u32> {
     users
 }
 
-fn view(node: &Node, record: &ImageRecord, around: &Around) -> ImageView {
+fn view(record: &ImageRecord, around: &Around, paths: &[PathBuf]) -> ImageView {
     let config = &record.config;
-    let paths = node.store.images().layer_paths(record);
     ImageView {
         id: record.id,
         tags: record.refs.iter().map(ImageRef::familiar).collect(),

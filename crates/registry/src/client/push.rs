@@ -106,7 +106,10 @@ impl Client {
         on_thread(move || {
             let images = sharing.store.images();
             images.add_source(&sharing.lease, record.id, source)?;
-            images.record_digest(record.id, &name)?;
+            // An image that its index holds gets no name of its own by this.
+            if record.names().next().is_some() {
+                images.record_digest(record.id, &name)?;
+            }
             Ok(())
         })
         .await?;

@@ -44,8 +44,10 @@ impl std::fmt::Debug for SaveOptions {
 struct Chosen {
     image: Arc<ImageRecord>,
     names: BTreeSet<ImageRef>,
-    /// The index that is saved whole.
+    /// The index whose images are all saved.
     whole: Option<Whole>,
+    /// Whether its layers are here as they came, so that the index goes out as it is.
+    as_it_came: bool,
 }
 
 impl Images {
@@ -60,7 +62,7 @@ impl Images {
         for chosen in &mut chosen {
             match &options.pick {
                 Some(pick) => chosen.image = pick(&self.siblings(&chosen.image))?,
-                None => chosen.whole = self.complete(&chosen.image)?,
+                None => (chosen.whole, chosen.as_it_came) = self.complete(&chosen.image)?,
             }
         }
         let mut omitted = BTreeSet::new();
@@ -70,21 +72,19 @@ impl Images {
         self.write_archive(&chosen, omitted, writer)
     }
 
-    /// The index of an image, when several of its images can be saved as they came.
-    fn complete(&self, image: &ImageRecord) -> Result<Option<Whole>> {
-        let Some(whole) = self.whole(image)? else { return Ok(None) };
-        if whole.images().len() < 2 {
-            return Ok(None);
-        }
-        for source in whole.members.iter().filter_map(Member::manifest) {
+    /// The index of an image, when several of its images are here, and whether all their layers are
+    /// here as they came.
+    fn complete(&self, image: &ImageRecord) -> Result<(Option<Whole>, bool)> {
+        let whole = self.whole(image)?.filter(|whole| whole.images().len() > 1);
+        for source in whole.iter().flat_map(|whole| &whole.members).filter_map(Member::manifest) {
             for layer in &source.layers {
                 if !self.store.blobs().contains(layer.digest)? {
-                    tracing::debug!(index = %whole.source.digest, "layers are not here as they came");
-                    return Ok(None);
+                    return Ok((whole, false));
                 }
             }
         }
-        Ok(Some(whole))
+        let as_it_came = whole.is_some();
+        Ok((whole, as_it_came))
     }
 
     /// Writes one image under names that need not be its own here.
@@ -95,7 +95,8 @@ impl Images {
         writer: &mut dyn Write,
     ) -> Result<()> {
         let names = names.iter().map(|name| name.clone().or_latest()).collect();
-        let chosen = Chosen { image: self.record(id)?, names, whole: None };
+        let image = self.record(id)?;
+        let chosen = Chosen { image, names, whole: None, as_it_came: false };
         self.write_archive(&[chosen], BTreeSet::new(), writer)
     }
 
@@ -110,10 +111,14 @@ impl Images {
         let lease = self.store.lease();
         for image in chosen {
             image.image.diff_ids.iter().chain([&image.image.id]).for_each(|id| lease.pin(*id));
-            let members = image.whole.iter().flat_map(|whole| &whole.members);
-            for source in members.filter_map(Member::manifest) {
-                lease.pin(source.digest);
-                source.layers.iter().for_each(|layer| lease.pin(layer.digest));
+            for member in image.whole.iter().flat_map(|whole| &whole.members) {
+                for source in member.manifest() {
+                    lease.pin(source.digest);
+                    source.layers.iter().for_each(|layer| lease.pin(layer.digest));
+                }
+                for other in &member.image {
+                    other.diff_ids.iter().chain([&other.id]).for_each(|id| lease.pin(*id));
+                }
             }
         }
         let out = BufWriter::with_capacity(STREAM_BUFFER, writer);
@@ -129,8 +134,9 @@ impl Images {
         let mut repositories = Repositories::new();
         for image in chosen {
             let top = match &image.whole {
-                Some(whole) => save.whole(whole)?,
-                None => save.image(image)?,
+                Some(whole) if image.as_it_came => save.whole(whole)?,
+                Some(whole) => save.remade(whole)?,
+                None => save.image(&image.image)?,
             };
             index.manifests.extend(index_entries(image, &top));
             archive.push(save.archive_manifest(image)?);
@@ -158,7 +164,8 @@ impl Images {
                 let entry = match known {
                     Some(known) => known,
                     None => {
-                        chosen.push(Chosen { image, names: BTreeSet::new(), whole: None });
+                        let (names, whole) = (BTreeSet::new(), None);
+                        chosen.push(Chosen { image, names, whole, as_it_came: false });
                         chosen.last_mut().ok_or_else(|| Error::Damaged("no image".into()))?
                     }
                 };
@@ -198,14 +205,14 @@ struct Save<'a, W> {
 
 impl<W: Write> Save<'_, W> {
     /// Writes an image's layers, configuration and manifest; gives the manifest's descriptor.
-    fn image(&mut self, chosen: &Chosen) -> Result<Descriptor> {
-        let layers = self.layers(&chosen.image)?;
-        let config = self.images.store.blob(chosen.image.id)?;
+    fn image(&mut self, image: &ImageRecord) -> Result<Descriptor> {
+        let layers = self.layers(image)?;
+        let config = self.images.store.blob(image.id)?;
         self.blob(&config)?;
         let manifest = json(&Manifest {
             schema_version: 2,
             media_type: Some(media::OCI_MANIFEST.into()),
-            config: describe(media::OCI_CONFIG, chosen.image.id, config.len() as u64),
+            config: describe(media::OCI_CONFIG, image.id, config.len() as u64),
             layers,
             ..Manifest::default()
         })?;
@@ -237,6 +244,24 @@ impl<W: Write> Save<'_, W> {
         Ok(describe(&whole.source.media_type, whole.source.digest, whole.source.size))
     }
 
+    /// Writes an index of what is here of another: its layers are here unpacked only, so manifests
+    /// of plain layers take the places of those it had.
+    fn remade(&mut self, whole: &Whole) -> Result<Descriptor> {
+        let mut manifests = Vec::new();
+        for image in whole.images() {
+            let platform = Some(platform(&image));
+            manifests.push(Descriptor { platform, ..self.image(&image)? });
+        }
+        let index = json(&Index {
+            schema_version: 2,
+            media_type: Some(media::OCI_INDEX.into()),
+            manifests,
+            ..Index::default()
+        })?;
+        let digest = self.blob(&index)?;
+        Ok(describe(media::OCI_INDEX, digest, index.len() as u64))
+    }
+
     fn layers(&mut self, image: &ImageRecord) -> Result<Vec<Descriptor>> {
         let mut descriptors = Vec::new();
         for diff_id in &image.diff_ids {
@@ -258,7 +283,8 @@ impl<W: Write> Save<'_, W> {
 
     fn archive_manifest(&self, chosen: &Chosen) -> Result<ArchiveManifest> {
         let image = &chosen.image;
-        let members = chosen.whole.iter().flat_map(|whole| &whole.members);
+        let whole = chosen.whole.as_ref().filter(|_| chosen.as_it_came);
+        let members = whole.into_iter().flat_map(|whole| &whole.members);
         let mut own = members.filter(|m| m.image.as_ref().is_some_and(|it| it.id == image.id));
         let travelling = own.find_map(Member::manifest).map(|source| source.layers.as_slice());
         let (mut sources, mut layers) = (BTreeMap::new(), Vec::new());
@@ -304,16 +330,8 @@ impl<W: Write> Save<'_, W> {
 
 /// One entry per name, or one without a name.
 fn index_entries(chosen: &Chosen, manifest: &Descriptor) -> Vec<Descriptor> {
-    let config = &chosen.image.config;
-    let platform = Platform {
-        architecture: config.architecture.clone(),
-        os: config.os.clone(),
-        variant: config.variant.clone(),
-        os_version: config.os_version.clone(),
-        os_features: config.os_features.clone(),
-    };
     // An index is for several.
-    let platform = chosen.whole.is_none().then_some(platform);
+    let platform = chosen.whole.is_none().then(|| platform(&chosen.image));
     let plain = Descriptor { platform, ..manifest.clone() };
     if chosen.names.is_empty() {
         return vec![plain];
@@ -327,6 +345,17 @@ fn index_entries(chosen: &Chosen, manifest: &Descriptor) -> Vec<Descriptor> {
         Descriptor { annotations, ..plain.clone() }
     };
     chosen.names.iter().map(named).collect()
+}
+
+fn platform(image: &ImageRecord) -> Platform {
+    let config = &image.config;
+    Platform {
+        architecture: config.architecture.clone(),
+        os: config.os.clone(),
+        variant: config.variant.clone(),
+        os_version: config.os_version.clone(),
+        os_features: config.os_features.clone(),
+    }
 }
 
 fn describe(media_type: &str, digest: Digest, size: u64) -> Descriptor {

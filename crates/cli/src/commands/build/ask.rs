@@ -78,6 +78,13 @@ pub(crate) fn read_inline(
     };
     unsupported(matches)?;
     attributes(&mut ask, matches);
+    for variable in invocation.proxies()? {
+        // What the command line says wins.
+        if let Some((name, value)) = variable.split_once('=') {
+            let attribute = format!("build-arg:{name}");
+            ask.order.attrs.entry(attribute).or_insert_with(|| value.to_owned());
+        }
+    }
     if let Some(call) = &ask.call {
         ask.order.attrs.insert("requestid".to_owned(), call.request());
         let caps = "moby.buildkit.frontend.subrequests";

@@ -67,15 +67,31 @@ pub(crate) async fn list(invocation: &Invocation) -> Outcome {
     let images = invocation.client()?.image_list(matches.bool("all"), &filters).await?;
     let whole = matches.bool("no-trunc");
     let digests = digests || given.contains(".Digest");
-    format::list(&TABLE, format, rows(&images, digests, whole))
+    let usual = matches!(format, "" | "table" | WITH_DIGESTS | "{{.ID}}");
+    let shown = Shown { digests, whole, usual };
+    let rows = images.iter().flat_map(|image| of_image(image, shown)).collect();
+    format::list(&TABLE, format, rows)
+}
+
+/// What of an image is shown.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// A row for each digest too.
+    digests: bool,
+    /// Ids as they are.
+    whole: bool,
+    /// Only what the usual tables show: there may be thousands of images.
+    usual: bool,
 }
 
 /// A row for each name of each image; with `digests`, for each name and digest.
 pub(crate) fn rows(images: &[ImageSummary], digests: bool, whole: bool) -> Vec<Row> {
-    images.iter().flat_map(|image| of_image(image, digests, whole)).collect()
+    let shown = Shown { digests, whole, usual: false };
+    images.iter().flat_map(|image| of_image(image, shown)).collect()
 }
 
-fn of_image(image: &ImageSummary, digests: bool, whole: bool) -> Vec<Row> {
+fn of_image(image: &ImageSummary, shown: Shown) -> Vec<Row> {
+    let digests = shown.digests;
     let named = |names: &[String]| -> Vec<String> {
         names.iter().filter(|name| !name.starts_with("<none>")).cloned().collect()
     };
@@ -93,42 +109,45 @@ fn of_image(image: &ImageSummary, digests: bool, whole: bool) -> Vec<Row> {
         let (repository, tag) = super::split_tag(name);
         let found = if digests { digests_of(repository) } else { Vec::new() };
         let found = if found.is_empty() { vec![none()] } else { found };
-        rows.extend(found.into_iter().map(|digest| row(image, (repository, tag, &digest), whole)));
+        rows.extend(found.into_iter().map(|digest| row(image, (repository, tag, &digest), shown)));
     }
     if tags.is_empty() {
         // Known by digest only: fetched by it, or its tag moved to another image.
         for name in &known {
             let (repository, digest) = name.split_once('@').unwrap_or((name, "<none>"));
             let digest = if digests { digest } else { "<none>" };
-            rows.push(row(image, (repository, "<none>", digest), whole));
+            rows.push(row(image, (repository, "<none>", digest), shown));
         }
     }
     if rows.is_empty() {
-        rows.push(row(image, ("<none>", "<none>", "<none>"), whole));
+        rows.push(row(image, ("<none>", "<none>", "<none>"), shown));
     }
     rows
 }
 
-fn row(image: &ImageSummary, (repository, tag, digest): (&str, &str, &str), whole: bool) -> Row {
+fn row(image: &ImageSummary, (repository, tag, digest): (&str, &str, &str), shown: Shown) -> Row {
     let unknown = || "N/A".to_owned();
     #[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
     let human = |bytes: i64, digits| units::human_size(bytes as f64, digits);
+    let row = Row::default()
+        .with("CreatedSince", since(image.created))
+        .with("Digest", digest)
+        .with("ID", if shown.whole { &image.id } else { short_id(&image.id) })
+        .with("Repository", repository)
+        .with("Size", human(image.size, 3))
+        .with("Tag", tag);
+    if shown.usual {
+        return row;
+    }
     let (mut shared, mut unique) = (unknown(), unknown());
     if image.shared_size >= 0 {
         shared = human(image.shared_size, 4);
         unique = human(image.size - image.shared_size, 4);
     }
     let containers = if image.containers < 0 { unknown() } else { image.containers.to_string() };
-    Row::default()
-        .with("Containers", containers)
+    row.with("Containers", containers)
         .with("CreatedAt", time::full(image.created))
-        .with("CreatedSince", since(image.created))
-        .with("Digest", digest)
-        .with("ID", if whole { &image.id } else { short_id(&image.id) })
-        .with("Repository", repository)
         .with("SharedSize", shared)
-        .with("Size", human(image.size, 3))
-        .with("Tag", tag)
         .with("UniqueSize", unique)
         .with("VirtualSize", human(image.size, 4))
 }
