@@ -114,3 +114,124 @@ fn a_port_in_use_names_the_program() {
         .fails(125, "held by busybox (process ");
     drop(holder);
 }
+
+#[test]
+fn routes_that_overlap_a_network_are_told() {
+    let lab = Lab::new();
+    let at = |words: &str| lab.in_network(&words.split(' ').collect::<Vec<_>>()).ok().to_owned();
+    at("ip link add vpn0 type veth peer name vpn1");
+    at("ip link set vpn0 up");
+    at("ip route add 172.16.0.0/12 dev vpn0");
+    at("ip route add 192.168.0.0/20 dev vpn0 table 77");
+    lab.estiba(&["network", "create", "free"]).ok();
+    let subnet = field(&lab, "free", "{{(index .IPAM.Config 0).Subnet}}");
+    assert_eq!(subnet, "192.168.16.0/20", "past every route, whichever table it is in");
+    let asked = lab.estiba(&["network", "create", "--subnet", "172.30.0.0/24", "asked"]);
+    let told = "the subnet 172.30.0.0/24 of network asked overlaps the host's route to \
+                172.16.0.0/12 by vpn0";
+    assert!(asked.stderr.contains(told), "{asked:?}");
+    assert_eq!(asked.status, 0, "it was asked for");
+    at("ip route add 192.168.16.0/24 dev vpn0");
+    let later = "the subnet 192.168.16.0/20 of network free overlaps the host's route to \
+                 192.168.16.0/24 by vpn0";
+    lab::eventually("a route that came later is told", || lab.daemon_log().contains(later));
+}
+
+#[test]
+fn the_default_bridge_is_as_the_daemon_was_told() {
+    let arguments = [
+        "--bip=10.66.0.1/24",
+        "--fixed-cidr=10.66.0.128/25",
+        "--default-gateway=10.66.0.254",
+        "--mtu=1380",
+        "--icc=false",
+        "--ip=127.0.0.1",
+        "--host-gateway-ip=10.66.0.1",
+        "--host-gateway-ip=fd00::1",
+        "--dns=10.66.0.53",
+        "--dns-search=corp.example",
+        "--dns-opt=ndots:3",
+        "--default-network-opt=bridge=com.docker.network.driver.mtu=1300",
+    ];
+    let arguments = arguments.map(String::from).to_vec();
+    let lab = Lab::with(lab::Setup { arguments, ..Default::default() });
+    let run = |more: &[&str], script: &str| {
+        let words = [&["run", "--rm"], more, &["busybox", "sh", "-c", script]].concat();
+        lab.estiba(&words).ok().to_owned()
+    };
+    let seen = run(&[], "ip addr show eth0; ip route");
+    for word in ["10.66.0.128/24", "mtu 1380", "default via 10.66.0.254"] {
+        assert!(seen.contains(word), "{word} in {seen}");
+    }
+    let files = run(&["--add-host", "up:host-gateway"], "cat /etc/hosts /etc/resolv.conf");
+    for line in [
+        "10.66.0.1\tup",
+        "fd00::1\tup",
+        "nameserver 10.66.0.53",
+        "search corp.example",
+        "options ndots:3",
+    ] {
+        assert!(files.lines().any(|it| it == line), "{line} in {files}");
+    }
+    lab.estiba(&["run", "-d", "--name", "web", "-p", "18077:80", "busybox", "sleep", "1000"]).ok();
+    assert_eq!(lab.estiba(&["port", "web"]).ok(), "80/tcp -> 127.0.0.1:18077");
+    let web = field_of(&lab, "web", "{{.NetworkSettings.IPAddress}}");
+    let ping = format!("ping -c 1 -W 1 {web} || echo apart");
+    assert!(run(&[], &ping).contains("apart"), "icc is off");
+    lab.estiba(&["network", "create", "users"]).ok();
+    assert!(run(&["--network", "users"], "ip link show eth0").contains("mtu 1300"));
+}
+
+fn field_of(lab: &Lab, container: &str, path: &str) -> String {
+    lab.estiba(&["inspect", "-f", path, container]).ok().to_owned()
+}
+
+#[test]
+fn without_a_bridge_containers_have_loopback_alone() {
+    let arguments = vec!["--bridge=none".to_owned()];
+    let lab = Lab::with(lab::Setup { arguments, ..Default::default() });
+    let links = lab.estiba(&["run", "--rm", "busybox", "ip", "-o", "link"]).ok().to_owned();
+    assert_eq!(links.lines().count(), 1, "{links}");
+    assert!(!lab.in_network(&["ip", "-o", "link"]).stdout.contains("bridge"));
+}
+
+/// The stock command line's own words for it all.
+#[test]
+fn the_stock_command_line_manages_networks() {
+    let lab = Lab::new();
+    let Some(version) = lab.docker(&["--version"]) else { return };
+    version.ok();
+    let docker = |words: &[&str]| lab.docker(words).expect("installed");
+    let both = |words: &[&str]| {
+        let (ours, theirs) = (lab.estiba(words), docker(words));
+        assert_eq!((ours.status, &ours.stdout), (theirs.status, &theirs.stdout), "{words:?}");
+        theirs.stdout
+    };
+    let create = ["network", "create", "--driver", "bridge", "--subnet", "10.91.0.0/24"];
+    let more = ["--gateway", "10.91.0.254", "--ip-range", "10.91.0.128/25", "--aux-address"];
+    let rest = ["nas=10.91.0.130", "--label", "a=b", "-o", "com.docker.network.driver.mtu=1400"];
+    let id = docker(&[&create[..], &more, &rest, &["--attachable", "app"]].concat());
+    assert_eq!(id.ok().len(), 64);
+    docker(&["network", "create", "--internal", "--ipv6", "inner"]).ok();
+    both(&["network", "ls"]);
+    both(&["network", "ls", "--no-trunc", "--filter", "driver=bridge", "--format", "{{.Name}}"]);
+    both(&["network", "ls", "-q", "-f", "label=a=b"]);
+    both(&["network", "ls", "--filter", "type=custom", "--format", "json"]);
+    both(&["network", "inspect", "app"]);
+    both(&["network", "inspect", "-f", "{{json .IPAM}}", "app", "inner"]);
+    both(&["network", "inspect", "nosuch"]);
+    docker(&["run", "-d", "--name", "aa", "--network", "app", "busybox", "sleep", "1000"]).ok();
+    let connect = ["network", "connect", "--alias", "far", "--ip6", "fd99::5", "inner", "aa"];
+    docker(&connect).fails(1, "no configured subnet");
+    docker(&["network", "connect", "--alias", "far", "--gw-priority", "1", "inner", "aa"]).ok();
+    docker(&["network", "connect", "inner", "aa"]).fails(1, "already exists in network inner");
+    both(&["network", "inspect", "inner"]);
+    both(&["network", "rm", "inner"]);
+    docker(&["network", "disconnect", "inner", "aa"]).ok();
+    docker(&["network", "disconnect", "inner", "aa"]).fails(1, "is not connected");
+    docker(&["network", "disconnect", "-f", "app", "aa"]).ok();
+    both(&["network", "prune", "--force", "--filter", "label=none"]);
+    let pruned = docker(&["network", "prune", "--force"]);
+    assert!(pruned.ok().contains("inner") && pruned.stdout.contains("app"), "{pruned:?}");
+    assert_eq!(docker(&["network", "rm", "bridge"]).status, 1);
+}

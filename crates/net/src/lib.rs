@@ -32,6 +32,7 @@ mod endpoints;
 mod error;
 mod exposure;
 pub mod files;
+mod firewalld;
 mod holder;
 mod ipam;
 mod iptables;

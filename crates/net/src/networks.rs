@@ -10,6 +10,7 @@ use crate::plan::{self, BridgeFacts, NETWORK_ALIAS};
 use crate::remote::{DEFAULT_IPAM, NULL_IPAM, has_remote_ipam};
 use crate::service::{Net, Network, State};
 use crate::sublink::SublinkOptions;
+use crate::sysctl;
 use model::error::{Denied, ErrorKind};
 use model::network::{Cidr, DriverKind, NetworkDraft, NetworkSpec, Pool, PoolDraft};
 use model::{NetworkId, Timestamp};
@@ -262,12 +263,7 @@ impl Net {
         made
     }
 
-    fn make_bridge(
-        &self,
-        spec: &NetworkSpec,
-        options: &BridgeOptions,
-        fresh: bool,
-    ) -> Result<()> {
+    fn make_bridge(&self, spec: &NetworkSpec, options: &BridgeOptions, fresh: bool) -> Result<()> {
         let Some(name) = &spec.bridge else { return Ok(()) };
         let mut socket = Socket::open(netlink::Family::Route, 0)?;
         let facts = bridge_facts(&mut socket, spec, name)?;
@@ -277,6 +273,9 @@ impl Net {
             firewall.change(elements.clone(), &[])?;
         }
         sys::failpoint::hit("net.network.ruled");
+        if spec.enable_ipv6 {
+            sysctl::keep_advertisements()?;
+        }
         let plan = plan::bridge(spec, options, &facts);
         let made = Executor::new(&mut socket, None).apply(&plan.host);
         sys::failpoint::hit("net.network.bridged");
@@ -285,7 +284,7 @@ impl Net {
         }
         if made.is_ok() && fresh && self.firewall().is_some() {
             // Our own rules hold without it; what it rejects would be rejected.
-            let admitted = firewalld::admit(&self.options().system_bus, &[name.clone()]);
+            let admitted = firewalld::admit(&self.options().system_bus, std::slice::from_ref(name));
             admitted.inspect_err(|error| tracing::warn!(%error, "firewalld")).ok();
         }
         made
@@ -460,5 +459,8 @@ fn bridge_facts(socket: &mut Socket, spec: &NetworkSpec, name: &str) -> Result<B
     }
     let addresses = netlink::dump_addresses(socket)?;
     let addresses = addresses.into_iter().filter(|a| a.index == link.index).map(|a| a.cidr);
-    Ok(BridgeFacts { exists: true, ours: former.is_some(), addresses: addresses.collect() })
+    // A daemon that was killed between two messages has made it, and not yet said whose it is.
+    let unsaid = link.alias.is_empty() && link.mac == Some(plan::bridge_mac(&spec.id));
+    let ours = former.is_some() || unsaid;
+    Ok(BridgeFacts { exists: true, ours, addresses: addresses.collect() })
 }

@@ -54,6 +54,8 @@ pub struct Options {
     pub anti_spoofing: bool,
     /// How the administrator's iptables rules are heard (`DOCKER-USER`).
     pub iptables: Iptables,
+    /// The socket of the system's bus, by which firewalld is asked.
+    pub system_bus: PathBuf,
     /// Drivers outside the daemon.
     pub remote: Option<Arc<dyn Remote>>,
     /// Where the host's resolvers are named.
@@ -91,6 +93,7 @@ impl Default for Options {
             publish_policy: PublishPolicy::Docker,
             anti_spoofing: true,
             iptables: Iptables::default(),
+            system_bus: crate::firewalld::system_bus(),
             remote: None,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             resolver: None,

@@ -267,7 +267,7 @@ pub(crate) fn inside_settings(ipv6: bool) -> Vec<Sysctl> {
 }
 
 /// A hardware address for a bridge: locally administered, fixed by the network's id.
-fn bridge_mac(id: &NetworkId) -> [u8; 6] {
+pub(crate) fn bridge_mac(id: &NetworkId) -> [u8; 6] {
     let [a, b, c, d, ..] = *id.as_bytes();
     [0x02, 0x42, a, b, c, d]
 }

@@ -41,3 +41,21 @@ pub(crate) fn read(path: &str) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/sys/net/{path}")).ok()?;
     Some(text.trim().to_owned())
 }
+
+/// Lets interfaces that configure themselves by router advertisements go on doing so when the host
+/// becomes a router: then the kernel heeds none, unless `accept_ra` is 2 (ip-sysctl of the kernel).
+/// Nothing where IPv6 is forwarded already, and for interfaces that do not accept any.
+pub(crate) fn keep_advertisements() -> Result<()> {
+    if read("ipv6/conf/all/forwarding").as_deref() == Some("1") {
+        return Ok(());
+    }
+    let all = std::fs::read_dir("/proc/sys/net/ipv6/conf").into_iter().flatten().flatten();
+    for name in all.filter_map(|entry| entry.file_name().into_string().ok()) {
+        let setting = format!("ipv6/conf/{name}/accept_ra");
+        let router = read(&format!("ipv6/conf/{name}/forwarding")).as_deref() == Some("1");
+        if name != "all" && !router && read(&setting).as_deref() == Some("1") {
+            Sysctl::optional(setting, "2").apply()?;
+        }
+    }
+    Ok(())
+}

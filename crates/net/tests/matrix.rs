@@ -7,7 +7,7 @@ mod lab;
 
 use lab::{Container, Netns, network, on_host, options, sh};
 use model::network::{NetworkDraft, NetworkSpec, PortBinding, PortSpec, Protocol};
-use net::{Adopt, Net, Options};
+use net::{Adopt, Net, Options, PublishPolicy};
 use std::time::{Duration, Instant};
 
 /// Columns: a container of the same network, of another, of an internal one; the host; a
@@ -36,7 +36,30 @@ const TARGETS: [(&str, &str); 18] = [
     ("[::1]:8080", "n n n y n"),
 ];
 
+/// The rows that a policy for published ports changes. With `host-firewall` the host's own rules
+/// (see [`CLOSED_TO_OTHERS`]) let nobody in to 8080; containers of the host are not asked.
+fn targets(policy: PublishPolicy) -> Vec<(&'static str, &'static str)> {
+    let changed = |target: &str| match (policy, target) {
+        (PublishPolicy::HostFirewall, "10.9.0.1:8080" | "10.9.0.1:8082" | "gateway:8080") => {
+            Some("y y n y n")
+        }
+        (PublishPolicy::HostFirewall, "[fd09::1]:8080") => Some("y y n y n"),
+        (PublishPolicy::Loopback, "10.9.0.1:8080" | "gateway:8080" | "[fd09::1]:8080") => {
+            Some("n n n n n")
+        }
+        (PublishPolicy::Loopback, "[::1]:8080") => Some("n n n n n"),
+        _ => None,
+    };
+    TARGETS.iter().map(|(target, who)| (*target, changed(target).unwrap_or(who))).collect()
+}
+
+/// Rules as a host has them: two published ports are closed, the rest is open.
+const CLOSED_TO_OTHERS: &str = "nft 'add table inet host; add chain inet host in { type filter \
+    hook input priority 0; }; add rule inet host in ct state established accept; \
+    add rule inet host in iifname up0 tcp dport { 8080, 8082 } drop'";
+
 struct World<'a> {
+    policy: PublishPolicy,
     host: &'a Netns,
     neighbour: &'a Netns,
     web: Container,
@@ -57,7 +80,7 @@ fn port(host: Option<&str>, from: u16) -> PortBinding {
 }
 
 impl<'a> World<'a> {
-    fn lay(net: &Net, host: &'a Netns, neighbour: &'a Netns) -> Self {
+    fn lay(net: &Net, host: &'a Netns, neighbour: &'a Netns, policy: PublishPolicy) -> Self {
         lab::dual_stack(host, neighbour);
         let make = |name: &str, internal| {
             let name = name.to_owned();
@@ -75,7 +98,7 @@ impl<'a> World<'a> {
         host.serve("it", "[::]:82");
         let asked = [port(None, 8080), port(Some("127.0.0.1"), 8081), port(Some("10.9.0.1"), 8082)];
         let ports = net.publish(&web.endpoint, &asked).unwrap();
-        Self { host, neighbour, web, near, far, inner, inside, specs, ports }
+        Self { policy, host, neighbour, web, near, far, inner, inside, specs, ports }
     }
 
     fn address(&self, target: &str) -> String {
@@ -99,13 +122,16 @@ impl<'a> World<'a> {
             _ => self.neighbour,
         };
         std::thread::scope(|scope| {
-            let rows = TARGETS.map(|(target, _)| {
-                let asked = SOURCES.map(|from| {
-                    let (netns, at) = (source(from), self.address(target));
-                    scope.spawn(move || netns.ask(&at).is_ok())
-                });
-                (target, asked)
-            });
+            let rows: Vec<_> = targets(self.policy)
+                .into_iter()
+                .map(|(target, _)| {
+                    let asked = SOURCES.map(|from| {
+                        let (netns, at) = (source(from), self.address(target));
+                        scope.spawn(move || netns.ask(&at).is_ok())
+                    });
+                    (target, asked)
+                })
+                .collect();
             rows.into_iter()
                 .map(|(target, asked)| {
                     let seen = asked.map(|it| if it.join().unwrap() { "y" } else { "n" });
@@ -117,7 +143,7 @@ impl<'a> World<'a> {
 
     fn check(&self, when: &str) {
         let wanted: Vec<String> =
-            TARGETS.iter().map(|(target, who)| format!("{target} {who}")).collect();
+            targets(self.policy).iter().map(|(target, who)| format!("{target} {who}")).collect();
         // What is open may take a moment on a busy machine; what is closed never opens, and that
         // is looked at in every round.
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -138,13 +164,17 @@ impl<'a> World<'a> {
     }
 }
 
-fn through_everything(own_rules: bool) {
+fn through_everything(own_rules: bool, publish_policy: PublishPolicy) {
     on_host(|host, neighbour| {
-        let options = || Options { own_rules, ..options() };
+        let options = || Options { own_rules, publish_policy, ..options() };
+        let closed = publish_policy == PublishPolicy::HostFirewall;
+        let lay_the_hosts = || _ = closed.then(|| sh(CLOSED_TO_OTHERS));
+        lay_the_hosts();
         let net = Net::open(options()).unwrap();
-        let world = World::lay(&net, host, neighbour);
+        let world = World::lay(&net, host, neighbour, publish_policy);
         world.check("at first");
         sh("nft flush ruleset");
+        lay_the_hosts();
         if !own_rules {
             // Until the watcher has been there: within two seconds.
             let deadline = Instant::now() + Duration::from_secs(20);
@@ -172,10 +202,20 @@ fn through_everything(own_rules: bool) {
 
 #[test]
 fn ninety_flows_are_as_they_should_be() {
-    through_everything(true);
+    through_everything(true, PublishPolicy::Docker);
 }
 
 #[test]
 fn ninety_flows_on_older_kernels() {
-    through_everything(false);
+    through_everything(false, PublishPolicy::Docker);
+}
+
+#[test]
+fn ninety_flows_where_the_hosts_rules_decide() {
+    through_everything(true, PublishPolicy::HostFirewall);
+}
+
+#[test]
+fn ninety_flows_where_ports_are_for_the_host_alone() {
+    through_everything(true, PublishPolicy::Loopback);
 }

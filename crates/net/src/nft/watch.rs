@@ -17,6 +17,8 @@ const GROUP_NFTABLES: u32 = 1 << (7 - 1);
 const PERIOD: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 /// The same where changes come without notification.
 const MUTE_PERIOD: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// firewalld's table: made anew when it reloads, and then it has forgotten our bridges.
+const FIREWALLD: &str = "firewalld";
 /// The table of iptables that has `FORWARD`.
 const FILTER: &str = "filter";
 
@@ -29,7 +31,13 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Watches on behalf of `firewall`, in the calling thread's network namespace.
-    pub(crate) fn start(firewall: &Arc<Firewall>, interop: Interop) -> Result<Self> {
+    /// `reloaded` is called when firewalld may have forgotten what it was told; it must not take
+    /// long.
+    pub(crate) fn start(
+        firewall: &Arc<Firewall>,
+        interop: Interop,
+        reloaded: impl Fn() + Send + 'static,
+    ) -> Result<Self> {
         let act = "start watching the firewall";
         let socket = Socket::open(netlink::Family::Netfilter, GROUP_NFTABLES)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| Error::io(act)(e.into()))?;
@@ -38,7 +46,7 @@ impl Watch {
         let thread = std::thread::Builder::new()
             .name("net-watch".to_owned())
             .stack_size(128 * 1024)
-            .spawn(move || run(socket, port, &(weak, interop), &wake))
+            .spawn(move || run(socket, port, &(weak, interop), (&wake, &reloaded)))
             .map_err(Error::io(act))?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -58,7 +66,7 @@ fn run(
     mut socket: Socket,
     ours: u32,
     (firewall, interop): &(Weak<Firewall>, Interop),
-    stop: &OwnedFd,
+    (stop, reloaded): (&OwnedFd, &dyn Fn()),
 ) {
     let period = if interop.is_mute() { MUTE_PERIOD } else { PERIOD };
     loop {
@@ -71,7 +79,7 @@ fn run(
         let touched = match woken {
             Ok(0) => {
                 let moved = firewall.generation_moved();
-                Touched { ours: moved, filter: moved || interop.is_mute() }
+                Touched { ours: moved, filter: moved || interop.is_mute(), firewalld: false }
             }
             Ok(_) => foreign_hand(&mut socket, ours),
             Err(Errno::INTR) => Touched::default(),
@@ -83,6 +91,9 @@ fn run(
         if touched.filter {
             report(interop.reconcile());
         }
+        if touched.firewalld {
+            reloaded();
+        }
     }
 }
 
@@ -91,6 +102,7 @@ fn run(
 struct Touched {
     ours: bool,
     filter: bool,
+    firewalld: bool,
 }
 
 /// What the waiting notifications tell of changes by others.
@@ -102,12 +114,17 @@ fn foreign_hand(socket: &mut Socket, ours: u32) -> Touched {
             let table = text(table);
             touched.ours |= table == TABLE;
             touched.filter |= table == FILTER;
+            touched.firewalld |= table == FIREWALLD;
         }
         true
     });
     // Notifications were lost: look.
     let lost = read == Err(Errno::NOBUFS);
-    Touched { ours: touched.ours || lost, filter: touched.filter || lost }
+    Touched {
+        ours: touched.ours || lost,
+        filter: touched.filter || lost,
+        firewalld: touched.firewalld || lost,
+    }
 }
 
 fn report(outcome: Result<bool>) {

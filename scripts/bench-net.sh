@@ -1,0 +1,12 @@
+#!/bin/sh
+# What networks cost, as ratios in one run: see bench/net.py.
+#   scripts/bench-net.sh BIN IMAGES WORK
+# Debian's dnsmasq is unpacked into WORK where it is not installed.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+[ "$(id -u)" = 0 ] || { echo "the benchmark needs root" >&2; exit 1; }
+mkdir -p "$3"
+if ! command -v dnsmasq >/dev/null && [ ! -e "$3/root/usr/sbin/dnsmasq" ]; then
+  (cd "$3" && apt-get download -qq dnsmasq-base 2>/dev/null && dpkg-deb -x dnsmasq-base_*.deb root)
+fi
+exec unshare --net --mount --propagation private python3 "$here/bench/net.py" "$1" "$2" "$3"
