@@ -1,9 +1,10 @@
 //! Plain bytes out of a stream that may be compressed, recognised by its first bytes, with a limit
-//! on what it may blow up to. Decompression happens in this process: no program is run. This module
-//! knows nothing of archives.
+//! on what it may blow up to. Decompressors are linked in: no program of the host is ever run for it.
+//! This module knows nothing of archives.
 
 use crate::error::{Error, Result};
 use crate::tar::limits::{MAX_RATIO, RATIO_GRACE_BYTES};
+use crate::unpacker;
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
@@ -13,14 +14,35 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
 const INPUT_BUFFER: usize = 64 << 10;
+/// Bytes that tell every compression.
+const LONGEST_MAGIC: usize = 6;
 /// The largest zstd window accepted, as a power of two: what `zstd -d` accepts by default.
 const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 /// Memory for xz: enough for `xz -9`, whose decoder takes 65 MiB.
 const MAX_XZ_MEMORY_BYTES: u64 = 128 << 20;
 
 /// A stream of plain bytes, whatever the compression of the source. Bytes behind the compressed
-/// data that are no further member are an error.
-pub fn plain<'a>(source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+/// data that are no further member are an error. Decompressed where archives are taken apart
+/// ([`crate::unpacker`]).
+pub fn plain<'a>(mut source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+    let Some(unpacker) = unpacker::installed() else { return here(source) };
+    let (mut head, mut filled) = ([0; LONGEST_MAGIC], 0);
+    while filled < head.len() {
+        match source.read(&mut head[filled..]) {
+            Ok(0) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => filled += done.map_err(crate::tar::reader::blame)?,
+        }
+    }
+    let source = io::Cursor::new(head[..filled].to_vec()).chain(source);
+    if !is_compressed(&head[..filled]) {
+        return Ok(Box::new(source));
+    }
+    Ok(Box::new(unpacker::Plain::new(unpacker, source)?))
+}
+
+/// The same in this process.
+pub(crate) fn here<'a>(source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     let taken = Rc::new(Cell::new(0));
     let counted = Counted { source, taken: Rc::clone(&taken) };
     let mut input = BufReader::with_capacity(INPUT_BUFFER, counted);

@@ -7,7 +7,7 @@ mod runner;
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -26,6 +26,7 @@ fn main() {
         ("the_same_trees_as_without", the_same_trees_as_without),
         ("the_corpus_is_refused_or_contained", the_corpus_is_refused_or_contained),
         ("damaged_streams_are_refused_or_harmless", damaged_streams_are_refused_or_harmless),
+        ("plain_bytes_come_from_elsewhere", plain_bytes_come_from_elsewhere),
         ("bombs_are_stopped_in_little_memory", bombs_are_stopped_in_little_memory),
         ("who_dies_is_replaced", who_dies_is_replaced),
         ("many_at_once", many_at_once),
@@ -206,6 +207,33 @@ fn damaged_streams_are_refused_or_harmless() {
         }
         assert_eq!(home.tmp(), Vec::<String>::new(), "{}", stream.name);
     }
+}
+
+fn plain_bytes_come_from_elsewhere() {
+    install();
+    let plain: Vec<u8> = (0..3_000_000u32).map(|n| n.wrapping_mul(n).to_le_bytes()[1]).collect();
+    let read = |packed: &[u8]| {
+        let mut out = Vec::new();
+        store::plain(packed).unwrap().read_to_end(&mut out).map(|_| out)
+    };
+    let packed = gzip(&plain);
+    assert!(read(&packed).unwrap() == plain);
+    assert!(read(&zstd::encode_all(&plain[..], 1).unwrap()).unwrap() == plain);
+    assert!(read(&plain).unwrap() == plain);
+    assert_eq!(read(b"").unwrap(), b"");
+    let cut = read(&packed[..packed.len() - 9]).unwrap_err();
+    assert!(matches!(cut.kind(), std::io::ErrorKind::InvalidData), "{cut}");
+    // Who reads no further than the beginning leaves nothing behind.
+    let mut head = [0; 512];
+    store::plain(&packed[..]).unwrap().read_exact(&mut head).unwrap();
+    assert!(head[..] == plain[..512]);
+    // An archive in an archive, as `load` takes it.
+    let home = Home::new();
+    let other = Home::new();
+    home.import(&small_root(), "busybox:1");
+    let saved = gzip(&home.save(&["busybox:1"]));
+    let loaded = other.store.images().load(&mut &saved[..], &mut |_| {}).unwrap();
+    assert_eq!(loaded.len(), 1);
 }
 
 fn bombs_are_stopped_in_little_memory() {

@@ -34,9 +34,15 @@ const RDONLY: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
 
 /// In the unpacker: the attack that the archive names.
 fn attack(inside: Inside<'_>) {
-    let mut input = [0u8; 256];
-    let have = rustix::io::read(inside.input, &mut input).unwrap_or(0);
-    let text = String::from_utf8_lossy(&input[..have]).into_owned();
+    // It may come in pieces.
+    let mut text = String::new();
+    let mut piece = [0u8; 256];
+    while !text.ends_with(';') {
+        match rustix::io::read(inside.input, &mut piece) {
+            Ok(have @ 1..) => text.push_str(&String::from_utf8_lossy(&piece[..have])),
+            _ => break,
+        }
+    }
     let Some((_, rest)) = text.split_once("attack:") else { return };
     let name = rest.split(';').next().unwrap_or_default();
     let came_of_it = attempt(name, &inside);

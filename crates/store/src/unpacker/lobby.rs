@@ -158,7 +158,7 @@ fn act(role: &Role, talk: &OwnedFd, input: File, target: OwnedFd) -> Result<Extr
 }
 
 fn decompress(input: File, out: &mut File) -> Result<()> {
-    let mut plain = compress::plain(input)?;
+    let mut plain = compress::here(input)?;
     let mut buffer = vec![0; STREAM_BUFFER];
     loop {
         let have = match plain.read(&mut buffer) {

@@ -38,11 +38,13 @@ mod confine;
 mod host;
 mod lobby;
 mod message;
+mod plain;
 mod pump;
 
 pub(crate) use host::installed;
 pub use host::{install, peak_kib};
 pub use lobby::{Hook, Inside, main, main_with};
+pub(crate) use plain::Plain;
 
 /// The first word of the command line that makes a process a lobby; what follows is the number of
 /// the descriptor that orders come through.

@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes on their way between two processes: what an unprivileged user may have.
 const PIPE_BYTES: usize = 1 << 20;
-const BUFFER: usize = 256 << 10;
+/// Bytes that are read or written at once.
+pub(super) const MAX_PIECE: usize = 256 << 10;
 /// Bytes that tell how a stream is compressed.
 const HEAD: usize = 6;
 
@@ -101,7 +102,7 @@ fn decompressed(
 }
 
 /// How a decompressor says it went.
-fn verdict(decompressor: &Worker, peak_kib: &mut u64) -> Result<()> {
+pub(super) fn verdict(decompressor: &Worker, peak_kib: &mut u64) -> Result<()> {
     let said = super::message::receive::<Said>(&decompressor.talk)
         .act(|| "listen to a decompressor".into())?;
     match said {
@@ -119,7 +120,7 @@ fn verdict(decompressor: &Worker, peak_kib: &mut u64) -> Result<()> {
 
 /// Gives the decompressor what it takes. One that does not take everything says why.
 fn feed(source: &mut dyn Read, mut to: File, taken: &AtomicU64) -> Result<()> {
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; MAX_PIECE];
     loop {
         let have = some(source, &mut buffer)?;
         if have == 0 {
@@ -138,7 +139,7 @@ fn pass(plain: OwnedFd, to: &OwnedFd, taken: &AtomicU64) -> Result<Passed> {
     let passing = || "pass plain bytes on".to_owned();
     let mut plain = File::from(plain);
     let mut passed = Passed::default();
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; MAX_PIECE];
     loop {
         let mut left = match tee(&plain, to, PIPE_BYTES, SpliceFlags::empty()) {
             Ok(0) => return Ok(passed),
@@ -148,7 +149,7 @@ fn pass(plain: OwnedFd, to: &OwnedFd, taken: &AtomicU64) -> Result<Passed> {
             done => done.act(passing)?,
         };
         while left > 0 {
-            let want = left.min(BUFFER);
+            let want = left.min(MAX_PIECE);
             plain.read_exact(&mut buffer[..want]).act(passing)?;
             passed.take(&buffer[..want]);
             left -= want;
@@ -164,7 +165,7 @@ fn pass(plain: OwnedFd, to: &OwnedFd, taken: &AtomicU64) -> Result<Passed> {
 /// Hashes a stream that is plain already.
 fn hashed(source: &mut dyn Read, mut to: File) -> Result<Passed> {
     let mut passed = Passed::default();
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; MAX_PIECE];
     loop {
         let have = some(source, &mut buffer)?;
         if have == 0 {
