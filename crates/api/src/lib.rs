@@ -21,6 +21,8 @@ mod clock;
 mod convert;
 mod failure;
 mod filters;
+#[doc(hidden)]
+pub mod fuzz;
 mod handlers;
 mod hijack;
 mod moment;
@@ -34,4 +36,4 @@ mod tls;
 
 pub use authority::{Authority, AuthorityConfig, AuthorityError};
 pub use server::{Listener, ServeError, Shutdown, serve};
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{Certificates, TlsError, TlsFiles};

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Program::Daemon { name, arguments } => daemon::run(&name, &arguments),
         Program::Resolver { arguments } => resolve(&arguments),
         Program::Registry { name, arguments } => registry::run(&name, &arguments),
+        Program::Unpacker { descriptor } => engine::unpacker::main(&descriptor),
         Program::CommandLine => cli::run(std::env::args_os()),
     };
     ExitCode::from(u8::try_from(status).unwrap_or(1))

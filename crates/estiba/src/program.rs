@@ -23,6 +23,11 @@ pub(crate) enum Program {
         /// What follows the name.
         arguments: Vec<String>,
     },
+    /// The processes that take archives apart, started by the daemon.
+    Unpacker {
+        /// The number of the descriptor that orders come through.
+        descriptor: String,
+    },
     /// The command line, which reads all words itself.
     CommandLine,
 }
@@ -36,6 +41,10 @@ impl Program {
                 Self::Daemon { name: name.to_owned(), arguments: words[1..].to_vec() }
             }
             ("estiba-resolver", _) => Self::Resolver { arguments: words[1..].to_vec() },
+            // Only the daemon starts it so: no environment, no other word.
+            ("estiba", Some(engine::unpacker::WORD)) if words.len() == 3 => {
+                Self::Unpacker { descriptor: words[2].clone() }
+            }
             (name, Some("daemon")) => {
                 Self::Daemon { name: format!("{name} daemon"), arguments: words[2..].to_vec() }
             }
@@ -71,6 +80,8 @@ mod tests {
                 },
             ),
             ("docker registry", Program::CommandLine),
+            ("estiba unpacker 5", Program::Unpacker { descriptor: "5".into() }),
+            ("docker unpacker 5", Program::CommandLine),
             ("estiba run x daemon", Program::CommandLine),
             ("docker ps", Program::CommandLine),
             ("estiba", Program::CommandLine),

@@ -93,8 +93,10 @@ impl Config {
             true => ("/var/run/docker.sock", "/var/run/docker.pid"),
             false => ("/run/estiba/estiba.sock", "/run/estiba/estiba.pid"),
         };
+        let mut options = Options::default();
+        options.registry.proxies = super::proxies::of(&|name| std::env::var(name).ok());
         Self {
-            options: Options::default(),
+            options,
             listen: vec![Listen::Unix(socket.into())],
             allow_plain_tcp: false,
             tls: Tls::default(),
@@ -130,6 +132,11 @@ impl Config {
             }
         }
         Ok(self)
+    }
+
+    /// The first setting that cannot be as given, and why.
+    pub(crate) fn first_wrong(mut self, given: &Given) -> Option<(&'static str, String)> {
+        given.iter().find_map(|(name, texts)| Some((*name, self.set(name, texts).err()?)))
     }
 
     fn set(&mut self, name: &str, texts: &[String]) -> Result<(), String> {
@@ -279,6 +286,7 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
             let pairs = texts.iter().map(|t| pair(t).map(|_| t.clone()));
             o.registry.realms = pairs.collect::<Result<_, _>>()?;
         }
+        "builder" => o.builder = engine::BuilderOptions::parse(text)?,
         "keep-compressed-layers" => o.registry.keep_packed = switch(text)?,
         "max-concurrent-downloads" => o.registry.max_downloads = number(text, 1..=64)?,
         "max-concurrent-uploads" => o.registry.max_uploads = number(text, 1..=64)?,

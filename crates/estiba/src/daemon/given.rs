@@ -48,17 +48,36 @@ pub(crate) fn from_json(text: &str) -> Result<Given, String> {
     let Value::Object(keys) = value else { return Err("must hold a JSON object".into()) };
     let mut given = Given::new();
     for (key, value) in keys {
-        if key == "proxies" {
-            proxies(&value, &mut given)?;
-            continue;
-        }
-        let name = JSON_NAMES.iter().find(|(json, _)| *json == key).map_or(&*key, |(_, n)| n);
-        let setting = settings::find(name)
-            .ok_or_else(|| format!("the following directive is not known: {key}"))?;
-        let texts = texts(&key, setting.flag.kind, &value)?;
-        given.insert(setting.flag.long, texts);
+        one(&key, &value, &mut given).map_err(|why| match line_of(text, &key) {
+            Some(line) => format!("line {line}: {why}"),
+            None => why,
+        })?;
     }
     Ok(given)
+}
+
+fn one(key: &str, value: &Value, given: &mut Given) -> Result<(), String> {
+    if key == "proxies" {
+        return proxies(value, given);
+    }
+    if key == "builder" {
+        given.insert("builder", vec![value.to_string()]);
+        return Ok(());
+    }
+    let name = JSON_NAMES.iter().find(|(json, _)| *json == key).map_or(key, |(_, n)| n);
+    let setting = settings::find(name)
+        .ok_or_else(|| format!("the following directive is not known: {key}"))?;
+    let texts = texts(key, setting.flag.kind, value)?;
+    given.insert(setting.flag.long, texts);
+    Ok(())
+}
+
+/// The line of a JSON text, from 1 on, that a key is first in.
+pub(crate) fn line_of(text: &str, key: &str) -> Option<usize> {
+    let quoted = format!("\"{key}\"");
+    let is_key = |at: &usize| text[at + quoted.len()..].trim_start().starts_with(':');
+    let at = text.match_indices(&quoted).map(|(at, _)| at).find(is_key)?;
+    Some(text[..at].matches('\n').count() + 1)
 }
 
 fn proxies(value: &Value, given: &mut Given) -> Result<(), String> {

@@ -2,19 +2,31 @@
 //! otherwise. Containers go on when it ends.
 
 mod config;
+mod doors;
 mod given;
+mod in_force;
+mod proxies;
 mod reload;
 mod settings;
 mod sockets;
 mod supervisor;
+mod told;
 
 use config::Config;
+use doors::Doors;
 use engine::Engine;
-use given::{Given, Line};
+use given::Line;
+use in_force::InForce;
+use reload::Serving;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use told::{Reading, Told};
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Exit status of a daemon whose configuration is wrong.
 const MISCONFIGURED: i32 = 1;
@@ -22,7 +34,10 @@ const MISCONFIGURED: i32 = 1;
 /// Runs the daemon called `name` with its own arguments; returns the exit status.
 pub(crate) fn run(name: &str, arguments: &[String]) -> i32 {
     match prepare(name, arguments) {
-        Ok(Plan::Serve(config)) => serve(name, arguments, *config),
+        Ok(Plan::Serve(told)) => {
+            let (told, reading) = *told;
+            serve(name, told, reading)
+        }
         Ok(Plan::Say(text)) => {
             println!("{text}");
             0
@@ -36,7 +51,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> i32 {
 
 /// What the command line asks for.
 enum Plan {
-    Serve(Box<Config>),
+    Serve(Box<(Told, Reading)>),
     Say(String),
 }
 
@@ -49,43 +64,33 @@ fn prepare(name: &str, arguments: &[String]) -> Result<Plan, String> {
     if asked("version") {
         return Ok(Plan::Say(version(name)));
     }
-    let file = read_file(name, &flags)?;
-    let given = given::join(flags.clone(), file)?;
-    let moot = given::served(&given)?;
-    let mut config = Config::defaults(name).with(&given)?;
-    if !given.contains_key("runtime-path") {
-        config.options.runtime_exe = find_runtime()?;
-    }
-    for line in moot {
+    let validate = asked("validate");
+    let told = Told::new(name, flags);
+    let reading = told.read()?;
+    for line in &reading.moot {
         eprintln!("{name}: {line}");
     }
-    if asked("validate") {
+    if validate {
+        let config = &reading.config;
         api::Authority::validate(&config.authority).map_err(|error| error.to_string())?;
-        return Ok(Plan::Say("configuration OK".into()));
+        return Ok(Plan::Say(verdict(&reading)));
     }
-    Ok(Plan::Serve(Box::new(config)))
+    Ok(Plan::Serve(Box::new((told, reading))))
 }
 
-/// What flags and file say of authorization now.
-fn authority_of(name: &str, arguments: &[String]) -> Result<api::AuthorityConfig, String> {
-    let Line::Settings(flags) = given::from_flags(arguments)? else {
-        return Ok(api::AuthorityConfig::default());
+/// That it is well, and what it would change for the daemon that runs.
+fn verdict(reading: &Reading) -> String {
+    let mut text = "configuration OK".to_owned();
+    let Some(running) = in_force::of(&reading.config.options.exec_root) else { return text };
+    let changes = told::changes(&running, &reading.given);
+    text += match changes.is_empty() {
+        true => "\nthe running daemon has these settings",
+        false => "\nchanges for the running daemon:",
     };
-    let file = read_file(name, &flags)?;
-    Ok(Config::defaults(name).with(&given::join(flags, file)?)?.authority)
-}
-
-/// The configuration file's settings. A file that was asked for by flag may be missing too, as for
-/// dockerd only when it is the default one.
-fn read_file(name: &str, flags: &Given) -> Result<Given, String> {
-    let asked = flags.get("config-file").and_then(|texts| texts.last());
-    let path = asked.map_or_else(|| Config::file_of(name), PathBuf::from);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => given::from_json(&text)
-            .map_err(|why| format!("configuration file {}: {why}", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Given::new()),
-        Err(error) => Err(format!("read configuration file {}: {error}", path.display())),
+    for change in changes {
+        text += &format!("\n  {change}");
     }
+    text
 }
 
 /// `estiba-runtime` beside this program, or where packages put it.
@@ -132,15 +137,20 @@ fn version(name: &str) -> String {
     }
 }
 
-fn serve(name: &str, arguments: &[String], config: Config) -> i32 {
-    log_to_stderr(&config);
+fn serve(name: &str, told: Told, reading: Reading) -> i32 {
+    let level = log_to_stderr(&reading.config);
+    // Law A5, for every way an archive can come in; without it nothing is served.
+    if let Err(error) = std::fs::File::open("/proc/self/exe").and_then(engine::unpacker::install) {
+        eprintln!("{name}: keep own program for unpackers: {error}");
+        return 1;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(64)
         .thread_keep_alive(IDLE)
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(serve_until_told(name, arguments, config)),
+        Ok(runtime) => runtime.block_on(serve_until_told(told, reading, level)),
         Err(error) => Err(format!("start the event loop: {error}")),
     };
     match outcome {
@@ -153,41 +163,59 @@ fn serve(name: &str, arguments: &[String], config: Config) -> i32 {
     }
 }
 
-fn log_to_stderr(config: &Config) {
-    let lines =
-        fmt().with_max_level(config.log_level).with_writer(std::io::stderr).with_ansi(false);
+/// The least important messages logged, while the daemon runs.
+type Level = tracing_subscriber::reload::Handle<LevelFilter, tracing_subscriber::Registry>;
+
+fn log_to_stderr(config: &Config) -> Level {
+    let (level, handle) = tracing_subscriber::reload::Layer::new(config.log_level);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let log = tracing_subscriber::registry().with(level);
     match config.log_json {
-        true => lines.json().init(),
-        false => lines.init(),
+        true => log.with(lines.json()).init(),
+        false => log.with(lines).init(),
     }
+    handle
 }
 
-async fn serve_until_told(
-    name: &str,
-    arguments: &[String],
-    mut config: Config,
-) -> Result<(), String> {
-    // Names are answered by a process that outlives this one.
-    config.options.net.resolver = Some(config.options.exec_root.clone());
+async fn serve_until_told(told: Told, reading: Reading, level: Level) -> Result<(), String> {
+    let Reading { given, config, .. } = reading;
+    // From the first moment on: unheard, it would end the process.
+    let hangup = signal(SignalKind::hangup()).map_err(|error| format!("hear SIGHUP: {error}"))?;
     let authority = api::Authority::load(&config.authority).map_err(|error| error.to_string())?;
     let authority = Arc::new(authority);
     let _pidfile = sockets::Pidfile::write(&config.pidfile)?;
-    let listeners = sockets::open(&config).await?;
-    let engine = Engine::open(config.options).await.map_err(|error| error.to_string())?;
+    let mut open = Vec::new();
+    for address in &config.listen {
+        open.push((address.clone(), sockets::open(address, &config).await?));
+    }
+    let engine = Engine::open(config.options.clone()).await.map_err(|error| error.to_string())?;
+    let in_force = InForce::keep(&config.options.exec_root, &given);
+    let in_force = in_force
+        .inspect_err(|error| tracing::warn!(%error, "tell others which settings are in force"));
     tokio::spawn(rest_when_idle());
-    let (tell, told) = tokio::sync::watch::channel(false);
-    let serving = api::serve(engine.clone(), listeners, Arc::clone(&authority), told);
-    let server = tokio::spawn(serving);
-    let again = (name.to_owned(), arguments.to_vec());
-    tokio::spawn(reload::at_hangup(authority, move || authority_of(&again.0, &again.1)));
+    let mut doors = Doors::new(engine.clone(), Arc::clone(&authority));
+    for (address, listeners) in open {
+        doors.serve(address, listeners);
+    }
+    let in_force = in_force.ok();
+    let mut serving = Serving { engine, authority, doors, level, told, given, config, in_force };
     supervisor::notify("READY=1");
-    told_to_end().await;
+    if let Some(often) = supervisor::watchdog() {
+        tokio::spawn(live(often));
+    }
+    told_to_end(&mut serving, hangup).await;
     supervisor::notify("STOPPING=1");
-    // The server may have ended by itself; then there is nobody to tell.
-    let _ = tell.send(true);
-    let outcome = server.await.map_err(|error| format!("serve: {error}"));
-    engine.shutdown().await;
-    outcome
+    serving.doors.close_all().await;
+    serving.engine.shutdown().await;
+    Ok(())
+}
+
+/// Tells the supervisor that the event loop turns. Never ends.
+async fn live(often: Duration) {
+    loop {
+        supervisor::notify("WATCHDOG=1");
+        tokio::time::sleep(often).await;
+    }
 }
 
 /// How long nothing happens before memory goes back to the kernel.
@@ -211,13 +239,15 @@ async fn rest_when_idle() {
     }
 }
 
-/// Completes at SIGTERM or SIGINT.
-async fn told_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
+/// Completes at SIGTERM or SIGINT; reads the configuration again at SIGHUP.
+async fn told_to_end(serving: &mut Serving, mut hangup: Signal) {
     let Ok(mut term) = signal(SignalKind::terminate()) else { return };
     let Ok(mut int) = signal(SignalKind::interrupt()) else { return };
-    tokio::select! {
-        _ = term.recv() => tracing::info!("SIGTERM: ending; containers go on"),
-        _ = int.recv() => tracing::info!("SIGINT: ending; containers go on"),
+    loop {
+        tokio::select! {
+            _ = term.recv() => return tracing::info!("SIGTERM: ending; containers go on"),
+            _ = int.recv() => return tracing::info!("SIGINT: ending; containers go on"),
+            _ = hangup.recv() => serving.reload().await,
+        }
     }
 }

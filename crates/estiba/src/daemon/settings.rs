@@ -52,6 +52,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::string("bridge-accept-fwmark", "Accept packets with this mark in bridge networks"),
         NotYet,
     ),
+    row(Flag::string("builder", "Collection of the build cache and grants of builds, JSON"), Applied),
     row(Flag::list("cdi-spec-dir", "Directories of CDI specifications"), NotYet),
     row(Flag::string("cgroup-parent", "Parent of all containers' cgroups"), Applied),
     row(Flag::string("config-file", "Configuration file"), Applied),
@@ -192,6 +193,20 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::bool("version", "Print the version and exit").short('v'), Applied),
 ];
 
+/// Settings that are what they were when the daemon started, whatever a later reading says: places
+/// that hold what lives, and what the firewall as a whole is.
+pub(crate) static AT_START: &[&str] = &[
+    "data-root",
+    "exec-root",
+    "firewall-backend",
+    "ip-forward",
+    "ip-forward-no-drop",
+    "iptables",
+    "log-format",
+    "pidfile",
+    "runtime-path",
+];
+
 /// Keys of `daemon.json` that are not the flag's name.
 pub(crate) static JSON_NAMES: &[(&str, &str)] = &[
     ("authorization-plugins", "authorization-plugin"),
@@ -236,7 +251,7 @@ mod tests {
 
     #[test]
     fn plurals_lead_to_settings() {
-        for (_, name) in JSON_NAMES {
+        for name in JSON_NAMES.iter().map(|(_, name)| name).chain(AT_START) {
             assert!(find(name).is_some(), "{name}");
         }
     }

@@ -7,37 +7,44 @@ use api::{Listener, TlsFiles};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// Opens every address; the first that cannot be opened ends the start.
-pub(crate) async fn open(config: &Config) -> Result<Vec<Listener>, String> {
-    let mut open = Vec::new();
+/// Opens an address: several sockets where a supervisor handed several over.
+pub(crate) async fn open(address: &Listen, config: &Config) -> Result<Vec<Listener>, String> {
     let files = config.tls.files();
+    let listener = match address {
+        Listen::Unix(path) => {
+            make_parent(path)?;
+            Listener::bind_unix(path, socket_group(config)?).await
+        }
+        Listen::Activated(name) => {
+            let handed = supervisor::sockets(name)?.into_iter();
+            let open: Result<Vec<_>, _> =
+                handed.map(|fd| activated(fd, config, files.as_ref())).collect();
+            tracing::info!("listening on {address}");
+            return open;
+        }
+        Listen::Tcp(address) => match &files {
+            Some(files) => Listener::bind_tls(&address.to_string(), files).await,
+            None => {
+                tracing::warn!("serving tcp://{address} without TLS: whoever reaches it is root");
+                Listener::bind_tcp_without_tls(&address.to_string()).await
+            }
+        },
+    };
+    let listener = listener.map_err(|error| error.to_string())?;
+    tracing::info!("listening on {address}");
+    Ok(vec![listener])
+}
+
+/// Gives the path sockets to the group that may use them now.
+pub(crate) fn give(config: &Config) -> Result<(), String> {
+    let group = socket_group(config)?.unwrap_or(0);
     for address in &config.listen {
-        let listener = match address {
-            Listen::Unix(path) => {
-                make_parent(path)?;
-                Listener::bind_unix(path, socket_group(config)?).await
-            }
-            Listen::Activated(name) => {
-                for fd in supervisor::sockets(name)? {
-                    open.push(activated(fd, config, files.as_ref())?);
-                }
-                tracing::info!("listening on {address}");
-                continue;
-            }
-            Listen::Tcp(address) => match &files {
-                Some(files) => Listener::bind_tls(&address.to_string(), files).await,
-                None => {
-                    tracing::warn!(
-                        "serving tcp://{address} without TLS: whoever reaches it is root"
-                    );
-                    Listener::bind_tcp_without_tls(&address.to_string()).await
-                }
-            },
-        };
-        open.push(listener.map_err(|error| error.to_string())?);
-        tracing::info!("listening on {address}");
+        if let Listen::Unix(path) = address {
+            std::os::unix::fs::chown(path, None, Some(group))
+                .map_err(|error| format!("give {} to its group: {error}", path.display()))?;
+        }
     }
-    Ok(open)
+    Ok(())
 }
 
 /// A socket that the supervisor bound. TCP is held to the same rule as what is bound here.

@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// The first descriptor of a socket activation.
 const FIRST: i32 = 3;
@@ -50,6 +51,23 @@ fn own(number: i32) -> Result<OwnedFd, String> {
     let own = pidfd_open(getpid(), PidfdFlags::empty());
     own.and_then(|own| pidfd_getfd(own, number, PidfdGetfdFlags::empty()))
         .map_err(|errno| format!("take over descriptor {number} of the socket activation: {errno}"))
+}
+
+/// Tells the supervisor that the configuration is being read again (`Type=notify-reload`); it
+/// waits for the next `READY=1`.
+pub(crate) fn reloading() {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
+    notify(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+}
+
+/// How often the supervisor wants to hear that the daemon lives (sd_watchdog_enabled(3)): half of
+/// the time after which it would act.
+pub(crate) fn watchdog() -> Option<Duration> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let meant = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    let micros = number("WATCHDOG_USEC").filter(|micros| meant && *micros > 1)?;
+    Some(Duration::from_micros(micros / 2))
 }
 
 /// Tells the supervisor, if there is one. Nobody depends on its hearing it.
