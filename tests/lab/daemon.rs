@@ -17,6 +17,8 @@ pub struct Setup {
     /// Let the data root be a file system of this many mebibytes, inside the lab's mount
     /// namespace.
     pub data_mib: Option<u32>,
+    /// Let the daemon and its monitors look for failpoints in the lab's `failpoints` directory.
+    pub failpoints: bool,
 }
 
 /// A daemon in namespaces of its own. Dropping it removes everything, and fails the test when
@@ -80,6 +82,16 @@ impl Lab {
         self.dir.path().join("estiba.sock")
     }
 
+    /// The name of the control group that the daemon's containers are below.
+    pub(crate) fn cgroup(&self) -> &str {
+        &self.cgroup
+    }
+
+    /// The process that holds the namespaces.
+    pub(crate) fn holder(&self) -> u32 {
+        self.holder.id()
+    }
+
     /// The daemon's process id.
     pub fn daemon_pid(&self) -> Pid {
         let id = self.daemon.as_ref().expect("the daemon runs").id();
@@ -98,6 +110,11 @@ impl Lab {
         command.arg("--host").arg(format!("unix://{}", self.socket().display()));
         command.arg("--cgroup-parent").arg(format!("/{}", self.cgroup));
         command.args(&self.setup.arguments);
+        if self.setup.failpoints {
+            let place = dir.join("failpoints");
+            std::fs::create_dir_all(&place).expect("the lab's directory is writable");
+            command.env("ESTIBA_FAILPOINTS", place);
+        }
         let log = std::fs::File::options()
             .create(true)
             .append(true)

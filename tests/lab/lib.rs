@@ -3,11 +3,13 @@
 //! Tests drive it only through the real binaries, as a user would.
 
 mod daemon;
+mod footprint;
 mod leftovers;
 mod program;
 mod terminal;
 
 pub use daemon::{Lab, Setup};
+pub use footprint::Footprint;
 pub use program::{Output, Session};
 pub use terminal::Terminal;
 

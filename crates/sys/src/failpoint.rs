@@ -52,8 +52,8 @@ mod armed {
             let pid = getpid();
             let told = format!("{name} {}", pid.as_raw_nonzero());
             let _ = std::fs::write(dir.join("fired.new"), told);
-            let _ = std::fs::remove_file(&path);
             let _ = std::fs::rename(dir.join("fired.new"), dir.join("fired"));
+            let _ = std::fs::remove_file(&path);
             let _ = kill_process(pid, Signal::KILL);
         }
     }

@@ -58,7 +58,7 @@ impl Actor {
     /// monitor died, and what it was to watch over goes with it.
     pub(super) async fn monitor_ended(&mut self) {
         self.link = None;
-        let Some(run) = self.state.phase.run() else { return };
+        let Some(run) = self.state.phase.run() else { return self.clear_group().await };
         tracing::error!(container = %self.definition.id, "the container's monitor died");
         let (node, id, path) =
             (Arc::clone(&self.node), self.definition.id, self.state.cgroup.clone());
@@ -84,6 +84,17 @@ impl Actor {
         let over = async { while link.event().await.is_some() {} };
         if tokio::time::timeout(PARTING, over).await.is_err() {
             tracing::warn!(container = %self.definition.id, "the monitor of a past run stays");
+        } else {
+            self.clear_group().await;
+        }
+    }
+
+    /// Removes the control group of a run that is over: its monitor has, unless it was killed.
+    async fn clear_group(&self) {
+        let (node, path) = (Arc::clone(&self.node), self.state.cgroup.clone());
+        if !path.is_empty() {
+            // What cannot be removed was told.
+            let _ = blocking(move || Ok(kill_cgroup(&node, &path))).await;
         }
     }
 

@@ -1,0 +1,648 @@
+//! The crash matrix: the daemon, or a monitor, dies at every place that an operation passes. After
+//! the daemon's next start what the operation was about is as before or as after, what runs goes
+//! on untouched, nothing is left behind, and the same operation succeeds.
+//!
+//! ```text
+//! trace:  prepare ─▶ act ─▶ clean                    which places there are, and how many
+//! place:  prepare ─▶ arm k ─▶ act ✝ ─▶ start ─▶ done? else act ─▶ done ─▶ clean ─▶ footprint
+//! ```
+//! None of the places is listed here: see `sys::failpoint`.
+
+use lab::{Footprint, Lab, Output, Session, Setup, binaries, eventually};
+use rustix::fs::{FlockOperation, flock};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// An operation, by what it takes to do it again and again.
+struct Operation {
+    /// Makes what it works on.
+    prepare: fn(&Lab),
+    /// Does it; called again after a crash that left things as before.
+    act: fn(&Lab) -> Output,
+    /// Whether it is done. Whatever state it finds that is neither before nor after is a panic.
+    done: fn(&Lab) -> bool,
+    /// Removes everything.
+    clean: fn(&Lab),
+}
+
+struct Matrix {
+    lab: Lab,
+    dir: PathBuf,
+    /// Process id of the container that must not notice.
+    bystander: String,
+    baseline: Footprint,
+}
+
+impl Matrix {
+    fn new(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
+        let setup = Setup { failpoints: true, arguments, ..Setup::default() };
+        let lab = Lab::with(setup);
+        let dir = lab.dir().join("failpoints");
+        let count = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done";
+        lab.estiba(&["run", "-d", "--name", "by", "-p", "9999:9", "busybox", "sh", "-c", count])
+            .ok();
+        let bystander = lab.estiba(&["inspect", "-f", "{{.State.Pid}}", "by"]).ok().to_owned();
+        Self { lab, dir, bystander, baseline: Footprint::new() }
+    }
+
+    /// Tries an operation at every place it passes; gives how many there were.
+    fn run(&mut self, name: &str, operation: &Operation) -> usize {
+        // Once for what stays from the first time: directories, filters, caches.
+        for _ in 0..2 {
+            (operation.prepare)(&self.lab);
+            let trace = self.dir.join("trace");
+            std::fs::write(&trace, "").unwrap();
+            (operation.act)(&self.lab).ok();
+            self.rest(&trace);
+            std::fs::rename(&trace, self.dir.join("places")).unwrap();
+            assert!((operation.done)(&self.lab), "{name}: it is not done");
+            (operation.clean)(&self.lab);
+            self.rest(&trace);
+            self.baseline = self.lab.footprint();
+            let _ = std::fs::remove_file(&trace);
+        }
+        let places = std::fs::read_to_string(self.dir.join("places")).unwrap();
+        let places: Vec<&str> = places.lines().collect();
+        let mut met = 0;
+        for (count, place) in places.iter().enumerate() {
+            let what = format!("{name}, place {count} ({place})");
+            if std::env::var_os("CRASH_TELL").is_some() {
+                eprintln!("{what}");
+            }
+            met += usize::from(self.place(&what, count, operation));
+        }
+        eprintln!("{name}: {met} of {} places: {}", places.len(), places.join(" "));
+        met
+    }
+
+    /// Waits until nothing passes any place.
+    fn rest(&self, trace: &Path) {
+        std::fs::OpenOptions::new().create(true).append(true).open(trace).unwrap();
+        let mut seen = (usize::MAX, 0);
+        eventually("it comes to rest", || {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = std::fs::read(trace).unwrap_or_default().len();
+            seen = if seen.0 == now { (now, seen.1 + 1) } else { (now, 0) };
+            seen.1 >= 2
+        });
+    }
+
+    /// One crash. Whether the operation came that far.
+    fn place(&mut self, what: &str, count: usize, operation: &Operation) -> bool {
+        (operation.prepare)(&self.lab);
+        let (arm, fired) = (self.dir.join("arm"), self.dir.join("fired"));
+        let _ = std::fs::remove_file(&fired);
+        std::fs::write(&arm, format!("{count} ")).unwrap();
+        let said = (operation.act)(&self.lab);
+        // What is done after the answer, if that is what it dies of.
+        for _ in 0..20 {
+            if fired.exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        disarm(&arm);
+        let met = match std::fs::read_to_string(&fired) {
+            Ok(told) => {
+                self.bury(&told);
+                true
+            }
+            // Another order of things than the first time: it came to its end.
+            Err(_) => {
+                said.ok();
+                false
+            }
+        };
+        if !(operation.done)(&self.lab) {
+            let again = (operation.act)(&self.lab);
+            assert_eq!(again.status, 0, "{what}: again: {again:?}; first: {said:?}");
+        }
+        eventually(&format!("{what}: it is done"), || (operation.done)(&self.lab));
+        self.untouched(what);
+        (operation.clean)(&self.lab);
+        self.same(what);
+        met
+    }
+
+    /// Waits for the death that `told` announces; a daemon is started again.
+    fn bury(&mut self, told: &str) {
+        let (_, pid) = told.split_once(' ').unwrap();
+        if pid == self.lab.daemon_pid().as_raw_nonzero().to_string() {
+            self.lab.kill_daemon();
+            self.lab.start_daemon();
+        } else {
+            eventually("the monitor is gone", || {
+                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+                stat.map_or(true, |stat| stat.contains(") Z "))
+            });
+        }
+    }
+
+    /// The container that has nothing to do with it runs as before and goes on writing.
+    fn untouched(&self, what: &str) {
+        let pid = self.lab.estiba(&["inspect", "-f", "{{.State.Pid}}", "by"]);
+        assert_eq!(pid.ok(), self.bystander, "{what}: the bystander was touched");
+        let last = || {
+            let logs = self.lab.estiba(&["logs", "--tail", "1", "by"]);
+            logs.ok().parse::<u64>().unwrap()
+        };
+        let before = last();
+        eventually(&format!("{what}: the bystander goes on"), || last() > before);
+    }
+
+    /// Nothing came that was not there before, and nothing went.
+    fn same(&self, what: &str) {
+        let mut found = Footprint::new();
+        for _ in 0..200 {
+            found = self.lab.footprint();
+            if found == self.baseline {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        let more: Vec<_> =
+            found.iter().filter(|(it, n)| self.baseline.get(*it) != Some(n)).collect();
+        let less: Vec<_> =
+            self.baseline.iter().filter(|(it, n)| found.get(*it) != Some(n)).collect();
+        panic!("{what}: not as before: found {more:?}, wanted {less:?}");
+    }
+
+    /// No line of the bystander's was lost or came twice in all this time.
+    fn finish(self) {
+        self.lab.estiba(&["stop", "-t", "0", "by"]).ok();
+        let logs = self.lab.estiba(&["logs", "by"]).ok().to_owned();
+        let wrong = logs.lines().enumerate().find(|(n, line)| n.to_string() != **line);
+        assert_eq!(wrong, None, "the bystander's log is not whole");
+    }
+}
+
+/// From here on nobody dies: who has the file open already waits for the lock, and finds nothing.
+fn disarm(arm: &Path) {
+    let Ok(file) = std::fs::OpenOptions::new().write(true).open(arm) else { return };
+    flock(&file, FlockOperation::LockExclusive).unwrap();
+    file.set_len(0).unwrap();
+    let _ = std::fs::remove_file(arm);
+}
+
+fn state(lab: &Lab, name: &str) -> Option<String> {
+    let out = lab.estiba(&["inspect", "--type", "container", "-f", "{{.State.Status}}", name]);
+    match out.status {
+        0 => Some(out.ok().to_owned()),
+        _ => {
+            assert!(out.stderr.to_lowercase().contains("no such"), "{out:?}");
+            None
+        }
+    }
+}
+
+fn is_running(lab: &Lab, name: &str) -> bool {
+    let state = state(lab, name);
+    let state = state.as_deref().expect("it is there");
+    if state == "running" {
+        lab.estiba(&["exec", name, "true"]).ok();
+    } else {
+        assert!(["created", "exited"].contains(&state), "{state}");
+    }
+    state == "running"
+}
+
+fn remove(lab: &Lab) {
+    lab.estiba(&["rm", "-fv", "cc"]).ok();
+}
+
+const CREATE: [&str; 8] =
+    ["create", "--name", "cc", "--stop-signal", "KILL", "-p", "9998:9", "busybox"];
+
+fn create(lab: &Lab) {
+    lab.estiba(&[&CREATE[..], &["sleep", "1000"]].concat()).ok();
+}
+
+fn running(lab: &Lab) {
+    create(lab);
+    lab.estiba(&["start", "cc"]).ok();
+}
+
+const CREATING: Operation = Operation {
+    prepare: |_| {},
+    act: |lab| {
+        lab.estiba(&["create", "--name", "cc", "-v", "/etc", "-v", "/data", "busybox", "true"])
+    },
+    done: |lab| state(lab, "cc").is_some_and(|state| state == "created"),
+    clean: remove,
+};
+
+const STARTING: Operation = Operation {
+    prepare: create,
+    act: |lab| lab.estiba(&["start", "cc"]),
+    done: |lab| is_running(lab, "cc"),
+    clean: remove,
+};
+
+const STOPPING: Operation = Operation {
+    prepare: running,
+    act: |lab| lab.estiba(&["stop", "cc"]),
+    done: |lab| !is_running(lab, "cc"),
+    clean: remove,
+};
+
+const RESTARTING: Operation = Operation {
+    prepare: running,
+    act: |lab| lab.estiba(&["restart", "cc"]),
+    // Neither side is told apart from the other: it runs.
+    done: |lab| is_running(lab, "cc"),
+    clean: remove,
+};
+
+const REMOVING: Operation = Operation {
+    prepare: |lab| drop((CREATING.act)(lab)),
+    act: |lab| lab.estiba(&["rm", "-v", "cc"]),
+    done: |lab| state(lab, "cc").is_none(),
+    clean: |_| {},
+};
+
+const REMOVING_RUNNING: Operation =
+    Operation { prepare: running, act: |lab| lab.estiba(&["rm", "-f", "cc"]), ..REMOVING };
+
+const EXECUTING: Operation = Operation {
+    prepare: running,
+    act: |lab| lab.estiba(&["exec", "cc", "touch", "/done"]),
+    done: |lab| is_running(lab, "cc") && lab.estiba(&["exec", "cc", "ls", "/done"]).status == 0,
+    clean: remove,
+};
+
+const RUNNING_ONCE: Operation = Operation {
+    prepare: |_| {},
+    act: |lab| lab.estiba(&["run", "--rm", "--name", "cc", "busybox", "true"]),
+    // Killed in between, it is told to nobody and gone.
+    done: |lab| {
+        eventually("it is gone", || {
+            let there = state(lab, "cc");
+            if there.as_deref() == Some("created") {
+                remove(lab);
+            }
+            there.is_none()
+        });
+        true
+    },
+    clean: |_| {},
+};
+
+const PAUSING: Operation = Operation {
+    prepare: running,
+    act: |lab| lab.estiba(&["pause", "cc"]),
+    done: |lab| match state(lab, "cc").as_deref() {
+        Some("paused") => true,
+        Some("running") => false,
+        other => panic!("{other:?}"),
+    },
+    clean: remove,
+};
+
+const RENAMING: Operation = Operation {
+    prepare: running,
+    act: |lab| lab.estiba(&["rename", "cc", "dd"]),
+    done: |lab| match (state(lab, "cc"), state(lab, "dd")) {
+        (Some(_), None) => false,
+        (None, Some(_)) => is_running(lab, "dd"),
+        other => panic!("{other:?}"),
+    },
+    clean: |lab| drop(lab.estiba(&["rm", "-f", "dd"]).ok().to_owned()),
+};
+
+const UPDATING: Operation = Operation {
+    prepare: running,
+    act: |lab| lab.estiba(&["update", "--pids-limit", "77", "--restart", "no", "cc"]),
+    done: |lab| {
+        let limit = lab.estiba(&["inspect", "-f", "{{.HostConfig.PidsLimit}}", "cc"]);
+        is_running(lab, "cc") && limit.ok() == "77"
+    },
+    clean: remove,
+};
+
+#[test]
+fn containers_are_made_started_and_executed_in() {
+    let mut matrix = Matrix::new(&[]);
+    let met = matrix.run("create", &CREATING)
+        + matrix.run("start", &STARTING)
+        + matrix.run("exec", &EXECUTING);
+    assert!(met >= 75, "only {met} places");
+    matrix.finish();
+}
+
+#[test]
+fn containers_are_stopped_restarted_and_removed() {
+    let mut matrix = Matrix::new(&[]);
+    let met = matrix.run("stop", &STOPPING)
+        + matrix.run("restart", &RESTARTING)
+        + matrix.run("rm", &REMOVING)
+        + matrix.run("rm -f", &REMOVING_RUNNING);
+    assert!(met >= 75, "only {met} places");
+    matrix.finish();
+}
+
+#[test]
+fn containers_are_run_paused_renamed_and_updated() {
+    let mut matrix = Matrix::new(&[]);
+    let met = matrix.run("run --rm", &RUNNING_ONCE)
+        + matrix.run("pause", &PAUSING)
+        + matrix.run("rename", &RENAMING)
+        + matrix.run("update", &UPDATING);
+    assert!(met >= 50, "only {met} places");
+    matrix.finish();
+}
+
+const LOADING: Operation = Operation {
+    prepare: |lab| {
+        let path = lab.dir().join("saved.tar");
+        if !path.exists() {
+            lab.estiba(&["commit", "-c", "LABEL of=saved", "by", "saved"]).ok();
+            lab.estiba(&["save", "-o", path.to_str().unwrap(), "saved"]).ok();
+            lab.estiba(&["rmi", "saved"]).ok();
+        }
+    },
+    act: |lab| lab.estiba(&["load", "-q", "-i", lab.dir().join("saved.tar").to_str().unwrap()]),
+    done: |lab| image(lab, "saved"),
+    clean: |lab| drop(lab.estiba(&["rmi", "saved"]).ok().to_owned()),
+};
+
+/// Whether an image is there, and then whether it is whole.
+fn image(lab: &Lab, name: &str) -> bool {
+    let there = lab.estiba(&["image", "inspect", "-f", "{{.Id}}", name]);
+    if there.status == 0 {
+        assert_eq!(lab.estiba(&["run", "--rm", name, "echo", "whole"]).ok(), "whole");
+    }
+    there.status == 0
+}
+
+const COMMITTING: Operation = Operation {
+    prepare: |lab| {
+        running(lab);
+        lab.estiba(&["exec", "cc", "sh", "-c", "echo new > /new"]).ok();
+    },
+    act: |lab| lab.estiba(&["commit", "cc", "made"]),
+    done: |lab| is_running(lab, "cc") && image(lab, "made"),
+    clean: |lab| {
+        lab.estiba(&["rmi", "made"]).ok();
+        remove(lab);
+        lab.estiba(&["image", "prune", "-f"]).ok();
+    },
+};
+
+const TAGGING: Operation = Operation {
+    prepare: |_| {},
+    act: |lab| lab.estiba(&["tag", "busybox", "other:tag"]),
+    done: |lab| image(lab, "busybox") && image(lab, "other:tag"),
+    clean: |lab| drop(lab.estiba(&["rmi", "other:tag"]).ok().to_owned()),
+};
+
+const REMOVING_IMAGE: Operation = Operation {
+    prepare: |lab| {
+        (LOADING.prepare)(lab);
+        (LOADING.act)(lab).ok();
+    },
+    act: |lab| lab.estiba(&["rmi", "saved"]),
+    done: |lab| !image(lab, "saved"),
+    clean: |lab| drop(lab.estiba(&["image", "prune", "-f"]).ok().to_owned()),
+};
+
+const PRUNING_IMAGES: Operation = Operation {
+    act: |lab| lab.estiba(&["image", "prune", "-af", "--filter", "label=of=saved"]),
+    ..REMOVING_IMAGE
+};
+
+const BUILDING: Operation = Operation {
+    prepare: |lab| {
+        let dir = lab.dir().join("context");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("Dockerfile"), "FROM busybox\nCOPY a /a\nRUN cp /a /b\n").unwrap();
+        std::fs::write(dir.join("a"), "content").unwrap();
+    },
+    act: |lab| {
+        lab.estiba(&["build", "-q", "-t", "built", lab.dir().join("context").to_str().unwrap()])
+    },
+    done: |lab| image(lab, "built"),
+    clean: |lab| {
+        lab.estiba(&["rmi", "built"]).ok();
+        lab.estiba(&["builder", "prune", "-af"]).ok();
+    },
+};
+
+#[test]
+fn images_are_loaded_committed_tagged_and_removed() {
+    let mut matrix = Matrix::new(&[]);
+    let met = matrix.run("load", &LOADING)
+        + matrix.run("commit", &COMMITTING)
+        + matrix.run("tag", &TAGGING)
+        + matrix.run("rmi", &REMOVING_IMAGE)
+        + matrix.run("image prune", &PRUNING_IMAGES);
+    assert!(met >= 50, "only {met} places");
+    matrix.finish();
+}
+
+#[test]
+fn images_are_built() {
+    let mut matrix = Matrix::new(&[]);
+    let met = matrix.run("build", &BUILDING);
+    assert!(met >= 40, "only {met} places");
+    matrix.finish();
+}
+
+const PULLED: &str = "127.0.0.1:5999/some/image";
+
+/// A registry in the lab's network, with an image.
+fn registry(lab: &Lab) -> Session {
+    let program = binaries().join("estiba");
+    let (program, root) = (program.to_string_lossy(), lab.dir().join("registry"));
+    let words = ["registry", "serve", "--listen", "127.0.0.1:5999", "--root"];
+    let session =
+        lab.start_in_network(&[&[&*program], &words[..], &[&root.to_string_lossy()]].concat());
+    let probe = ["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:5999/healthz"];
+    eventually("the registry answers", || lab.in_network(&probe).status == 0);
+    lab.estiba(&["commit", "by", PULLED]).ok();
+    lab.estiba(&["push", "-q", PULLED]).ok();
+    lab.estiba(&["rmi", PULLED]).ok();
+    session
+}
+
+const PULLING: Operation = Operation {
+    prepare: |_| {},
+    act: |lab| lab.estiba(&["pull", "-q", PULLED]),
+    done: |lab| image(lab, PULLED),
+    clean: |lab| {
+        lab.estiba(&["rmi", PULLED]).ok();
+        lab.estiba(&["image", "prune", "-f"]).ok();
+    },
+};
+
+#[test]
+fn images_are_pulled() {
+    let mut matrix = Matrix::new(&[]);
+    let registry = registry(&matrix.lab);
+    let met = matrix.run("pull", &PULLING);
+    assert!(met >= 20, "only {met} places");
+    matrix.finish();
+    registry.signal(rustix::process::Signal::KILL);
+    registry.finish();
+}
+
+/// Whether a network is there; one that is has its bridge and takes containers.
+fn network(lab: &Lab) -> bool {
+    let there = lab.estiba(&["network", "inspect", "-f", "{{slice .Id 0 12}}", "nn"]);
+    if there.status == 0 {
+        lab.in_network(&["ip", "link", "show", &format!("br-{}", there.ok())]).ok();
+        lab.estiba(&["run", "--rm", "--network", "nn", "busybox", "true"]).ok();
+    }
+    there.status == 0
+}
+
+const NETWORKING: Operation = Operation {
+    prepare: |_| {},
+    act: |lab| lab.estiba(&["network", "create", "nn"]),
+    done: network,
+    clean: |lab| drop(lab.estiba(&["network", "rm", "nn"]).ok().to_owned()),
+};
+
+const REMOVING_NETWORK: Operation = Operation {
+    prepare: |lab| drop((NETWORKING.act)(lab).ok().to_owned()),
+    act: |lab| lab.estiba(&["network", "rm", "nn"]),
+    done: |lab| !network(lab),
+    clean: |_| {},
+};
+
+fn on_network(lab: &Lab) -> bool {
+    let named = lab.estiba(&[
+        "inspect",
+        "-f",
+        "{{range $k, $_ := .NetworkSettings.Networks}}{{$k}} {{end}}",
+        "cc",
+    ]);
+    let named = named.ok().contains("nn");
+    assert!(is_running(lab, "cc"), "it went on running");
+    let links = lab.estiba(&["exec", "cc", "ls", "/sys/class/net"]);
+    assert_eq!(links.ok().contains("eth1"), named, "what it has is what is said");
+    named
+}
+
+const CONNECTING: Operation = Operation {
+    prepare: |lab| {
+        (NETWORKING.act)(lab).ok();
+        running(lab);
+    },
+    act: |lab| lab.estiba(&["network", "connect", "nn", "cc"]),
+    done: on_network,
+    clean: |lab| {
+        remove(lab);
+        lab.estiba(&["network", "rm", "nn"]).ok();
+    },
+};
+
+const DISCONNECTING: Operation = Operation {
+    prepare: |lab| {
+        (CONNECTING.prepare)(lab);
+        (CONNECTING.act)(lab).ok();
+    },
+    act: |lab| lab.estiba(&["network", "disconnect", "nn", "cc"]),
+    done: |lab| !on_network(lab),
+    ..CONNECTING
+};
+
+#[test]
+fn networks_are_made_joined_left_and_removed() {
+    let mut matrix = Matrix::new(&[]);
+    let met = matrix.run("network create", &NETWORKING)
+        + matrix.run("network connect", &CONNECTING)
+        + matrix.run("network disconnect", &DISCONNECTING)
+        + matrix.run("network rm", &REMOVING_NETWORK);
+    assert!(met >= 45, "only {met} places");
+    matrix.finish();
+}
+
+fn volume(lab: &Lab, name: &str) -> bool {
+    lab.estiba(&["volume", "inspect", name]).status == 0
+}
+
+const VOLUME: Operation = Operation {
+    prepare: |_| {},
+    act: |lab| lab.estiba(&["volume", "create", "--label", "a=b", "vv"]),
+    done: |lab| volume(lab, "vv"),
+    clean: |lab| drop(lab.estiba(&["volume", "rm", "vv"]).ok().to_owned()),
+};
+
+fn filled(lab: &Lab) {
+    (VOLUME.act)(lab).ok();
+    lab.estiba(&["run", "--rm", "-v", "vv:/v", "busybox", "sh", "-c", "echo kept > /v/file"]).ok();
+}
+
+fn content(lab: &Lab, name: &str) {
+    let read =
+        lab.estiba(&["run", "--rm", "-v", &format!("{name}:/v"), "busybox", "cat", "/v/file"]);
+    assert_eq!(read.ok(), "kept");
+}
+
+const REMOVING_VOLUME: Operation = Operation {
+    prepare: filled,
+    act: |lab| lab.estiba(&["volume", "rm", "vv"]),
+    done: |lab| {
+        let there = volume(lab, "vv");
+        if there {
+            content(lab, "vv");
+        }
+        !there
+    },
+    clean: |_| {},
+};
+
+const RENAMING_VOLUME: Operation = Operation {
+    prepare: filled,
+    act: |lab| lab.estiba(&["volume", "rename", "vv", "ww"]),
+    done: |lab| {
+        let renamed = volume(lab, "ww");
+        assert_ne!(renamed, volume(lab, "vv"));
+        content(lab, if renamed { "ww" } else { "vv" });
+        renamed
+    },
+    clean: |lab| drop(lab.estiba(&["volume", "rm", "ww"]).ok().to_owned()),
+};
+
+const COPYING_VOLUME: Operation = Operation {
+    act: |lab| lab.estiba(&["volume", "cp", "vv", "ww"]),
+    done: |lab| {
+        content(lab, "vv");
+        let copied = volume(lab, "ww");
+        if copied {
+            content(lab, "ww");
+        }
+        copied
+    },
+    clean: |lab| drop(lab.estiba(&["volume", "rm", "vv", "ww"]).ok().to_owned()),
+    ..RENAMING_VOLUME
+};
+
+const PRUNING: Operation = Operation {
+    prepare: |lab| {
+        filled(lab);
+        (NETWORKING.act)(lab).ok();
+        (CREATING.act)(lab).ok();
+    },
+    act: |lab| lab.estiba(&["system", "prune", "-af", "--volumes", "--filter", "label!=keep"]),
+    done: |lab| {
+        lab.estiba(&["volume", "rm", "-f", "vv"]).ok();
+        state(lab, "cc").is_none() && !network(lab)
+    },
+    clean: |lab| {
+        lab.estiba(&["volume", "prune", "-af"]).ok();
+    },
+};
+
+#[test]
+fn volumes_are_made_copied_renamed_and_removed() {
+    let mut matrix = Matrix::new(&[]);
+    let met = matrix.run("volume create", &VOLUME)
+        + matrix.run("volume cp", &COPYING_VOLUME)
+        + matrix.run("volume rename", &RENAMING_VOLUME)
+        + matrix.run("volume rm", &REMOVING_VOLUME)
+        + matrix.run("system prune", &PRUNING);
+    assert!(met >= 40, "only {met} places");
+    matrix.finish();
+}
