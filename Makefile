@@ -90,6 +90,19 @@ cycles: build ## ten thousand containers come and go, and nothing stays behind
 bench: build images ## ratios against the kernel's floor, in one run
 	@scripts/bench.sh target/release $(IMAGES)
 
+bench-net: build ## what networks cost, against bridges laid by hand and dnsmasq
+	@scripts/images.sh $(IMAGES) busybox
+	@scripts/bench-net.sh target/release $(IMAGES) target/bench-net
+
+host-firewalls: ## firewalld and ufw of Debian, beside the daemon
+	@scripts/images.sh $(IMAGES) busybox
+	cargo build --locked -p estiba -p runtime
+	@scripts/host-firewalls.sh target/$(TARGET)/debug $(IMAGES) target/host-firewalls
+
+networks-real: ## nginx, PostgreSQL and Redis talk by name
+	cargo build --locked -p estiba -p runtime
+	@scripts/networks-real.sh target/$(TARGET)/debug $(IMAGES) target/networks-real
+
 install: build ## into /usr/local
 	install -D -m 0755 target/release/estiba /usr/local/bin/estiba
 	install -D -m 0755 target/release/estiba-runtime /usr/local/libexec/estiba/estiba-runtime
