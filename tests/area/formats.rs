@@ -207,7 +207,9 @@ impl Layout {
                 own["layers"].as_array().unwrap().iter().for_each(|entry| self.follow(entry));
             }
             CONFIG => config(&self.json(&path)),
-            layer => assert!(layer.starts_with("application/vnd.oci.image.layer.v1.tar"), "{layer}"),
+            layer => {
+                assert!(layer.starts_with("application/vnd.oci.image.layer.v1.tar"), "{layer}")
+            }
         }
     }
 
@@ -234,7 +236,8 @@ fn the_rules_refuse_what_the_schemas_refuse() {
 fn images(lab: &Lab) -> Vec<String> {
     let id = lab.estiba(&["run", "-d", "busybox", "sh", "-c", "echo made > /made"]);
     lab.estiba(&["wait", id.ok()]).ok();
-    let changes = ["-c", "ENV A=b", "-c", "EXPOSE 80/tcp", "-c", "VOLUME /v", "-a", "me", "-m", "x"];
+    let changes =
+        ["-c", "ENV A=b", "-c", "EXPOSE 80/tcp", "-c", "VOLUME /v", "-a", "me", "-m", "x"];
     lab.estiba(&[&["commit"][..], &changes, &[id.ok(), "committed:1"]].concat()).ok();
     lab.estiba(&["rm", id.ok()]).ok();
     let context = lab.dir().join("context");

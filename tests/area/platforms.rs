@@ -256,7 +256,8 @@ fn layers_that_are_here_unpacked_only_are_saved_for_all_platforms_too() {
     lab.estiba(&["rmi", &name]).ok();
     lab.estiba(&["load", "-i", &all]).ok();
     for (platform, architecture) in [("linux/amd64", "amd64"), ("linux/arm64", "arm64")] {
-        let inspect = ["image", "inspect", "-f", "{{.Architecture}}", "--platform", platform, &name];
+        let inspect =
+            ["image", "inspect", "-f", "{{.Architecture}}", "--platform", platform, &name];
         assert_eq!(lab.estiba(&inspect).ok(), architecture);
     }
 }

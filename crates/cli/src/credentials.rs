@@ -196,8 +196,7 @@ fn pair(auth: &AuthConfig) -> (&str, &str) {
 }
 
 fn of_pair(username: &str, secret: &str) -> AuthConfig {
-    let (username, secret, auth) =
-        (username.to_owned(), secret.to_owned(), AuthConfig::default());
+    let (username, secret, auth) = (username.to_owned(), secret.to_owned(), AuthConfig::default());
     match username.as_str() {
         TOKEN_USER => AuthConfig { identitytoken: secret, ..auth },
         _ => AuthConfig { username, password: secret, ..auth },

@@ -97,7 +97,8 @@ impl Sealed {
             ))
         };
         let key = self.existing_key()?.ok_or_else(|| failed("their key is missing"))?;
-        let secret = open(&key, server, entry).ok_or_else(|| failed("they do not fit their key"))?;
+        let secret =
+            open(&key, server, entry).ok_or_else(|| failed("they do not fit their key"))?;
         Ok(Some(AuthConfig {
             username: secret.username,
             password: secret.password,
@@ -131,10 +132,7 @@ impl Sealed {
     }
 
     /// Changes the file; two commands at the same time do it one after the other.
-    fn change(
-        &self,
-        change: impl FnOnce(&mut BTreeMap<String, Entry>),
-    ) -> Result<(), Failure> {
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Entry>)) -> Result<(), Failure> {
         let dir = self.file.parent().unwrap_or(Path::new("."));
         let failed = |error: io::Error| Failure::new(format!("lock {}: {error}", dir.display()));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;

@@ -20,7 +20,10 @@ impl Images {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn manifests(&self, ids: Vec<ImageId>) -> Result<HashMap<ImageId, Vec<ManifestView>>> {
+    pub async fn manifests(
+        &self,
+        ids: Vec<ImageId>,
+    ) -> Result<HashMap<ImageId, Vec<ManifestView>>> {
         let node = Arc::clone(&self.node);
         blocking(move || {
             let users = users(&node);
@@ -58,12 +61,7 @@ impl Images {
     }
 }
 
-fn remove_one(
-    node: &Node,
-    query: &str,
-    force: bool,
-    platform: &Platform,
-) -> Result<Vec<Removed>> {
+fn remove_one(node: &Node, query: &str, force: bool, platform: &Platform) -> Result<Vec<Removed>> {
     let store = node.store.images();
     let (named, image) = (find(node, query)?, find_for(node, query, Some(platform))?);
     let others = store.siblings(&named).into_iter().filter(|other| other.id != image.id);
@@ -175,10 +173,9 @@ fn manifests(
 ) -> Result<Vec<ManifestView>> {
     let Some(whole) = node.store.images().whole(record)? else {
         let source = record.sources.iter().find(|source| !source.is_index());
-        let document = source.map(document).unwrap_or_else(|| Document {
-            digest: record.id.to_string(),
-            ..Document::default()
-        });
+        let document = source
+            .map(document)
+            .unwrap_or_else(|| Document { digest: record.id.to_string(), ..Document::default() });
         return Ok(vec![present(node, document, record, source, users)?]);
     };
     whole.members.iter().map(|member| of_member(node, member, users)).collect()

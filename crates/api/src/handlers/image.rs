@@ -111,8 +111,10 @@ pub(crate) async fn inspect(call: Call) -> Reply {
     let manifests = call.version.at_least(48) && call.query.flag("manifests");
     let platform = asked_platform(&call)?;
     if manifests && platform.is_some() {
-        return Err(Failure::invalid("conflicting options: manifests and platform options cannot \
-                                     both be set"));
+        return Err(Failure::invalid(
+            "conflicting options: manifests and platform options cannot \
+                                     both be set",
+        ));
     }
     let view = call.engine.images.view_for(&call.target, platform).await?;
     let mut shown = image::inspect(&view, &call.storage_driver, call.version);

@@ -1,8 +1,8 @@
 //! Images from and to registries: pull, push, credentials, search, and what a registry has.
 
 use engine::transfer::{
-    Caller, Credentials, Event, Found, LayerState, Platform, Progress, PullOrder, Pulled, Pushed, Step,
-    Steps,
+    Caller, Credentials, Event, Found, LayerState, Platform, Progress, PullOrder, Pulled, Pushed,
+    Step, Steps,
 };
 use engine::{EngineError, Images};
 use hyper::StatusCode;
@@ -31,8 +31,8 @@ pub(crate) fn credentials(call: &Call) -> Result<Option<Credentials>, Failure> {
     let Some(text) = header.filter(|text| !text.is_empty()) else { return Ok(None) };
     let bad = |why: &str| Failure::invalid(format!("invalid X-Registry-Auth header: {why}"));
     let bytes = base64::decode(text).ok_or_else(|| bad("not base64url"))?;
-    let auth: AuthConfig = json::from_slice(&bytes)
-        .map_err(|_| bad("must be a valid base64url-encoded JSON"))?;
+    let auth: AuthConfig =
+        json::from_slice(&bytes).map_err(|_| bad("must be a valid base64url-encoded JSON"))?;
     Ok(Some(from_wire(auth)).filter(|credentials| !credentials.is_empty()))
 }
 

@@ -39,8 +39,7 @@ struct Entry {
 /// `images --tree`.
 pub(super) async fn show(invocation: &Invocation, filters: &[(String, String)]) -> Outcome {
     let matches = &invocation.matches;
-    for (flag, shown) in
-        [("quiet", "quiet"), ("no-trunc", "no-trunc"), ("digests", "show-digest")]
+    for (flag, shown) in [("quiet", "quiet"), ("no-trunc", "no-trunc"), ("digests", "show-digest")]
     {
         if matches.bool(flag) {
             return Err(Failure::new(format!("--{shown} is not yet supported with --tree")));
@@ -185,7 +184,8 @@ mod tests {
     use serde_json::json;
 
     /// What Docker 28.2 prints of the same answer, without its colours.
-    const WANT: &str = "                                                              Info ->  U In Use 
+    const WANT: &str =
+        "                                                              Info ->  U In Use 
 
 IMAGE                           ID             DISK USAGE   CONTENT SIZE   EXTRA
 alpine:latest
@@ -203,8 +203,9 @@ localhost:5000/very/long/nam…   222222222222          9MB             0B
     fn a_page_is_dockers() {
         let id = |digit: &str| format!("sha256:{}", digit.repeat(64));
         let manifest = |digit: &str, arch: &str, variant: &str, content: i64, users: &[&str]| {
+            let total = content + if content > 0 { 4_000_000 } else { 0 };
             json!({"ID": id(digit), "Available": content > 0, "Kind": "image",
-                "Size": {"Content": content, "Total": content + if content > 0 { 4_000_000 } else { 0 }},
+                "Size": {"Content": content, "Total": total},
                 "ImageData": {"Containers": users,
                     "Platform": {"os": "linux", "architecture": arch, "variant": variant}}})
         };

@@ -151,11 +151,8 @@ mod tests {
 
     #[test]
     fn a_list_is_laid_out_as_go_does() {
-        let amd64 = Platform {
-            architecture: "amd64".into(),
-            os: "linux".into(),
-            ..Platform::default()
-        };
+        let amd64 =
+            Platform { architecture: "amd64".into(), os: "linux".into(), ..Platform::default() };
         let features = vec!["a".to_owned(), "b".to_owned()];
         let (os_version, variant) = ("1".to_owned(), "v9".to_owned());
         let other = Platform { os_version, os_features: features, variant, ..amd64.clone() };

@@ -30,8 +30,7 @@ impl Lists {
     /// A list's manifests, by the names of their files; none when there is no such list.
     pub(super) fn entries(&self, list: &str) -> Result<Vec<Entry>, Failure> {
         let dir = self.0.join(file_name(list));
-        let failed =
-            |error: io::Error| Failure::new(format!("read manifest list {list}: {error}"));
+        let failed = |error: io::Error| Failure::new(format!("read manifest list {list}: {error}"));
         let files = match fs::read_dir(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             files => files.map_err(failed)?,

@@ -94,8 +94,7 @@ pub(crate) async fn create(invocation: &Invocation) -> Outcome {
 pub(crate) fn annotate(invocation: &Invocation) -> Outcome {
     let (matches, target, member) = (&invocation.matches, invocation.arg(0), invocation.arg(1));
     let parsed = |what: &str, text: &str| {
-        normal(text)
-            .map_err(|why| format!("annotate: error parsing name for {what} {text}: {why}"))
+        normal(text).map_err(|why| format!("annotate: error parsing name for {what} {text}: {why}"))
     };
     let list = parsed("manifest list", target)?;
     let member_name = parsed("manifest", member)?;
@@ -181,12 +180,11 @@ pub(crate) fn remove(invocation: &Invocation) -> Outcome {
     let lists = Lists::of(invocation);
     let mut failures = super::Failures::default();
     for name in invocation.matches.args() {
-        let removed = normal(name).map_err(Failure::from).and_then(|list| {
-            match lists.exists(&list) {
+        let removed =
+            normal(name).map_err(Failure::from).and_then(|list| match lists.exists(&list) {
                 true => lists.remove(&list),
                 false => Err(unknown(&list)),
-            }
-        });
+            });
         failures.note(removed);
     }
     failures.outcome()
