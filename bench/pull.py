@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Pull of an image of ten layers from a loopback registry: estiba, skopeo and a shell pipeline, in turns.
+"""Pull and push of an image of ten layers, with a loopback registry: estiba, skopeo, podman and a shell
+pipeline, in turns.
 
-usage: bench/pull.py [--mb 500] [--turns 3]     (root; docker-registry, skopeo, curl; ESTIBA_BIN or target/release)
+usage: bench/pull.py [--mb 500] [--turns 3]     (root; docker-registry, skopeo, podman, curl;
+                                                 ESTIBA_BIN or target/release)
 
-Everything happens in a network namespace and a directory of its own. What counts is the ratios.
+Everything happens in a network namespace and a directory of its own. What counts is the ratios: of wall time,
+and of processor time of everything that works for the one who is measured (the daemon's unpackers too), which
+a busy machine disturbs less.
 """
-import argparse, gzip, hashlib, http.client, json, os, random, shutil, signal, subprocess, sys, tempfile, time
+import argparse, gzip, hashlib, http.client, io, json, os, random, shutil, signal, subprocess, sys, tarfile, tempfile, time
 
 LAYERS = 10
 PIPELINE = ('curl -s http://127.0.0.1:5000/v2/bench/image/blobs/"$1" | tee "$2/blob" | gzip -dc '
@@ -22,7 +26,7 @@ def layer(number, size):
     plain = subprocess.run(["tar", "-c", "--mtime=@0", "--owner=0", "--group=0", "-C", work,
                             "--transform", f"s/data/data{number}/", "data"], stdout=subprocess.PIPE, check=True).stdout
     shutil.rmtree(work)
-    return gzip.compress(plain, 4, mtime=0), hashlib.sha256(plain).hexdigest()
+    return gzip.compress(plain, 4, mtime=0) if number < 1000 else b"", hashlib.sha256(plain).hexdigest(), plain
 
 
 def put(blob, kind=None):
@@ -44,7 +48,7 @@ def put(blob, kind=None):
 def fill(mb):
     oci, layers, contents = "application/vnd.oci.image.", [], []
     for number in range(LAYERS):
-        packed, content = layer(number, (mb << 20) // LAYERS)
+        packed, content, _ = layer(number, (mb << 20) // LAYERS)
         layers.append({"mediaType": oci + "layer.v1.tar+gzip", **put(packed)})
         contents.append("sha256:" + content)
     config = json.dumps({"architecture": "amd64", "os": "linux", "config": {},
@@ -55,8 +59,31 @@ def fill(mb):
     return layers
 
 
-def timed(work):
-    start = time.monotonic(); work(); return time.monotonic() - start
+class Group:
+    """A control group: what it and all its descendants take of the processors."""
+    def __init__(self, name):
+        old = os.path.isdir("/sys/fs/cgroup/cpuacct")
+        self.path = f"/sys/fs/cgroup/{'cpuacct/' if old else ''}estiba-bench-{name}-{os.getpid()}"
+        self.file, self.unit = ("cpuacct.usage", 1e9) if old else ("cpu.stat", 1e6)
+        os.mkdir(self.path)
+
+    def enter(self):
+        with open(f"{self.path}/cgroup.procs", "w") as out: out.write(str(os.getpid()))
+
+    def seconds(self):
+        with open(f"{self.path}/{self.file}") as file: return int(file.read().replace("usage_usec ", "").split()[0]) / self.unit
+
+    def remove(self):
+        for _ in range(100):
+            try: return os.rmdir(self.path)
+            except OSError: time.sleep(0.05)
+
+
+def timed(work, group):
+    """Wall time and processor time."""
+    start, spent = time.monotonic(), group.seconds()
+    work()
+    return time.monotonic() - start, group.seconds() - spent
 
 
 def wait_for(ready):
@@ -73,33 +100,81 @@ def measure(home, args, programs):
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
     wait_for(["curl", "-sf", "http://127.0.0.1:5000/v2/"])
     layers = fill(args.mb)
+    group = {who: Group(who) for who in ("estiba", "peer")}
+    try:
+        times = compare(home, args, programs, layers, group)
+    finally:
+        for program in reversed(programs):
+            program.send_signal(signal.SIGTERM); program.wait()
+        programs.clear()
+        for one in group.values(): one.remove()
+    best = {what: (min(t[0] for t in all), min(t[1] for t in all)) for what, all in times.items() if all}
+    print(f"{'':22} {'wall':>8}   {'ratio':>6} {'processors':>12}   {'ratio':>6}")
+    for what, (wall, spent) in best.items():
+        ours = best["push" if what.startswith("push") else "pull"]
+        print(f"{what:22} {wall:8.3f} s {ours[0] / wall:6.2f} {spent:10.3f} s {ours[1] / max(spent, 1e-9):6.2f}")
+
+
+def archive(path, turn, mb):
+    """A docker-archive of ten layers that nobody has seen: what is pushed must be compressed."""
+    config, names = [], []
+    with tarfile.open(path, "w") as out:
+        def add(name, data):
+            entry = tarfile.TarInfo(name); entry.size = len(data); out.addfile(entry, io.BytesIO(data))
+        for number in range(LAYERS):
+            _, _, plain = layer(1000 * (turn + 1) + number, (mb << 20) // LAYERS)
+            config.append("sha256:" + hashlib.sha256(plain).hexdigest()); names.append(f"{number}.tar")
+            add(names[-1], plain)
+        document = json.dumps({"architecture": "amd64", "os": "linux", "config": {},
+                               "rootfs": {"type": "layers", "diff_ids": config}}).encode()
+        add("config.json", document)
+        add("manifest.json", json.dumps([{"Config": "config.json", "Layers": names,
+                                          "RepoTags": [f"127.0.0.1:5000/bench/push:{turn}"]}]).encode())
+
+
+def compare(home, args, programs, layers, group):
     name, socket = "127.0.0.1:5000/bench/image:1", f"unix://{home}/sock"
     daemon = subprocess.Popen([f"{args.bin}/estiba", "daemon", "--data-root", f"{home}/data", "--exec-root",
                                f"{home}/run", "--pidfile", f"{home}/pid", "--config-file", f"{home}/none",
-                               "--host", socket, "--cgroup-parent", "/estiba-bench-pull"], stderr=subprocess.DEVNULL)
+                               "--host", socket, "--cgroup-parent", "/estiba-bench-pull"], stderr=subprocess.DEVNULL,
+                              preexec_fn=group["estiba"].enter)
     programs.append(daemon)
     ours = [f"{args.bin}/estiba", "-H", socket]
     wait_for([*ours, "version"])
-    times = {"estiba": [], "again": [], "skopeo": [], "pipeline": []}
-    run = lambda words: subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    times = {what: [] for what in ("pull", "pull again", "skopeo", "podman", "pipeline", "push", "push elsewhere", "push by skopeo")}
+    run = lambda words, who="peer": subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                                   preexec_fn=group[who].enter)
+    def measure(what, words, who="peer"):
+        os.sync()
+        times[what].append(timed(lambda: run(words, who), group[who]))
     for turn in range(args.turns):
-        times["estiba"].append(timed(lambda: run([*ours, "pull", "-q", name])))
-        times["again"].append(timed(lambda: run([*ours, "pull", "-q", name])))
+        measure("pull", [*ours, "pull", "-q", name], "estiba")
+        measure("pull again", [*ours, "pull", "-q", name], "estiba")
         run([*ours, "rmi", name])
         to = f"oci:{home}/skopeo-{turn}"
-        times["skopeo"].append(timed(lambda: run(["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false",
-                                                  f"docker://{name}", to])))
-        def pipeline():
-            for number, one in enumerate(layers):
-                os.makedirs(f"{home}/pipe-{turn}/{number}")
-                run(["bash", "-c", PIPELINE, "bash", one["digest"], f"{home}/pipe-{turn}/{number}"])
-        times["pipeline"].append(timed(pipeline))
-        shutil.rmtree(f"{home}/pipe-{turn}"); shutil.rmtree(f"{home}/skopeo-{turn}")
+        measure("skopeo", ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", f"docker://{name}", to])
+        shutil.rmtree(f"{home}/skopeo-{turn}")
+        if shutil.which("podman"):
+            podman = ["podman", "--root", f"{home}/podman", "--runroot", f"{home}/podman-run", "--storage-driver", "overlay"]
+            measure("podman", [*podman, "pull", "-q", "--tls-verify=false", name])
+            run([*podman, "rmi", name])
+        for number in range(LAYERS): os.makedirs(f"{home}/pipe-{turn}/{number}")
+        script = "; ".join(f'set -- {one["digest"]} {home}/pipe-{turn}/{number}; {PIPELINE}' for number, one in enumerate(layers))
+        measure("pipeline", ["bash", "-c", script])
+        shutil.rmtree(f"{home}/pipe-{turn}")
+        fresh, pushed = f"{home}/fresh.tar", f"127.0.0.1:5000/bench/push:{turn}"
+        archive(fresh, turn, args.mb)
+        run([*ours, "load", "-q", "-i", fresh])
+        measure("push", [*ours, "push", "-q", pushed], "estiba")
+        run([*ours, "tag", pushed, f"127.0.0.1:5000/bench/other:{turn}"])
+        measure("push elsewhere", [*ours, "push", "-q", f"127.0.0.1:5000/bench/other:{turn}"], "estiba")
+        measure("push by skopeo", ["skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", f"docker-archive:{fresh}",
+                                   f"docker://127.0.0.1:5000/bench/skopeo:{turn}"])
+        run([*ours, "rmi", pushed, f"127.0.0.1:5000/bench/other:{turn}"])
+        os.unlink(fresh)
     peak = next(line for line in open(f"/proc/{daemon.pid}/status") if line.startswith("VmHWM"))
-    best = {what: min(all) for what, all in times.items()}
-    for what in best:
-        print(f"{what:10} {best[what]:8.3f} s   {best['estiba'] / best[what]:6.2f} x of it by estiba")
     print(f"daemon's largest resident size: {int(peak.split()[1]) / 1024:.1f} MiB")
+    return times
 
 
 def main():

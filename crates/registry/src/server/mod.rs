@@ -17,6 +17,7 @@ mod answer;
 mod collect;
 mod config;
 mod events;
+pub(crate) mod fuzz;
 mod handle;
 mod index;
 mod manifest;

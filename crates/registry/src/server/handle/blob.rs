@@ -64,7 +64,7 @@ fn common(answer: Answer, digest: &Digest) -> Answer {
 
 /// What a `Range` header asks for. Source: RFC 9110, section 14.
 #[derive(Debug, PartialEq, Eq)]
-enum Range {
+pub(crate) enum Range {
     /// From the first to before the second.
     Part(u64, u64),
     /// Nothing of it is there.
@@ -73,7 +73,7 @@ enum Range {
     Unreadable,
 }
 
-fn range_of(text: &str, size: u64) -> Range {
+pub(crate) fn range_of(text: &str, size: u64) -> Range {
     let parsed = text.strip_prefix("bytes=").filter(|it| !it.contains(','));
     let Some((first, last)) = parsed.and_then(|it| it.split_once('-')) else {
         return Range::Unreadable;
