@@ -454,3 +454,55 @@ fn separators_in_values() {
     let label = lab.estiba(&["inspect", "-f", "{{json .Config.Labels}}", "ll"]);
     assert_eq!(label.ok(), "{\"k\":\"1\\nx=2\"}");
 }
+
+/// The processes that the daemon has started to take archives apart.
+fn unpackers(lab: &Lab) -> Vec<PathBuf> {
+    let daemon = lab.daemon_pid().as_raw_nonzero();
+    let children = std::fs::read_dir(format!("/proc/{daemon}/task")).unwrap();
+    let lists = children
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let text = lists.collect::<Vec<_>>().join(" ");
+    let places = text.split_whitespace().map(|pid| PathBuf::from(format!("/proc/{pid}")));
+    let is_one = |place: &PathBuf| {
+        let words = std::fs::read(place.join("cmdline")).unwrap_or_default();
+        words.starts_with(b"estiba\0unpacker\0")
+    };
+    places.filter(is_one).collect()
+}
+
+/// Law A5, in the product: whoever takes an archive apart has nothing, and stays only for a moment.
+#[test]
+fn archives_are_taken_apart_by_processes_that_have_nothing() {
+    let lab = Lab::new();
+    let root = root(&lab, "unpacked");
+    let mut seen = None;
+    eventually("an unpacker is looked at", || {
+        import(&lab, &root, "unpacked", &[]);
+        let look = |place: &PathBuf| {
+            let status = std::fs::read_to_string(place.join("status")).ok()?;
+            let entries = std::fs::read_dir(place.join("root")).ok()?.count();
+            let spaces = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]
+                .map(|kind| std::fs::read_link(place.join("ns").join(kind)).ok());
+            Some((status, entries, spaces))
+        };
+        seen = unpackers(&lab).iter().find_map(look);
+        seen.is_some()
+    });
+    let (status, entries, spaces) = seen.unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(field("Uid:"), ["2147483648"; 4]);
+    assert_eq!(field("Gid:"), ["2147483648"; 4]);
+    assert_eq!(field("Groups:"), Vec::<String>::new());
+    assert_eq!(field("NoNewPrivs:"), ["1"]);
+    assert_eq!(field("CapEff:"), ["000000008000001b"]);
+    assert_eq!(field("CapBnd:"), ["000000008000001b"]);
+    assert_eq!(entries, 0, "its root is empty");
+    for (kind, space) in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"].iter().zip(spaces) {
+        let own = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        assert!(space.is_some_and(|space| space != own), "{kind}");
+    }
+    eventually("no unpacker is left", || unpackers(&lab).is_empty());
+}
