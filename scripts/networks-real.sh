@@ -45,8 +45,11 @@ estiba network create front >/dev/null
 estiba network create --internal back >/dev/null
 
 estiba run -d --name db --network back --network-alias postgres --user postgres services sh -ec '
-  bin=$(echo /usr/lib/postgresql/*/bin); $bin/initdb -D /tmp/data >/dev/null
-  echo "host all all all trust" >> /tmp/data/pg_hba.conf
+  bin=$(echo /usr/lib/postgresql/*/bin)
+  if [ ! -e /tmp/data ]; then
+    $bin/initdb -D /tmp/data >/dev/null
+    echo "host all all all trust" >> /tmp/data/pg_hba.conf
+  fi
   exec $bin/postgres -D /tmp/data -c listen_addresses="*" -c unix_socket_directories=/tmp' >/dev/null
 estiba run -d --name cache --network back services \
   redis-server --bind 0.0.0.0 --protected-mode no --save "" --daemonize no >/dev/null
@@ -77,7 +80,6 @@ estiba stop -t 5 db >/dev/null
 estiba run -d --name squatter --network back services sleep infinity >/dev/null
 estiba start db >/dev/null
 [ "$(estiba inspect -f '{{.NetworkSettings.Networks.back.IPAddress}}' db)" != "$before" ]
-estiba exec app rm -rf /tmp/none
 soon query db
 
 # Without a daemon they go on talking.
