@@ -69,7 +69,11 @@ mod armed {
         if !name.starts_with(prefix) {
             return false;
         }
-        let Some(left) = count.checked_sub(1) else { return true };
+        let Some(left) = count.checked_sub(1) else {
+            // Others that have the file open already, and wait for the lock, find nothing.
+            let _ = file.set_len(0);
+            return true;
+        };
         let _ = file.rewind();
         let _ = file.set_len(0);
         let _ = file.write_all(format!("{left} {prefix}").as_bytes());
