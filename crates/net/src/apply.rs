@@ -60,7 +60,9 @@ impl<'a> Executor<'a> {
             NetOp::Veth { host, peer, mac, mtu } => {
                 self.flush(batch)?;
                 if let Some(netns) = self.netns {
-                    netlink::add_veth(batch, &Veth { host, peer, netns, mac: *mac, mtu: *mtu });
+                    let host_mac = crate::plan::host_end_mac(host);
+                    let (mac, mtu) = (*mac, *mtu);
+                    netlink::add_veth(batch, &Veth { host, host_mac, peer, netns, mac, mtu });
                     self.create(host, batch)?;
                 }
             }

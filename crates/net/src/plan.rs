@@ -272,6 +272,14 @@ pub(crate) fn bridge_mac(id: &NetworkId) -> [u8; 6] {
     [0x02, 0x42, a, b, c, d]
 }
 
+/// A hardware address for the host's end of a pair, by which it is known as ours before it has an
+/// alias: fixed by its name, which is `veth` and seven hexadecimal digits.
+pub(crate) fn host_end_mac(link: &str) -> Option<[u8; 6]> {
+    let digits = link.strip_prefix("veth").filter(|digits| digits.len() == 7)?;
+    let [a, b, c, d] = u32::from_str_radix(digits, 16).ok()?.to_be_bytes();
+    Some([0x06, 0x65, a, b, c, d])
+}
+
 /// A container's hardware address, as Docker's: fixed by its address, so that neighbours' caches
 /// stay right when the address is given again.
 pub(crate) fn endpoint_mac(addr: IpAddr) -> [u8; 6] {

@@ -11,7 +11,7 @@ use crate::netlink::{self, Socket};
 use crate::netns::within;
 use crate::nft::{Firewall, Policy, ROUND_OUT, Watch};
 use crate::options::{Options, PublishPolicy};
-use crate::plan::{ENDPOINT_ALIAS, NETWORK_ALIAS};
+use crate::plan::{self, ENDPOINT_ALIAS, NETWORK_ALIAS};
 use crate::ports::Ports;
 use crate::round::ROUND_ALIAS;
 use crate::routes::RouteWatch;
@@ -232,7 +232,12 @@ impl Net {
                 (None, None) if link.alias == ROUND_ALIAS && link.name == ROUND_OUT => {
                     !state.networks.values().any(Network::is_guarded)
                 }
-                (None, None) => false,
+                // A daemon that was killed between two messages has made it, and not said whose.
+                (None, None) => {
+                    let ours = plan::host_end_mac(&link.name).is_some_and(|it| link.mac == Some(it));
+                    let known = |id: &String| link.name.strip_prefix("veth") == id.get(..7);
+                    ours && link.alias.is_empty() && !state.endpoints.keys().any(known)
+                }
             };
             drop(state);
             if leaked {

@@ -67,6 +67,8 @@ pub(crate) struct Link {
 pub(crate) struct Veth<'a> {
     /// Name of the end in the socket's namespace.
     pub host: &'a str,
+    /// Its hardware address; the kernel's choice if there is none.
+    pub host_mac: Option<[u8; 6]>,
     /// Name of the other end.
     pub peer: &'a str,
     /// The other end's namespace.
@@ -120,6 +122,9 @@ pub(crate) fn add_veth(batch: &mut Batch, veth: &Veth<'_>) {
     let netns = u32::try_from(veth.netns.as_raw_fd()).unwrap_or(u32::MAX);
     batch.message(act, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifinfo(0, 0, 0), |a| {
         a.text(IFLA_IFNAME, veth.host).u32(IFLA_MTU, veth.mtu);
+        if let Some(mac) = veth.host_mac {
+            a.bytes(IFLA_ADDRESS, &mac);
+        }
         a.nest(IFLA_LINKINFO, |a| {
             a.text(IFLA_INFO_KIND, "veth");
             a.nest(IFLA_INFO_DATA, |a| {
