@@ -63,7 +63,7 @@ fn bind(draft: &BindDraft) -> Result<Mount, Denied> {
     let target = absolute(&draft.target)?;
     let source = if draft.source.starts_with('/') {
         MountSource::Bind {
-            path: absolute(&draft.source)?,
+            path: source_path(&draft.source)?,
             propagation: draft.propagation.unwrap_or(Propagation::RPrivate),
             recursive: true,
             create: true,
@@ -97,7 +97,7 @@ fn mount(draft: &MountDraft) -> Result<Mount, Denied> {
         } => {
             check_depth(draft, *propagation, *readonly_force_recursive)?;
             MountSource::Bind {
-                path: absolute(source).map_err(|_| {
+                path: source_path(source).map_err(|_| {
                     Denied::invalid(format!(
                         "invalid mount config for type \"bind\": invalid mount path: '{source}' \
                          mount path must be absolute"
@@ -252,6 +252,13 @@ fn check_subpath(subpath: &str) -> Result<(), Denied> {
         return Err(Denied::invalid(format!("subpath must be a relative path: {subpath:?}")));
     }
     Ok(())
+}
+
+/// Where a bind comes from: any absolute path, the host's root too.
+fn source_path(path: &str) -> Result<String, Denied> {
+    clean(path).ok_or_else(|| {
+        Denied::invalid(format!("invalid mount path: '{path}' mount path must be absolute"))
+    })
 }
 
 fn absolute(path: &str) -> Result<String, Denied> {
