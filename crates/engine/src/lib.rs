@@ -44,6 +44,7 @@ mod teardown;
 pub mod transfer;
 mod uuid;
 mod variants;
+mod volume_plugins;
 mod volumes;
 
 pub use ::registry::client::registry_host;

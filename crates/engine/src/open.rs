@@ -44,6 +44,7 @@ pub(crate) async fn open(options: Options) -> Result<Arc<Node>> {
     let sweeping = Arc::clone(&node);
     blocking(move || {
         crate::containers::sweep(&sweeping)?;
+        crate::volume_plugins::sweep(&sweeping)?;
         sweeping.net.sweep()?;
         crate::live::renew_default_network(&sweeping)?;
         for id in actor::orphans(&sweeping, &known)? {

@@ -149,7 +149,11 @@ fn mounted(
             }
             None => {
                 let wanted = asked_volume(asked, &mount.target);
-                out.push((driver.clone(), wanted.options));
+                let driver = match wanted.driver.as_str() {
+                    "" => driver.clone(),
+                    asked => asked.to_owned(),
+                };
+                out.push((driver, wanted.options));
             }
         }
     }

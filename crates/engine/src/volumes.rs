@@ -4,16 +4,18 @@ use crate::bundle;
 use crate::chunks::{Source, produce};
 use crate::node::{Node, blocking};
 use crate::streams::ByteStream;
+use crate::volume_plugins::{self, PluginVolume};
 use crate::{EngineError, Result};
 use model::event::EventKind;
 use model::mount::MountSource;
+use model::policy::OWNER_LABEL;
 use model::volume::{VolumeDraft, VolumeView};
 use model::{ContainerId, ErrorKind, VolumeName, error::HasKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::volume::Volume;
 
-/// The only driver there is.
+/// The driver that is no plugin.
 const LOCAL: &str = "local";
 
 /// Driver, options and labels of a volume.
@@ -29,19 +31,36 @@ impl Volumes {
     /// Makes a volume, or returns the one of that name made with the same options.
     pub async fn create(&self, draft: VolumeDraft) -> Result<VolumeView> {
         let node = Arc::clone(&self.node);
-        blocking(move || Ok(view(&create(&node, &draft)?))).await
+        blocking(move || match create(&node, &draft)? {
+            Made::Local(volume) => Ok(view(&volume)),
+            Made::Plugin(volume) => volume_plugins::view(&node, &volume),
+        })
+        .await
     }
 
     /// Every volume.
     pub async fn list(&self) -> Result<Vec<VolumeView>> {
         let node = Arc::clone(&self.node);
-        blocking(move || Ok(node.store.volumes().list()?.iter().map(view).collect())).await
+        blocking(move || {
+            let mut all: Vec<_> = node.store.volumes().list()?.iter().map(view).collect();
+            let others = volume_plugins::list(&node)?;
+            let free = |other: &VolumeView| all.iter().all(|own| own.name != other.name);
+            let others: Vec<_> = others.into_iter().filter(free).collect();
+            all.extend(others);
+            all.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(all)
+        })
+        .await
     }
 
     /// One volume.
     pub async fn view(&self, name: &str) -> Result<VolumeView> {
         let (node, name) = (Arc::clone(&self.node), name.to_owned());
-        blocking(move || Ok(view(&find(&node, &name)?))).await
+        blocking(move || match plugin_volume(&node, &name)? {
+            Some(volume) => volume_plugins::view(&node, &volume),
+            None => Ok(view(&find(&node, &name)?)),
+        })
+        .await
     }
 
     /// Removes it. `force`: not existing is fine.
@@ -49,7 +68,7 @@ impl Volumes {
         let (node, name) = (Arc::clone(&self.node), name.to_owned());
         // A container that just ended may still be being cleared away.
         self.node.teardowns.idle().await;
-        blocking(move || match remove(&node, &name) {
+        blocking(move || match remove(&node, &name, force) {
             Err(EngineError::NoSuchVolume(_)) if force => Ok(()),
             outcome => outcome,
         })
@@ -68,7 +87,8 @@ impl Volumes {
             .list()
             .await?
             .into_iter()
-            .filter(|view| (all || view.anonymous) && !keep(view))
+            // What is a plugin's is not pruned, as with Docker.
+            .filter(|view| view.driver == LOCAL && (all || view.anonymous) && !keep(view))
             .map(|view| view.name)
             .collect();
         let node = Arc::clone(&self.node);
@@ -77,7 +97,7 @@ impl Volumes {
             let mut freed = 0u64;
             for name in wanted {
                 let bytes = node.store.volumes().usage(&name).unwrap_or(0);
-                if remove(&node, name.as_str()).is_ok() {
+                if remove(&node, name.as_str(), false).is_ok() {
                     freed = freed.saturating_add(bytes);
                     removed.push(name.to_string());
                 }
@@ -92,7 +112,7 @@ impl Volumes {
         let (node, name) = (Arc::clone(&self.node), name.to_owned());
         let volume = {
             let node = Arc::clone(&node);
-            blocking(move || find(&node, &name)).await?
+            blocking(move || content(&node, &name)).await?
         };
         Ok(produce(move |out| Ok(node.store.volumes().export(&volume.name, out)?)))
     }
@@ -104,7 +124,7 @@ impl Volumes {
             let mut source = Source::new(body);
             let volume = node.store.volumes().import(&draft, &mut source)?;
             source.drain();
-            emit(&node, "create", &volume.name);
+            emit_local(&node, "create", &volume);
             Ok(view(&volume))
         })
         .await
@@ -114,8 +134,8 @@ impl Volumes {
     pub async fn copy(&self, from: &str, to: &str) -> Result<VolumeView> {
         let (node, from, to) = (Arc::clone(&self.node), from.to_owned(), new_name(to)?);
         blocking(move || {
-            let volume = node.store.volumes().copy(&find(&node, &from)?.name, &to)?;
-            emit(&node, "create", &volume.name);
+            let volume = node.store.volumes().copy(&content(&node, &from)?.name, &to)?;
+            emit_local(&node, "create", &volume);
             Ok(view(&volume))
         })
         .await
@@ -126,11 +146,11 @@ impl Volumes {
         let (node, from, to) = (Arc::clone(&self.node), from.to_owned(), new_name(to)?);
         self.node.teardowns.idle().await;
         blocking(move || {
-            let volume = find(&node, &from)?;
+            let volume = content(&node, &from)?;
             check_unused(&node, "rename", &volume.name)?;
             node.store.volumes().rename(&volume.name, &to)?;
-            emit(&node, "destroy", &volume.name);
-            emit(&node, "create", &to);
+            emit_local(&node, "destroy", &volume);
+            emit(&node, "create", &to, (LOCAL, &volume.labels));
             Ok(())
         })
         .await
@@ -145,6 +165,10 @@ impl Volumes {
                 let bytes = node.store.volumes().usage(&volume.name).unwrap_or(0);
                 let used = u32::try_from(users(&node, &volume.name).len()).unwrap_or(u32::MAX);
                 out.push(VolumeView { usage: Some((bytes, used)), ..view(&volume) });
+            }
+            for volume in volume_plugins::list(&node)? {
+                let used = u32::try_from(users(&node, &volume.name).len()).unwrap_or(u32::MAX);
+                out.push(VolumeView { usage: Some((0, used)), ..volume });
             }
             Ok(out)
         })
@@ -161,25 +185,106 @@ fn view(volume: &Volume) -> VolumeView {
         labels: volume.labels.clone(),
         options: volume.options.clone(),
         anonymous: volume.anonymous,
+        global: false,
         usage: None,
     }
 }
 
-/// Makes a volume, or finds it. Blocking.
-pub(crate) fn create(node: &Node, draft: &VolumeDraft) -> Result<Volume> {
-    let named = VolumeName::parse(&draft.name).ok();
-    let is_new = named.is_none_or(|name| node.store.volumes().find(&name).is_err());
-    let volume = node.store.volumes().create(draft)?;
-    store::failpoint::hit("engine.volume.created");
-    if is_new {
-        emit(node, "create", &volume.name);
-    }
-    Ok(volume)
+/// A volume that was made or found.
+pub(crate) enum Made {
+    /// A directory of this node's.
+    Local(Volume),
+    /// A plugin's.
+    Plugin(PluginVolume),
 }
 
-fn emit(node: &Node, action: &str, name: &VolumeName) {
-    let driver = BTreeMap::from([("driver".to_owned(), LOCAL.to_owned())]);
-    node.emit(EventKind::Volume, action, name.as_str(), driver);
+impl Made {
+    /// Its name.
+    pub(crate) fn name(&self) -> &VolumeName {
+        match self {
+            Self::Local(volume) => &volume.name,
+            Self::Plugin(volume) => &volume.name,
+        }
+    }
+
+    /// Its driver.
+    pub(crate) fn driver(&self) -> &str {
+        match self {
+            Self::Local(_) => LOCAL,
+            Self::Plugin(volume) => &volume.driver,
+        }
+    }
+}
+
+/// Makes a volume, or finds it. A driver that was not asked for is that of the one that is there.
+/// Blocking.
+pub(crate) fn create(node: &Node, draft: &VolumeDraft) -> Result<Made> {
+    let named = VolumeName::parse(&draft.name).ok();
+    let local = named.as_ref().is_some_and(|name| node.store.volumes().find(name).is_ok());
+    if !local && let Some(volume) = plugin_volume(node, &draft.name)? {
+        check_driver(draft, &volume.driver)?;
+        return Ok(Made::Plugin(volume));
+    }
+    if matches!(draft.driver.as_str(), "" | LOCAL) {
+        let volume = node.store.volumes().create(draft)?;
+        if !local {
+            emit_local(node, "create", &volume);
+        }
+        return Ok(Made::Local(volume));
+    }
+    if local {
+        check_driver(draft, LOCAL)?;
+    }
+    let volume = volume_plugins::create(node, draft)?;
+    emit(node, "create", &volume.name, (&volume.driver, &volume.labels));
+    Ok(Made::Plugin(volume))
+}
+
+fn check_driver(draft: &VolumeDraft, known: &str) -> Result<()> {
+    if draft.driver.is_empty() || draft.driver == known {
+        return Ok(());
+    }
+    Err(EngineError::conflict(format!(
+        "create {}: conflict: volume name must be unique: A volume named {} already exists with \
+         the {known} driver. Choose a different volume name",
+        draft.name, draft.name
+    )))
+}
+
+/// The plugin's volume of this name, if there is one and none of ours.
+fn plugin_volume(node: &Node, name: &str) -> Result<Option<PluginVolume>> {
+    let Ok(parsed) = VolumeName::parse(name) else { return Ok(None) };
+    match node.store.volumes().find(&parsed) {
+        Ok(_) => Ok(None),
+        Err(_) => volume_plugins::find(node, &parsed),
+    }
+}
+
+/// A volume whose content is kept here.
+fn content(node: &Node, name: &str) -> Result<Volume> {
+    match plugin_volume(node, name)? {
+        None => find(node, name),
+        Some(volume) => Err(EngineError::Denied(model::Denied::unsupported(format!(
+            "volume {name}: its content is kept by its driver {}, which alone can copy it",
+            volume.driver
+        )))),
+    }
+}
+
+fn emit_local(node: &Node, action: &str, volume: &Volume) {
+    emit(node, action, &volume.name, (LOCAL, &volume.labels));
+}
+
+/// Tells of a volume; whose it is decides who hears of it.
+fn emit(
+    node: &Node,
+    action: &str,
+    name: &VolumeName,
+    (driver, labels): (&str, &BTreeMap<String, String>),
+) {
+    let mut attributes = BTreeMap::from([("driver".to_owned(), driver.to_owned())]);
+    attributes.extend(labels.get_key_value(OWNER_LABEL).map(|(k, v)| (k.clone(), v.clone())));
+    node.emit(EventKind::Volume, action, name.as_str(), attributes);
 }
 
 fn find(node: &Node, name: &str) -> Result<Volume> {
@@ -193,17 +298,53 @@ fn find(node: &Node, name: &str) -> Result<Volume> {
 
 /// Driver, options and labels of a volume that is there.
 pub(crate) fn known(node: &Node, name: &VolumeName) -> Option<Known> {
-    let volume = node.store.volumes().find(name).ok()?;
-    Some((LOCAL.to_owned(), volume.options, volume.labels))
+    if let Ok(volume) = node.store.volumes().find(name) {
+        return Some((LOCAL.to_owned(), volume.options, volume.labels));
+    }
+    let volume = volume_plugins::find(node, name).ok()??;
+    Some((volume.driver, volume.options, volume.labels))
 }
 
-fn remove(node: &Node, name: &str) -> Result<()> {
+/// Removes a volume that no container uses. `force`: also one whose driver is gone.
+fn remove(node: &Node, name: &str, force: bool) -> Result<()> {
+    if let Some(volume) = plugin_volume(node, name)? {
+        check_unused(node, "remove", &volume.name)?;
+        volume_plugins::remove(node, &volume, force)?;
+        emit(node, "destroy", &volume.name, (&volume.driver, &volume.labels));
+        return Ok(());
+    }
     let volume = find(node, name)?;
     check_unused(node, "remove", &volume.name)?;
     store::failpoint::hit("engine.volume.unused");
     node.store.volumes().remove(&volume.name)?;
     store::failpoint::hit("engine.volume.removed");
-    emit(node, "destroy", &volume.name);
+    emit_local(node, "destroy", &volume);
+    Ok(())
+}
+
+/// Removes a volume that was made for a container alone.
+pub(crate) fn remove_anonymous(node: &Node, name: &VolumeName) -> Result<()> {
+    remove_unasked(node, name, true)
+}
+
+/// Removes a volume that a container which is not there was made with, without telling anybody.
+pub(crate) fn undo(node: &Node, name: &VolumeName) -> Result<()> {
+    remove_unasked(node, name, false)
+}
+
+fn remove_unasked(node: &Node, name: &VolumeName, tell: bool) -> Result<()> {
+    if let Some(volume) = plugin_volume(node, name.as_str())? {
+        volume_plugins::remove(node, &volume, false)?;
+        if tell {
+            emit(node, "destroy", name, (&volume.driver, &volume.labels));
+        }
+        return Ok(());
+    }
+    let volume = find(node, name.as_str())?;
+    node.store.volumes().remove(name)?;
+    if tell {
+        emit_local(node, "destroy", &volume);
+    }
     Ok(())
 }
 
@@ -231,6 +372,26 @@ pub(crate) fn users(node: &Node, volume: &VolumeName) -> Vec<ContainerId> {
         .filter(|view| view.spec.mounts.iter().any(|mount| mounts(&mount.source)))
         .map(|view| view.id)
         .collect()
+}
+
+/// Where a volume's content is mounted from for a container; a plugin is told that it is.
+pub(crate) fn mounted(
+    node: &Node,
+    id: &ContainerId,
+    name: &str,
+    subpath: &str,
+) -> Result<bundle::Source> {
+    let Some(volume) = plugin_volume(node, name)? else { return source(node, name, subpath) };
+    let root = volume_plugins::mount(node, &volume, id)?;
+    Ok(match subpath {
+        "" => bundle::Source::Path(root),
+        path => bundle::Source::Beneath { root, path: path.to_owned() },
+    })
+}
+
+/// Whether a plugin has it: then nothing of it can be looked into while it is not mounted.
+pub(crate) fn is_plugins(node: &Node, name: &str) -> bool {
+    plugin_volume(node, name).is_ok_and(|volume| volume.is_some())
 }
 
 /// Where a volume's content is mounted from.

@@ -36,6 +36,8 @@ pub struct VolumeView {
     pub options: BTreeMap<String, String>,
     /// Made without a name.
     pub anonymous: bool,
+    /// Its driver has it for every host of a cluster.
+    pub global: bool,
     /// Bytes used and containers using it, when counted.
     pub usage: Option<(u64, u32)>,
 }

@@ -26,7 +26,7 @@ pub(crate) fn to_wire(view: &VolumeView) -> Volume {
         mountpoint: view.mountpoint.clone(),
         name: view.name.to_string(),
         options: null_if_empty_map(view.options.clone()),
-        scope: "local".to_owned(),
+        scope: if view.global { "global" } else { "local" }.to_owned(),
         usage_data: view
             .usage
             .map(|(bytes, users)| VolumeUsage { ref_count: i64::from(users), size: signed(bytes) }),

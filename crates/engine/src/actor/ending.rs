@@ -5,13 +5,11 @@ use crate::containers::{ExitStatus, Outcome, RemoveOptions, WaitCondition};
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition};
 use crate::{EngineError, Result, clock};
-use model::event::EventKind;
 use model::mount::MountSource;
 use model::phase::{Exit, Phase};
 use model::signal::Signal;
 use model::step::Input;
 use model::{ContainerId, VolumeName};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -123,6 +121,7 @@ impl Actor {
         let (node, id) = (Arc::clone(&self.node), self.definition.id);
         tokio::task::spawn_blocking(move || {
             store::failpoint::hit("engine.release.begun");
+            crate::volume_plugins::unmount(&node, &id);
             super::network::leave(&node, &id, &endpoints);
             if let Some(first) = range {
                 node.ids.release(first);
@@ -259,12 +258,8 @@ fn remove_anonymous_volumes(node: &Node, definition: &Definition) {
         if crate::volumes::users(node, &name).iter().any(|user| user != &definition.id) {
             continue;
         }
-        match node.store.volumes().remove(&name) {
-            Ok(()) => {
-                let driver = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
-                node.emit(EventKind::Volume, "destroy", name.as_str(), driver);
-            }
-            Err(error) => tracing::warn!(volume = %name, %error, "remove anonymous volume"),
+        if let Err(error) = crate::volumes::remove_anonymous(node, &name) {
+            tracing::warn!(volume = %name, %error, "remove anonymous volume");
         }
     }
 }

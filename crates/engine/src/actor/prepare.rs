@@ -7,6 +7,7 @@ use crate::bundle::{self, EtcFiles, Joined, Plan, Source};
 use crate::node::Node;
 use crate::record::Definition;
 use crate::{EngineError, Result, cdi, etc};
+use model::ContainerId;
 use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
 use model::mount::{Mount, MountSource};
 use model::network::NetworkMode;
@@ -48,8 +49,11 @@ pub(super) fn prepare(
     fresh_dir(&state_dir)?;
     store::failpoint::hit("engine.prepare.dirs");
     let etc = etc_files(node, definition, &dir)?;
-    let sources =
-        spec.mounts.iter().map(|mount| source(node, mount)).collect::<Result<Vec<_>>>()?;
+    let sources = spec
+        .mounts
+        .iter()
+        .map(|mount| source(node, &definition.id, mount))
+        .collect::<Result<Vec<_>>>()?;
     store::failpoint::hit("engine.prepare.sources");
     let edits = cdi::edits(&spec.resources.device_requests)?;
     let devices = devices::handed_in(definition, &edits)?;
@@ -259,7 +263,7 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn source(node: &Node, mount: &Mount) -> Result<Source> {
+fn source(node: &Node, id: &ContainerId, mount: &Mount) -> Result<Source> {
     match &mount.source {
         MountSource::Tmpfs { .. } => Ok(Source::Memory),
         MountSource::Bind { path, within: Some(within), .. } => Ok(beneath(within, path)),
@@ -277,7 +281,9 @@ fn source(node: &Node, mount: &Mount) -> Result<Source> {
             }
             Ok(Source::Path(path))
         }
-        MountSource::Volume { name, subpath, .. } => crate::volumes::source(node, name, subpath),
+        MountSource::Volume { name, subpath, .. } => {
+            crate::volumes::mounted(node, id, name, subpath)
+        }
         MountSource::Image { source, subpath, image } => {
             let missing = || EngineError::Internal(format!("image {source} of a mount is gone"));
             let images = node.store.images();

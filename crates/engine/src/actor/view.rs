@@ -75,7 +75,9 @@ pub(super) fn paths(
     let text = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
     let mut volumes = Vec::new();
     for mount in &definition.spec.mounts {
-        if let model::mount::MountSource::Volume { name, .. } = &mount.source {
+        if let model::mount::MountSource::Volume { name, driver, .. } = &mount.source
+            && driver == "local"
+        {
             let data = node.store.root().join("volumes").join(name).join("_data");
             volumes.push((mount.target.clone(), data.to_string_lossy().into_owned()));
         }

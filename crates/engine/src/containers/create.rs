@@ -5,6 +5,7 @@ use super::Created;
 use crate::actor::{Actor, missing_bind};
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition, State};
+use crate::volumes::Made;
 use crate::{EngineError, Result, Review, review};
 use crate::{clock, image_config, images, names, random, shipping, variants, volumes};
 use model::draft::{Draft, SharedNamespace};
@@ -165,7 +166,7 @@ impl Undo<'_> {
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         for volume in &self.volumes {
-            if let Err(error) = self.node.store.volumes().remove(volume) {
+            if let Err(error) = volumes::undo(self.node, volume) {
                 tracing::warn!(%volume, %error, "undo volume");
             }
         }
@@ -278,7 +279,7 @@ fn name_anonymous(mounts: &mut [Mount]) -> Result<Vec<String>> {
 pub(crate) fn sweep(node: &Node) -> Result<()> {
     for (id, names) in record::unfinished(node.store.records())? {
         for name in names.iter().filter_map(|name| VolumeName::parse(name).ok()) {
-            match node.store.volumes().remove(&name) {
+            match volumes::undo(node, &name) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     tracing::warn!(volume = %name, %error, "undo volume");
                 }
@@ -305,7 +306,6 @@ fn make_volume(
     };
     let mut wanted = asked_volume(draft, &mount.target);
     wanted.name.clone_from(name);
-    wanted.driver.clone_from(driver);
     wanted.anonymous = fresh.contains(name);
     // What is made on the way belongs to whom the container belongs to.
     if let Some(owner) = draft.labels.get(OWNER_LABEL) {
@@ -314,10 +314,14 @@ fn make_volume(
     let volume = volumes::create(node, &wanted)?;
     store::failpoint::hit("engine.create.volume");
     if wanted.anonymous {
-        undo.volumes.push(volume.name.clone());
+        undo.volumes.push(volume.name().clone());
     }
-    volume.name.as_str().clone_into(name);
-    if *copy_up && volume.mount.is_none() {
+    volume.name().as_str().clone_into(name);
+    volume.driver().clone_into(driver);
+    if *copy_up
+        && let Made::Local(volume) = &volume
+        && volume.mount.is_none()
+    {
         node.store.volumes().copy_up(&volume.name, id, &mount.target)?;
     }
     Ok(())
@@ -328,11 +332,12 @@ pub(crate) fn asked_volume(draft: &Draft, target: &str) -> VolumeDraft {
     let same = |asked: &str| asked.trim_end_matches('/') == target;
     let asked = draft.host.mounts.iter().find(|mount| same(&mount.target));
     match asked.map(|mount| &mount.kind) {
-        Some(MountKind::Volume { labels, driver_opts, .. }) => VolumeDraft {
+        Some(MountKind::Volume { labels, driver_opts, driver, .. }) => VolumeDraft {
+            driver: driver.clone(),
             labels: labels.clone(),
             options: driver_opts.clone(),
             ..VolumeDraft::default()
         },
-        _ => VolumeDraft::default(),
+        _ => VolumeDraft { driver: draft.host.volume_driver.clone(), ..VolumeDraft::default() },
     }
 }

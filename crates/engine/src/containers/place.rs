@@ -123,6 +123,11 @@ fn mount_of<'m>(mounts: &'m [Mount], path: &str) -> Option<(&'m Mount, String)> 
 fn directory_of(node: &Node, mount: &Mount) -> Result<Option<PathBuf>> {
     let path = match &mount.source {
         MountSource::Bind { path, .. } => PathBuf::from(path),
+        MountSource::Volume { name, .. } if crate::volumes::is_plugins(node, name) => {
+            return Err(EngineError::conflict(format!(
+                "volume {name} is its driver's, and mounted only while the container runs"
+            )));
+        }
         MountSource::Volume { name, subpath, .. } => {
             match crate::volumes::source(node, name, subpath)? {
                 Source::Path(path) => path,
