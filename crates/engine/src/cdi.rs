@@ -1,6 +1,6 @@
 //! The Container Device Interface (github.com/cncf-tags/container-device-interface, "SPEC.md"):
 //! devices by name, `vendor.com/class=name`, and what a container needs for each, from files of
-//! the host. Files in JSON are read; of those in YAML it is only said that they are there.
+//! the host, in JSON or YAML.
 //!
 //! What a file says is the administrator's word, as far as it names host paths. This module never
 //! opens a device.
@@ -111,15 +111,9 @@ fn edits_from(directories: &[PathBuf], requests: &[DeviceRequest]) -> Result<Edi
     let mut kinds: Vec<String> = Vec::new();
     for name in requests.iter().flat_map(names) {
         let unresolvable = || {
-            let mut why =
-                format!("could not select device driver \"cdi\": unresolvable CDI devices {name}");
-            if !known.skipped.is_empty() {
-                why.push_str(&format!(
-                    " (not read, for they are not JSON: {})",
-                    known.skipped.join(", ")
-                ));
-            }
-            EngineError::invalid(why)
+            EngineError::invalid(format!(
+                "could not select device driver \"cdi\": unresolvable CDI devices {name}"
+            ))
         };
         let (kind, _) = name.split_once('=').ok_or_else(unresolvable)?;
         let own = known.devices.get(&name).ok_or_else(unresolvable)?;
@@ -152,7 +146,6 @@ struct Known {
     devices: BTreeMap<String, Edits>,
     /// By kind: for every device of it.
     common: BTreeMap<String, Edits>,
-    skipped: Vec<String>,
 }
 
 fn read(directories: &[PathBuf]) -> Result<Known> {
@@ -163,8 +156,8 @@ fn read(directories: &[PathBuf]) -> Result<Known> {
         paths.sort();
         for path in paths {
             match path.extension().and_then(|it| it.to_str()) {
-                Some("json") => known.add(read_file(&path)?),
-                Some("yaml" | "yml") => known.skipped.push(path.display().to_string()),
+                Some("json") => known.add(read_file(&path, json)?),
+                Some("yaml" | "yml") => known.add(read_file(&path, yaml)?),
                 _ => {}
             }
         }
@@ -172,15 +165,25 @@ fn read(directories: &[PathBuf]) -> Result<Known> {
     Ok(known)
 }
 
-fn read_file(path: &Path) -> Result<File> {
+/// Understands a file's text.
+type Form = fn(&str) -> std::result::Result<File, String>;
+
+fn json(text: &str) -> std::result::Result<File, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+fn yaml(text: &str) -> std::result::Result<File, String> {
+    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+}
+
+fn read_file(path: &Path, form: Form) -> Result<File> {
     use std::io::Read;
     let reading = format!("read CDI specification {}", path.display());
-    let mut bytes = Vec::new();
+    let mut text = String::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes))
+        .and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
         .map_err(|source| EngineError::io(reading.clone(), source))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| EngineError::Internal(format!("{reading}: {error}")))
+    form(&text).map_err(|why| EngineError::Internal(format!("{reading}: {why}")))
 }
 
 impl Known {
@@ -280,7 +283,10 @@ mod tests {
         let newer = r#"{"kind": "vendor.com/net",
             "devices": [{"name": "b", "containerEdits": {"env": ["WHICH=b"]}}]}"#;
         std::fs::write(run.join("vendor.json"), newer).unwrap();
-        std::fs::write(run.join("other.yaml"), "kind: other").unwrap();
+        let yaml = "cdiVersion: 0.6.0\nkind: yaml.com/dev\ncontainerEdits:\n  env: [Y=1]\n\
+            devices:\n- name: one\n  containerEdits:\n    deviceNodes:\n    - path: /dev/one\n\
+            \x20     permissions: rw\n    mounts:\n    - {hostPath: /lib, containerPath: /l}\n";
+        std::fs::write(run.join("other.yaml"), yaml).unwrap();
         (dir, vec![etc, run])
     }
 
@@ -303,7 +309,24 @@ mod tests {
         for name in ["vendor.com/net=c", "other.com/x=a", "nonsense"] {
             let why = edits_from(&places, &[request("cdi", 0, &[name])]).unwrap_err().to_string();
             assert!(why.contains(&format!("unresolvable CDI devices {name}")), "{why}");
-            assert!(why.contains("other.yaml"), "{why}");
+        }
+    }
+
+    #[test]
+    fn yaml_says_the_same_as_json() {
+        let (dir, places) = places();
+        let edits = edits_from(&places, &[request("cdi", 0, &["yaml.com/dev=one"])]).unwrap();
+        assert_eq!(edits.env, ["Y=1"]);
+        assert_eq!(
+            (&*edits.device_nodes[0].path, &*edits.device_nodes[0].permissions),
+            ("/dev/one", "rw")
+        );
+        assert_eq!(edits.mounts[0].container_path, "/l");
+        for text in ["kind: [", "devices: 1", "a: &a [*a]"] {
+            std::fs::write(dir.path().join("run/bad.yml"), text).unwrap();
+            let wanted = [request("cdi", 0, &["vendor.com/net=a"])];
+            let why = edits_from(&places, &wanted).unwrap_err().to_string();
+            assert!(why.contains("bad.yml"), "{text}: {why}");
         }
     }
 
