@@ -23,7 +23,7 @@ macro_rules! table {
 }
 
 /// Fixed paths stand before patterns that match them too.
-pub(crate) static TABLE: [Route; 119] = table! {
+pub(crate) static TABLE: [Route; 121] = table! {
     Done GET "/_ping" system::ping;
     Done HEAD "/_ping" system::ping;
     Done GET "/version" system::version;
@@ -57,6 +57,8 @@ pub(crate) static TABLE: [Route; 119] = table! {
     Done GET "/containers/{id}/archive" archive::download;
     Done PUT "/containers/{id}/archive" archive::upload;
     Done POST "/containers/{id}/exec" exec::create;
+    Refused GET "/containers/{id}/checkpoints" refused::checkpoint;
+    Refused POST "/containers/{id}/checkpoints" refused::checkpoint;
     Done DELETE "/containers/{id}" container::remove;
     Done DELETE "/containers/{link}" container::remove_link;
 

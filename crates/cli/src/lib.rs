@@ -159,8 +159,9 @@ fn resolve<'a>(
 
 fn unknown(prog: &str, path: &str, tried: &str, advice: &str) -> Failure {
     if table::absent(path) {
+        let why = table::reason(path).map(|why| format!(": {why}")).unwrap_or_default();
         return Failure::new(format!(
-            "{prog}: '{prog} {path}' is not available in this version of estiba ({VERSION})"
+            "{prog}: '{prog} {path}' is not available in this version of estiba ({VERSION}){why}"
         ));
     }
     Failure::new(format!(

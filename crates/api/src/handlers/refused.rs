@@ -34,6 +34,14 @@ pub(crate) async fn registry(_call: Call) -> Reply {
     ))
 }
 
+/// Freezing a container to disk, and what was frozen.
+pub(crate) async fn checkpoint(_call: Call) -> Reply {
+    Err(Failure::unsupported(
+        "checkpoints are not supported by this version: containers outlive the daemon without \
+         them, and pause freezes one where it is",
+    ))
+}
+
 /// Installing plugins.
 pub(crate) async fn plugin(_call: Call) -> Reply {
     Err(Failure::unsupported("plugins are not supported by this version"))

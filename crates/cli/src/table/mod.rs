@@ -16,4 +16,4 @@ mod text;
 pub(crate) mod volume;
 
 pub(crate) use build::BUILD_FLAGS;
-pub(crate) use root::{GLOBALS, SECTIONS, absent, find};
+pub(crate) use root::{GLOBALS, SECTIONS, absent, find, reason};

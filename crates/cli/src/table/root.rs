@@ -129,6 +129,24 @@ pub(crate) fn find(word: &str) -> Option<(&'static str, &'static Command)> {
     entries.copied().find(|(name, _)| *name == word)
 }
 
+/// Why a command is not there, where that is more than that nobody made it yet.
+pub(crate) fn reason(path: &str) -> Option<&'static str> {
+    match path.split(' ').next()? {
+        "trust" => Some(
+            "it signs by a Notary server, which registries have given up; images are known by \
+             digest, and signatures of sigstore and Notation are artifacts of the registry",
+        ),
+        "checkpoint" => Some(
+            "containers are not frozen to disk; they outlive the daemon without it, and 'pause' \
+             freezes one where it is",
+        ),
+        "plugin" => Some(
+            "plugins run beside the daemon, found in /run/docker/plugins and /etc/docker/plugins",
+        ),
+        _ => None,
+    }
+}
+
 /// Whether Docker has a command at `path` that this version lacks.
 pub(crate) fn absent(path: &str) -> bool {
     ABSENT.contains(&path)
