@@ -5,13 +5,16 @@ The floor is floor.c: what the kernel alone charges for the same isolation, with
 product are measured in interleaved rounds; only their ratio means anything, the milliseconds are this machine's.
 Everything runs in network and mount namespaces of its own, with a data root and control groups of its own.
 """
+import concurrent.futures
 import glob
+import http.client
 import json
 import os
 import re
 import resource
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +25,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BIN, IMAGES = (os.path.abspath(p) for p in sys.argv[1:3])
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 COUNT = int(os.environ.get("COUNT", "20"))
+# Not part of the usual minute: seconds over which 100 containers with a health check each second are watched.
+HEALTH = int(os.environ.get("HEALTH", "0"))
+MANY = 1000
 LAB = tempfile.mkdtemp(prefix="estiba-bench-")
 GROUP = os.path.basename(LAB)
 ESTIBA = f"{BIN}/estiba"
@@ -157,11 +163,76 @@ def memory(daemon):
     row("daemon with 20 containers, PSS", pss_mb(daemon.pid), "MB")
     for number in range(80):
         sh(ESTIBA, "create", "--name", f"n{number}", "busybox", "true")
-    row("`ps -a`, 100 containers", statistics.median(timed([ESTIBA, "ps", "-a"], COUNT)), "ms", goal="Docker 33")
+    row("`ps -a`, 100 containers", statistics.median(timed([ESTIBA, "ps", "-a"], COUNT)), "ms",
+        goal="5 the goal; Docker 33")
     names = [f"m{n}" for n in range(20)] + [f"n{n}" for n in range(80)]
     start = time.perf_counter()
     sh(ESTIBA, "rm", "-f", *names)
     row("`rm -f` of 100, 20 running", (time.perf_counter() - start) * 1e3, "ms", goal="Docker 4300 (50 running)")
+
+
+class Api(http.client.HTTPConnection):
+    """The engine's API on its socket."""
+
+    def __init__(self):
+        super().__init__("estiba")
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(f"{LAB}/estiba.sock")
+
+    def ask(self, method, path, body=None):
+        headers = {"Content-Type": "application/json"} if body else {}
+        self.request(method, path, json.dumps(body) if body else None, headers)
+        answer = self.getresponse()
+        text = answer.read()
+        if answer.status >= 400:
+            sys.exit(f"{method} {path}: {answer.status} {text}")
+        return text
+
+
+def many():
+    """What the list of very many containers costs."""
+    def create(number):
+        Api().ask("POST", f"/containers/create?name=k{number}", {"Image": "busybox", "Cmd": ["true"]})
+
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        list(pool.map(create, range(MANY)))
+    api, times = Api(), []
+    for _ in range(COUNT):
+        start = time.perf_counter()
+        text = api.ask("GET", "/containers/json?all=1")
+        times.append((time.perf_counter() - start) * 1e3)
+    if len(json.loads(text)) != MANY:
+        sys.exit(f"{len(json.loads(text))} containers are listed")
+    row(f"list of {MANY} containers, API", statistics.median(times), "ms", goal="20 the goal")
+    start = time.perf_counter()
+    sh(ESTIBA, "rm", *(f"k{number}" for number in range(MANY)))
+    row(f"`rm` of {MANY}", (time.perf_counter() - start) * 1e3, "ms")
+
+
+def health(daemon):
+    """Processor time of 100 health checks a second: the daemon's, and that of monitors and checks."""
+    for number in range(100):
+        sh(ESTIBA, "run", "-d", "--name", f"h{number}", "--health-cmd", "true", "--health-interval", "1s", "busybox",
+           "sleep", "100000")
+
+    def spent(pid):
+        ticks = list(map(int, open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[11:15]))
+        return ticks[0] + ticks[1], ticks[2] + ticks[3]
+
+    monitors = [os.path.basename(p) for p in glob.glob("/proc/[0-9]*") if is_monitor(p)]
+    time.sleep(3)
+    before = spent(daemon.pid)[0], [spent(pid) for pid in monitors]
+    time.sleep(HEALTH)
+    after = spent(daemon.pid)[0], [spent(pid) for pid in monitors]
+    percent = 100 / os.sysconf("SC_CLK_TCK") / HEALTH
+    own = sum(b[0] - a[0] for a, b in zip(before[1], after[1])) * percent
+    checks = sum(b[1] - a[1] for a, b in zip(before[1], after[1])) * percent
+    row("100 health checks a second: daemon", (after[0] - before[0]) * percent, "% of a core", goal="10 the goal")
+    row("the same: monitors", own, "% of a core")
+    row("the same: the checks themselves", checks, "% of a core")
+    sh(ESTIBA, "rm", "-f", *(f"h{number}" for number in range(100)))
 
 
 def is_monitor(path):
@@ -203,7 +274,10 @@ def main():
         sh(ESTIBA, "import", f"{IMAGES}/busybox.tar", "busybox:latest")
         print("| what | estiba | floor | ratio | for comparison |\n|---|---|---|---|---|", flush=True)
         measure(daemon)
+        many()
         logs()
+        if HEALTH:
+            health(daemon)
     finally:
         if daemon:
             ids = sh(ESTIBA, "ps", "-aq", check=False).split()
