@@ -48,7 +48,7 @@ mod volume_plugins;
 mod volumes;
 
 pub use ::registry::client::registry_host;
-pub use builds::{BuilderOptions, Builds, Handed, Handing, PastBuild, Valuables};
+pub use builds::{BuilderOptions, Builds, Handed, Handing, Look, PastBuild, Seen, Valuables};
 pub use containers::{
     Containers, Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle,
 };

@@ -75,6 +75,8 @@ pub struct Options {
     pub build_time: String,
     /// Mirrors, insecure and blocked registries, proxies, limits of transfers.
     pub registry: registry::Settings,
+    /// How builds are kept in bounds (`builder`).
+    pub builder: crate::BuilderOptions,
     /// Verbose logging.
     pub debug: bool,
     /// Experimental features.
@@ -115,6 +117,7 @@ impl Default for Options {
             git_commit: String::new(),
             build_time: String::new(),
             registry: registry::Settings::default(),
+            builder: crate::BuilderOptions::default(),
             debug: false,
             experimental: false,
         }

@@ -48,6 +48,13 @@ pub enum CacheKind {
 }
 
 impl CacheKind {
+    /// From what BuildKit's API names it.
+    pub fn parse(name: &str) -> Option<Self> {
+        use CacheKind::{CacheMount, Regular, SourceGit, SourceHttp, SourceLocal};
+        let mut all = [Regular, SourceLocal, SourceGit, SourceHttp, CacheMount].into_iter();
+        all.find(|kind| kind.name() == name)
+    }
+
     /// As BuildKit's API names it.
     pub fn name(self) -> &'static str {
         match self {

@@ -115,6 +115,7 @@ impl CacheMounts {
             created_ns: now,
             last_used_ns: now,
             uses: 0,
+            measured: None,
         });
         record.last_used_ns = now;
         record.uses += 1;
@@ -138,7 +139,7 @@ impl CacheMounts {
         let mut all = Vec::new();
         for (name, bytes) in self.store.records().iter(TABLE)? {
             let Ok(record) = serde_json::from_slice::<MountRecord>(&bytes) else { continue };
-            let size_bytes = self.store.measure(&self.home.join(&name)).unwrap_or(0);
+            let size_bytes = self.size(&name, &record)?;
             all.push(CacheRecord {
                 in_use: self.users().get(&name).is_some_and(|users| users.count > 0),
                 id: name,
@@ -153,6 +154,25 @@ impl CacheMounts {
             });
         }
         Ok(all)
+    }
+
+    /// The bytes in a directory, counted once after each use.
+    fn size(&self, name: &str, record: &MountRecord) -> Result<u64> {
+        let users = self.users().get(name).map_or(0, |users| users.count);
+        if let Some((bytes, at)) = record.measured.filter(|_| users == 0)
+            && at > record.last_used_ns
+        {
+            return Ok(bytes);
+        }
+        let at = crate::solve::now().0;
+        let bytes = self.store.measure(&self.home.join(name)).unwrap_or(0);
+        // Whoever uses it now changes it still.
+        if users == 0 && self.users().get(name).is_none_or(|users| users.count == 0) {
+            let record = MountRecord { measured: Some((bytes, at)), ..record.clone() };
+            let record = serde_json::to_vec(&record).map_err(crate::Error::internal)?;
+            self.store.records().put(TABLE, name, &record, Durability::Relaxed)?;
+        }
+        Ok(bytes)
     }
 
     /// Removes a directory that nobody uses. Blocking.

@@ -32,4 +32,7 @@ pub(crate) struct MountRecord {
     pub(crate) created_ns: i64,
     pub(crate) last_used_ns: i64,
     pub(crate) uses: u64,
+    /// Bytes, and when they were counted: they count until it is used again.
+    #[serde(default)]
+    pub(crate) measured: Option<(u64, i64)>,
 }

@@ -241,7 +241,7 @@ async fn goes(way: &Way, op: &Op, place: &Place) -> Result<Option<Outputs>> {
         return Ok(Some(outputs));
     }
     let Some(trees) = way.inputs(op).await? else { return Ok(None) };
-    op::carry_out(build, op, trees, (!fresh).then_some(definition)).await.map(Some)
+    op::carry_out(build, op, trees, definition).await.map(Some)
 }
 
 fn tell_vertices(build: &Build, graph: &Graph, needed: &[bool]) {

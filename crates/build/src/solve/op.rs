@@ -62,12 +62,12 @@ pub(super) fn check_granted(build: &Build, op: &Op) -> Result<()> {
     }
 }
 
-/// Carries out an operation upon its inputs; `definition` is its name, if it may be known by it.
+/// Carries out an operation upon its inputs; `definition` is its name.
 pub(super) async fn carry_out(
     build: &Arc<Build>,
     op: &Op,
     inputs: Vec<Tree>,
-    definition: Option<Digest>,
+    definition: Digest,
 ) -> Result<Outputs> {
     match &op.kind {
         OpKind::Merge => {
@@ -152,7 +152,7 @@ async fn step(
     build: &Arc<Build>,
     op: &Op,
     inputs: Vec<Tree>,
-    definition: Option<Digest>,
+    definition: Digest,
 ) -> Result<Outputs> {
     let vertex = op.digest();
     check_granted(build, op)?;
@@ -166,10 +166,10 @@ async fn step(
     };
     let fresh = build.no_cache || op.meta.ignore_cache;
     if !fresh
-        && definition != Some(key)
+        && definition != key
         && let Some(mut found) = known(build, op, key).await?
     {
-        if let (Some(definition), Some(record)) = (definition, found.record.clone()) {
+        if let Some(record) = found.record.clone() {
             let build = Arc::clone(build);
             blocking(move || build.inner.cache.alias(definition, &record)).await?;
             found.keys.push(definition);
@@ -195,13 +195,12 @@ async fn step(
     for layer in outputs.iter().flat_map(|(_, tree)| tree.layers().unwrap_or_default()) {
         build.lease.pin(*layer);
     }
-    if let Some(definition) = definition {
-        let build = Arc::clone(build);
-        blocking(move || build.inner.cache.alias(definition, &key.hex())).await?;
-    }
+    // Also when it was done anew on purpose: from now on this is what the definition gives.
+    let noting = Arc::clone(build);
+    blocking(move || noting.inner.cache.alias(definition, &key.hex())).await?;
     tell_result(build, op, &outputs);
     build.note(Known {
-        keys: [Some(key), definition.filter(|it| *it != key)].into_iter().flatten().collect(),
+        keys: if definition == key { vec![key] } else { vec![key, definition] },
         record: Some(key.hex()),
         title: op.meta.name.clone(),
         outputs: Arc::clone(&outputs),

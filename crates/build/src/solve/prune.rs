@@ -3,6 +3,7 @@
 use super::{Solver, blocking, now};
 use crate::cache::{CacheKind, CacheRecord, PruneOptions};
 use crate::error::{Act, Result};
+use model::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ impl Solver {
                 .map(|known| known.shown(&|layer| named.contains(layer)))
                 .collect();
             all.extend(inner.mounts.all()?);
+            all.extend(inner.store.mirror_usage()?.into_iter().map(mirror));
             all.sort_by_key(|record| std::cmp::Reverse(record.last_used));
             Ok(all)
         })
@@ -29,31 +31,71 @@ impl Solver {
 
     /// Makes room; gives what was removed and the bytes freed.
     pub async fn prune(&self, options: PruneOptions) -> Result<(Vec<CacheRecord>, u64)> {
-        let all = self.usage().await?;
-        let inner = Arc::clone(&self.inner);
+        self.make_room(&[options], true).await
+    }
+
+    /// Makes room by one rule after the other; gives what was removed and the bytes freed.
+    pub async fn collect(&self, rules: &[PruneOptions]) -> Result<(Vec<CacheRecord>, u64)> {
+        self.make_room(rules, false).await
+    }
+
+    /// `asked`: what nothing needs goes too, even if no rule removes anything.
+    async fn make_room(
+        &self,
+        rules: &[PruneOptions],
+        asked: bool,
+    ) -> Result<(Vec<CacheRecord>, u64)> {
+        let mut all = self.usage().await?;
+        let (inner, rules) = (Arc::clone(&self.inner), rules.to_vec());
         blocking(move || {
-            let free = free_bytes(inner.store.root())?;
-            let chosen = choose(all, &options, now().0, free);
-            let mut removed = Vec::with_capacity(chosen.len());
-            for record in chosen {
-                let gone = match record.kind {
-                    CacheKind::CacheMount => inner.mounts.remove(&record.id)?,
-                    _ => inner.cache.remove(&record.id).map(|()| true)?,
-                };
-                if gone {
-                    removed.push(record);
+            let mut removed = Vec::new();
+            let mut bytes = 0u64;
+            for options in rules {
+                let free = free_bytes(inner.store.root())?.saturating_add(bytes);
+                for record in choose(&all, &options, now().0, free) {
+                    store::failpoint::hit("build.prune.record");
+                    let gone = match record.kind {
+                        CacheKind::CacheMount => inner.mounts.remove(&record.id)?,
+                        CacheKind::SourceLocal => inner.store.remove_mirror(&record.id)?,
+                        _ => inner.cache.remove(&record.id).map(|()| true)?,
+                    };
+                    if gone {
+                        bytes = bytes.saturating_add(record.size_bytes);
+                        all.retain(|other| other.id != record.id);
+                        removed.push(record);
+                    }
                 }
             }
-            let mounts: u64 = removed
+            if removed.is_empty() && !asked {
+                return Ok((removed, 0));
+            }
+            let own: u64 = removed
                 .iter()
-                .filter(|record| record.kind == CacheKind::CacheMount)
+                .filter(|it| matches!(it.kind, CacheKind::CacheMount | CacheKind::SourceLocal))
                 .map(|record| record.size_bytes)
                 .sum();
             inner.cache.sweep()?;
             let layers = inner.store.gc()?.bytes;
-            Ok((removed, mounts.saturating_add(layers)))
+            Ok((removed, own.saturating_add(layers)))
         })
         .await
+    }
+}
+
+fn mirror(usage: store::mirror::MirrorUsage) -> CacheRecord {
+    let used = Timestamp(usage.used_s.saturating_mul(1_000_000_000));
+    CacheRecord {
+        id: usage.name,
+        parents: Vec::new(),
+        kind: CacheKind::SourceLocal,
+        description: "local source".to_owned(),
+        // One that a build uses is spared when its turn comes.
+        in_use: false,
+        shared: false,
+        size_bytes: usage.bytes,
+        created: used,
+        last_used: Some(used),
+        usage_count: 1,
     }
 }
 
@@ -64,12 +106,15 @@ fn free_bytes(root: &std::path::Path) -> Result<u64> {
 
 /// What goes. `all` is sorted, last used first; what a build uses now stays.
 fn choose(
-    all: Vec<CacheRecord>,
+    all: &[CacheRecord],
     options: &PruneOptions,
     now_ns: i64,
     free_bytes: u64,
 ) -> Vec<CacheRecord> {
-    let total: u64 = all.iter().map(|record| record.size_bytes).sum();
+    // A rule for some kinds counts those.
+    let counts =
+        |record: &&CacheRecord| options.kinds.is_empty() || options.kinds.contains(&record.kind);
+    let total: u64 = all.iter().filter(counts).map(|record| record.size_bytes).sum();
     let age_ns = i64::try_from(options.unused_for_s.saturating_mul(1_000_000_000));
     let oldest_kept = now_ns.saturating_sub(age_ns.unwrap_or(i64::MAX));
     let fits = |record: &CacheRecord| {
@@ -84,18 +129,18 @@ fn choose(
         options.reserved_bytes > 0 || options.max_used_bytes > 0 || options.min_free_bytes > 0;
     let (mut left, mut free) = (total, free_bytes);
     let mut chosen = Vec::new();
-    for record in all.into_iter().rev() {
+    for record in all.iter().rev() {
         let too_much = options.max_used_bytes > 0 && left > options.max_used_bytes;
         let too_full = options.min_free_bytes > 0 && free < options.min_free_bytes;
         let only_reserve = options.max_used_bytes == 0 && options.min_free_bytes == 0;
         let wanted =
             !limited || left > options.reserved_bytes && (too_much || too_full || only_reserve);
-        if !wanted || !fits(&record) {
+        if !wanted || !fits(record) {
             continue;
         }
         left = left.saturating_sub(record.size_bytes);
         free = free.saturating_add(record.size_bytes);
-        chosen.push(record);
+        chosen.push(record.clone());
     }
     chosen
 }
@@ -103,7 +148,6 @@ fn choose(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::Timestamp;
 
     fn record(id: &str, used_s: i64, size_bytes: u64) -> CacheRecord {
         let at = Timestamp(used_s * 1_000_000_000);
@@ -127,7 +171,7 @@ mod tests {
         let mut shared = record("s", 2, 10);
         shared.shared = true;
         let all = vec![record("c", 90, 10), record("b", 50, 10), record("a", 10, 10), shared, used];
-        let chosen = choose(all, options, 100 * 1_000_000_000, free);
+        let chosen = choose(&all, options, 100 * 1_000_000_000, free);
         chosen.iter().map(|record| record.id.as_str()).collect()
     }
 

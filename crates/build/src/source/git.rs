@@ -8,14 +8,16 @@ use crate::solve::{Build, blocking};
 use crate::tree::{DirTree, Tree};
 use crate::walk::{Filter, open_in};
 use model::Digest;
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest as _, Sha256};
-use std::io::Read;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use tokio::net::UnixListener;
 
 /// What git may speak.
 const PROTOCOLS: &str = "https:http:ssh:git";
@@ -25,9 +27,7 @@ const MAX_WORDS_BYTES: u64 = 4096;
 /// A git tree as a directory.
 pub(crate) async fn git(build: &Arc<Build>, git: &Git) -> Result<Tree> {
     check(git)?;
-    if !git.ssh.is_empty() && build.client.has_ssh(&git.ssh).await? {
-        return Err(Error::unsupported("SSH agents for git sources are not supported"));
-    }
+    let agent = Agent::of(build, git).await?;
     let mut header = None;
     for (secret, token) in [(&git.header_secret, false), (&git.token_secret, true)] {
         if header.is_none()
@@ -45,7 +45,9 @@ pub(crate) async fn git(build: &Arc<Build>, git: &Git) -> Result<Tree> {
     let _ended = EndWith(running);
     blocking(move || {
         let dir = Arc::new(store.temp_dir()?);
-        let run = Run { home: dir.path(), header, child: &child };
+        let agent = agent.as_ref().map(Agent::path);
+        let known_hosts = known_hosts(&git, dir.dir(), &dir.path())?;
+        let run = Run { home: dir.path(), header, agent, known_hosts, child: &child };
         let commit = run.fetch(&git)?;
         noting.took(shown(&git.remote), ("sha1", commit.clone()));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
@@ -107,6 +109,61 @@ fn basic(token: &str) -> String {
     out
 }
 
+/// The keys of hosts as a file of this fetch's, if the build says some.
+fn known_hosts(git: &Git, dir: &OwnedFd, path: &Path) -> Result<Option<PathBuf>> {
+    const NAME: &str = "known_hosts";
+    if git.known_hosts.is_empty() {
+        return Ok(None);
+    }
+    let act = || "write the keys of hosts".to_owned();
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, NAME, flags, Mode::RUSR | Mode::WUSR).act(act)?;
+    std::fs::File::from(file).write_all(git.known_hosts.as_bytes()).act(act)?;
+    Ok(Some(path.join(NAME)))
+}
+
+/// A socket that leads to an SSH agent of the client's; gone when dropped.
+struct Agent {
+    dir: store::TempDir,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Agent {
+    /// The agent that a source may use, if the client offers it.
+    async fn of(build: &Arc<Build>, git: &Git) -> Result<Option<Self>> {
+        if git.ssh.is_empty() || !build.client.has_ssh(&git.ssh).await? {
+            return Ok(None);
+        }
+        let dir = build.inner.store.temp_dir()?;
+        // By its directory's descriptor: the path itself may be too long for a socket.
+        let short = format!("/proc/self/fd/{}/agent", dir.dir().as_raw_fd());
+        let listener = UnixListener::bind(short).act(|| "make an agent's socket".into())?;
+        let (client, id) = (Arc::clone(&build.client), git.ssh.clone());
+        let serving = tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (client, id) = (Arc::clone(&client), id.clone());
+                tokio::spawn(async move {
+                    if let Ok(mut far) = client.ssh(&id).await {
+                        // Either side may leave at any time.
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    }
+                });
+            }
+        });
+        Ok(Some(Self { dir, serving }))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("agent")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
 /// The process of a running git; 0 for none.
 struct Running(AtomicI32);
 
@@ -123,8 +180,12 @@ impl Drop for EndWith {
 }
 
 struct Run<'a> {
-    home: std::path::PathBuf,
+    home: PathBuf,
     header: Option<String>,
+    /// The socket of the client's SSH agent.
+    agent: Option<PathBuf>,
+    /// The file with the keys of hosts.
+    known_hosts: Option<PathBuf>,
     child: &'a Running,
 }
 
@@ -165,6 +226,16 @@ impl Run<'_> {
         Ok(commit)
     }
 
+    /// How ssh is run. Hosts whose keys nobody gave are taken at their word, as BuildKit does: what
+    /// they give is known by its commit, if the build says which.
+    fn ssh(&self) -> String {
+        let hosts = match &self.known_hosts {
+            Some(file) => format!("-o UserKnownHostsFile={}", file.display()),
+            None => "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null".to_owned(),
+        };
+        format!("ssh -F /dev/null -o BatchMode=yes -o LogLevel=ERROR {hosts}")
+    }
+
     fn git(&self, dir: &Path, args: &[&str]) -> Result<String> {
         let mut command = Command::new("git");
         for setting in [
@@ -193,10 +264,13 @@ impl Run<'_> {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
-            .env("GIT_SSH_COMMAND", "ssh -F /dev/null -o BatchMode=yes")
+            .env("GIT_SSH_COMMAND", self.ssh())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(agent) = &self.agent {
+            command.env("SSH_AUTH_SOCK", agent);
+        }
         // In the environment, where no other user can read it.
         if let Some(header) = &self.header {
             command.env("GIT_CONFIG_COUNT", "1");

@@ -118,8 +118,6 @@ impl Drop for Handouts {
         if let Err(error) = std::fs::remove_dir_all(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "remove a step's secrets");
         }
-        // Other steps may still have theirs beside it.
-        let _ = self.dir.parent().map(std::fs::remove_dir);
     }
 }
 
@@ -136,22 +134,23 @@ pub(super) fn sweep(node: &Node, id: &ContainerId) -> Result<()> {
 
 /// Short: the path of a socket has at most 107 bytes.
 fn dir(node: &Node, id: &ContainerId) -> PathBuf {
-    home(&node.options.exec_root).join(id.short())
+    place(&node.options.exec_root, &id.short())
 }
 
-/// Where handouts are: in memory if there is any such place, and always the same for one daemon.
-fn home(exec_root: &Path) -> PathBuf {
+/// Where a step's handouts are: in memory if there is any such place, and always the same for one
+/// daemon and step.
+fn place(exec_root: &Path, step: &str) -> PathBuf {
     let in_memory = |path: &Path| {
         rustix::fs::statfs(path).is_ok_and(|stat| i128::from(stat.f_type) == TMPFS_MAGIC)
     };
     if in_memory(exec_root) {
-        return exec_root.join("builds");
+        return exec_root.join("builds").join(step);
     }
     let elsewhere = [Path::new("/run"), Path::new("/dev/shm")].into_iter().find(|it| in_memory(it));
-    let Some(elsewhere) = elsewhere else { return exec_root.join("builds") };
+    let Some(elsewhere) = elsewhere else { return exec_root.join("builds").join(step) };
     let mut hash = DefaultHasher::new();
     exec_root.hash(&mut hash);
-    elsewhere.join(format!("estiba-builds-{:016x}", hash.finish()))
+    elsewhere.join(format!("estiba-build-{:016x}-{step}", hash.finish()))
 }
 
 fn write_secret(path: &Path, value: &[u8]) -> Result<()> {

@@ -5,6 +5,7 @@ mod handed;
 mod handouts;
 mod history;
 mod local;
+mod look;
 mod policy;
 mod pull;
 mod step;
@@ -12,6 +13,7 @@ mod worker;
 
 pub use handed::{Handed, Handing, Valuables};
 pub use history::PastBuild;
+pub use look::{Look, Seen};
 pub use policy::BuilderOptions;
 pub(crate) use step::sweep;
 

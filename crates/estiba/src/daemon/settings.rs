@@ -82,6 +82,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Applied,
     ),
     row(Flag::list("default-network-opt", "Options of networks, driver=key=value"), Applied),
+    row(Flag::string("default-init", "The init of containers"), Moot("the init is built in")),
     row(Flag::int("default-pids-limit", "Tasks a container may have; 0 for no limit"), Applied),
     row(Flag::string("default-runtime", "OCI runtime of containers that name none"), Applied),
     row(Flag::string("default-shm-size", "Size of /dev/shm"), Applied),
@@ -130,17 +131,20 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::int("max-concurrent-uploads", "Layers uploaded at once"), Applied),
     row(Flag::int("max-download-attempts", "Attempts of each download"), Applied),
     row(Flag::string("metrics-addr", "Where to serve metrics"), NotYet),
+    row(Flag::string("min-api-version", "Oldest API version to serve"), NotYet),
     row(Flag::int("mtu", "MTU of the default bridge"), Applied),
     row(
         Flag::int("network-control-plane-mtu", "MTU of the control plane"),
         Moot("there is no cluster yet"),
     ),
+    row(Flag::int("network-diagnostic-port", "Port of the network's diagnosis"), NotYet),
     row(
         Flag::bool("no-new-privileges", "Containers cannot gain privileges (the default here)"),
         Applied,
     ),
     row(Flag::string("no-proxy", "Hosts reached without proxy"), Applied),
     row(Flag::list("node-generic-resource", "Resources to advertise"), NotYet),
+    row(Flag::list("nri-opts", "Options of the node resource interface"), NotYet),
     row(Flag::string("pidfile", "Where to write the process id").short('p'), Applied),
     row(
         Flag::string(
@@ -162,6 +166,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::list("registry-realm", "Token servers outside a registry's domain, HOST=SERVER"),
         Applied,
     ),
+    row(Flag::string("resolv-conf", "Where the host's resolvers are named"), NotYet),
     row(Flag::bool("rootless", "Run without root"), NotYet),
     row(
         Flag::string("runtime-path", "The program estiba-runtime, when it is not beside this one"),
@@ -177,6 +182,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::string("storage-driver", "Storage driver: overlay2").short('s'), Applied),
     row(Flag::list("storage-opt", "Storage driver options"), NotYet),
     row(Flag::string("swarm-default-advertise-addr", "Cluster address"), NotYet),
+    row(Flag::int("swarm-raft-election-tick", "Ticks until an election"), NotYet),
+    row(Flag::int("swarm-raft-heartbeat-tick", "Ticks between heartbeats"), NotYet),
     row(Flag::bool("tls", "Use TLS"), Applied),
     row(Flag::string("tlscacert", "CA of client certificates"), Applied),
     row(Flag::string("tlscert", "Certificate"), Applied),

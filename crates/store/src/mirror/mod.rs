@@ -44,6 +44,17 @@ pub struct Mirror {
     temporary: Option<TempDir>,
 }
 
+/// A mirror that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorUsage {
+    /// Names it.
+    pub name: String,
+    /// Bytes of disk blocks.
+    pub bytes: u64,
+    /// When it was last used, seconds since the epoch.
+    pub used_s: i64,
+}
+
 impl Store {
     /// The mirror kept under `key`, or one for the moment when the key is empty or its mirror is
     /// in use.
@@ -68,6 +79,40 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// The mirrors there are. Measures them: takes a while for large ones.
+    pub fn mirror_usage(&self) -> Result<Vec<MirrorUsage>> {
+        let all = self.mirrors()?;
+        let mut found = Vec::new();
+        for name in tree::names(&all).act(|| "list mirrors".into())? {
+            // Removed meanwhile.
+            let Ok(dir) = tree::child_dir(&all, &name) else { continue };
+            let stat = fs::fstat(&dir).act(|| "look at a mirror".into())?;
+            let used = tree::lstat(&dir, c"incoming").map_or(stat.st_mtime, |it| it.st_mtime);
+            found.push(MirrorUsage {
+                name: name.to_string_lossy().into_owned(),
+                bytes: tree::measure(&dir).map_or(0, |size| size.disk),
+                used_s: used,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Removes a mirror, unless a build uses it: whether it is gone.
+    pub fn remove_mirror(&self, name: &str) -> Result<bool> {
+        let all = self.mirrors()?;
+        let name = CString::new(name).unwrap_or_default();
+        // No name leads anywhere else.
+        if name.to_bytes().contains(&b'/') || name.to_bytes().starts_with(b".") {
+            return Ok(false);
+        }
+        let Ok(dir) = tree::child_dir(&all, &name) else { return Ok(false) };
+        let free = hold(&dir)?;
+        if free {
+            tree::remove(&all, &name).act(|| "remove a mirror".into())?;
+        }
+        Ok(free)
     }
 
     fn mirrors(&self) -> Result<OwnedFd> {
