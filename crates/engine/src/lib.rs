@@ -37,6 +37,7 @@ mod record;
 mod review;
 mod roster;
 mod shipping;
+mod standby;
 mod stats;
 mod streams;
 mod system;

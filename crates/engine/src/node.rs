@@ -9,6 +9,7 @@ use crate::live::Live;
 use crate::networks::NetworkTable;
 use crate::plugins::Plugins;
 use crate::roster::Roster;
+use crate::standby::Ready;
 use crate::teardown::Teardowns;
 use crate::{EngineError, Options, Result};
 use model::event::{Event, EventKind};
@@ -40,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) hierarchy: Hierarchy,
     /// `estiba-runtime`, sealed: what runs is what was there when the daemon started.
     pub(crate) runtime_exe: OwnedFd,
+    pub(crate) ready: Ready,
     /// The daemon's id.
     pub(crate) id: String,
     /// When the engine was opened.

@@ -87,6 +87,7 @@ fn open_parts(options: Options) -> Result<Node> {
         ids: IdPool::new(options.id_pool_base, options.id_pool_ranges),
         filters: Filters::new(&options.exec_root.join("seccomp")),
         runtime_exe: sealed(&options.runtime_exe)?,
+        ready: Default::default(),
         store,
         net,
         plugins,

@@ -72,6 +72,10 @@ pub enum Rootfs {
         work: PathBuf,
         /// Whether the root is read-only inside.
         readonly: bool,
+        /// What is written is thrown away with the container: nothing of it is brought to disk
+        /// for its own sake, and after a power cut it is worth nothing.
+        #[serde(default)]
+        volatile: bool,
     },
     /// A directory as it is.
     Directory(PathBuf),

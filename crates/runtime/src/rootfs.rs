@@ -13,6 +13,7 @@ use crate::error::LaunchError;
 use crate::init::message::{Message, Tag};
 use crate::launch::{Ids, Launch, Rootfs};
 use crate::plan::step::{FsMount, MadeIn, Supply};
+use overlay::Writes;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
@@ -74,7 +75,14 @@ impl Supplier<'_> {
 
     fn root(&mut self) -> Result<OwnedFd, LaunchError> {
         match &self.launch.rootfs {
-            Rootfs::Overlay { lower, upper, work, .. } => self.overlay(lower, Some((upper, work))),
+            Rootfs::Overlay { lower, upper, work, volatile, .. } => {
+                if *volatile {
+                    overlay::forget_volatile(work).map_err(|errno| {
+                        LaunchError::at(format!("empty directory {}", work.display()), errno)
+                    })?;
+                }
+                self.overlay(lower, Some(Writes { upper, work, volatile: *volatile }))
+            }
             Rootfs::Directory(path) => self.directory(path),
         }
     }

@@ -6,7 +6,7 @@ mod lab;
 
 use lab::{Lab, process};
 use runtime::launch::Launch;
-use runtime::monitor::client::{Connection, spawn};
+use runtime::monitor::client::{Connection, Standby, spawn};
 use runtime::monitor::log::{JsonFile, LogConfig, ReadOptions, Stop, Stream, read};
 use runtime::monitor::protocol::*;
 use std::io::{Read, Write};
@@ -493,4 +493,35 @@ fn an_idle_monitor_is_small() {
     assert!(pss_kib <= limit_kib, "{pss_kib} KiB");
     container.signal(9);
     container.end();
+}
+
+#[test]
+fn a_monitor_waits_for_its_order_and_ends_without_one() {
+    let program = std::fs::File::open(env!("CARGO_BIN_EXE_estiba-runtime")).unwrap();
+    let standby = || Standby::spawn(program.as_fd()).unwrap();
+    // Mounts that come after it are there for its container all the same: it has none of its own.
+    let mut lab = Lab::new(&["echo", "hello"]);
+    let ready = standby();
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).unwrap();
+    assert_eq!(namespace(&ready.pid().to_string()), namespace("self"));
+    lab.launch.log = LogConfig::None;
+    let (mut connection, pid) = ready.launch(&lab.launch).unwrap();
+    let created = loop {
+        match connection.recv().unwrap().expect("the outcome of the launch").0 {
+            Message::Event(Event::Begun) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(created, Message::Reply(LAUNCH, Reply::Created { .. })), "{created:?}");
+    connection.send(&Request::Abort, &[]).unwrap();
+    reap(pid);
+    let unused = standby();
+    let pid = unused.pid();
+    drop(unused);
+    reap(pid);
+    let dead = standby();
+    let pid = rustix::process::Pid::from_raw(dead.pid()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    reap(dead.pid());
+    assert!(dead.launch(&lab.launch).is_err());
 }

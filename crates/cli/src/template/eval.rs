@@ -15,8 +15,7 @@ enum Flow {
 
 /// Fills nodes in.
 pub(super) fn run(nodes: &[Node], data: &Data, source: &str) -> Result<String, String> {
-    let variables = vec![(String::new(), data.value.clone())];
-    let mut state = State { data, source, variables, out: String::new() };
+    let mut state = State { data, source, variables: Vec::new(), out: String::new() };
     state.list(nodes, &data.value)?;
     Ok(state.out)
 }
@@ -24,6 +23,7 @@ pub(super) fn run(nodes: &[Node], data: &Data, source: &str) -> Result<String, S
 struct State<'a> {
     data: &'a Data,
     source: &'a str,
+    /// But for `$`, which is the data.
     variables: Vec<(String, Val)>,
     out: String,
 }
@@ -216,12 +216,21 @@ impl State<'_> {
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Val) -> Result<Val, String> {
+        let mut fields = operand.fields.iter();
         let mut value = match &operand.base {
-            Base::Dot => dot.clone(),
-            Base::Variable(name) => {
-                let found = self.variables.iter().rev().find(|(known, _)| known == name);
-                found.map_or_else(|| Val::new(Value::Null), |(_, value)| value.clone())
-            }
+            // Of what is there already only the field is copied.
+            Base::Dot => match fields.next() {
+                Some((name, at)) => self.field(dot, name, *at, operand)?,
+                None => dot.clone(),
+            },
+            Base::Variable(name) => match (self.variable(name), fields.next()) {
+                (Some(value), Some((name, at))) => self.field(value, name, *at, operand)?,
+                (Some(value), None) => value.clone(),
+                (None, Some((name, at))) => {
+                    self.field(&Val::new(Value::Null), name, *at, operand)?
+                }
+                (None, None) => Val::new(Value::Null),
+            },
             Base::Function(name) => functions::call(name, &[]).map_err(|why| {
                 self.fail(operand.at, operand, &format!("error calling {name}: {why}"))
             })?,
@@ -232,14 +241,19 @@ impl State<'_> {
             Base::Bool(value) => Val::new((*value).into()),
             Base::Nil => Val::new(Value::Null),
         };
-        for (name, at) in &operand.fields {
+        for (name, at) in fields {
             value = self.field(&value, name, *at, operand)?;
         }
         Ok(value)
     }
 
+    fn variable(&self, name: &str) -> Option<&Val> {
+        let found = self.variables.iter().rev().find(|(known, _)| known == name);
+        found.map(|(_, value)| value).or_else(|| name.is_empty().then_some(&self.data.value))
+    }
+
     fn field(&self, value: &Val, name: &str, at: usize, word: &Operand) -> Result<Val, String> {
-        if let (Some(type_name), true) = (self.data.row, value.json == self.data.value.json) {
+        if let (Some(type_name), true) = (self.data.row, value.is_row()) {
             return value.exact(name).ok_or_else(|| {
                 let why = format!("can't evaluate field {name} in type {type_name}");
                 self.fail(at, word, &why)

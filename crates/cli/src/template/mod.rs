@@ -11,6 +11,9 @@ pub(crate) use value::Data;
 
 use parse::Node;
 
+/// The field that marks a row of a table; no field of a document has such a name.
+pub(crate) const ROW: &str = "\0";
+
 /// A parsed template.
 pub(crate) struct Template {
     nodes: Vec<Node>,

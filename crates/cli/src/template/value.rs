@@ -152,6 +152,11 @@ impl Val {
         self.json.as_object()?.get(name).cloned().map(Val::new)
     }
 
+    /// Whether this is a row of a table: those carry a mark that nothing else has.
+    pub(super) fn is_row(&self) -> bool {
+        self.json.as_object().is_some_and(|fields| fields.contains_key(super::ROW))
+    }
+
     /// Go's truth: not false, 0, empty or nil.
     pub(super) fn truth(&self) -> bool {
         match &self.json {

@@ -11,7 +11,6 @@ use crate::{EngineError, Result, clock};
 use model::Timestamp;
 use model::phase::{Exit, Run};
 use model::step::Input;
-use runtime::monitor::client;
 use runtime::monitor::protocol::{Reply, Request};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -81,6 +80,8 @@ impl Actor {
         match self.monitor()?.call(&Request::Start, &[]).await? {
             Reply::Started { started_at_ns } => {
                 store::failpoint::hit("engine.start.told");
+                let node = Arc::clone(&self.node);
+                tokio::task::spawn_blocking(move || node.ready.refill(node.runtime_exe.as_fd()));
                 Ok(Run { pid, started: Timestamp(started_at_ns) })
             }
             _ => Err(EngineError::internal("the monitor does not say what it started")),
@@ -143,8 +144,8 @@ impl Actor {
         let (prepared, connection, pid) = blocking(move || {
             let prepared = prepare(&node, &definition, &snapshot, id_range)?;
             store::failpoint::hit("engine.start.prepared");
-            let (connection, pid) = client::spawn(node.runtime_exe.as_fd(), &prepared.launch)
-                .map_err(EngineError::internal)?;
+            let launched = node.ready.launch(node.runtime_exe.as_fd(), &prepared.launch);
+            let (connection, pid) = launched.map_err(EngineError::internal)?;
             store::failpoint::hit("engine.start.spawned");
             Ok((prepared, connection, pid))
         })

@@ -87,6 +87,7 @@ pub(super) fn prepare(
             upper: snapshot.upper.clone(),
             work: snapshot.work.clone(),
             readonly: spec.readonly_rootfs,
+            volatile: spec.auto_remove,
         },
         ids: Ids::Container,
         user: (!spec.user.is_empty()).then(|| spec.user.clone()),

@@ -147,29 +147,66 @@ pub enum Received {
 /// # Errors
 /// [`ClientError::Spawn`] when no process can be made.
 pub fn spawn(runtime_exe: BorrowedFd, launch: &Launch) -> Result<(Connection, i32), ClientError> {
-    spawn_inner(runtime_exe, launch).map_err(ClientError::Spawn)
+    Standby::spawn(runtime_exe)?.launch(launch)
 }
 
-fn spawn_inner(runtime_exe: BorrowedFd, launch: &Launch) -> io::Result<(Connection, i32)> {
-    let (ours, theirs) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    let order = rustix::fs::memfd_create("launch", rustix::fs::MemfdFlags::CLOEXEC)?;
-    let body = serde_json::to_vec(launch)?;
-    let mut rest = body.as_slice();
-    while !rest.is_empty() {
-        let written = rustix::io::write(&order, rest)?;
-        rest = &rest[written..];
+/// A monitor that has been started and waits for its launch order. It ends by itself when this is
+/// dropped, or when the process that holds it ends. It is the caller's child to reap.
+#[derive(Debug)]
+pub struct Standby {
+    control: OwnedFd,
+    order: OwnedFd,
+    pid: i32,
+}
+
+impl Standby {
+    /// Starts one, from the program in `runtime_exe`.
+    ///
+    /// # Errors
+    /// [`ClientError::Spawn`] when no process can be made.
+    pub fn spawn(runtime_exe: BorrowedFd) -> Result<Self, ClientError> {
+        Self::spawn_inner(runtime_exe).map_err(ClientError::Spawn)
     }
-    rustix::fs::seek(&order, rustix::fs::SeekFrom::Start(0))?;
-    let pid = sys::spawn::Spawn::new(runtime_exe, &[c"estiba-runtime", c"monitor"])
-        .fd(theirs.as_fd(), super::CONTROL_FD)
-        .fd(order.as_fd(), super::LAUNCH_FD)
-        .spawn()?;
-    Ok((Connection::from_fd(ours), pid))
+
+    fn spawn_inner(runtime_exe: BorrowedFd) -> io::Result<Self> {
+        let (control, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        // Nobody else has the writing end: its end is the order's, and that of whoever gives it.
+        let (taken, order) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let pid = sys::spawn::Spawn::new(runtime_exe, &[c"estiba-runtime", c"monitor"])
+            .fd(theirs.as_fd(), super::CONTROL_FD)
+            .fd(taken.as_fd(), super::LAUNCH_FD)
+            .spawn()?;
+        Ok(Self { control, order, pid })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Gives it its order, as [`spawn`] does. The process must ignore `SIGPIPE`.
+    ///
+    /// # Errors
+    /// [`ClientError::Spawn`] when it is not there any more: it has begun nothing.
+    pub fn launch(self, launch: &Launch) -> Result<(Connection, i32), ClientError> {
+        let give = || -> io::Result<()> {
+            let body = serde_json::to_vec(launch)?;
+            let mut rest = body.as_slice();
+            while !rest.is_empty() {
+                let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.order, rest))?;
+                rest = &rest[written..];
+            }
+            Ok(())
+        };
+        give().map_err(ClientError::Spawn)?;
+        Ok((Connection::from_fd(self.control), self.pid))
+    }
 }
 
 fn dial(state_dir: &Path) -> rustix::io::Result<OwnedFd> {

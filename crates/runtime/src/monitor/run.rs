@@ -11,6 +11,7 @@ use super::{CONTROL_FD, LAUNCH_FD};
 use crate::container::{Extras, begin};
 use crate::error::LaunchError;
 use crate::launch::Launch;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,6 +20,12 @@ use sys::Pidfd;
 
 /// Largest launch order in bytes.
 const MAX_LAUNCH_BYTES: u64 = 16 << 20;
+
+/// What most launch orders have room in.
+const LAUNCH_BYTES: usize = 16 << 10;
+
+/// How long a monitor that waits for its order keeps its program in memory.
+const STANDBY: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// What must not end a monitor: it lives as long as its container.
 const IGNORED_SIGNALS: [rustix::process::Signal; 5] = {
@@ -35,10 +42,12 @@ pub fn run() -> ExitCode {
     };
     let mut control = Control::new(control);
     match launch(&mut control) {
-        Ok(parts) => {
+        Ok(Some(parts)) => {
             Monitor::new(parts, control).run();
             ExitCode::SUCCESS
         }
+        // Whoever would have given an order is gone.
+        Ok(None) => ExitCode::SUCCESS,
         Err(error) => {
             let reply = Reply::Failed { exit_code: error.exit_code(), message: error.message() };
             control.reply(LAUNCH, reply, &[]);
@@ -50,9 +59,12 @@ pub fn run() -> ExitCode {
 /// Creates the container and tells so. Kept out of [`run`], whose frame stays for the monitor's
 /// whole life: what is on the stack only here can be given back.
 #[inline(never)]
-fn launch(control: &mut Control) -> Result<Parts<Container>, LaunchError> {
+fn launch(control: &mut Control) -> Result<Option<Parts<Container>>, LaunchError> {
     settle_in()?;
-    let launch = read_launch()?;
+    let Some(launch) = read_launch()? else { return Ok(None) };
+    // Only now: it may have waited, and the host may have mounted something meanwhile.
+    sys::resident::own_mount_namespace()
+        .map_err(|errno| LaunchError::at("enter a mount namespace", errno))?;
     let state_dir = rustix::fs::open(
         &launch.state_dir,
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -75,7 +87,7 @@ fn launch(control: &mut Control) -> Result<Parts<Container>, LaunchError> {
     let reply = Reply::Created { pid: init.pid, cgroup: sandbox.cgroup_path(), warnings };
     control.reply(LAUNCH, reply, &[init.pidfd.as_fd()]);
     sys::failpoint::hit("runtime.monitor.told");
-    Ok(Parts { id: launch.id, state_dir, sandbox, listener, init, log })
+    Ok(Some(Parts { id: launch.id, state_dir, sandbox, listener, init, log }))
 }
 
 /// Makes this process fit to stay.
@@ -89,19 +101,36 @@ fn settle_in() -> Result<(), LaunchError> {
     let _ = rustix::thread::set_name(c"estiba-monitor");
     rustix::process::chdir(c"/").map_err(at("change to /"))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    sys::resident::own_mount_namespace().map_err(at("enter a mount namespace"))
+    Ok(())
 }
 
-fn read_launch() -> Result<Launch, LaunchError> {
+/// The order, as soon as there is one: a monitor may be started ahead of it. `None` when there will
+/// be none.
+fn read_launch() -> Result<Option<Launch>, LaunchError> {
     let order = sys::resident::inherited_fd(LAUNCH_FD)
         .map_err(|error| LaunchError::io("take the launch order", &error))?;
-    let mut text = Vec::new();
+    await_order(&order);
+    let mut text = Vec::with_capacity(LAUNCH_BYTES);
     std::fs::File::from(order)
         .take(MAX_LAUNCH_BYTES)
         .read_to_end(&mut text)
         .map_err(|error| LaunchError::io("read the launch order", &error))?;
+    if text.is_empty() {
+        return Ok(None);
+    }
     serde_json::from_slice(&text)
+        .map(Some)
         .map_err(|error| LaunchError::invalid(format!("decode the launch order: {error}")))
+}
+
+/// Waits for the order. Who waits for long does so without memory.
+fn await_order(order: &OwnedFd) {
+    let mut ready = [PollFd::new(order, PollFlags::IN)];
+    if rustix::event::poll(&mut ready, Some(&STANDBY)) == Ok(0) {
+        sys::resident::forget_program();
+        sys::resident::trim_stack();
+        sys::resident::trim_memory();
+    }
 }
 
 fn open_log(config: &LogConfig) -> Result<LogWriter, LaunchError> {

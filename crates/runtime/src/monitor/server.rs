@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 /// How much is read at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// After this long without anything to do, memory goes back to the kernel.
-const IDLE: Duration = Duration::from_millis(500);
+/// After this long without anything to do, memory goes back to the kernel. A health check each
+/// second finds the program still there.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// Most requests of one connection in one turn.
 const REQUESTS_PER_TURN: usize = 32;

@@ -24,11 +24,13 @@ impl Supplier<'_> {
             Ok(mount)
         })?;
         let mount = mount.map_err(failed)?;
-        for node in &dev.nodes {
-            self.as_root(|| self.node(mount.as_fd(), node))?
-                .map_err(|errno| LaunchError::at(format!("make /dev/{}", node.name), errno))?;
-        }
-        Ok(mount)
+        let nodes = self.as_root(|| {
+            let failed =
+                |node: &Node, errno| LaunchError::at(format!("make /dev/{}", node.name), errno);
+            let make = |node| self.node(mount.as_fd(), node).map_err(|errno| failed(node, errno));
+            dev.nodes.iter().try_for_each(make)
+        })?;
+        nodes.map(|()| mount)
     }
 
     fn node(&self, dev: BorrowedFd<'_>, node: &Node) -> Result<(), Errno> {

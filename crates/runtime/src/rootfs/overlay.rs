@@ -32,8 +32,19 @@ struct Layers {
     above: Option<Above>,
 }
 
+/// Where what is written goes.
+#[derive(Clone, Copy)]
+pub(super) struct Writes<'a> {
+    pub(super) upper: &'a Path,
+    pub(super) work: &'a Path,
+    /// Nothing is ever synced: not when a program asks for it, and above all not the whole file
+    /// system below when the overlay is unmounted, which the end of its container would wait for.
+    pub(super) volatile: bool,
+}
+
 /// What takes the writes.
 struct Above {
+    volatile: bool,
     upper: OwnedFd,
     work: OwnedFd,
     /// Where `upper` and `work` are reached from, by name.
@@ -46,7 +57,7 @@ impl Supplier<'_> {
     pub(super) fn overlay(
         &mut self,
         lower: &[PathBuf],
-        above: Option<(&Path, &Path)>,
+        above: Option<Writes<'_>>,
     ) -> Result<OwnedFd, LaunchError> {
         if lower.is_empty() || lower.len() > MAX_LAYERS {
             let count = lower.len();
@@ -91,18 +102,16 @@ impl Supplier<'_> {
         clone_tree(found.as_fd(), Path::new(""), false).map_err(failed)
     }
 
-    fn layers(
-        &self,
-        lower: &[PathBuf],
-        above: Option<(&Path, &Path)>,
-    ) -> Result<Layers, LaunchError> {
+    fn layers(&self, lower: &[PathBuf], above: Option<Writes<'_>>) -> Result<Layers, LaunchError> {
         let mapped = self.mapped.as_ref().filter(|_| self.launch.ids == Ids::Container);
         let open = |path: &Path| {
             layer(path, mapped)
                 .map_err(|errno| LaunchError::at(format!("open layer {}", path.display()), errno))
         };
         let lower = lower.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
-        let Some((upper, work)) = above else { return Ok(Layers { lower, above: None }) };
+        let Some(Writes { upper, work, volatile }) = above else {
+            return Ok(Layers { lower, above: None });
+        };
         // Both must be reached through one mount.
         let above = common(upper, work);
         let writable = open(&above)?;
@@ -115,9 +124,22 @@ impl Supplier<'_> {
         };
         let (upper_name, upper) = below(upper)?;
         let (work_name, work) = below(work)?;
-        let above = Above { upper, work, writable, upper_name, work_name };
+        let above = Above { volatile, upper, work, writable, upper_name, work_name };
         Ok(Layers { lower, above: Some(above) })
     }
+}
+
+/// Lets a root that was volatile before be mounted again: overlayfs marks it, and refuses what is
+/// marked, for after a power cut it cannot be trusted. Those that are do not outlive one.
+pub(super) fn forget_volatile(work: &Path) -> Result<(), Errno> {
+    use rustix::fs::{AtFlags, unlinkat};
+    let mark = work.join("work/incompat/volatile");
+    match unlinkat(CWD, mark.join("dirty"), AtFlags::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        removed => removed?,
+    }
+    unlinkat(CWD, &mark, AtFlags::REMOVEDIR)?;
+    unlinkat(CWD, work.join("work/incompat"), AtFlags::REMOVEDIR)
 }
 
 fn layer(path: &Path, mapped: Option<&Mapped>) -> Result<OwnedFd, Errno> {
@@ -145,6 +167,9 @@ fn by_descriptor(layers: &Layers) -> Result<OwnedFd, Errno> {
     if let Some(above) = &layers.above {
         fsconfig_set_fd(&overlay, c"upperdir", &above.upper)?;
         fsconfig_set_fd(&overlay, c"workdir", &above.work)?;
+        if above.volatile {
+            rustix::mount::fsconfig_set_flag(&overlay, c"volatile")?;
+        }
     }
     for option in PLAIN {
         fsconfig_set_string(&overlay, option, c"off")?;
@@ -178,7 +203,8 @@ fn by_path(layers: &Layers, place: &Path) -> Result<OwnedFd, Errno> {
     if let Some(above) = &layers.above {
         attach(&above.writable, "w")?;
         let (upper, work) = (above.upper_name.display(), above.work_name.display());
-        let _ = write!(options, ",upperdir=w/{upper},workdir=w/{work}");
+        let volatile = if above.volatile { ",volatile" } else { "" };
+        let _ = write!(options, ",upperdir=w/{upper},workdir=w/{work}{volatile}");
     }
     for option in PLAIN {
         let _ = write!(options, ",{option}=off");

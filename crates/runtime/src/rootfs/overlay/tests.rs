@@ -3,13 +3,16 @@
 use super::*;
 use std::fs;
 
-fn layers(dir: &Path) -> Layers {
+fn make(dir: &Path) {
     for name in ["top", "bottom", "upper", "work"] {
         fs::create_dir(dir.join(name)).expect("directory");
     }
     fs::write(dir.join("top/which"), "top").expect("file");
     fs::write(dir.join("bottom/which"), "bottom").expect("file");
     fs::write(dir.join("bottom/only"), "bottom").expect("file");
+}
+
+fn layers(dir: &Path, volatile: bool) -> Layers {
     let open = |path: &Path| layer(path, None).expect("layer");
     let writable = open(dir);
     let below = |name: &str| {
@@ -17,6 +20,7 @@ fn layers(dir: &Path) -> Layers {
         rustix::fs::openat(&writable, name, flags, Mode::empty()).expect("directory")
     };
     let above = Above {
+        volatile,
         upper: below("upper"),
         work: below("work"),
         upper_name: "upper".into(),
@@ -31,7 +35,8 @@ fn check(mount: impl FnOnce(&Layers, &Path) -> Result<OwnedFd, Errno>) {
     let (dir, before) = (tempfile::tempdir().expect("directory"), table());
     let place = dir.path().join("place");
     fs::create_dir(&place).expect("directory");
-    let overlay = mount(&layers(dir.path()), &place).expect("overlay");
+    make(dir.path());
+    let overlay = mount(&layers(dir.path(), false), &place).expect("overlay");
     let root = sys::Root::from(overlay);
     let read = |name: &str| root.read(Path::new(name), 100).expect(name);
     assert_eq!((read("which"), read("only")), (b"top".to_vec(), b"bottom".to_vec()));
@@ -50,6 +55,22 @@ fn layers_are_given_as_descriptors() {
 #[test]
 fn layers_are_given_by_name_where_the_kernel_wants_it() {
     check(|layers, place| made_by_child(|| by_path(layers, place)));
+}
+
+#[test]
+fn what_was_volatile_is_mounted_again() {
+    let dir = tempfile::tempdir().expect("directory");
+    make(dir.path());
+    let (place, work) = (dir.path().join("place"), dir.path().join("work"));
+    fs::create_dir(&place).expect("directory");
+    let by_path = |layers: &Layers| made_by_child(|| by_path(layers, &place));
+    for mount in [&by_descriptor as &dyn Fn(&Layers) -> _, &by_path] {
+        drop(mount(&layers(dir.path(), true)).expect("overlay"));
+        assert!(mount(&layers(dir.path(), true)).is_err(), "the kernel does not mind any more");
+        forget_volatile(&work).expect("forget");
+        drop(mount(&layers(dir.path(), false)).expect("overlay"));
+        forget_volatile(&work).expect("forget nothing");
+    }
 }
 
 #[test]
