@@ -4,7 +4,7 @@ TARGET := x86_64-unknown-linux-gnu
 RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
-.PHONY: conformance conformance-registry differential fuzz software
+.PHONY: conformance conformance-registry crash differential fuzz software
 .PHONY: help build demo test images bench lint unit blackbox vm drivers cycles clean install
 
 help:
@@ -82,6 +82,10 @@ conformance-registry: ## the distribution specification's suite against our regi
 software: ## nginx, postgres, redis and python of Debian as images, made, pushed, pulled and used
 	cargo build --locked -p estiba -p runtime
 	@scripts/software.sh target/$(TARGET)/debug target/software
+
+crash: images ## the daemon and monitors die at every place that any operation passes
+	cargo build --locked -p estiba -p runtime
+	cargo test --locked -p blackbox --test crash -- --include-ignored --nocapture
 
 cycles: build ## ten thousand containers come and go, and nothing stays behind
 	@scripts/images.sh $(IMAGES) busybox

@@ -6,7 +6,8 @@
 //! trace:  prepare ─▶ act ─▶ clean                    which places there are, and how many
 //! place:  prepare ─▶ arm k ─▶ act ✝ ─▶ start ─▶ done? else act ─▶ done ─▶ clean ─▶ footprint
 //! ```
-//! None of the places is listed here: see `sys::failpoint`.
+//! None of the places is listed here: see `sys::failpoint`. What takes minutes is for `make crash`;
+//! with `CRASH_TELL` in the environment each place is said before it is tried.
 
 use lab::{Footprint, Lab, Output, Session, Setup, binaries, eventually};
 use rustix::fs::{FlockOperation, flock};
@@ -34,9 +35,8 @@ struct Matrix {
 }
 
 impl Matrix {
-    fn new(arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
-        let setup = Setup { failpoints: true, arguments, ..Setup::default() };
+    fn new() -> Self {
+        let setup = Setup { failpoints: true, ..Setup::default() };
         let lab = Lab::with(setup);
         let dir = lab.dir().join("failpoints");
         let count = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done";
@@ -114,6 +114,9 @@ impl Matrix {
                 false
             }
         };
+        let told = std::fs::read_to_string(&fired);
+        let ended = self.lab.daemon_ended();
+        assert_eq!(ended, None, "{what}: the daemon is gone; fired: {told:?}; said: {said:?}");
         if !(operation.done)(&self.lab) {
             let again = (operation.act)(&self.lab);
             assert_eq!(again.status, 0, "{what}: again: {again:?}; first: {said:?}");
@@ -320,36 +323,47 @@ const UPDATING: Operation = Operation {
     clean: remove,
 };
 
-#[test]
-fn containers_are_made_started_and_executed_in() {
-    let mut matrix = Matrix::new(&[]);
-    let met = matrix.run("create", &CREATING)
-        + matrix.run("start", &STARTING)
-        + matrix.run("exec", &EXECUTING);
-    assert!(met >= 75, "only {met} places");
+/// Some operations, each at every place; fails when there were fewer places than there have to be.
+fn matrix(operations: &[(&str, &Operation)], least: usize) {
+    let mut matrix = Matrix::new();
+    let met: usize = operations.iter().map(|(name, operation)| matrix.run(name, operation)).sum();
+    assert!(met >= least, "only {met} places");
     matrix.finish();
 }
 
 #[test]
-fn containers_are_stopped_restarted_and_removed() {
-    let mut matrix = Matrix::new(&[]);
-    let met = matrix.run("stop", &STOPPING)
-        + matrix.run("restart", &RESTARTING)
-        + matrix.run("rm", &REMOVING)
-        + matrix.run("rm -f", &REMOVING_RUNNING);
-    assert!(met >= 75, "only {met} places");
-    matrix.finish();
+fn containers_are_made() {
+    matrix(&[("create", &CREATING)], 25);
 }
 
 #[test]
+fn containers_are_stopped() {
+    matrix(&[("stop", &STOPPING)], 15);
+}
+
+#[test]
+fn networks_and_volumes_are_made() {
+    matrix(&[("network create", &NETWORKING), ("volume create", &VOLUME)], 10);
+}
+
+#[test]
+#[ignore = "takes minutes: make crash"]
+fn containers_are_started_and_executed_in() {
+    matrix(&[("start", &STARTING), ("exec", &EXECUTING)], 45);
+}
+
+#[test]
+#[ignore = "takes minutes: make crash"]
+fn containers_are_restarted_and_removed() {
+    let removing = [("rm", &REMOVING), ("rm -f", &REMOVING_RUNNING)];
+    matrix(&[&[("restart", &RESTARTING)], &removing[..]].concat(), 50);
+}
+
+#[test]
+#[ignore = "takes minutes: make crash"]
 fn containers_are_run_paused_renamed_and_updated() {
-    let mut matrix = Matrix::new(&[]);
-    let met = matrix.run("run --rm", &RUNNING_ONCE)
-        + matrix.run("pause", &PAUSING)
-        + matrix.run("rename", &RENAMING)
-        + matrix.run("update", &UPDATING);
-    assert!(met >= 50, "only {met} places");
-    matrix.finish();
+    let changing = [("pause", &PAUSING), ("rename", &RENAMING), ("update", &UPDATING)];
+    matrix(&[&[("run --rm", &RUNNING_ONCE)], &changing[..]].concat(), 50);
 }
 
 const LOADING: Operation = Operation {
@@ -429,23 +443,17 @@ const BUILDING: Operation = Operation {
 };
 
 #[test]
+#[ignore = "takes minutes: make crash"]
 fn images_are_loaded_committed_tagged_and_removed() {
-    let mut matrix = Matrix::new(&[]);
-    let met = matrix.run("load", &LOADING)
-        + matrix.run("commit", &COMMITTING)
-        + matrix.run("tag", &TAGGING)
-        + matrix.run("rmi", &REMOVING_IMAGE)
-        + matrix.run("image prune", &PRUNING_IMAGES);
-    assert!(met >= 50, "only {met} places");
-    matrix.finish();
+    let making = [("load", &LOADING), ("commit", &COMMITTING), ("tag", &TAGGING)];
+    let removing = [("rmi", &REMOVING_IMAGE), ("image prune", &PRUNING_IMAGES)];
+    matrix(&[&making[..], &removing[..]].concat(), 40);
 }
 
 #[test]
+#[ignore = "takes minutes: make crash"]
 fn images_are_built() {
-    let mut matrix = Matrix::new(&[]);
-    let met = matrix.run("build", &BUILDING);
-    assert!(met >= 40, "only {met} places");
-    matrix.finish();
+    matrix(&[("build", &BUILDING)], 40);
 }
 
 const PULLED: &str = "127.0.0.1:5999/some/image";
@@ -476,8 +484,9 @@ const PULLING: Operation = Operation {
 };
 
 #[test]
+#[ignore = "takes minutes: make crash"]
 fn images_are_pulled() {
-    let mut matrix = Matrix::new(&[]);
+    let mut matrix = Matrix::new();
     let registry = registry(&matrix.lab);
     let met = matrix.run("pull", &PULLING);
     assert!(met >= 20, "only {met} places");
@@ -548,14 +557,10 @@ const DISCONNECTING: Operation = Operation {
 };
 
 #[test]
-fn networks_are_made_joined_left_and_removed() {
-    let mut matrix = Matrix::new(&[]);
-    let met = matrix.run("network create", &NETWORKING)
-        + matrix.run("network connect", &CONNECTING)
-        + matrix.run("network disconnect", &DISCONNECTING)
-        + matrix.run("network rm", &REMOVING_NETWORK);
-    assert!(met >= 45, "only {met} places");
-    matrix.finish();
+#[ignore = "takes minutes: make crash"]
+fn networks_are_joined_left_and_removed() {
+    let joining = [("network connect", &CONNECTING), ("network disconnect", &DISCONNECTING)];
+    matrix(&[&joining[..], &[("network rm", &REMOVING_NETWORK)]].concat(), 25);
 }
 
 fn volume(lab: &Lab, name: &str) -> bool {
@@ -636,13 +641,9 @@ const PRUNING: Operation = Operation {
 };
 
 #[test]
-fn volumes_are_made_copied_renamed_and_removed() {
-    let mut matrix = Matrix::new(&[]);
-    let met = matrix.run("volume create", &VOLUME)
-        + matrix.run("volume cp", &COPYING_VOLUME)
-        + matrix.run("volume rename", &RENAMING_VOLUME)
-        + matrix.run("volume rm", &REMOVING_VOLUME)
-        + matrix.run("system prune", &PRUNING);
-    assert!(met >= 40, "only {met} places");
-    matrix.finish();
+#[ignore = "takes minutes: make crash"]
+fn volumes_are_copied_renamed_and_removed() {
+    let changing = [("volume cp", &COPYING_VOLUME), ("volume rename", &RENAMING_VOLUME)];
+    let removing = [("volume rm", &REMOVING_VOLUME), ("system prune", &PRUNING)];
+    matrix(&[&changing[..], &removing[..]].concat(), 40);
 }

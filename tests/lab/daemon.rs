@@ -98,6 +98,11 @@ impl Lab {
         Pid::from_raw(i32::try_from(id).expect("pids are i32")).expect("not zero")
     }
 
+    /// How the daemon ended by itself, if it did.
+    pub fn daemon_ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.daemon.as_mut().and_then(|daemon| daemon.try_wait().expect("wait"))
+    }
+
     /// Starts the daemon again, after [`Lab::kill_daemon`] or [`Lab::stop_daemon`].
     pub fn start_daemon(&mut self) {
         assert!(self.daemon.is_none(), "the daemon runs already");
