@@ -11,12 +11,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bollard_buildkit_proto::fsutil::types::Stat;
 use bollard_buildkit_proto::moby::buildkit::v1::apicaps::ApiCap;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend as pb;
 use build::platform::Platform;
 use build::progress::Progress;
 use build::request::SolveRequest;
-use engine::Engine;
+use engine::{Engine, Look, Seen};
 use tokio::sync::watch;
 use tonic::codegen::{BoxStream, async_trait};
 use tonic::{Request, Response, Status, Streaming};
@@ -26,7 +27,7 @@ use super::control::workers;
 use super::offer::Offer;
 use super::session::Session;
 use super::solve::{self, Wanted};
-use super::{fault, request};
+use super::{fault, request, stat};
 
 /// How many results one build may ask for.
 const MAX_RESULTS: usize = 1024;
@@ -36,7 +37,11 @@ const FIND_TIMEOUT: Duration = Duration::from_secs(10);
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
 
 /// What the gateway offers.
-const FRONTEND_CAPS: [&str; 10] = [
+const FRONTEND_CAPS: [&str; 14] = [
+    "gateway.solve.metadata",
+    "readfile",
+    "readdir",
+    "statfile",
     "resolveimage",
     "frontend.caps",
     "solve.base",
@@ -149,6 +154,11 @@ impl Driven {
         Ok(name)
     }
 
+    fn named(&self, name: &str) -> Result<Wanted, Status> {
+        let found = lock(&self.results).get(name).cloned();
+        found.ok_or_else(|| Status::not_found(format!("no result {name}")))
+    }
+
     fn result(&self, result: pb::Result) -> Result<Wanted, Status> {
         let config = result.metadata.get("containerimage.config").cloned();
         let name = match result.result {
@@ -165,8 +175,7 @@ impl Driven {
         if name.is_empty() {
             return Ok(Wanted { config, ..Wanted::default() });
         }
-        let found = lock(&self.results).get(&name).cloned();
-        let mut wanted = found.ok_or_else(|| Status::not_found(format!("no result {name}")))?;
+        let mut wanted = self.named(&name)?;
         wanted.config = config.or(wanted.config);
         Ok(wanted)
     }
@@ -180,15 +189,11 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    /// Solves what is asked on the way of a build: nothing is exported, nothing is told.
-    async fn solve_quietly(
-        &self,
-        driven: &Driven,
-        wanted: &Wanted,
-    ) -> Result<build::request::Outcome, Status> {
+    /// What is asked on the way of a build: nothing is exported, nothing is told.
+    fn quiet(&self, driven: &Driven, wanted: &Wanted) -> Result<SolveRequest, Status> {
         let definition = solve::definition(wanted).map_err(|error| fault::status(&error))?;
         let session = Arc::clone(&driven.session);
-        let request = SolveRequest {
+        Ok(SolveRequest {
             id: String::new(),
             definition,
             outputs: Vec::new(),
@@ -201,9 +206,22 @@ impl Bridge {
             source_date_epoch: None,
             client: Arc::new(Offer::new(session, self.engine.clone(), None)),
             progress: Progress::silent(),
-        };
-        let solved = self.engine.builds.solve(request).await;
-        solved.map_err(|error| fault::status(&error))
+        })
+    }
+
+    /// Looks at a result that was asked for before.
+    async fn look(&self, driven: &Driven, name: &str, look: Look) -> Result<Seen, Status> {
+        let wanted = driven.named(name)?;
+        let request = self.quiet(driven, &wanted)?;
+        let seen = self.engine.builds.look(request, look).await;
+        seen.map_err(|error| fault::status(&error))
+    }
+
+    async fn entries(&self, driven: &Driven, name: &str, look: Look) -> Result<Vec<Stat>, Status> {
+        match self.look(driven, name, look).await? {
+            Seen::Entries(entries) => Ok(entries.into_iter().map(stat::stat).collect()),
+            Seen::Content(_) => Err(Status::internal("a directory was read as a file")),
+        }
     }
 
     /// Answers a question about the Dockerfile.
@@ -218,7 +236,8 @@ impl Bridge {
             definition: asked.definition,
             config: None,
         };
-        let outcome = self.solve_quietly(driven, &wanted).await?;
+        let solved = self.engine.builds.solve(self.quiet(driven, &wanted)?).await;
+        let outcome = solved.map_err(|error| fault::status(&error))?;
         let answers = outcome.answers.into_iter();
         let metadata = answers.map(|(name, value)| (name, value.into_bytes())).collect();
         let result = pb::Result { metadata, ..pb::Result::default() };
@@ -309,13 +328,11 @@ impl pb::llb_bridge_server::LlbBridge for Bridge {
         let driven = self.kit.gateway.find(&request).await?;
         let asked = request.into_inner();
         let host = Platform::of_this_build();
-        let platform = asked.platform.map_or(host, |it| {
-            Platform::new(&it.os, &it.architecture, &it.variant)
-        });
+        let platform =
+            asked.platform.map_or(host, |it| Platform::new(&it.os, &it.architecture, &it.variant));
         let client = Offer::new(Arc::clone(&driven.session), self.engine.clone(), None);
         let always = asked.resolve_mode == "pull";
-        let found =
-            self.engine.builds.image_config(&asked.r#ref, &platform, always, &client).await;
+        let found = self.engine.builds.image_config(&asked.r#ref, &platform, always, &client).await;
         let found = found.map_err(|error| fault::status(&error))?;
         Ok(Response::new(pb::ResolveImageConfigResponse {
             digest: found.digest.map(|digest| digest.to_string()).unwrap_or_default(),
@@ -333,23 +350,47 @@ impl pb::llb_bridge_server::LlbBridge for Bridge {
 
     async fn read_file(
         &self,
-        _request: Request<pb::ReadFileRequest>,
+        request: Request<pb::ReadFileRequest>,
     ) -> Result<Response<pb::ReadFileResponse>, Status> {
-        absent("reading a result's file")
+        let driven = self.kit.gateway.find(&request).await?;
+        let asked = request.into_inner();
+        let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
+        let (offset, length) = match asked.range {
+            // Without a length it is to the end.
+            Some(range) => (bytes(range.offset), Some(bytes(range.length)).filter(|it| *it > 0)),
+            None => (0, None),
+        };
+        let look = Look::File { path: asked.file_path, offset, length };
+        match self.look(&driven, &asked.r#ref, look).await? {
+            Seen::Content(data) => Ok(Response::new(pb::ReadFileResponse { data })),
+            Seen::Entries(_) => Err(Status::internal("a file was read as a directory")),
+        }
     }
 
     async fn read_dir(
         &self,
-        _request: Request<pb::ReadDirRequest>,
+        request: Request<pb::ReadDirRequest>,
     ) -> Result<Response<pb::ReadDirResponse>, Status> {
-        absent("reading a result's directory")
+        let driven = self.kit.gateway.find(&request).await?;
+        let asked = request.into_inner();
+        let look = Look::Directory { path: asked.dir_path };
+        let mut entries = self.entries(&driven, &asked.r#ref, look).await?;
+        if !asked.include_pattern.is_empty() {
+            let pattern = build::ignore::Matcher::new(&[asked.include_pattern]);
+            let pattern = pattern.map_err(|error| Status::invalid_argument(error.to_string()))?;
+            entries.retain(|entry| pattern.matches(&entry.path));
+        }
+        Ok(Response::new(pb::ReadDirResponse { entries }))
     }
 
     async fn stat_file(
         &self,
-        _request: Request<pb::StatFileRequest>,
+        request: Request<pb::StatFileRequest>,
     ) -> Result<Response<pb::StatFileResponse>, Status> {
-        absent("reading a result's file")
+        let driven = self.kit.gateway.find(&request).await?;
+        let asked = request.into_inner();
+        let entries = self.entries(&driven, &asked.r#ref, Look::Entry { path: asked.path }).await?;
+        Ok(Response::new(pb::StatFileResponse { stat: entries.into_iter().next() }))
     }
 
     async fn new_container(

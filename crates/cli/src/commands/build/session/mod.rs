@@ -105,17 +105,14 @@ async fn solve(
         let answer = control.solve(Request::new(request(&ask.order))).await;
         answer.map(tonic::Response::into_inner)
     };
-    tokio::pin!(watch);
+    // What is told ends when the build does, shortly before or after its outcome comes.
     let solved = tokio::select! {
-        solved = work => solved,
-        () = screen.redrawing() => return Err(Failure::silent(1)),
-        shown = &mut watch => {
+        (solved, shown) = async { tokio::join!(work, watch) } => {
             shown?;
-            // Everything was told; only the outcome is missing.
-            return Err(Failure::new("the daemon ended the connection before the build was done"));
+            solved
         }
+        () = screen.redrawing() => return Err(Failure::silent(1)),
     };
-    watch.await?;
     Ok(match solved {
         Ok(answer) => {
             let answers = answer.exporter_response;
