@@ -196,7 +196,10 @@ mod tests {
         let text = serde_json::to_string(&asked.with_body(&Bytes::from_static(b"{}"))).unwrap();
         assert_eq!(
             text,
-            r#"{"RequestMethod":"POST","RequestUri":"/v1.47/images/create","RequestBody":"e30=","RequestHeaders":{"User-Agent":"secret"}}"#
+            concat!(
+                r#"{"RequestMethod":"POST","RequestUri":"/v1.47/images/create","#,
+                r#""RequestBody":"e30=","RequestHeaders":{"User-Agent":"secret"}}"#
+            )
         );
     }
 }
