@@ -49,6 +49,8 @@ struct Inner {
     control: Option<Arc<OwnedFd>>,
     /// How many daemons have spoken.
     epoch: u64,
+    /// How many questions there were.
+    asked: u64,
     /// What the daemon has not been told of yet.
     untold: Vec<ContainerId>,
     quit: bool,
@@ -95,16 +97,28 @@ pub(super) fn run(source: Source, resolv_conf: PathBuf) -> std::io::Result<()> {
             }
         };
         let mut met = !outlives;
+        let mut rested_at = None;
         loop {
             match timeout(IDLE, station.changed.notified()).await {
                 Ok(()) => met = true,
-                Err(_) => sys::resident::trim_memory(),
+                Err(_) if outlives => rest(&station, &mut rested_at),
+                Err(_) => {}
             }
             if met && station.is_over(outlives) {
                 return Ok(());
             }
         }
     })
+}
+
+/// Gives back memory and the program's pages, once after the last question.
+fn rest(station: &Station, rested_at: &mut Option<u64>) {
+    let asked = station.lock().asked;
+    if *rested_at != Some(asked) {
+        *rested_at = Some(asked);
+        sys::resident::trim_memory();
+        sys::resident::forget_program();
+    }
 }
 
 /// Watches a descriptor for something to read.
@@ -150,6 +164,7 @@ impl Station {
         if !inner.drain(self) {
             self.changed.notify_one();
         }
+        inner.asked += 1;
         inner.names.look_up(container, ask)
     }
 
