@@ -1,5 +1,5 @@
 //! Plain bytes out of a stream that may be compressed, recognised by its first bytes, with a limit
-//! on what it may blow up to. Decompressors are linked in: no program of the host is ever run for it.
+//! on what it may blow up to. Decompressors are linked in: no program of the host is run for it.
 //! This module knows nothing of archives.
 
 use crate::error::{Error, Result};

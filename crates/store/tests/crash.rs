@@ -1,4 +1,5 @@
-//! Killed at any point, a store loses nothing that was promised and keeps nothing that nobody needs.
+//! Killed at any point, a store loses nothing that was promised and keeps nothing that nobody
+//! needs.
 //! The operations run in a process of their own, once to learn at which points it can be killed,
 //! then once for each of them; what it leaves behind is opened again and looked through.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]

@@ -185,7 +185,8 @@ fn with_words(name: &str, inside: &Inside<'_>) -> Option<String> {
             ask(
                 inside,
                 &format!(
-                    "{{\"Node\":{{\"path\":{path},\"block\":true,\"mode\":438,\"major\":8,\"minor\":0}}}}"
+                    "{{\"Node\":{{\"path\":{path},\"block\":true,\"mode\":438,\
+                     \"major\":8,\"minor\":0}}}}"
                 ),
             )
         }
@@ -196,7 +197,8 @@ fn with_words(name: &str, inside: &Inside<'_>) -> Option<String> {
             ask(
                 inside,
                 &format!(
-                    "{{\"Node\":{{\"path\":{path},\"block\":false,\"mode\":438,\"major\":1,\"minor\":3}}}}"
+                    "{{\"Node\":{{\"path\":{path},\"block\":false,\"mode\":438,\
+                     \"major\":1,\"minor\":3}}}}"
                 ),
             )
         }

@@ -1,6 +1,6 @@
 //! The unpackers' side. A lobby is this program executed with nothing (see [`sys::sandbox`]); for
-//! each order it makes a copy of itself, which confines itself further, does the one thing, says how
-//! it went and ends. The lobby never reads a byte of an archive, and ends when nobody wants it.
+//! each order it makes a copy of itself, which confines itself further, does the one thing, says
+//! how it went and ends. The lobby never reads a byte of an archive, and ends when nobody wants it.
 
 use super::confine;
 use super::message::{Answer, Failure, Role, Said, Tree, receive, send};

@@ -3,7 +3,7 @@
 //! may do to them cannot reach the next.
 //!
 //! ```text
-//!  this process                          the lobby: no root, no network, own users, waits for orders
+//!  this process                          the lobby: no root, no network, waits for orders
 //!                                           │ fork for each archive, nothing executed
 //!  source ──▶ pipe ──▶ decompressor ──▶ pipe│ no file at all, no capability
 //!                                       │   │
@@ -28,7 +28,7 @@
 //!
 //! **What the kernel keeps for itself.** Device nodes and `trusted.overlay.opaque` want the first
 //! user namespace; the extractor asks for them by name, and the name is resolved here, beneath the
-//! target, through no link. Whiteouts (device 0/0) and file capabilities it makes itself; the latter
+//! target, through no link. Whiteouts (device 0/0) and file capabilities it makes itself; these
 //! are stored with the namespace's root, which is 0 on disk: the same as any other.
 //!
 //! Without [`install`] everything runs in the caller's process: the decisions are the same code

@@ -1,4 +1,4 @@
-//! Hostile archives, generated: what they are called, what they try, and whether they must be refused.
+//! Hostile archives, generated: what they are called and try, and whether they must be refused.
 //! Whatever becomes of one, a sentinel beside the place it is unpacked in must not change.
 
 use super::*;
