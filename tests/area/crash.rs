@@ -490,9 +490,9 @@ fn images_are_pulled() {
     let registry = registry(&matrix.lab);
     let met = matrix.run("pull", &PULLING);
     assert!(met >= 20, "only {met} places");
-    matrix.finish();
     registry.signal(rustix::process::Signal::KILL);
     registry.finish();
+    matrix.finish();
 }
 
 /// Whether a network is there; one that is has its bridge and takes containers.

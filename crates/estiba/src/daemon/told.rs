@@ -124,7 +124,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("daemon.json");
         std::fs::write(&file, text).unwrap();
-        let runtime = dir.path().join("estiba-runtime");
+        let runtime = std::path::Path::new("/opt/estiba-runtime");
         let flags = Given::from([
             ("config-file", vec![file.to_str().unwrap().to_owned()]),
             ("runtime-path", vec![runtime.to_str().unwrap().to_owned()]),
@@ -144,6 +144,30 @@ mod tests {
             let (_dir, told) = told(text);
             let why = told.read().unwrap_err();
             assert!(why.contains(want), "{text}: {why}");
+        }
+    }
+
+    /// `applied`: the configuration is another one then; `checked`: there is one value that is
+    /// right; `moot`: accepted, and said to change nothing; `refused`: said to be missing here.
+    #[test]
+    fn every_key_of_dockers_is_served_or_refused() {
+        let read = |text: &str| {
+            let (_dir, told) = told(text);
+            told.read()
+        };
+        let shown = |reading: &Reading| format!("{:?}", reading.config);
+        let default = shown(&read("{}").unwrap());
+        for line in include_str!("keys.tsv").lines().skip(1) {
+            let columns: Vec<&str> = line.split('\t').collect();
+            let [key, value, outcome] = columns[..] else { panic!("{line}") };
+            let found = match read(&format!("{{\"{key}\": {value}}}")) {
+                Err(why) if why.contains("is not supported by this version") => "refused",
+                Err(why) => panic!("{key}: {why}"),
+                Ok(reading) if !reading.moot.is_empty() => "moot",
+                Ok(reading) if shown(&reading) == default => "checked",
+                Ok(_) => "applied",
+            };
+            assert_eq!(found, outcome, "{key}");
         }
     }
 
