@@ -112,7 +112,8 @@ fn what_is_not_granted_is_refused() {
     let refused = build(&lab, &dir, &[]);
     assert!(refused.stderr.contains("network.host"), "{refused:?}");
     build(&lab, &dir, &["--allow", "network.host"]).ok();
-    let insecure = "# syntax=docker/dockerfile:1-labs\nFROM busybox\nRUN --security=insecure true\n";
+    let insecure =
+        "# syntax=docker/dockerfile:1-labs\nFROM busybox\nRUN --security=insecure true\n";
     let dir = context(&lab, "insecure", insecure);
     let refused = build(&lab, &dir, &["--allow", "security.insecure"]);
     assert!(refused.stderr.contains("builder.entitlements"), "{refused:?}");

@@ -63,8 +63,15 @@ impl Registry {
     fn start(lab: &Lab) -> Self {
         let program = binaries().join("estiba");
         let root = lab.dir().join("registry");
-        let words =
-            [text(&program), "registry", "serve", "--listen", "127.0.0.1:5000", "--root", text(&root)];
+        let words = [
+            text(&program),
+            "registry",
+            "serve",
+            "--listen",
+            "127.0.0.1:5000",
+            "--root",
+            text(&root),
+        ];
         let session = lab.start_in_network(&words);
         let probe = ["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:5000/healthz"];
         eventually("the registry answers", || lab.in_network(&probe).status == 0);
@@ -132,7 +139,8 @@ fn a_cache_in_a_registry_is_taken_up() {
     let _registry = Registry::start(&lab);
     let dir = context(&lab, &[("Dockerfile", STAGES), ("in", "one\n")]);
     let name = "127.0.0.1:5000/cache:c";
-    for form in ["image-manifest=true", "image-manifest=false,oci-mediatypes=true,compression=zstd"] {
+    for form in ["image-manifest=true", "image-manifest=false,oci-mediatypes=true,compression=zstd"]
+    {
         let to = format!("type=registry,ref={name},mode=max,{form}");
         build(&lab, &dir, &["-t", "first", "--cache-to", &to]).ok();
         let want = values(&lab, "first");
@@ -242,7 +250,8 @@ fn several_outputs_of_one_build() {
 #[test]
 fn the_same_build_at_another_time_gives_the_same_image() {
     let lab = Lab::new();
-    let dockerfile = "FROM busybox\nCOPY f /f\nRUN mkdir /d; echo x > /d/x; touch /f\nCMD [\"a\"]\n";
+    let dockerfile =
+        "FROM busybox\nCOPY f /f\nRUN mkdir /d; echo x > /d/x; touch /f\nCMD [\"a\"]\n";
     let dir = context(&lab, &[("Dockerfile", dockerfile), ("f", "x")]);
     let mut digests = Vec::new();
     for number in 0..2 {
@@ -347,7 +356,8 @@ fn an_index_of_platforms_is_pushed() {
     assert_eq!(made("linux_amd64"), "made for amd64\n");
     assert_eq!(made("linux_arm64"), "made for arm64\n");
     // A step of a platform that does not run here says what is missing.
-    let foreign = context(&lab, &[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\nRUN [\"/x\"]\n")]);
+    let foreign =
+        context(&lab, &[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\nRUN [\"/x\"]\n")]);
     let refused = build(&lab, &foreign, &["--platform", "linux/s390x"]);
     if !Path::new("/proc/sys/fs/binfmt_misc/qemu-s390x").exists() {
         assert!(refused.stderr.contains("qemu-user-static"), "{refused:?}");
@@ -413,7 +423,8 @@ fn secrets_stay_where_they_are_asked_for() {
         .collect();
     assert_eq!(kinds, ["https://spdx.dev/Document", "https://slsa.dev/provenance/v0.2"]);
     let statement = blob(&layout, manifest["layers"][1]["digest"].as_str().unwrap());
-    let digest = format!("sha256:{}", statement["subject"][0]["digest"]["sha256"].as_str().unwrap());
+    let digest =
+        format!("sha256:{}", statement["subject"][0]["digest"]["sha256"].as_str().unwrap());
     assert_eq!(digest, image["digest"].as_str().unwrap());
     let args = &statement["predicate"]["invocation"]["parameters"]["args"];
     assert_eq!(args["build-arg:SOURCE_DATE_EPOCH"], "1");

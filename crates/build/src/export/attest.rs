@@ -128,6 +128,7 @@ pub(super) struct Made {
 /// Writes statements about the image of that manifest.
 pub(super) fn manifest(subject: &Descriptor, result: &Settled) -> Result<Made> {
     let hex = subject.digest.strip_prefix("sha256:").unwrap_or_default();
+    let platform = escaped(&result.target.platform.to_string());
     let mut blobs = Vec::new();
     let mut layers = Vec::new();
     for (kind, predicate) in &result.predicates {
@@ -135,7 +136,7 @@ pub(super) fn manifest(subject: &Descriptor, result: &Settled) -> Result<Made> {
             "_type": "https://in-toto.io/Statement/v0.1",
             "predicateType": kind,
             "subject": [{
-                "name": format!("pkg:docker/image?platform={}", escaped(&result.target.platform.to_string())),
+                "name": format!("pkg:docker/image?platform={platform}"),
                 "digest": {"sha256": hex},
             }],
             "predicate": predicate,

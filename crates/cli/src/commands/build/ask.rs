@@ -116,8 +116,8 @@ impl Ask {
 
     /// Whether a directory of that name is handed over.
     pub(super) fn has_directory(&self, name: &str) -> bool {
-        let own = |order: &HandingOrder| matches!(order, HandingOrder::Directory { name: own } if own == name);
-        self.order.handings.iter().any(own)
+        let wanted = HandingOrder::Directory { name: name.to_owned() };
+        self.order.handings.contains(&wanted)
     }
 
     /// Hands a directory over.

@@ -32,8 +32,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use wire::build::{BuildDone, BuildFailed, BuildLine};
 
-use crate::command::Outcome;
 use crate::base64;
+use crate::command::Outcome;
 use crate::failure::Failure;
 use crate::flags::Matches;
 use crate::invocation::Invocation;

@@ -112,11 +112,11 @@ fn tagged(dir: &Path, tag: &str) -> Result<String, Failure> {
     let path = dir.join("index.json");
     let failed = |why: String| Failure::new(format!("read {}: {why}", path.display()));
     let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
-    let index: Index =
-        serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
-    let named = index.manifests.iter().find(|entry| {
-        entry.annotations.get(annotation::REF_NAME).is_some_and(|name| name == tag)
-    });
+    let index: Index = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+    let named = index
+        .manifests
+        .iter()
+        .find(|entry| entry.annotations.get(annotation::REF_NAME).is_some_and(|name| name == tag));
     let only = match index.manifests.as_slice() {
         [only] if tag == "latest" => Some(only),
         _ => None,
