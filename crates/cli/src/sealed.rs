@@ -188,11 +188,14 @@ impl Sealed {
         let failed =
             |why: String| Failure::new(format!("make {}: {why}: {advice}", path.display()));
         let mut key = [0; KEY_BYTES];
-        SystemRandom::new().fill(&mut key).map_err(|_| failed("no random bytes".into()))?;
+        let mut tag = [0; 8];
+        for bytes in [&mut key[..], &mut tag] {
+            SystemRandom::new().fill(bytes).map_err(|_| failed("no random bytes".into()))?;
+        }
         let dir = path.parent().unwrap_or(Path::new("/"));
         let made = || -> io::Result<()> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-            let temporary = path.with_extension(format!("key{}", std::process::id()));
+            let temporary = path.with_extension(format!("key{}", u64::from_ne_bytes(tag)));
             let written = fs::OpenOptions::new()
                 .write(true)
                 .create_new(true)
