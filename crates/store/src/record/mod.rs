@@ -114,9 +114,10 @@ impl Records {
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join("estiba.redb");
         let opening = || format!("open records {}", path.display());
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        make(&path)?;
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let open = || {
-            let file = fs::openat(fs::CWD, &path, flags, Mode::RUSR | Mode::WUSR).act(opening)?;
+            let file = fs::openat(fs::CWD, &path, flags, Mode::empty()).act(opening)?;
             Ok::<_, Error>(FileBackend::new(File::from(file)).and_then(|file| {
                 Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file)
             }))
@@ -336,6 +337,30 @@ fn apply(tables: &mut Tables, ops: Vec<Op>) {
     }
 }
 
+/// Makes the database where there is none. One that was not finished cannot be opened any more, so
+/// it gets its name when it is whole.
+fn make(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let making = || format!("make records {}", path.display());
+    // What a start that was cut off has left goes, under whatever process id.
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    for entry in std::fs::read_dir(dir).act(making)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("estiba.redb.") {
+            std::fs::remove_file(entry.path()).act(making)?;
+        }
+    }
+    let new = path.with_extension(format!("redb.{}", std::process::id()));
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = fs::openat(fs::CWD, &new, flags, Mode::RUSR | Mode::WUSR).act(making)?;
+    let made = FileBackend::new(File::from(file))
+        .and_then(|file| Database::builder().create_with_backend(file));
+    drop(made.map_err(|error| Error::Damaged(format!("{}: {error}", making())))?);
+    sys::failpoint::hit("store.records.made");
+    fs::rename(&new, path).act(making)
+}
+
 fn folded_sequence(db: &Database) -> Result<u64> {
     let read = || -> Result<u64, redb::Error> {
         let txn = db.begin_read()?;
@@ -386,6 +411,19 @@ mod tests {
     fn dump(records: &Records, table: &str) -> Vec<(String, String)> {
         let values = records.iter(table).unwrap();
         values.into_iter().map(|(k, v)| (k, String::from_utf8(v).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_start_that_was_cut_off_is_made_up_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let half = dir.path().join("estiba.redb.4711");
+        std::fs::write(&half, b"half made").unwrap();
+        let records = Records::open(dir.path()).unwrap();
+        let batch = Batch::new().put("t", "k", b"v");
+        records.commit(batch, Durability::Immediate).unwrap();
+        drop(records);
+        assert!(!half.exists());
+        assert_eq!(Records::open(dir.path()).unwrap().get("t", "k").unwrap().unwrap(), b"v");
     }
 
     #[test]
