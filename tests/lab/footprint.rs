@@ -50,7 +50,7 @@ impl Lab {
         found
     }
 
-    /// Names of the processes of the daemon's namespace: daemon, monitors, helpers.
+    /// Names of the monitors in the daemon's namespace.
     fn processes(&self) -> Vec<String> {
         let net = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
         let home = net(&self.holder().to_string());
@@ -59,7 +59,9 @@ impl Lab {
         };
         let all = names(Path::new("/proc")).into_iter().filter(here);
         let comm = |pid: String| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-        all.filter_map(comm).map(|name| name.trim().to_owned()).collect()
+        // Helpers of the daemon's come and go by themselves.
+        let lasting = |name: &String| name == "estiba-monitor";
+        all.filter_map(comm).map(|name| name.trim().to_owned()).filter(lasting).collect()
     }
 }
 
