@@ -56,12 +56,6 @@ drivers: ## Debian's podman, buildah and dockerd run their containers on our run
 	cargo build --locked -p runtime
 	@scripts/drivers.sh target/$(TARGET)/debug/estiba-runtime $(IMAGES) target/drivers
 
-differential: ## the corpus of Dockerfiles by this builder, buildah and dockerd, compared (wants buildah, docker.io)
-	@scripts/deps.sh test
-	@scripts/images.sh $(IMAGES)
-	cargo build --locked -p estiba -p runtime
-	@scripts/differential.sh target/$(TARGET)/debug $(IMAGES) target/differential
-
 fuzz: ## a minute of fuzzing for everything that reads bytes from outside (wants a nightly compiler)
 	@scripts/fuzz.sh
 

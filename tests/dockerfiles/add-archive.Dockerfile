@@ -1,0 +1,3 @@
+FROM busybox
+ADD packed.tar /un/
+COPY packed.tar /kept/

@@ -1,0 +1,3 @@
+FROM busybox
+ADD --chmod=0750 --link --exclude=*.log dir /d/
+ADD --unpack=false packed.tar /kept/

@@ -1,0 +1,2 @@
+FROM busybox
+COPY ignored.log /

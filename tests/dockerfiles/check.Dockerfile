@@ -1,0 +1,3 @@
+# check=skip=StageNameCasing;error=true
+FROM busybox AS Big
+RUN true

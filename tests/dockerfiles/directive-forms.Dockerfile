@@ -1,0 +1,4 @@
+#!/usr/bin/env nothing
+# syntax=docker/dockerfile:1
+FROM busybox
+RUN true

@@ -1,0 +1,5 @@
+# escape=`
+FROM busybox
+RUN echo a `
+  b > /f
+ENV P=c:\dir

@@ -1,0 +1,2 @@
+FROM busybox
+RUN rm -rf /bin/ls && mkdir /bin/ls

@@ -1,0 +1,3 @@
+FROM busybox
+COPY dir /d
+RUN rm -r /d/deep

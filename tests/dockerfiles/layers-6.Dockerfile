@@ -1,0 +1,3 @@
+FROM busybox
+RUN echo 1 > /f
+RUN mv /f /g

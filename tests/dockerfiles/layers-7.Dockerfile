@@ -1,0 +1,3 @@
+FROM busybox
+COPY a.txt /same
+COPY b.txt /same

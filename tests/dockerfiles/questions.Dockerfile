@@ -1,0 +1,3 @@
+FROM busybox AS one
+ARG A=1
+RUN true

@@ -1,0 +1,2 @@
+FROM busybox
+RUN --device=vendor.example/none=x,required=false true

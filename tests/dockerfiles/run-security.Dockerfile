@@ -1,0 +1,4 @@
+# syntax=docker/dockerfile:1-labs
+FROM busybox
+RUN --security=insecure true
+RUN --security=sandbox true
