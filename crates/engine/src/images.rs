@@ -113,7 +113,8 @@ impl Images {
         .await
     }
 
-    /// Takes images in from an archive as `save` writes it; those for a platform, when one is given.
+    /// Takes images in from an archive as `save` writes it; those for a platform, when one is
+    /// given.
     pub async fn load(
         &self,
         body: ByteStream,

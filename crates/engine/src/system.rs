@@ -193,12 +193,7 @@ impl System {
             live_restore: options.live_restore,
             insecure_registries: options.registry.insecure.clone(),
             registry_mirrors: options.registry.mirrors.clone(),
-            address_pools: options
-                .net
-                .pools
-                .iter()
-                .map(|pool| (pool.base.to_string(), pool.size))
-                .collect(),
+            address_pools: address_pools(options),
             warnings: self.warnings(),
             open_files: std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or(0),
             event_listeners: node.events.listeners(),
@@ -309,6 +304,10 @@ fn storage_status(root: &Path) -> Vec<(String, String)> {
 }
 
 /// A value of os-release(5).
+fn address_pools(options: &crate::Options) -> Vec<(String, u8)> {
+    options.net.pools.iter().map(|pool| (pool.base.to_string(), pool.size)).collect()
+}
+
 fn os_release(key: &str) -> Option<String> {
     let text = ["/etc/os-release", "/usr/lib/os-release"]
         .iter()

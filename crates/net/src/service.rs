@@ -234,7 +234,8 @@ impl Net {
                 }
                 // A daemon that was killed between two messages has made it, and not said whose.
                 (None, None) => {
-                    let ours = plan::host_end_mac(&link.name).is_some_and(|it| link.mac == Some(it));
+                    let ours =
+                        plan::host_end_mac(&link.name).is_some_and(|it| link.mac == Some(it));
                     let known = |id: &String| link.name.strip_prefix("veth") == id.get(..7);
                     ours && link.alias.is_empty() && !state.endpoints.keys().any(known)
                 }

@@ -10,8 +10,9 @@
 //!   off the count, and the one that finds it at zero removes the file and kills its own process;
 //!   a file `fired` says before that which place it was, and which process.
 //!
-//! The count is kept in the file, under a lock, because daemon and monitors hit in turn. A test that
-//! reads `trace` once and then arms 0, 1, 2, … has met every place there is; none is listed by hand.
+//! The count is kept in the file, under a lock, because daemon and monitors hit in turn. A test
+//! that reads `trace` once and then arms 0, 1, 2, … has met every place there is; none is listed by
+//! hand.
 
 /// The variable that names the directory; without it, or in a release build, hits do nothing.
 pub const DIR: &str = "ESTIBA_FAILPOINTS";

@@ -14,8 +14,9 @@ use std::ptr;
 const ABOVE_PLACES: i32 = 64;
 
 /// A program about to be started: in a session of its own, with an empty environment (in debug
-/// builds with [`crate::failpoint::DIR`] in it, where that is set), default signal dispositions, nothing blocked, and `/dev/null` as stdin, stdout and stderr unless said
-/// otherwise. No other fd of the caller's reaches it, close-on-exec or not.
+/// builds with [`crate::failpoint::DIR`] in it, where that is set), default signal dispositions,
+/// nothing blocked, and `/dev/null` as stdin, stdout and stderr unless said otherwise. No other fd
+/// of the caller's reaches it, close-on-exec or not.
 #[derive(Debug)]
 pub struct Spawn<'a> {
     program: BorrowedFd<'a>,

@@ -14,7 +14,7 @@ use super::jobs::Job;
 use super::offer::Offer;
 use super::request::{self, Attrs};
 use super::results;
-use super::session::is_id;
+use super::session::{Session, is_id};
 use super::solve::{self, Wanted};
 use super::status::Story;
 use crate::base64;
@@ -45,14 +45,19 @@ pub(crate) async fn build(call: Call) -> Reply {
         return upload(call, &id).await;
     }
     let session = query.text_or_empty("session").to_owned();
+    // Who sends the context along has no need to name the build.
+    let id = if id.is_empty() { session.clone() } else { id };
     if !is_id(&id) || !is_id(&session) {
-        return Err(Failure::invalid("a build with version=2 needs a buildid and a session"));
+        return Err(Failure::invalid("a build with version=2 needs a session"));
     }
     let remote = query.text("remote").filter(|remote| *remote != "client-session");
     let context = match remote {
         Some(UPLOAD) => {
             let context = call.buildkit.uploads.take(&id).await;
             Some(context.ok_or_else(|| Failure::invalid("the context was not sent"))?)
+        }
+        None if !call.body.is_empty() => {
+            Some(call.engine.builds.receive(into_engine(call.body)).await?)
         }
         _ => None,
     };
@@ -87,8 +92,18 @@ pub(crate) async fn build(call: Call) -> Reply {
         client: Arc::new(client),
         progress,
     };
+    run(call.engine.clone(), solve, session, job, story)
+}
+
+/// Builds, and tells of it; until the client leaves.
+fn run(
+    engine: engine::Engine,
+    solve: SolveRequest,
+    session: Arc<Session>,
+    job: Job,
+    story: Arc<Story>,
+) -> Reply {
     let (chunks, response) = reply::stream(JSON);
-    let engine = call.engine.clone();
     tokio::spawn(async move {
         let work = async {
             let outcome = tokio::select! {

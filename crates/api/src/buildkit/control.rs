@@ -18,9 +18,9 @@ use tonic::codegen::{BoxStream, async_trait};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::fault::refused;
-use crate::authority::Guard;
 use super::session::Announcement;
 use super::{BuildKit, history, solve, tunnel};
+use crate::authority::Guard;
 
 /// The protocol's version that is spoken, in BuildKit's own counting.
 const VERSION: &str = "v0.26.0";

@@ -186,10 +186,8 @@ impl Plan {
         let wanted =
             Wanted { frontend: request::DOCKERFILE.to_owned(), attrs, ..Wanted::default() };
         let mut definition = solve::definition(&wanted)?;
-        if let (
-            Some(text),
-            Definition::Dockerfile(build) | Definition::Question(_, build),
-        ) = (&order.dockerfile, &mut definition)
+        if let (Some(text), Definition::Dockerfile(build) | Definition::Question(_, build)) =
+            (&order.dockerfile, &mut definition)
         {
             build.dockerfile = DockerfileSource::Text(text.clone());
         }

@@ -90,7 +90,7 @@ pub(super) async fn control(
     };
     drop(job);
     let outcome = outcome.map(|outcome| answers(outcome, &outputs));
-    let shown = outcome.as_ref().map(Clone::clone).map_err(ToString::to_string);
+    let shown = outcome.as_ref().cloned().map_err(ToString::to_string);
     draft.end(&control.engine, &kept, shown);
     outcome.map_err(status)
 }

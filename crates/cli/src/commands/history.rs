@@ -4,6 +4,8 @@ use bollard_buildkit_proto::moby::buildkit::v1 as pb;
 use serde_json::{Value, json};
 use tonic::{Request, Status};
 
+use std::collections::BTreeMap;
+
 use super::build::{Control, control, status};
 use super::builder::BUILDER;
 use crate::command::Outcome;
@@ -264,7 +266,7 @@ fn document(record: &pb::BuildHistoryRecord) -> Value {
         "cached_steps": record.num_cached_steps,
         "warnings": record.num_warnings,
         "error": record.error.as_ref().map(|error| error.message.clone()),
-        "frontend_attrs": record.frontend_attrs.iter().collect::<std::collections::BTreeMap<_, _>>(),
+        "frontend_attrs": record.frontend_attrs.iter().collect::<BTreeMap<_, _>>(),
         "exporter_response":
             record.exporter_response.iter().collect::<std::collections::BTreeMap<_, _>>(),
         "pinned": record.pinned,

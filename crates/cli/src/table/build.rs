@@ -124,12 +124,15 @@ pub(crate) static DU: Command = Command {
     aliases: &[],
     args: Args::None,
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::filter("filter", "Provide filter values"),
-        Flag::string("format", "Format the output"),
-        Flag::duration("timeout", "Override the default timeout loading builder status"),
-        Flag::bool("verbose", "Provide a more verbose output"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::filter("filter", "Provide filter values"),
+            Flag::string("format", "Format the output"),
+            Flag::duration("timeout", "Override the default timeout loading builder status"),
+            Flag::bool("verbose", "Provide a more verbose output"),
+        ],
+    ],
     action: remote!(builder::disk_usage),
 };
 
@@ -148,11 +151,14 @@ static LS: Command = Command {
     aliases: &[],
     args: Args::None,
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::string("format", "Format the output"),
-        Flag::bool("no-trunc", "Don't truncate output"),
-        Flag::duration("timeout", "Override the default timeout loading builder status"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::string("format", "Format the output"),
+            Flag::bool("no-trunc", "Don't truncate output"),
+            Flag::duration("timeout", "Override the default timeout loading builder status"),
+        ],
+    ],
     action: remote!(builder::list),
 };
 
@@ -165,10 +171,13 @@ static INSPECT: Command = Command {
     aliases: &[],
     args: Args::Between(0, 1),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::bool("bootstrap", "Ensure builder has booted before inspecting"),
-        Flag::duration("timeout", "Override the default timeout loading builder status"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::bool("bootstrap", "Ensure builder has booted before inspecting"),
+            Flag::duration("timeout", "Override the default timeout loading builder status"),
+        ],
+    ],
     action: remote!(builder::inspect),
 };
 
@@ -194,20 +203,23 @@ static CREATE: Command = Command {
     aliases: &[],
     args: Args::Between(0, 1),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::bool("append", "Append a node to builder instead of changing it"),
-        Flag::bool("bootstrap", "Boot builder after creation"),
-        Flag::string("buildkitd-config", "BuildKit daemon config file"),
-        Flag::string("buildkitd-flags", "BuildKit daemon flags"),
-        Flag::string("driver", "Driver to use (available: \"docker\")"),
-        Flag::list("driver-opt", "Options for the driver"),
-        Flag::bool("leave", "Remove a node from builder instead of changing it"),
-        Flag::string("name", "Builder instance name"),
-        Flag::string("node", "Create/modify node with given name"),
-        Flag::list("platform", "Fixed platforms for current node"),
-        Flag::duration("timeout", "Override the default timeout loading builder status"),
-        Flag::bool("use", "Set the current builder instance"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::bool("append", "Append a node to builder instead of changing it"),
+            Flag::bool("bootstrap", "Boot builder after creation"),
+            Flag::string("buildkitd-config", "BuildKit daemon config file"),
+            Flag::string("buildkitd-flags", "BuildKit daemon flags"),
+            Flag::string("driver", "Driver to use (available: \"docker\")"),
+            Flag::list("driver-opt", "Options for the driver"),
+            Flag::bool("leave", "Remove a node from builder instead of changing it"),
+            Flag::string("name", "Builder instance name"),
+            Flag::string("node", "Create/modify node with given name"),
+            Flag::list("platform", "Fixed platforms for current node"),
+            Flag::duration("timeout", "Override the default timeout loading builder status"),
+            Flag::bool("use", "Set the current builder instance"),
+        ],
+    ],
     action: remote!(builders::create),
 };
 
@@ -220,10 +232,13 @@ static USE: Command = Command {
     aliases: &[],
     args: Args::Exactly(1),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::bool("default", "Set builder as default for current context"),
-        Flag::bool("global", "Builder persists context changes"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::bool("default", "Set builder as default for current context"),
+            Flag::bool("global", "Builder persists context changes"),
+        ],
+    ],
     action: Action::Local(builders::select),
 };
 
@@ -236,13 +251,16 @@ static RM: Command = Command {
     aliases: &[],
     args: Args::AtLeast(0),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::bool("all-inactive", "Remove all inactive builders"),
-        Flag::bool("force", "Do not prompt for confirmation").short('f'),
-        Flag::bool("keep-daemon", "Keep the BuildKit daemon running"),
-        Flag::bool("keep-state", "Keep BuildKit state"),
-        Flag::duration("timeout", "Override the default timeout loading builder status"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::bool("all-inactive", "Remove all inactive builders"),
+            Flag::bool("force", "Do not prompt for confirmation").short('f'),
+            Flag::bool("keep-daemon", "Keep the BuildKit daemon running"),
+            Flag::bool("keep-state", "Keep BuildKit state"),
+            Flag::duration("timeout", "Override the default timeout loading builder status"),
+        ],
+    ],
     action: Action::Local(builders::remove),
 };
 
@@ -268,10 +286,13 @@ static DIAL: Command = Command {
     aliases: &[],
     args: Args::None,
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::string("platform", "Target platform: this is used for node selection"),
-        Flag::string("progress", "Set type of progress output"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::string("platform", "Target platform: this is used for node selection"),
+            Flag::string("progress", "Set type of progress output"),
+        ],
+    ],
     action: remote!(history::dial_stdio),
 };
 
@@ -284,25 +305,34 @@ static BAKE: Command = Command {
     aliases: &["buildx f"],
     args: Args::AtLeast(0),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::list("allow", "Allow build to access specified resources"),
-        Flag::string("call", "Set method for evaluating build (\"check\", \"outline\", \"targets\")"),
-        Flag::bool("check", "Shorthand for \"--call=check\""),
-        Flag::list("file", "Build definition file").short('f'),
-        Flag::string("list", "List targets or variables"),
-        Flag::bool("load", "Shorthand for \"--set=*.output=type=docker\""),
-        Flag::string("metadata-file", "Write build result metadata to a file"),
-        Flag::bool("no-cache", "Do not use cache when building the image"),
-        Flag::list("policy", "Policy configuration"),
-        Flag::bool("print", "Print the options without building"),
-        Flag::string("progress", "Set type of progress output (\"auto\", \"none\", \"plain\", \"quiet\", \"rawjson\", \"tty\")"),
-        Flag::string("provenance", "Shorthand for \"--set=*.attest=type=provenance\""),
-        Flag::bool("pull", "Always attempt to pull all referenced images"),
-        Flag::bool("push", "Shorthand for \"--set=*.output=type=registry\""),
-        Flag::string("sbom", "Shorthand for \"--set=*.attest=type=sbom\""),
-        Flag::list("set", "Override target value (e.g., \"targetpattern.key=value\")"),
-        Flag::list("var", "Set a variable value (e.g., \"name=value\")"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::list("allow", "Allow build to access specified resources"),
+            Flag::string(
+                "call",
+                "Set method for evaluating build (\"check\", \"outline\", \"targets\")",
+            ),
+            Flag::bool("check", "Shorthand for \"--call=check\""),
+            Flag::list("file", "Build definition file").short('f'),
+            Flag::string("list", "List targets or variables"),
+            Flag::bool("load", "Shorthand for \"--set=*.output=type=docker\""),
+            Flag::string("metadata-file", "Write build result metadata to a file"),
+            Flag::bool("no-cache", "Do not use cache when building the image"),
+            Flag::list("policy", "Policy configuration"),
+            Flag::bool("print", "Print the options without building"),
+            Flag::string(
+                "progress",
+                "Set type of progress output (\"auto\", \"none\", \"plain\", \"quiet\", \"rawjson\", \"tty\")",
+            ),
+            Flag::string("provenance", "Shorthand for \"--set=*.attest=type=provenance\""),
+            Flag::bool("pull", "Always attempt to pull all referenced images"),
+            Flag::bool("push", "Shorthand for \"--set=*.output=type=registry\""),
+            Flag::string("sbom", "Shorthand for \"--set=*.attest=type=sbom\""),
+            Flag::list("set", "Override target value (e.g., \"targetpattern.key=value\")"),
+            Flag::list("var", "Set a variable value (e.g., \"name=value\")"),
+        ],
+    ],
     action: remote!(bake::bake),
 };
 
@@ -315,10 +345,13 @@ static IT_INSPECT: Command = Command {
     aliases: &[],
     args: Args::Exactly(1),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::string("format", "Format the output using the given Go template"),
-        Flag::bool("raw", "Show original, unformatted JSON manifest"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::string("format", "Format the output using the given Go template"),
+            Flag::bool("raw", "Show original, unformatted JSON manifest"),
+        ],
+    ],
     action: remote!(imagetools::inspect),
 };
 
@@ -331,17 +364,23 @@ static IT_CREATE: Command = Command {
     aliases: &[],
     args: Args::AtLeast(0),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::list("annotation", "Add annotation to the image"),
-        Flag::bool("append", "Append to existing manifest"),
-        Flag::bool("dry-run", "Show final image instead of pushing"),
-        Flag::list("file", "Read source descriptor from file").short('f'),
-        Flag::string("metadata-file", "Write create result metadata to a file"),
-        Flag::list("platform", "Filter specified platforms of target image").short('p'),
-        Flag::bool("prefer-index", "When only a single source is specified, prefer outputting an image index"),
-        Flag::string("progress", "Set type of progress output"),
-        Flag::list("tag", "Set reference for new image").short('t'),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::list("annotation", "Add annotation to the image"),
+            Flag::bool("append", "Append to existing manifest"),
+            Flag::bool("dry-run", "Show final image instead of pushing"),
+            Flag::list("file", "Read source descriptor from file").short('f'),
+            Flag::string("metadata-file", "Write create result metadata to a file"),
+            Flag::list("platform", "Filter specified platforms of target image").short('p'),
+            Flag::bool(
+                "prefer-index",
+                "When only a single source is specified, prefer outputting an image index",
+            ),
+            Flag::string("progress", "Set type of progress output"),
+            Flag::list("tag", "Set reference for new image").short('t'),
+        ],
+    ],
     action: remote!(imagetools::create),
 };
 
@@ -367,12 +406,15 @@ static H_LS: Command = Command {
     aliases: &[],
     args: Args::None,
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::filter("filter", "Provide filter values"),
-        Flag::string("format", "Format the output"),
-        Flag::bool("local", "List records for current repository only"),
-        Flag::bool("no-trunc", "Don't truncate output"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::filter("filter", "Provide filter values"),
+            Flag::string("format", "Format the output"),
+            Flag::bool("local", "List records for current repository only"),
+            Flag::bool("no-trunc", "Don't truncate output"),
+        ],
+    ],
     action: remote!(history::list),
 };
 
@@ -385,9 +427,7 @@ static H_INSPECT: Command = Command {
     aliases: &[],
     args: Args::Between(0, 1),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::string("format", "Format the output"),
-    ]],
+    flags: &[COMMON, &[Flag::string("format", "Format the output")]],
     action: remote!(history::inspect),
 };
 
@@ -400,9 +440,10 @@ static H_LOGS: Command = Command {
     aliases: &[],
     args: Args::Between(0, 1),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::string("progress", "Set type of progress output (plain, rawjson, tty)"),
-    ]],
+    flags: &[
+        COMMON,
+        &[Flag::string("progress", "Set type of progress output (plain, rawjson, tty)")],
+    ],
     action: remote!(history::logs),
 };
 
@@ -415,9 +456,7 @@ static H_RM: Command = Command {
     aliases: &[],
     args: Args::AtLeast(0),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::bool("all", "Remove all build records"),
-    ]],
+    flags: &[COMMON, &[Flag::bool("all", "Remove all build records")]],
     action: remote!(history::remove),
 };
 
@@ -443,11 +482,14 @@ static H_EXPORT: Command = Command {
     aliases: &[],
     args: Args::AtLeast(0),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::bool("all", "Export all build records"),
-        Flag::bool("finalize", "Ensure build records are finalized before exporting"),
-        Flag::string("output", "Output file path").short('o'),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::bool("all", "Export all build records"),
+            Flag::bool("finalize", "Ensure build records are finalized before exporting"),
+            Flag::string("output", "Output file path").short('o'),
+        ],
+    ],
     action: Action::Local(history::elsewhere),
 };
 
@@ -460,9 +502,7 @@ static H_IMPORT: Command = Command {
     aliases: &[],
     args: Args::AtLeast(0),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::list("file", "Import from a file path").short('f'),
-    ]],
+    flags: &[COMMON, &[Flag::list("file", "Import from a file path").short('f')]],
     action: Action::Local(history::elsewhere),
 };
 
@@ -475,10 +515,13 @@ static H_TRACE: Command = Command {
     aliases: &[],
     args: Args::AtLeast(0),
     interspersed: true,
-    flags: &[COMMON, &[
-        Flag::string("addr", "Address to bind the UI server"),
-        Flag::string("compare", "Compare with another build record"),
-    ]],
+    flags: &[
+        COMMON,
+        &[
+            Flag::string("addr", "Address to bind the UI server"),
+            Flag::string("compare", "Compare with another build record"),
+        ],
+    ],
     action: Action::Local(history::elsewhere),
 };
 
@@ -492,7 +535,9 @@ static HISTORY: Command = Command {
     args: Args::None,
     interspersed: true,
     flags: &[],
-    action: Action::Group(&[&H_EXPORT, &H_IMPORT, &H_INSPECT, &H_LOGS, &H_LS, &H_OPEN, &H_RM, &H_TRACE]),
+    action: Action::Group(&[
+        &H_EXPORT, &H_IMPORT, &H_INSPECT, &H_LOGS, &H_LS, &H_OPEN, &H_RM, &H_TRACE,
+    ]),
 };
 
 /// `buildx`

@@ -88,11 +88,15 @@ impl Actor {
     }
 
     /// Removes the control group of a run that is over: its monitor has, unless it was killed.
-    async fn clear_group(&self) {
+    pub(super) async fn clear_group(&self) {
         let (node, path) = (Arc::clone(&self.node), self.state.cgroup.clone());
         if !path.is_empty() {
             // What cannot be removed was told.
-            let _ = blocking(move || Ok(kill_cgroup(&node, &path))).await;
+            let _ = blocking(move || {
+                kill_cgroup(&node, &path);
+                Ok(())
+            })
+            .await;
         }
     }
 

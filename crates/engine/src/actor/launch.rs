@@ -172,10 +172,7 @@ impl Actor {
             while link.event().await.is_some() {}
         }
         // One that died has left its group, and perhaps processes in it.
-        let (node, cgroup) = (Arc::clone(&self.node), self.state.cgroup.clone());
-        if !cgroup.is_empty() {
-            let _ = blocking(move || Ok(super::kill_cgroup(&node, &cgroup))).await;
-        }
+        self.clear_group().await;
         // Clients wait for output that will never come.
         self.attaching.clear();
     }

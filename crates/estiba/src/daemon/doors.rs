@@ -56,10 +56,9 @@ impl Doors {
             fresh.push((address.clone(), sockets::open(address, new).await?));
         }
         if let Some(files) = new.tls.files() {
-            let all = self.open.iter().flat_map(|door| &door.certificates);
-            all.map(|it| it.reload(&files))
-                .collect::<Result<(), _>>()
-                .map_err(|e| e.to_string())?;
+            for certificates in self.open.iter().flat_map(|door| &door.certificates) {
+                certificates.reload(&files).map_err(|error| error.to_string())?;
+            }
         }
         if old.group != new.group {
             sockets::give(new)?;

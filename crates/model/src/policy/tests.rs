@@ -1,4 +1,5 @@
-//! Decisions by data: every way out of a container under a rule that opens nothing, then one by one.
+//! Decisions by data: every way out of a container under a rule that opens nothing, then one by
+//! one.
 
 use super::*;
 use crate::draft::{Draft, SeccompDraft, SharedNamespace, UsernsMode};

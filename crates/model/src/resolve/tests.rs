@@ -309,6 +309,7 @@ fn mounts_win_over_the_images_volumes_and_come_outermost_first() {
                 MountSource::Volume { name, .. } => name.clone(),
                 MountSource::Tmpfs { options } => options.join(","),
                 MountSource::Image { source, .. } => source.clone(),
+                MountSource::Layers { layers, .. } => format!("{} layers", layers.len()),
             };
             format!("{} <- {source}", mount.target)
         })

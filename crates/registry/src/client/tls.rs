@@ -103,9 +103,9 @@ impl Trust {
     }
 
     /// Whether the certificate of the other side is one that the administrator put into `certs.d`
-    /// and speaks for `name`. A self-signed certificate, as `openssl req -x509` writes it, says that
-    /// it is an authority, and webpki takes no authority for a server. It says so only after it has
-    /// seen that the certificate is valid today.
+    /// and speaks for `name`. A self-signed certificate, as `openssl req -x509` writes it, says
+    /// that it is an authority, and webpki takes no authority for a server. It says so only after
+    /// it has seen that the certificate is valid today.
     fn is_named(
         &self,
         refused: &rustls::Error,

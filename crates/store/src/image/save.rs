@@ -112,11 +112,11 @@ impl Images {
         for image in chosen {
             image.image.diff_ids.iter().chain([&image.image.id]).for_each(|id| lease.pin(*id));
             for member in image.whole.iter().flat_map(|whole| &whole.members) {
-                for source in member.manifest() {
+                if let Some(source) = member.manifest() {
                     lease.pin(source.digest);
                     source.layers.iter().for_each(|layer| lease.pin(layer.digest));
                 }
-                for other in &member.image {
+                if let Some(other) = &member.image {
                     other.diff_ids.iter().chain([&other.id]).for_each(|id| lease.pin(*id));
                 }
             }

@@ -56,19 +56,7 @@ fn spec() -> ContainerSpec {
         stop_timeout: 10,
         volumes: vec![],
         mounts: vec![
-            Mount {
-                target: "/data".to_owned(),
-                writable: true,
-                source: MountSource::Volume {
-                    name: "data".to_owned(),
-                    driver: "local".to_owned(),
-                    subpath: String::new(),
-                    copy_up: true,
-                    anonymous: false,
-                },
-                mode: "z".to_owned(),
-                owner: Default::default(),
-            },
+            volume_mount(),
             Mount {
                 target: "/www".to_owned(),
                 writable: false,
@@ -107,6 +95,22 @@ fn spec() -> ContainerSpec {
         health: None,
         cgroup_parent: "/estiba".to_owned(),
         console_size: None,
+    }
+}
+
+fn volume_mount() -> Mount {
+    Mount {
+        target: "/data".to_owned(),
+        writable: true,
+        source: MountSource::Volume {
+            name: "data".to_owned(),
+            driver: "local".to_owned(),
+            subpath: String::new(),
+            copy_up: true,
+            anonymous: false,
+        },
+        mode: "z".to_owned(),
+        owner: Default::default(),
     }
 }
 

@@ -64,9 +64,7 @@ fn target(service: &str, body: &Value, document: &Value) -> Option<Value> {
     ] {
         put(to, build.get(from).cloned().unwrap_or(Value::Null));
     }
-    for key in ["pull"] {
-        put(key, build.get(key).cloned().unwrap_or(Value::Null));
-    }
+    put("pull", build.get("pull").cloned().unwrap_or(Value::Null));
     put("no-cache", build.get("no_cache").cloned().unwrap_or(Value::Null));
     let image = body.get("image").and_then(Value::as_str);
     let mut tags: Vec<Value> = image.into_iter().map(Value::from).collect();

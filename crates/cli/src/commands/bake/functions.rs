@@ -11,8 +11,8 @@ use super::eval::{Evaluated, MAX_ELEMENTS, equal, float, rational, text, truth};
 /// Calls a function; `None` if there is none of that name.
 pub(super) fn call(name: &str, args: &[Value]) -> Option<Evaluated> {
     let args = Args { name, list: args };
-    let families: [fn(&Args<'_>) -> Option<Evaluated>; 5] =
-        [texts, numbers, lists, maps, encodings];
+    let families: [fn(&Args<'_>) -> Option<Evaluated>; 7] =
+        [texts, parts_of_texts, numbers, lists, lists_from_lists, maps, encodings];
     families.iter().find_map(|family| family(&args))
 }
 
@@ -126,6 +126,13 @@ fn texts(args: &Args<'_>) -> Option<Evaluated> {
             }
             string(all.join(&by))
         }
+        _ => Err(String::new()),
+    })();
+    known(value)
+}
+
+fn parts_of_texts(args: &Args<'_>) -> Option<Evaluated> {
+    let value = (|| match args.name {
         "substr" => {
             let chars: Vec<char> = args.text(0)?.chars().collect();
             let from = args.float(1)?;
@@ -364,6 +371,13 @@ fn lists(args: &Args<'_>) -> Option<Evaluated> {
             _ => false,
         }
         .into()),
+        _ => Err(String::new()),
+    })();
+    known(value)
+}
+
+fn lists_from_lists(args: &Args<'_>) -> Option<Evaluated> {
+    let value = (|| match args.name {
         "flatten" => {
             let mut flat = Vec::new();
             flatten(args.list(0)?, &mut flat);

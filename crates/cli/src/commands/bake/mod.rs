@@ -348,10 +348,9 @@ fn job(
             words.insert(0, format!("--{flag}={}", own.text(flag)));
         }
     }
-    if let call @ ("check" | "lint" | "outline" | "targets") =
-        target.text("call").split(',').next().unwrap_or_default()
-    {
-        words.insert(0, format!("--call={}", target.text("call").replacen(call, call, 1)));
+    let call = target.text("call");
+    if let Some("check" | "lint" | "outline" | "targets") = call.split(',').next() {
+        words.insert(0, format!("--call={call}"));
     }
     let matches = match parse(BUILD_FLAGS.iter().collect(), true, &words).map_err(wrong)? {
         Parsed::Run(matches) => matches,

@@ -86,7 +86,7 @@ impl Call {
         } else if self.name == "lint" {
             print(self.findings(text("result.json"), text("result.txt")))?;
         } else {
-            print(text("result.txt").to_owned())?;
+            print(text("result.txt"))?;
         }
         match text("result.statuscode").parse() {
             Ok(code) if !self.ignore_status => Ok(code),

@@ -301,9 +301,7 @@ impl Reader {
         let left = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let old = self.buffer.len();
         self.buffer.reserve(READ_BYTES);
-        retry_on_intr(|| {
-            rustix::io::pread(file, spare_capacity(&mut self.buffer), self.offset)
-        })?;
+        retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut self.buffer), self.offset))?;
         self.buffer.truncate(old.saturating_add(left));
         let length = self.buffer.len() - old;
         self.offset += length as u64;

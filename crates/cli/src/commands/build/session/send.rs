@@ -221,7 +221,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
         };
-        ["b/deep/f", "b/other", "a", "c.log"].map(write);
+        ["b/deep/f", "b/other", "a", "c.log"].into_iter().for_each(write);
         std::os::unix::fs::symlink("a", dir.path().join("l")).unwrap();
         let paths = |include: &[&str]| {
             let mut metadata = MetadataMap::new();
