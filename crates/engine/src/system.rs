@@ -303,11 +303,11 @@ fn storage_status(root: &Path) -> Vec<(String, String)> {
     ]
 }
 
-/// A value of os-release(5).
 fn address_pools(options: &crate::Options) -> Vec<(String, u8)> {
     options.net.pools.iter().map(|pool| (pool.base.to_string(), pool.size)).collect()
 }
 
+/// A value of os-release(5).
 fn os_release(key: &str) -> Option<String> {
     let text = ["/etc/os-release", "/usr/lib/os-release"]
         .iter()

@@ -287,7 +287,8 @@ mod tests {
         // What BuildKit writes with its own keys is read.
         let own = format!(
             r#"{{"layers":[{{"blob":"{0}","parent":-1,
-            "annotations":{{"mediaType":"m","diffID":"{0}","size":5,"createdAt":"2024-01-01T00:00:00Z"}}}}],
+            "annotations":{{"mediaType":"m","diffID":"{0}","size":5,
+            "createdAt":"2024-01-01T00:00:00Z"}}}}],
             "records":[{{"layers":[{{"layer":0,
             "createdAt":"2024-01-01T00:00:00Z"}}],"digest":"{0}","inputs":[[{{"link":1}}]]}}]}}"#,
             digest(1)
