@@ -48,7 +48,7 @@ pub(crate) async fn build(call: Call) -> Reply {
     // Who sends the context along has no need to name the build.
     let id = if id.is_empty() { session.clone() } else { id };
     if !is_id(&id) || !is_id(&session) {
-        return Err(Failure::invalid("a build with version=2 needs a session"));
+        return Err(Failure::invalid("a build with version=2 needs a session, and a plain buildid if any"));
     }
     let remote = query.text("remote").filter(|remote| *remote != "client-session");
     let context = match remote {

@@ -116,8 +116,12 @@ impl Way {
         }
     }
 
+    /// Whether every result is there. One that cannot come to be is not: the task that failed has
+    /// yet to say why.
     fn all_done(&self, edges: &[Option<Edge>]) -> bool {
-        let done = |edge: &Edge| self.place(edge.op).is_ok_and(|it| it.done.borrow().is_some());
+        let done = |edge: &Edge| {
+            self.place(edge.op).is_ok_and(|it| matches!(&*it.done.borrow(), Some(Ok(_))))
+        };
         edges.iter().flatten().all(done)
     }
 

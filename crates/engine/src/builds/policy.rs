@@ -197,8 +197,10 @@ impl BuilderOptions {
     /// # Errors
     /// What is malformed, in words.
     pub fn parse(json: &str) -> Result<Self, String> {
-        let document: Document =
+        let document: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(json).map_err(|error| format!("builder: {error}"))?;
+        let document = Document::deserialize(serde_json::Value::Object(document))
+            .map_err(|error| format!("builder: {error}"))?;
         let own = Self::default();
         let bytes = |size: &Option<Size>| size.as_ref().map(Size::bytes).transpose();
         let gc = &document.gc;
