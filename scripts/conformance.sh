@@ -97,7 +97,9 @@ images_load() {
   for name in alpine:latest busybox:latest busybox:buildroot-2014.02 busybox:1; do
     inside "$bin/estiba" tag alpine:3.10 $name
   done
-  echo hello >"$work/hello" && tar -C "$work" -cf "$work/hello.tar" hello
+  cp "$images/busybox.tar" "$work/hello.tar"
+  printf '#!/bin/sh\necho "Hello from Docker!"\n' >"$work/hello" && chmod 755 "$work/hello"
+  tar -C "$work" --append -f "$work/hello.tar" ./hello
   inside "$bin/estiba" import -c 'CMD ["/hello"]' "$work/hello.tar" hello-world >/dev/null
   inside "$bin/estiba" tag hello-world hello-world:linux
   for name in hello-world:linux alpine:3.10 alpine:latest busybox:latest hello-world:latest; do

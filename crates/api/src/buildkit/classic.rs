@@ -48,7 +48,9 @@ pub(crate) async fn build(call: Call) -> Reply {
     // Who sends the context along has no need to name the build.
     let id = if id.is_empty() { session.clone() } else { id };
     if !is_id(&id) || !is_id(&session) {
-        return Err(Failure::invalid("a build with version=2 needs a session, and a plain buildid if any"));
+        return Err(Failure::invalid(
+            "a build with version=2 needs a session, and a plain buildid if any",
+        ));
     }
     let remote = query.text("remote").filter(|remote| *remote != "client-session");
     let context = match remote {
@@ -257,7 +259,7 @@ fn json_parameter<T: for<'de> Deserialize<'de>>(
     name: &str,
 ) -> Result<Option<T>, Failure> {
     let Some(text) = query.text(name) else { return Ok(None) };
-    serde_json::from_str(text)
+    wire::docker::json::from_slice(text.as_bytes())
         .map(Some)
         .map_err(|error| Failure::invalid(format!("invalid {name}: {error}")))
 }
