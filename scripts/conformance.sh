@@ -98,7 +98,7 @@ images_load() {
     inside "$bin/estiba" tag alpine:3.10 $name
   done
   cp "$images/busybox.tar" "$work/hello.tar"
-  printf '#!/bin/sh\necho "Hello from Docker!"\n' >"$work/hello" && chmod 755 "$work/hello"
+  printf '#!/bin/sh\necho\necho "Hello from Docker!"\n' >"$work/hello" && chmod 755 "$work/hello"
   tar -C "$work" --append -f "$work/hello.tar" ./hello
   inside "$bin/estiba" import -c 'CMD ["/hello"]' "$work/hello.tar" hello-world >/dev/null
   inside "$bin/estiba" tag hello-world hello-world:linux
@@ -122,6 +122,7 @@ suite_docker_py() {
   daemon_start
   images_load
   cd "$work/docker-$version"
+  rm -rf contexts
   # Swarm is apart; the credential stores are programs of the desktop.
   set +e
   DOCKER_TEST_API_VERSION=1.41 inside timeout 3000 "$work/venv/bin/python" -m pytest -q \

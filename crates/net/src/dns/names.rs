@@ -104,21 +104,31 @@ impl Names {
         }
     }
 
-    /// Removes an endpoint's names.
+    /// Removes an endpoint's names. A container that starts again has its new endpoint before the
+    /// old one is gone, perhaps with the same address: what is the new one's stays.
     pub(super) fn remove(&mut self, endpoint: &str) {
         let Some(known) = self.endpoints.remove(endpoint) else { return };
+        let same = |it: &Known| it.container == known.container && it.network == known.network;
+        let stays = self.endpoints.values().any(same);
         let Some(zone) = self.zones.get_mut(&known.network) else { return };
+        let mut gone = Vec::new();
         for hosts in zone.hosts.values_mut() {
-            for host in hosts.extract_if(.., |host| host.endpoint == endpoint) {
-                host.addresses().for_each(|addr| _ = zone.reverse.remove(&addr));
-            }
+            let old = hosts.extract_if(.., |host| host.endpoint == endpoint);
+            gone.extend(old.flat_map(|host| host.addresses()));
         }
         zone.hosts.retain(|_, hosts| !hosts.is_empty());
-        zone.links.remove(&known.container);
+        for addr in gone {
+            let taken = |host: &Host| host.addresses().any(|it| it == addr);
+            if !zone.hosts.values().flatten().any(taken) {
+                zone.reverse.remove(&addr);
+            }
+        }
         if zone.hosts.is_empty() {
             self.zones.remove(&known.network);
+        } else if !stays {
+            zone.links.remove(&known.container);
         }
-        if let Some(networks) = self.memberships.get_mut(&known.container) {
+        if !stays && let Some(networks) = self.memberships.get_mut(&known.container) {
             networks.retain(|id| *id != known.network);
             if networks.is_empty() {
                 self.memberships.remove(&known.container);
@@ -330,6 +340,23 @@ mod tests {
         names.remove_container(&ContainerId::from_bytes(id(1)));
         assert!(names.zones.is_empty() && names.memberships.is_empty());
         assert!(names.endpoints.is_empty());
+    }
+
+    #[test]
+    fn who_starts_again_is_heard_before_the_old_endpoint_is_gone() {
+        let mut names = Names::default();
+        know(&mut names, 1, 1, &["a"], "172.18.0.2");
+        know(&mut names, 1, 2, &["b"], "172.18.0.3");
+        let again = Entry { endpoint: "again".into(), ..entry(1, 2, &["b"], "172.18.0.3") };
+        names.insert(&again, 1);
+        names.remove("1-2");
+        assert_eq!(ask(&mut names, 1, "b"), [addr("172.18.0.3")]);
+        assert_eq!(ask(&mut names, 2, "a"), [addr("172.18.0.2")], "still on its network");
+        let reverse = Ask::Name { addr: "172.18.0.3".parse().unwrap() };
+        let heard = names.look_up(&ContainerId::from_bytes(id(1)), &reverse);
+        assert_eq!(heard, Verdict::Answer(Code::NoError, vec![Record::Name("b.one".into())]));
+        names.remove("again");
+        assert_eq!(ask(&mut names, 2, "a"), ["nxdomain"]);
     }
 
     #[test]
