@@ -72,6 +72,7 @@ daemon_stop() {
   wait $registry 2>/dev/null || true
   wait $daemon 2>/dev/null || true
   daemon=
+  find /sys/fs/cgroup -depth -type d -path "*/conformance-$$*" -exec rmdir {} + 2>/dev/null || true
 }
 trap daemon_stop EXIT
 
