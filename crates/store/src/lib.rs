@@ -33,6 +33,7 @@ mod forms;
 #[doc(hidden)]
 pub mod fuzz;
 mod gc;
+mod gzip;
 pub mod image;
 pub mod kept;
 pub mod layer;

@@ -11,12 +11,12 @@ use crate::error::{Error, Result};
 use hyper::Method;
 use model::{Denied, Digest, ImageId, ImageRef};
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::image::{ImageRecord, LayerBlob, Source};
 use store::{Lease, Store};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinError, JoinSet};
 use wire::oci::image::{Descriptor, Manifest, media};
 
 /// What is pushed.
@@ -43,6 +43,9 @@ pub struct Pushed {
     pub size: u64,
 }
 
+/// Where layers are said that can leave.
+type Ready = mpsc::UnboundedSender<(LayerBlob, Digest)>;
+
 /// What a push's tasks share.
 struct Push {
     store: Store,
@@ -50,6 +53,8 @@ struct Push {
     lease: Lease,
     events: Events,
     uploads: Semaphore,
+    /// Layers that went out, or were found there, already.
+    brought: Mutex<HashSet<Digest>>,
     settings: Arc<Settings>,
     credentials: Option<Credentials>,
 }
@@ -87,6 +92,7 @@ impl Client {
             lease: self.store.lease(),
             events,
             uploads: Semaphore::new(self.settings.max_uploads.max(1)),
+            brought: Mutex::default(),
         });
         let repository = format!("{}/{}", reference.host(), reference.path());
         (push.events)(Event::Pushing { repository: repository.clone() });
@@ -131,8 +137,31 @@ impl Push {
                 return Ok(parcel);
             }
         }
-        let (push, record) = (Arc::clone(self), Arc::clone(record));
-        on_thread(move || push.pack(&record)).await
+        self.packed(record).await
+    }
+
+    /// A manifest of our own. Layers leave while further ones are packed.
+    async fn packed(self: &Arc<Self>, record: &Arc<ImageRecord>) -> Result<Parcel> {
+        let (ready, mut leaving) = mpsc::unbounded_channel();
+        let (push, image) = (Arc::clone(self), Arc::clone(record));
+        let packing = on_thread(move || push.pack(&image, &ready));
+        let sending = async {
+            let (mut tasks, mut seen) = (JoinSet::new(), HashSet::new());
+            loop {
+                tokio::select! {
+                    next = leaving.recv() => match next {
+                        Some((layer, diff_id)) => {
+                            self.spawn(&mut tasks, &mut seen, &layer, diff_id);
+                        }
+                        None => return ended(tasks).await,
+                    },
+                    Some(done) = tasks.join_next() => finished(done)?,
+                }
+            }
+        };
+        // Who fails ends both.
+        let (parcel, ()) = tokio::try_join!(packing, sending)?;
+        Ok(parcel)
     }
 
     /// The index that an image came in, with the parcel of each of its images, when everything it
@@ -239,11 +268,16 @@ impl Push {
     }
 
     /// A manifest of our own, and the layers packed for it.
-    fn pack(&self, record: &ImageRecord) -> Result<Parcel> {
+    fn pack(&self, record: &ImageRecord, ready: &Ready) -> Result<Parcel> {
         let mut layers: Vec<LayerBlob> = Vec::new();
         for diff_id in &record.diff_ids {
             (self.events)(Event::Layer { id: diff_id.short(), state: LayerState::Preparing });
-            layers.push(self.store.layers().pack(&self.lease, *diff_id)?);
+            let layer = self.store.layers().pack(&self.lease, *diff_id)?;
+            // Nobody takes it any more when a layer before it could not be sent.
+            if ready.send((layer.clone(), *diff_id)).is_err() {
+                return Err(Error::bad("the push has ended"));
+            }
+            layers.push(layer);
         }
         // One family of media types: layers of a Docker manifest that are reused here have the
         // same bytes under the other name.
@@ -283,21 +317,33 @@ impl Push {
 
     /// All layers, each once, at the same time. They are shown under their content's digest.
     async fn layers(self: &Arc<Self>, record: &ImageRecord, layers: &[LayerBlob]) -> Result<()> {
-        let mut seen = HashSet::new();
+        let mut seen = lock(&self.brought).clone();
         let mut tasks = JoinSet::new();
         for (layer, diff_id) in layers.iter().zip(&record.diff_ids) {
-            if !seen.insert(layer.digest) {
-                continue;
-            }
-            let id = diff_id.short();
-            (self.events)(Event::Layer { id: id.clone(), state: LayerState::Preparing });
-            let (push, layer) = (Arc::clone(self), layer.clone());
-            tasks.spawn(async move { push.layer(&layer, id).await });
+            self.spawn(&mut tasks, &mut seen, layer, *diff_id);
         }
-        while let Some(done) = tasks.join_next().await {
-            done.map_err(|error| Error::bad(format!("a layer's task ended: {error}")))??;
+        ended(tasks).await
+    }
+
+    /// Sends a layer, unless that was begun.
+    fn spawn(
+        self: &Arc<Self>,
+        tasks: &mut JoinSet<Result<()>>,
+        seen: &mut HashSet<Digest>,
+        layer: &LayerBlob,
+        diff_id: Digest,
+    ) {
+        if !seen.insert(layer.digest) {
+            return;
         }
-        Ok(())
+        let id = diff_id.short();
+        (self.events)(Event::Layer { id: id.clone(), state: LayerState::Preparing });
+        let (push, layer) = (Arc::clone(self), layer.clone());
+        tasks.spawn(async move {
+            push.layer(&layer, id).await?;
+            lock(&push.brought).insert(layer.digest);
+            Ok(())
+        });
     }
 
     async fn layer(&self, layer: &LayerBlob, id: String) -> Result<()> {
@@ -339,6 +385,22 @@ impl Push {
         let source = &parcel.source;
         put(&self.session, tag, &source.media_type, &parcel.bytes).await
     }
+}
+
+async fn ended(mut tasks: JoinSet<Result<()>>) -> Result<()> {
+    while let Some(done) = tasks.join_next().await {
+        finished(done)?;
+    }
+    Ok(())
+}
+
+fn finished(task: std::result::Result<Result<()>, JoinError>) -> Result<()> {
+    task.map_err(|error| Error::bad(format!("a layer's task ended: {error}")))?
+}
+
+/// A set of digests is whole after every step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives a registry a document under a tag or its digest.
