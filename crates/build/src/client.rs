@@ -114,6 +114,14 @@ pub trait Client: Send + Sync + 'static {
         Box::pin(async { Err(crate::Error::unsupported("the client takes no files")) })
     }
 
+    /// A file that the client holds ready under a path of its own, where a context's address says
+    /// so (`http://buildkit-session/<path>`).
+    fn upload<'a>(&'a self, path: &'a str) -> Future<'a, Result<Content>> {
+        Box::pin(async move {
+            Err(crate::Error::not_found(format!("the client holds nothing ready at {path:?}")))
+        })
+    }
+
     /// An OCI layout of the client's: of a cache (`cache:<directory>`), of a named context
     /// (`oci:<name>`).
     fn layout<'a>(&'a self, name: &'a str) -> Future<'a, Result<Arc<dyn Layout>>> {

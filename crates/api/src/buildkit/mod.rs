@@ -16,7 +16,6 @@ mod gateway;
 mod history;
 mod jobs;
 mod line;
-mod lines;
 pub(crate) mod llb;
 mod offer;
 mod own;
@@ -26,6 +25,7 @@ mod session;
 mod solve;
 mod stat;
 mod status;
+mod stores;
 mod sync;
 mod tunnel;
 mod uploads;
@@ -36,6 +36,7 @@ pub(crate) use own::build as own_build;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use ::buildkit::line::{MAX_MESSAGE_BYTES, serve};
 use bollard_buildkit_proto::health;
 use bollard_buildkit_proto::moby::buildkit::v1::control_server::ControlServer;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_server::LlbBridgeServer;
@@ -49,7 +50,7 @@ use crate::reply::Reply;
 use control::Control;
 use gateway::{Bridge, Gateway};
 use jobs::Jobs;
-use line::MAX_MESSAGE_BYTES;
+
 use session::{Announcement, Sessions};
 use uploads::Uploads;
 
@@ -74,7 +75,10 @@ pub(crate) async fn session(call: Call) -> Reply {
 pub(crate) async fn grpc(call: Call) -> Reply {
     let services = Services::new(&call);
     line::switch(call, async move |upgraded| {
-        line::serve(upgraded, move |request| services.clone().answer(request)).await;
+        let answer = move |request| services.clone().answer(request);
+        if let Err(error) = serve(upgraded, answer).await {
+            tracing::debug!(%error, "a BuildKit client's connection broke off");
+        }
     })
 }
 

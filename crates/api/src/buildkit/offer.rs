@@ -4,13 +4,17 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use ::buildkit::line::{Line, MAX_MESSAGE_BYTES};
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::GetSecretRequest;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_client::SecretsClient;
 use bollard_buildkit_proto::moby::filesync::v1::CredentialsRequest;
 use bollard_buildkit_proto::moby::filesync::v1::auth_client::AuthClient;
 use bollard_buildkit_proto::moby::sshforward::v1::ssh_client::SshClient;
 use bollard_buildkit_proto::moby::sshforward::v1::{BytesMessage, CheckAgentRequest};
+use bollard_buildkit_proto::moby::upload::v1 as uploads;
+use bollard_buildkit_proto::moby::upload::v1::upload_client::UploadClient;
 use build::client::{Client, Content, Credentials, Future, LocalAsk, LocalDir, Secret};
+use build::layout::Layout;
 use build::{Error, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -20,8 +24,8 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::{Code, Request};
 
 use super::fault::failed;
-use super::line::Line;
 use super::session::Session;
+use super::stores::Store;
 use super::sync;
 
 /// The largest secret, as in BuildKit.
@@ -86,6 +90,38 @@ impl Offer {
             }
             Err(status) => Err(failed(format!("ask the client for secret {id:?}"), &status)),
         }
+    }
+
+    /// Follows a file that the client holds ready, as it comes.
+    async fn pull(&self, path: &str) -> Result<Content> {
+        let asking = format!("ask the client for {path:?}");
+        let named = AsciiMetadataValue::try_from(path)
+            .map_err(|_| Error::invalid(format!("invalid path {path:?} of an upload")))?;
+        let mut client = UploadClient::with_origin(self.session.line(), Line::origin())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        // Nothing is said but where: the client's side of the call stays empty.
+        let silence = tonic::codegen::tokio_stream::empty::<uploads::BytesMessage>();
+        let mut request = Request::new(silence);
+        request.metadata_mut().insert("urlpath", named);
+        let host = AsciiMetadataValue::from_static("buildkit-session");
+        request.metadata_mut().insert("urlhost", host);
+        let stream = client.pull(request).await.map_err(|status| failed(asking.clone(), &status));
+        let mut stream = stream?.into_inner();
+        let (tx, rx) = mpsc::channel(8);
+        tokio::spawn(async move {
+            loop {
+                let piece = match stream.message().await {
+                    Ok(Some(message)) => Ok(message.data.into()),
+                    Ok(None) => return,
+                    Err(status) => Err(failed(asking.clone(), &status)),
+                };
+                let last = piece.is_err();
+                if tx.send(piece).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        Ok(rx)
     }
 
     async fn check_agent(&self, id: &str) -> Result<bool> {
@@ -175,6 +211,10 @@ impl Client for Offer {
         Box::pin(self.fetch_secret(id))
     }
 
+    fn upload<'a>(&'a self, path: &'a str) -> Future<'a, Result<Content>> {
+        Box::pin(self.pull(path))
+    }
+
     fn has_ssh<'a>(&'a self, id: &'a str) -> Future<'a, Result<bool>> {
         Box::pin(self.check_agent(id))
     }
@@ -185,6 +225,25 @@ impl Client for Offer {
 
     fn auth<'a>(&'a self, host: &'a str) -> Future<'a, Result<Option<Credentials>>> {
         Box::pin(self.credentials(host))
+    }
+
+    fn layout<'a>(&'a self, name: &'a str) -> Future<'a, Result<Arc<dyn Layout>>> {
+        Box::pin(async move {
+            // Clients know their caches by the directory, contexts by the name they gave.
+            let id = match name.strip_prefix("cache:") {
+                Some(dir) => format!("local:{dir}"),
+                None => name.to_owned(),
+            };
+            let store = Store::new(&self.session, &id, None)?;
+            Ok(Arc::new(store) as Arc<dyn Layout>)
+        })
+    }
+
+    fn output_layout<'a>(&'a self, output: usize) -> Future<'a, Result<Arc<dyn Layout>>> {
+        Box::pin(async move {
+            let store = Store::new(&self.session, "export", Some(output))?;
+            Ok(Arc::new(store) as Arc<dyn Layout>)
+        })
     }
 
     fn file<'a>(&'a self, output: usize, content: Content) -> Future<'a, Result<()>> {

@@ -18,7 +18,6 @@ use wire::build::{
 
 use super::history::Draft;
 use super::jobs::Job;
-use super::lines;
 use super::request::{self, Attrs};
 use super::results;
 use super::session::is_id;
@@ -88,7 +87,7 @@ async fn converse(
     let tell = async {
         let mut next = 0;
         while let Some(response) = story.next(&mut next).await {
-            let status = lines::status(&response);
+            let status = ::buildkit::status(&response);
             if status != SolveStatus::default() {
                 send(&mut write, &BuildLine::Status(status)).await;
             }

@@ -10,10 +10,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::buildkit::line::Line;
 use hyper::header::HeaderMap;
 use tokio::sync::watch;
 
-use super::line::Line;
 use crate::failure::Failure;
 
 /// How many sessions may be open at once.

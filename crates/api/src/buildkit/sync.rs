@@ -12,6 +12,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use ::buildkit::line::{Line, MAX_MESSAGE_BYTES};
 use bollard_buildkit_proto::fsutil::types::{Packet, packet::PacketType};
 use bollard_buildkit_proto::moby::filesync::packet::file_send_client as tree_client;
 use bollard_buildkit_proto::moby::filesync::packet::file_sync_client::FileSyncClient;
@@ -26,7 +27,6 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Streaming};
 
 use super::fault::failed;
-use super::line::{Line, MAX_MESSAGE_BYTES};
 use super::session::Session;
 use super::stat;
 
@@ -249,7 +249,8 @@ fn tell(tx: &mpsc::Sender<Packet>, packet: Packet) -> Result<()> {
     tx.blocking_send(packet).map_err(|_| Error::Cancelled)
 }
 
-fn number(metadata: &mut MetadataMap, output: usize) {
+/// Says which of a request's outputs a call is for.
+pub(super) fn number(metadata: &mut MetadataMap, output: usize) {
     put(metadata, "buildkit-attachable-exporter-id", &[output.to_string()]);
 }
 

@@ -35,6 +35,9 @@ const CONFIG_DIGEST: &str = "containerimage.config.digest";
 const IMAGE_DIGEST: &str = "containerimage.digest";
 const IMAGE_DESCRIPTOR: &str = "containerimage.descriptor";
 const IMAGE_NAME: &str = "image.name";
+/// Parts of an exporter's work, as clients know them.
+const LAYERS: &str = "exporting layers";
+const SENDING: &str = "sending tarball";
 
 /// What is left to be done with the results.
 pub(crate) struct Export {
@@ -107,7 +110,7 @@ impl Export {
         work.index |= work.settled.len() > 1;
         for (number, output) in self.outputs.iter().enumerate() {
             let act = Act::begin(build, title(output));
-            let done = work.one(build, number, output).await;
+            let done = work.one(build, (number, output), &act).await;
             act.end(done)?;
         }
         let answers = remote::exports(build, &self.cache_to, &results).await?;
@@ -132,27 +135,37 @@ fn title(output: &Output) -> &'static str {
 }
 
 impl Work {
-    async fn one(&mut self, build: &Arc<Build>, number: usize, output: &Output) -> Result<()> {
+    async fn one(
+        &mut self,
+        build: &Arc<Build>,
+        (number, output): (usize, &Output),
+        act: &Act<'_>,
+    ) -> Result<()> {
         match output {
             Output::Image { names, push, store, form } => {
-                self.image(build, names, (*push, *store), form).await
+                self.image(build, names, (*push, *store), (form, act)).await
             }
             Output::Local { platform_split } => {
                 let layers = self.files(build, *platform_split).await?;
                 let store = build.inner.store.clone();
                 let dir = blocking(move || Ok(store.view(&layers)?)).await?;
-                build.client.directory(number, dir).await
+                act.part("copying files", build.client.directory(number, dir)).await
             }
             Output::Tar { platform_split } => {
                 let layers = self.files(build, *platform_split).await?;
-                stream::tar(build, number, layers).await
+                act.part(SENDING, stream::tar(build, number, layers)).await
             }
             Output::Oci { names, tar, form } => {
                 self.make_images(build).await?;
-                let artifact = Artifact::make(build, &self.settled, form, self.index, None).await?;
+                let making = Artifact::make(build, &self.settled, form, self.index, None);
+                let artifact = act.part(LAYERS, making).await?;
                 self.tell_artifact(&artifact)?;
+                self.tell_names(names);
                 match tar {
-                    true => sinks::archive(build, number, artifact, names).await,
+                    true => {
+                        let sending = sinks::archive(build, number, artifact, names);
+                        act.part(SENDING, sending).await
+                    }
                     false => sinks::directory(build, number, artifact, names).await,
                 }
             }
@@ -164,7 +177,8 @@ impl Work {
                     ));
                 };
                 let image = only.image.ok_or_else(|| Error::internal("no image was made"))?;
-                stream::archive(build, number, image, names.clone()).await
+                self.tell_names(names);
+                act.part(SENDING, stream::archive(build, number, image, names.clone())).await
             }
         }
     }
@@ -175,9 +189,9 @@ impl Work {
         build: &Arc<Build>,
         names: &[ImageRef],
         (push, store): (Push, bool),
-        form: &Form,
+        (form, act): (&Form, &Act<'_>),
     ) -> Result<()> {
-        self.make_images(build).await?;
+        act.part(LAYERS, self.make_images(build)).await?;
         if push != Push::No && names.is_empty() {
             return Err(Error::invalid("an image that is pushed needs a name"));
         }
@@ -194,25 +208,32 @@ impl Work {
         if let Some(artifact) = &artifact {
             self.tell_artifact(artifact)?;
             for name in names.iter().filter(|_| push != Push::No) {
-                sinks::push(build, artifact, (name, push == Push::ByDigest)).await?;
+                let title = format!("pushing {name}@{}", artifact.top.digest);
+                act.part(&title, sinks::push(build, artifact, (name, push == Push::ByDigest)))
+                    .await?;
             }
             if store {
                 sinks::keep(build, artifact, own, names, push != Push::No).await?;
             }
         }
         if let (true, Some(image)) = (store, own) {
-            let (store, names) = (build.inner.store.clone(), names.to_vec());
-            blocking(move || {
-                names.iter().try_for_each(|name| store.images().tag(&image.to_string(), name))?;
-                Ok(())
-            })
-            .await?;
+            act.part(&format!("writing image {image}"), std::future::ready(Ok(()))).await?;
+            for name in names {
+                let (store, name) = (build.inner.store.clone(), name.clone());
+                let title = format!("naming to {}", name.clone().or_latest());
+                let naming = move || Ok(store.images().tag(&image.to_string(), &name)?);
+                act.part(&title, blocking(naming)).await?;
+            }
         }
+        self.tell_names(names);
+        Ok(())
+    }
+
+    fn tell_names(&mut self, names: &[ImageRef]) {
         if !names.is_empty() {
             let all: Vec<String> = names.iter().map(ToString::to_string).collect();
             self.outcome.answers.insert(IMAGE_NAME.to_owned(), all.join(","));
         }
-        Ok(())
     }
 
     /// The image that has the names here: the one that runs here, else the first.

@@ -28,7 +28,7 @@ use crate::cache::index::CacheIndex;
 use crate::cache::mounts::CacheMounts;
 use crate::error::{Error, Result};
 use crate::export::{Asked, Export};
-use crate::progress::{Event, VertexInfo};
+use crate::progress::{Event, Status, VertexInfo};
 use crate::request::{Definition, Outcome, SolveRequest, Target};
 use crate::worker::Worker;
 use flight::Flights;
@@ -185,6 +185,26 @@ impl<'a> Act<'a> {
     /// Which vertex it is.
     pub(crate) fn vertex(&self) -> crate::graph::OpDigest {
         self.vertex
+    }
+
+    /// Tells of a part of it while `work` goes on: what clients show below its name.
+    pub(crate) async fn part<T>(
+        &self,
+        name: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let started = Some(now());
+        let tell = |completed: Option<Timestamp>| {
+            let (id, at) = (name.to_owned(), now());
+            let status = Status { id, started, completed, at, ..Status::default() };
+            self.build.tell(Event::Status { vertex: self.vertex, status });
+        };
+        tell(None);
+        let done = work.await;
+        if done.is_ok() {
+            tell(Some(now()));
+        }
+        done
     }
 
     /// Tells that it is over, and passes its outcome on.

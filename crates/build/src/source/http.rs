@@ -1,10 +1,13 @@
-//! One file over HTTP: streamed to disk, hashed on the way, bounded.
+//! One file over HTTP, or one that the client holds ready under such an address: streamed to disk,
+//! hashed on the way, bounded.
 
+use crate::client::Content;
 use crate::error::{Act, Error, Result};
 use crate::graph::Http;
 use crate::solve::{Build, blocking};
 use crate::tree::{DirTree, Tree};
 use crate::walk::Filter;
+use bytes::Bytes;
 use model::Digest;
 use model::error::HasKind;
 use rustix::fs::{self, Gid, Mode, OFlags, Uid};
@@ -19,12 +22,16 @@ use store::TempDir;
 const MAX_BYTES: u64 = 64 << 30;
 /// Mode of a file that says none.
 const MODE: u32 = 0o600;
+/// Addresses that no server answers but the client that asked for the build.
+const OF_THE_CLIENT: &str = "http://buildkit-session/";
 
 /// A file as a tree that has only it.
 pub(crate) async fn http(build: &Arc<Build>, http: &Http) -> Result<Tree> {
     let dir = Arc::new(build.inner.store.temp_dir()?);
     let (name, digest) = http_to(build, http, &dir).await?;
-    build.took(super::shown(&http.url), ("sha256", digest.hex()));
+    if !http.url.starts_with(OF_THE_CLIENT) {
+        build.took(super::shown(&http.url), ("sha256", digest.hex()));
+    }
     if http.unpack {
         return unpacked(dir, name).await;
     }
@@ -40,20 +47,53 @@ fn tree(dir: Arc<TempDir>) -> Result<DirTree> {
     Ok(DirTree::new(Arc::new(open), Filter::default(), false, Some(dir)))
 }
 
+/// A file on its way.
+enum Coming {
+    Web(Box<registry::Download>),
+    Client(Content),
+}
+
+impl Coming {
+    async fn of(build: &Build, http: &Http) -> Result<Self> {
+        if let Some(path) = http.url.strip_prefix(OF_THE_CLIENT) {
+            return build.client.upload(&format!("/{path}")).await.map(Self::Client);
+        }
+        let mut authorization = String::new();
+        if !http.header_secret.is_empty()
+            && let Some(secret) = build.client.secret(&http.header_secret).await?
+        {
+            authorization = String::from_utf8_lossy(&secret.0).trim().to_owned();
+        }
+        let client = build.inner.worker.registry();
+        let download = client.get(&http.url, &authorization).await.map_err(failed)?;
+        Ok(Self::Web(Box::new(download)))
+    }
+
+    /// What the server calls it.
+    fn disposition(&self) -> Option<&str> {
+        match self {
+            Self::Web(download) => download.header("content-disposition"),
+            Self::Client(_) => None,
+        }
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        match self {
+            Self::Web(download) => download.chunk().await.map_err(failed),
+            Self::Client(content) => content.recv().await.transpose(),
+        }
+    }
+}
+
+fn failed(error: registry::Error) -> Error {
+    Error::Failed { kind: error.kind(), message: error.to_string() }
+}
+
 /// Fetches into a directory; gives the file's name and digest.
 async fn http_to(build: &Arc<Build>, http: &Http, dir: &TempDir) -> Result<(String, Digest)> {
-    let mut authorization = String::new();
-    if !http.header_secret.is_empty()
-        && let Some(secret) = build.client.secret(&http.header_secret).await?
-    {
-        authorization = String::from_utf8_lossy(&secret.0).trim().to_owned();
-    }
-    let failed =
-        |error: registry::Error| Error::Failed { kind: error.kind(), message: error.to_string() };
-    let client = build.inner.worker.registry();
-    let mut download = client.get(&http.url, &authorization).await.map_err(failed)?;
+    let mut coming = Coming::of(build, http).await?;
     let name = match http.filename.as_str() {
-        "" => name_of(&http.url, download.header("content-disposition")),
+        "" => name_of(&http.url, coming.disposition()),
         name => name.to_owned(),
     };
     if name.is_empty() || name.contains('/') || matches!(name.as_str(), "." | "..") {
@@ -61,7 +101,7 @@ async fn http_to(build: &Arc<Build>, http: &Http, dir: &TempDir) -> Result<(Stri
     }
     let mut file = create(dir.dir(), &name)?;
     let (mut hash, mut bytes) = (Sha256::new(), 0u64);
-    while let Some(chunk) = download.chunk().await.map_err(failed)? {
+    while let Some(chunk) = coming.chunk().await? {
         bytes += chunk.len() as u64;
         if bytes > MAX_BYTES {
             return Err(Error::invalid(format!("{}: more than {MAX_BYTES} bytes", http.url)));

@@ -8,30 +8,33 @@
 //! ```
 
 mod filter;
-mod line;
 mod patterns;
 mod receive;
 mod send;
 mod serve;
-mod status;
+mod stores;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::buildkit::excerpt;
+use ::buildkit::line::{Line, MAX_MESSAGE_BYTES};
 use bollard_buildkit_proto::moby::buildkit::v1 as pb;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
-use client::Client;
+use client::{Client, RawStream};
+use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use tonic::{Code, Request};
 use wire::build::{BuildDone, BuildFailed, BuildOrder, HandingOrder, Typed};
+use wire::oci::image::Descriptor;
 
 use super::ask::Ask;
 use super::screen::Screen;
+use crate::base64;
 use crate::failure::Failure;
-use line::Line;
+pub(crate) use buildkit::status;
 pub(crate) use patterns::glob;
-pub(crate) use status::status;
 
 use serve::Offer;
 
@@ -41,8 +44,18 @@ pub(crate) type Control = ControlClient<Line>;
 /// Connects to the daemon over BuildKit's protocol.
 pub(crate) async fn control(client: &Client) -> Result<Control, Failure> {
     let stream = client.post("/grpc").protocol("h2c").hijack().await?.into_stream();
-    let control = ControlClient::with_origin(Line::open(stream).await?, Line::origin());
-    Ok(control.max_decoding_message_size(line::MAX_MESSAGE_BYTES))
+    let control = ControlClient::with_origin(open(stream).await?, Line::origin());
+    Ok(control.max_decoding_message_size(MAX_MESSAGE_BYTES))
+}
+
+/// Speaks HTTP/2 as the client on an upgraded connection.
+async fn open(stream: RawStream) -> Result<Line, Failure> {
+    let (line, work) = Line::open(TokioIo::new(stream))
+        .await
+        .map_err(|error| Failure::new(format!("speak gRPC with the daemon: {error}")))?;
+    // Its end is seen by the calls on it.
+    tokio::spawn(work);
+    Ok(line)
 }
 
 /// What a daemon that speaks the protocol came to; `None` if it does not.
@@ -58,7 +71,7 @@ pub(super) async fn build(client: &Client, ask: &Ask, screen: &Screen) -> Result
         .header("X-Docker-Expose-Session-Uuid", id.clone())
         .header("X-Docker-Expose-Session-Name", "")
         .header("X-Docker-Expose-Session-Sharedkey", shared_key(ask));
-    for method in serve::METHODS {
+    for method in serve::METHODS.into_iter().chain(::buildkit::content::METHODS) {
         request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
     }
     let session = match request.hijack().await {
@@ -66,8 +79,7 @@ pub(super) async fn build(client: &Client, ask: &Ask, screen: &Screen) -> Result
         Err(client::Error::Api { status: 400 | 404 | 405 | 501, .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    check(&ask.order)?;
-    let serving = tokio::spawn(serve::serve(session, offer));
+    let serving = tokio::spawn(serve::serve(session, Arc::clone(&offer)));
     let control = match client.post("/grpc").protocol("h2c").hijack().await {
         Ok(control) => control.into_stream(),
         Err(client::Error::Api { status: 400 | 404 | 405 | 501, .. }) => {
@@ -76,9 +88,12 @@ pub(super) async fn build(client: &Client, ask: &Ask, screen: &Screen) -> Result
         }
         Err(error) => return Err(error.into()),
     };
-    let line = Line::open(control).await?;
+    let line = open(control).await?;
     let built = solve(line, ask, screen).await;
     serving.abort();
+    if let Ok(Ok(done)) = &built {
+        name_results(ask, &offer, &done.answers)?;
+    }
     built.map(Some)
 }
 
@@ -88,7 +103,7 @@ async fn solve(
     screen: &Screen,
 ) -> Result<Result<BuildDone, BuildFailed>, Failure> {
     let mut control = ControlClient::with_origin(line, Line::origin())
-        .max_decoding_message_size(line::MAX_MESSAGE_BYTES);
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let mut watching = control.clone();
     let id = ask.order.id.clone();
     let watch = async {
@@ -97,7 +112,7 @@ async fn solve(
         let Ok(news) = asked else { return Ok(()) };
         let mut news = news.into_inner();
         while let Ok(Some(response)) = news.message().await {
-            screen.take(&status::status(&response))?;
+            screen.take(&status(&response))?;
         }
         Ok::<_, Failure>(())
     };
@@ -128,7 +143,7 @@ async fn solve(
             Err(BuildFailed { message: "context canceled".to_owned(), ..BuildFailed::default() })
         }
         Err(status) => Err(BuildFailed {
-            excerpt: status::excerpt(&status),
+            excerpt: excerpt(&status),
             step: screen.failed_step(),
             message: status.message().to_owned(),
             code: None,
@@ -136,25 +151,34 @@ async fn solve(
     })
 }
 
-/// What only goes by descriptor is refused, not forgotten.
-fn check(order: &BuildOrder) -> Result<(), Failure> {
-    let local = |list: &[Typed]| list.iter().any(|typed| typed.kind == "local");
-    let layouts = order.attrs.values().any(|value| value.starts_with("oci-layout://"));
-    let directory = order.outputs.iter().any(|output| {
-        matches!(output.kind.as_str(), "oci" | "docker")
-            && output.attrs.get("tar").is_some_and(|tar| tar == "false")
-    });
-    for (set, what) in [
-        (local(&order.cache_from), "--cache-from type=local"),
-        (local(&order.cache_to), "--cache-to type=local"),
-        (layouts, "--build-context oci-layout://"),
-        (directory, "--output tar=false"),
-    ] {
-        if set {
-            return Err(Failure::new(format!(
-                "{what} needs a daemon of this product on the same host, reached over its unix \
-                 socket as root or as the daemon's own user"
-            )));
+/// Names in their layouts what the build has put there.
+fn name_results(
+    ask: &Ask,
+    offer: &Offer,
+    answers: &BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    let unreadable = |error: serde_json::Error| {
+        Failure::new(format!("read what the daemon says of a result: {error}"))
+    };
+    if let Some(json) = answers.get("cache.manifest") {
+        let entry: Descriptor = serde_json::from_str(json).map_err(unreadable)?;
+        for cache in ask.order.cache_to.iter().filter(|cache| cache.kind == "local") {
+            let attr = |name: &str| cache.attrs.get(name).map(String::as_str).unwrap_or_default();
+            let tag = if attr("tag").is_empty() { "latest" } else { attr("tag") };
+            if let Some(dir) = offer.store(&format!("local:{}", attr("dest")), 0) {
+                stores::name(dir, &entry, &[tag])?;
+            }
+        }
+    }
+    let described = answers.get("containerimage.descriptor");
+    if let Some(json) = described.and_then(|text| base64::decode(text)) {
+        let entry: Descriptor = serde_json::from_slice(&json).map_err(unreadable)?;
+        let names = answers.get("image.name").map_or("latest", String::as_str);
+        let names: Vec<&str> = names.split(',').collect();
+        for (number, output) in ask.order.outputs.iter().enumerate() {
+            if let Some(dir) = offer.store("export", number).filter(|_| output.kind == "oci") {
+                stores::name(dir, &entry, &names)?;
+            }
         }
     }
     Ok(())
@@ -249,7 +273,6 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn an_order_in_the_protocols_words() {
@@ -268,13 +291,5 @@ mod tests {
         assert_eq!(request.frontend_attrs["filename"], "Dockerfile");
         assert_eq!((request.r#ref.as_str(), request.session.as_str()), ("i", "i"));
         assert!(!request.enable_session_exporter);
-    }
-
-    #[test]
-    fn what_cannot_travel_is_refused() {
-        let local = Typed { kind: "local".to_owned(), attrs: BTreeMap::new() };
-        let order = BuildOrder { cache_to: vec![local], ..BuildOrder::default() };
-        assert!(check(&order).is_err());
-        assert!(check(&BuildOrder::default()).is_ok());
     }
 }

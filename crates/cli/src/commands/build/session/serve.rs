@@ -6,6 +6,8 @@ use std::convert::Infallible;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ::buildkit::content;
+use ::buildkit::line::{self, MAX_MESSAGE_BYTES};
 use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1 as secrets;
 use bollard_buildkit_proto::moby::filesync::packet::file_send_server as tree_server;
@@ -14,6 +16,7 @@ use bollard_buildkit_proto::moby::filesync::v1 as files;
 use bollard_buildkit_proto::moby::sshforward::v1 as ssh;
 use client::RawStream;
 use hyper::{Request as HttpRequest, Response as HttpResponse};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -26,12 +29,12 @@ use wire::build::{HandingOrder, Login};
 
 use super::super::ask::Ask;
 use super::filter::Filter;
-use super::line::{self, MAX_MESSAGE_BYTES};
+use super::stores::Stores;
 use super::{Scratch, receive, send};
 use crate::base64;
 use crate::failure::Failure;
 
-/// The methods that are served.
+/// The methods that are served, beside those of content stores.
 pub(super) const METHODS: [&str; 6] = [
     "/moby.filesync.v1.FileSync/DiffCopy",
     "/moby.filesync.v1.FileSend/DiffCopy",
@@ -97,12 +100,25 @@ impl Offer {
         }
         Ok(offer)
     }
+
+    /// A directory with an OCI layout, as the daemon names it: `local:<directory>` of a cache,
+    /// `oci:<name>` of a context, `export` for the place of an output.
+    pub(super) fn store(&self, id: &str, output: usize) -> Option<&OwnedFd> {
+        match id.strip_prefix("local:") {
+            Some(dir) => self.directories.get(&format!("cache:{dir}")),
+            None if id == "export" => self.output_directories.get(&output),
+            None if id.starts_with("oci:") => self.directories.get(id),
+            None => None,
+        }
+    }
 }
 
 /// Serves the session until the daemon ends it.
 pub(super) async fn serve(stream: RawStream, offer: Arc<Offer>) {
     let services = Services(offer);
-    line::serve(stream, move |request| answer(services.clone(), request)).await;
+    // A daemon that is gone is noticed by what waits for its answer.
+    let _ =
+        line::serve(TokioIo::new(stream), move |request| answer(services.clone(), request)).await;
 }
 
 #[derive(Clone)]
@@ -133,6 +149,10 @@ async fn answer(services: Services, request: HttpRequest<Body>) -> HttpResponse<
         "moby.buildkit.secrets.v1.Secrets" => {
             secrets::secrets_server::SecretsServer::new(services).call(request).await
         }
+        content::SERVICE => {
+            let stores = Arc::new(Stores(Arc::clone(&services.0)));
+            Ok(content::serve(stores, request).await)
+        }
         "moby.sshforward.v1.SSH" => ssh::ssh_server::SshServer::new(services).call(request).await,
         other => Ok(Status::unimplemented(format!("unknown service {other}")).into_http()),
     };
@@ -142,7 +162,8 @@ async fn answer(services: Services, request: HttpRequest<Body>) -> HttpResponse<
     }
 }
 
-fn number(metadata: &MetadataMap) -> usize {
+/// Which output a call is about; the first unless it says so.
+pub(super) fn number(metadata: &MetadataMap) -> usize {
     let text = metadata.get(OUTPUT).and_then(|value| value.to_str().ok());
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }

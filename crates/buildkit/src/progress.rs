@@ -1,5 +1,7 @@
-//! Progress and failures of BuildKit's protocol in the form that the display takes. Pure.
+//! Progress and failures of BuildKit's protocol in the form in which displays take them. Pure.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::google::rpc;
 use bollard_buildkit_proto::moby::buildkit::v1 as pb;
@@ -9,15 +11,13 @@ use serde_json::Value;
 use tonic::Status;
 use wire::build::{SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning};
 
-use crate::base64;
-
 /// The type of the detail that says where in a file an error is.
 const SOURCE: &str = "github.com/moby/buildkit/errdefs.Source+json";
 /// How many lines are shown around one that is meant.
 const AROUND: u64 = 2;
 
-/// A piece of progress.
-pub(crate) fn status(response: &pb::StatusResponse) -> SolveStatus {
+/// A piece of progress in its JSON form.
+pub fn status(response: &pb::StatusResponse) -> SolveStatus {
     let vertex = |vertex: &pb::Vertex| Vertex {
         digest: vertex.digest.clone(),
         inputs: vertex.inputs.clone(),
@@ -40,7 +40,7 @@ pub(crate) fn status(response: &pb::StatusResponse) -> SolveStatus {
     let log = |log: &pb::VertexLog| VertexLog {
         vertex: log.vertex.clone(),
         stream: log.stream,
-        data: base64::encode(&log.msg),
+        data: STANDARD.encode(&log.msg),
         timestamp: time(log.timestamp.as_ref()),
     };
     SolveStatus {
@@ -63,8 +63,8 @@ fn warning(warning: &pb::VertexWarning) -> VertexWarning {
     VertexWarning {
         vertex: warning.vertex.clone(),
         level: warning.level,
-        short: base64::encode(&warning.short),
-        detail: warning.detail.iter().map(|line| base64::encode(line)).collect(),
+        short: STANDARD.encode(&warning.short),
+        detail: warning.detail.iter().map(|line| STANDARD.encode(line)).collect(),
         url: warning.url.clone(),
         excerpt: excerpt.unwrap_or_default(),
     }
@@ -75,13 +75,13 @@ fn time(at: Option<&Timestamp>) -> Option<String> {
 }
 
 /// The lines that a failure is about, if it names any.
-pub(super) fn excerpt(status: &Status) -> String {
+pub fn excerpt(status: &Status) -> String {
     let Ok(details) = rpc::Status::decode(status.details()) else { return String::new() };
     let source = details.details.iter().find(|detail| detail.type_url == SOURCE);
     let document = source.and_then(|detail| serde_json::from_slice::<Value>(&detail.value).ok());
     let Some(document) = document else { return String::new() };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let data = base64::decode(&text(&document["info"]["data"])).unwrap_or_default();
+    let data = STANDARD.decode(text(&document["info"]["data"])).unwrap_or_default();
     let line = |end: &str| document["ranges"][0][end]["line"].as_u64().unwrap_or(0);
     let name = text(&document["info"]["filename"]);
     draw(&name, &String::from_utf8_lossy(&data), (line("start"), line("end")))
@@ -114,7 +114,7 @@ mod tests {
         let json = format!(
             "{{\"info\":{{\"filename\":\"D\",\"data\":\"{}\"}},\
              \"ranges\":[{{\"start\":{{\"line\":4}},\"end\":{{\"line\":4}}}}]}}",
-            base64::encode(b"1\n2\n3\n4\n5\n6\n7\n")
+            STANDARD.encode(b"1\n2\n3\n4\n5\n6\n7\n")
         );
         let detail = bollard_buildkit_proto::google::protobuf::Any {
             type_url: SOURCE.to_owned(),
