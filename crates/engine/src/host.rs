@@ -19,6 +19,7 @@ pub(crate) fn facts(hierarchy: &Hierarchy) -> HostFacts {
         cpuset_mems: line("/sys/devices/system/node/online"),
         swap_limit: controllers.contains("memory") && swap_accounting(legacy),
         oom_kill_disable: legacy,
+        no_pids_limit: !controllers.contains("pids"),
         apparmor: line("/sys/module/apparmor/parameters/enabled") == "Y",
         capabilities: CapabilityFacts {
             known: names(CapSet::ALL),
@@ -29,11 +30,33 @@ pub(crate) fn facts(hierarchy: &Hierarchy) -> HostFacts {
     }
 }
 
+/// Says what this host, or this user, cannot have: nothing is silently weaker.
+pub(crate) fn tell_limits(hierarchy: &Hierarchy) {
+    if hierarchy.is_none() {
+        tracing::warn!(
+            "no control groups were delegated to this user: containers have no limits, and those \
+             that ask for one are refused; delegate a cgroup v2 (systemd: Delegate=yes) to have them"
+        );
+        return;
+    }
+    let controllers = hierarchy.controllers();
+    let wanted = ["cpu", "memory", "pids"];
+    let missing: Vec<&str> =
+        wanted.into_iter().filter(|controller| !controllers.contains(*controller)).collect();
+    if !missing.is_empty() {
+        tracing::warn!(
+            "this host has no {} cgroup controller: containers that ask for its limits are refused",
+            missing.join(", ")
+        );
+    }
+}
+
 /// The part of the options that containers are resolved with.
 pub(crate) fn defaults(options: &Options) -> Defaults {
     Defaults {
         profile: options.security_profile,
         no_new_privileges: options.no_new_privileges,
+        seccomp: options.default_seccomp.clone(),
         userns: options.userns,
         log_driver: options.log_driver.clone(),
         log_options: options.log_options.clone(),

@@ -129,6 +129,12 @@ pub(crate) fn begin(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Beg
     let owner = plan.maps.as_ref().map_or(Some(plan.uid), |maps| maps.host_uid(plan.uid));
     let mut slots = slots(stdio, owner)?;
     slots.put(Slot::CHANNEL, theirs);
+    if let Some(join) = &plan.mount {
+        let namespace = sys::netns::open(&join.path).map_err(|error| {
+            LaunchError::at(format!("join mount namespace {}", join.path.display()), error.errno)
+        })?;
+        slots.put(Slot::TARGET, namespace);
+    }
     if let Some(gate) = extras.gate {
         slots.put(Slot::GATE, gate);
     }
@@ -235,6 +241,13 @@ impl Preparation<'_> {
         doomed.with_cgroup(cgroup);
         completed.map_err(cgroup_error)?;
         sys::failpoint::hit("runtime.create.limited");
+        if let Some(resctrl) = &self.plan.resctrl {
+            crate::resctrl::enter(resctrl, pid)?;
+            doomed.with_resctrl(resctrl);
+        }
+        if !self.plan.net_devices.is_empty() {
+            crate::netdev::adopt(&self.plan.net_devices, pid)?;
+        }
         let doors = self.doors(cgroup)?;
         apply_limits(pid, &self.plan.rlimits, self.plan.oom_score_adj, &mut warnings)?;
         let pid_join = self.plan.joins.iter().find(|join| join.kind == sys::clone::ns::PID);
@@ -360,7 +373,7 @@ impl Created {
         let Created { pid, pidfd, cgroup, mut waiting, .. } = self;
         start_hooks(&waiting.launch, pid, pidfd.as_fd())?;
         sys::failpoint::hit("runtime.start.go");
-        await_execution(waiting.channel.as_fd(), &waiting.plan, pidfd.as_fd())?;
+        await_execution(waiting.channel.as_fd(), &waiting.plan, (pid, pidfd.as_fd()))?;
         sys::failpoint::hit("runtime.start.executed");
         waiting.doomed.pardon();
         // What runs already is not stopped by a hook that comes after it.
@@ -384,8 +397,12 @@ fn start_hooks(launch: &Launch, pid: i32, pidfd: BorrowedFd<'_>) -> Result<(), L
     hooks::run(launch, Point::StartContainer, pid, Some(Inside { pidfd, kinds }))
 }
 
-/// Runs the hooks of a container that is gone. Failures are for people to read.
+/// Lets go of what outlives the processes of a container that is gone, and runs the hooks that
+/// come then. Failures are for people to read.
 pub fn after(launch: &Launch) -> Option<LaunchError> {
+    if let Some(resctrl) = plan::resctrl_of(launch) {
+        crate::resctrl::leave(&resctrl);
+    }
     hooks::run(launch, Point::Poststop, 0, None).err()
 }
 
@@ -426,7 +443,7 @@ pub fn start_through(
     let pidfd = sys::Pidfd::open(pid)
         .map_err(|error| LaunchError::at(format!("open process {pid}"), error.errno))?;
     start_hooks(launch, pid, pidfd.as_fd())?;
-    await_execution(connection.as_fd(), &plan.init, pidfd.as_fd())?;
+    await_execution(connection.as_fd(), &plan.init, (pid, pidfd.as_fd()))?;
     // What runs already is not stopped by a hook that comes after it.
     let _ = hooks::run(launch, Point::Poststart, pid, None);
     Ok(())

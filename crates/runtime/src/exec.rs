@@ -63,6 +63,9 @@ pub fn exec(
     let kind = stdio.kind();
     let mut plan = plan_exec(launch, &process, &facts, kind, joined)?;
     plan.preserve_fds = options.preserve_fds;
+    if let Some(agent) = &mut plan.agent {
+        agent.state.pid = target.pid;
+    }
     let limits = rlimits_of(&process)?;
     let uid = facts.user.as_ref().map_or(process.user.uid, |user| user.uid);
     let (channel, theirs) = sys::socket::message_pair()
@@ -93,11 +96,11 @@ pub fn exec(
     let console = match kind {
         StdioKind::Terminal(_) => {
             let console = await_prepared(channel, &plan, child.pidfd.as_fd())?;
-            await_execution(channel, &plan, child.pidfd.as_fd())?;
+            await_execution(channel, &plan, (child.pid, child.pidfd.as_fd()))?;
             console
         }
         StdioKind::Provided => {
-            await_end(channel, &plan, child.pidfd.as_fd())?;
+            await_end(channel, &plan, (child.pid, child.pidfd.as_fd()))?;
             None
         }
     };

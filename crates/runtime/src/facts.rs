@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use sys::root::open_how;
-use sys::seccomp::{Insn, MAX_INSNS};
+use sys::seccomp::{Insn, MAX_INSNS, NEW_LISTENER, WAIT_KILLABLE_RECV};
 use wire::oci::runtime::Linux;
 
 /// Facts for the container of `launch`.
@@ -29,6 +29,7 @@ pub(crate) fn of_launch(launch: &Launch, hierarchy: &Hierarchy) -> Result<Facts,
         cgroup_path: cgroup_path(launch),
         sensitive: if masks { throttle_counters() } else { Vec::new() },
         initramfs: root_is_initramfs(),
+        confined: !sys::userns::is_first(),
         ..common(launch, user)?
     })
 }
@@ -60,7 +61,8 @@ pub(crate) fn cgroup_path(launch: &Launch) -> String {
     if path.is_empty() { format!("/estiba/{}", launch.id) } else { crate::plan::clean(path) }
 }
 
-fn filter(launch: &Launch) -> Result<Option<(Vec<Insn>, u32)>, LaunchError> {
+/// The compiled filter and its flags for seccomp(2).
+pub(crate) fn filter(launch: &Launch) -> Result<Option<(Vec<Insn>, u32)>, LaunchError> {
     let none = Linux::default();
     let linux = launch.spec.linux.as_ref().unwrap_or(&none);
     let invalid = |error: seccomp::SeccompError| LaunchError::invalid(error.to_string());
@@ -68,14 +70,21 @@ fn filter(launch: &Launch) -> Result<Option<(Vec<Insn>, u32)>, LaunchError> {
     let flags = profile.map(seccomp::filter_flags).transpose().map_err(invalid)?.unwrap_or(0);
     if let Some(path) = &launch.seccomp {
         let program = read_program(path)?;
+        let flags = listening(&program, flags);
         return Ok(Some((program, flags)));
     }
     let Some(profile) = profile else { return Ok(None) };
     let program = seccomp::compile(profile, seccomp::Arch::NATIVE).map_err(invalid)?;
-    if program.notifies() || !profile.listener_path.is_empty() {
-        return Err(LaunchError::invalid("system calls cannot be handed to a listener"));
-    }
+    let flags = listening(program.instructions(), flags);
     Ok(Some((program.instructions().to_vec(), flags)))
+}
+
+/// The flags with a listener, or without what only listeners have.
+fn listening(program: &[Insn], flags: u32) -> u32 {
+    match seccomp::notifies(program) {
+        true => flags | NEW_LISTENER,
+        false => flags & !WAIT_KILLABLE_RECV,
+    }
 }
 
 fn read_program(path: &Path) -> Result<Vec<Insn>, LaunchError> {
@@ -206,7 +215,10 @@ fn is_opaque(layer: &OwnedFd) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(etc) = rustix::fs::openat(layer, "etc", flags, Mode::empty()) else { return true };
     let mut value = [0u8; 8];
-    let name = c"trusted.overlay.opaque";
+    let name = match sys::userns::is_first() {
+        true => c"trusted.overlay.opaque",
+        false => c"user.overlay.opaque",
+    };
     matches!(rustix::fs::fgetxattr(&etc, name, &mut value), Ok(1..) if value[0] == b'y')
 }
 
@@ -216,6 +228,9 @@ fn merged(layers: &[OwnedFd]) -> Result<OwnedFd, Errno> {
     let overlay = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for layer in layers {
         rustix::mount::fsconfig_set_fd(&overlay, c"lowerdir+", layer)?;
+    }
+    if !sys::userns::is_first() {
+        rustix::mount::fsconfig_set_flag(&overlay, c"userxattr")?;
     }
     rustix::mount::fsconfig_create(&overlay)?;
     let attrs = MountAttrFlags::MOUNT_ATTR_RDONLY;

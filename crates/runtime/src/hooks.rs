@@ -76,6 +76,21 @@ fn of(hooks: &Hooks, point: Point) -> Vec<&Hook> {
     }
 }
 
+/// Everything that would be run, and what it would be told.
+#[cfg(test)]
+pub(crate) fn all(launch: &Launch) -> String {
+    let points = [
+        Point::CreateRuntime,
+        Point::CreateContainer,
+        Point::StartContainer,
+        Point::Poststart,
+        Point::Poststop,
+    ];
+    let hooks = launch.spec.hooks.clone().unwrap_or_default();
+    let each = points.map(|point| (of(&hooks, point).len(), state(launch, point, 1)));
+    format!("{each:?} {hooks:?}")
+}
+
 fn state(launch: &Launch, point: Point, pid: i32) -> State {
     let status = match point {
         Point::CreateRuntime | Point::CreateContainer => "creating",

@@ -28,10 +28,14 @@ pub mod idle;
 mod init;
 pub mod launch;
 pub mod monitor;
+mod netdev;
 pub mod plan;
 pub mod reaper;
+mod resctrl;
 mod rootfs;
 pub mod seccomp;
 pub mod user;
 
+pub use sys::resident::inherited_fd;
 pub use sys::socket::peer_groups;
+pub use sys::userns;

@@ -68,6 +68,7 @@ impl Supplier<'_> {
             Supply::Image { lower, beneath } => self.image(lower, beneath.as_deref()),
             Supply::Fs { fs, made_in } => self.fs_in(fs, *made_in),
             Supply::Dev(dev) => self.dev(dev),
+            Supply::Device(node) => dev::of_host(node),
             Supply::Tree { fs, dirs, links } => self.tree(fs, dirs, links),
             Supply::CopyUp { fs, from } => self.copy_up(fs, root, from),
         }
@@ -170,14 +171,20 @@ fn clone_tree(dir: BorrowedFd<'_>, path: &Path, recursive: bool) -> Result<Owned
     rustix::mount::open_tree(dir, path, flags)
 }
 
-/// Lets the ids of a detached mount go through the map of the container's user namespace.
+/// Lets the ids of a detached mount go through the map of the container's user namespace. Where
+/// that maps every id to itself, as for an ordinary user's containers, there is nothing to map:
+/// the kernel would refuse it to all but the machine's root.
 fn map_ids(mount: BorrowedFd<'_>, mapped: &Mapped, recursive: bool) -> Result<(), Errno> {
-    let change = MountChange {
-        set: attr::IDMAP,
-        userns: Some(mapped.userns.as_fd()),
-        recursive,
-        ..MountChange::default()
-    };
+    if mapped.maps.is_identity() {
+        return Ok(());
+    }
+    map_by(mount, mapped.userns.as_fd(), recursive)
+}
+
+/// Lets the ids of a detached mount go through the map of a user namespace.
+fn map_by(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
+    let change =
+        MountChange { set: attr::IDMAP, userns: Some(userns), recursive, ..MountChange::default() };
     sys::mount::change(mount, &change)
 }
 

@@ -16,6 +16,7 @@ pub mod landlock;
 pub mod memfd;
 pub mod mount;
 pub mod netns;
+pub mod notify;
 pub mod process;
 pub mod resident;
 pub mod root;
@@ -25,6 +26,7 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod tty;
+pub mod userns;
 pub mod xtables;
 
 pub use error::SysError;

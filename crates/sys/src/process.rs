@@ -81,6 +81,19 @@ impl Pidfd {
         }
     }
 
+    /// The id of the process in the pid namespace that `/proc` shows, proc_pid_fdinfo(5).
+    ///
+    /// # Errors
+    /// `ESRCH` when the process has been waited for, or has no id there.
+    pub fn id(&self) -> Result<i32, SysError> {
+        let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
+        let failed = |errno| SysError::new("read", path.as_str(), errno);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let id = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+        id.filter(|id| *id > 0).ok_or_else(|| failed(Errno::SRCH))
+    }
+
     /// The descriptor itself; it is readable once the process has ended.
     #[must_use]
     pub fn into_fd(self) -> OwnedFd {
@@ -333,4 +346,22 @@ pub fn ensure_stdio() -> rustix::io::Result<()> {
         // It stays open on purpose: this is its place.
         let _ = null.into_raw_fd();
     }
+}
+
+/// Most memory nodes of a policy; the kernel's own bound is its `CONFIG_NODES_SHIFT`, at most 10.
+pub const MAX_NODES: usize = 1024;
+
+/// NUMA memory policy of the calling thread, kept across exec: set_mempolicy(2). `mode` has its
+/// flags in it; `nodes` has one bit for each node, lowest first. Does not allocate.
+///
+/// # Errors
+/// As set_mempolicy(2); `ENOSYS` on kernels without NUMA.
+pub fn set_memory_policy(mode: u32, nodes: &[u64; MAX_NODES / 64]) -> rustix::io::Result<()> {
+    let any = nodes.iter().any(|word| *word != 0);
+    let mask = if any { nodes.as_ptr() } else { std::ptr::null() };
+    // The kernel counts one bit more than it looks at.
+    let bits = if any { MAX_NODES + 1 } else { 0 };
+    // SAFETY: the mask has `MAX_NODES` bits and outlives the call; without one none is read.
+    let result = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) };
+    check(result).map(drop)
 }

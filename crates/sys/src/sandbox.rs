@@ -91,9 +91,20 @@ fn close(fd: i32) {
     unsafe { libc::close(fd) };
 }
 
+/// The lines of a map: one, but where the ids outside are several extents in their own namespace.
+fn lines(range: IdRange, own: &[crate::userns::Extent]) -> String {
+    let parts = crate::userns::cut(range.outside, range.count, own);
+    let line = |part: &crate::userns::Extent| {
+        let inside = range.inside + (part.first - range.outside);
+        format!("{inside} {} {}\n", part.first, part.count)
+    };
+    parts.iter().map(line).collect()
+}
+
 fn map(pid: i32, range: IdRange) -> Result<OwnedFd, SysError> {
-    let line = format!("{} {} {}\n", range.inside, range.outside, range.count);
-    for file in ["uid_map", "gid_map"] {
+    let users = ("uid_map", crate::userns::users());
+    for (file, own) in [users, ("gid_map", crate::userns::groups())] {
+        let line = lines(range, &own);
         let path = format!("/proc/{pid}/{file}");
         let failed = |errno| SysError::new("write", path.clone(), errno);
         let fd = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())

@@ -2,7 +2,8 @@
 //! known here.
 
 use crate::error::check;
-use rustix::fd::{FromRawFd, OwnedFd};
+use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// One instruction of classic BPF: `struct sock_filter`.
 #[repr(C)]
@@ -23,6 +24,12 @@ pub const MAX_INSNS: usize = 4096;
 
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
 pub const NEW_LISTENER: u32 = 1 << 3;
+
+/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`; only with [`NEW_LISTENER`].
+pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
+/// `SECCOMP_FILTER_FLAG_TSYNC`.
+const TSYNC: u32 = 1;
 
 #[repr(C)]
 struct Program {
@@ -122,4 +129,94 @@ pub fn load(program: &[Insn], flags: u32) -> rustix::io::Result<Option<OwnedFd>>
     let fd = i32::try_from(result).map_err(|_| rustix::io::Errno::BADF)?;
     // SAFETY: with this flag the kernel returns a new descriptor that only we know.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Stack of the thread that hands a listener over, bytes.
+const HELPER_STACK: usize = 64 * 1024;
+
+/// The descriptor is not there yet.
+const PENDING: i32 = -1;
+/// The filter was refused.
+const REFUSED: i32 = -2;
+
+/// What the loading thread and its helper tell each other.
+struct Handover<'a> {
+    listener: AtomicI32,
+    deliver: *mut (dyn FnMut(OwnedFd) -> bool + 'a),
+}
+
+#[repr(align(16))]
+struct HelperStack([std::mem::MaybeUninit<u8>; HELPER_STACK]);
+
+/// As [`load`] with [`NEW_LISTENER`] for a process with one thread that executes a program next.
+/// From the moment that the filter holds any call of this thread may wait for whoever listens,
+/// so the listener is given to `deliver` by a second thread, which the filter does not bind, and
+/// this one goes on, without a single system call, when `deliver` is done. If it returns false
+/// the process ends with status 1. Does not allocate; `deliver` must not either.
+///
+/// # Errors
+/// As [`load`], and as clone(2).
+pub fn load_listening(
+    program: &[Insn],
+    flags: u32,
+    deliver: &mut dyn FnMut(OwnedFd) -> bool,
+) -> rustix::io::Result<()> {
+    const FLAGS: libc::c_int = libc::CLONE_VM
+        | libc::CLONE_FS
+        | libc::CLONE_FILES
+        | libc::CLONE_SIGHAND
+        | libc::CLONE_THREAD
+        | libc::CLONE_SYSVSEM
+        | libc::CLONE_CHILD_CLEARTID;
+    let mut stack = HelperStack([const { std::mem::MaybeUninit::uninit() }; HELPER_STACK]);
+    let handover = Handover { listener: AtomicI32::new(PENDING), deliver };
+    let alive = AtomicI32::new(1);
+    // SAFETY: the helper runs on `stack` and uses `handover`; both outlive it, because this
+    // function only returns when the kernel has cleared `alive` at the helper's end
+    // (CLONE_CHILD_CLEARTID). It shares this thread's thread-local storage and touches none of
+    // it: it makes raw system calls only.
+    let made = unsafe {
+        libc::clone(
+            hand_over,
+            stack.0.as_mut_ptr().add(HELPER_STACK).cast(),
+            FLAGS,
+            (&raw const handover).cast_mut().cast(),
+            std::ptr::null_mut::<libc::pid_t>(),
+            std::ptr::null_mut::<libc::c_void>(),
+            alive.as_ptr(),
+        )
+    };
+    check(made.into())?;
+    // Bound to this thread alone: after the next exec there is no other.
+    let alone = flags & !TSYNC | NEW_LISTENER;
+    let loaded = load(program, alone);
+    let listener = loaded.as_ref().ok().and_then(Option::as_ref).map(AsRawFd::as_raw_fd);
+    handover.listener.store(listener.unwrap_or(REFUSED), Ordering::Release);
+    while alive.load(Ordering::Acquire) != 0 {
+        std::hint::spin_loop();
+    }
+    // The helper has taken the descriptor and closed it; closing it is a call, too.
+    loaded.map(std::mem::forget)
+}
+
+extern "C" fn hand_over(argument: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `load_listening` passes its own `Handover`, which lives until this thread is gone.
+    let handover = unsafe { &*argument.cast::<Handover<'_>>() };
+    let listener = loop {
+        match handover.listener.load(Ordering::Acquire) {
+            PENDING => rustix::thread::sched_yield(),
+            listener => break listener,
+        }
+    };
+    if listener == REFUSED {
+        return 0;
+    }
+    // SAFETY: the loading thread has just been given this descriptor and forgets it.
+    let listener = unsafe { OwnedFd::from_raw_fd(listener) };
+    // SAFETY: the loading thread lent it for as long as this thread lives, and does not use it.
+    let deliver = unsafe { &mut *handover.deliver };
+    if !deliver(listener) {
+        crate::clone::exit_now(1);
+    }
+    0
 }

@@ -31,6 +31,9 @@ pub(super) fn resolve(ask: &Ask<'_>, warnings: &mut Vec<String>) -> Result<Resou
     let mut resources = ask.draft.host.resources.clone();
     check_resources(&resources, ask.facts)?;
     match resources.pids_limit {
+        // A default that the host cannot keep is left out, which the daemon says when it starts;
+        // a limit that was asked for stays, and is refused.
+        None if ask.facts.no_pids_limit => {}
         None if ask.defaults.pids_limit > 0 => resources.pids_limit = Some(ask.defaults.pids_limit),
         Some(limit) if limit <= 0 => resources.pids_limit = Some(-1),
         _ => {}
@@ -50,6 +53,15 @@ pub(super) fn resolve(ask: &Ask<'_>, warnings: &mut Vec<String>) -> Result<Resou
             );
         }
         resources.memory_swap_bytes = None;
+    }
+    if resources.memory_swappiness.is_some_and(|value| value >= 0) && !ask.facts.oom_kill_disable {
+        // Version 1 of control groups has both, version 2 neither.
+        warnings.push(
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not \
+             mounted. Memory swappiness discarded."
+                .to_owned(),
+        );
+        resources.memory_swappiness = None;
     }
     if resources.oom_kill_disable == Some(true) {
         if !ask.facts.oom_kill_disable {

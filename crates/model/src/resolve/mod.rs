@@ -20,7 +20,7 @@ pub use limits::{MIN_MEMORY_BYTES, check_resources};
 
 use crate::Draft;
 use crate::digest::Digest;
-use crate::draft::{OnUnhealthy, SecurityProfile};
+use crate::draft::{OnUnhealthy, SeccompDraft, SecurityProfile};
 use crate::error::Denied;
 use crate::id::ContainerId;
 use crate::image::ImageConfig;
@@ -44,6 +44,8 @@ pub struct HostFacts {
     pub swap_limit: bool,
     /// The OOM killer can be turned off for a container (cgroup v1).
     pub oom_kill_disable: bool,
+    /// The number of tasks cannot be limited: there is no such controller, or none of ours.
+    pub no_pids_limit: bool,
     /// AppArmor is on.
     pub apparmor: bool,
     /// Capabilities.
@@ -70,6 +72,8 @@ pub struct Defaults {
     pub profile: SecurityProfile,
     /// no_new_privs whatever the profile says.
     pub no_new_privileges: bool,
+    /// System-call filter.
+    pub seccomp: SeccompDraft,
     /// User namespaces on.
     pub userns: bool,
     /// Log driver.

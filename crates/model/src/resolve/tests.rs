@@ -20,6 +20,7 @@ fn facts() -> HostFacts {
         cpuset_mems: "0".into(),
         swap_limit: true,
         oom_kill_disable: true,
+        no_pids_limit: false,
         apparmor: false,
         capabilities: CapabilityFacts {
             known: strings(&["CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_RESOURCE"]),

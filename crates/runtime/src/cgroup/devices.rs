@@ -72,9 +72,20 @@ const DEFAULTS: [(Kind, Option<u32>, Option<u32>, u8); 10] = [
     (Kind::Char, Some(136), None, ALL),
 ];
 
+/// The decision in words.
+#[cfg(test)]
+pub(super) fn decided(rules: &[DeviceRule]) -> String {
+    format!("{:?}", Policy::of(rules).map_err(|error| error.to_string()))
+}
+
 /// Decides for a new cgroup.
 pub(super) fn install(cgroup: &Cgroup, rules: &[DeviceRule]) -> Result<(), CgroupError> {
     let policy = Policy::of(rules)?;
+    if !sys::userns::is_first() {
+        // Who is not root in the first user namespace can neither make a device node nor load a
+        // program that judges them: a container has the nodes that were mounted for it.
+        return Ok(());
+    }
     match cgroup.home(DEVICES) {
         Some(Home::V1(dir)) if policy == Policy::everything() => {
             // What a new cgroup inherits; written only where a parent narrowed it.
@@ -91,6 +102,9 @@ pub(super) fn install(cgroup: &Cgroup, rules: &[DeviceRule]) -> Result<(), Cgrou
 /// Decides anew for a cgroup in use. What stays allowed is allowed at every moment between.
 pub(super) fn update(cgroup: &Cgroup, rules: &[DeviceRule]) -> Result<(), CgroupError> {
     let policy = Policy::of(rules)?;
+    if !sys::userns::is_first() {
+        return Ok(());
+    }
     let Some(Home::V1(dir)) = cgroup.home(DEVICES) else { return attach(cgroup, &policy) };
     let present: BTreeSet<String> = dir.read("devices.list")?.lines().map(str::to_owned).collect();
     let all_now = present.iter().any(|line| line.starts_with('a'));

@@ -13,6 +13,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
 use super::error::CgroupError;
 
 /// Controllers by the names of v1, where v2 has other names for the same thing.
@@ -90,18 +92,46 @@ impl Hierarchy {
     pub fn detect() -> Result<Hierarchy, CgroupError> {
         let mountinfo = read("/proc/self/mountinfo")?;
         let cgroup = read("/proc/self/cgroup")?;
-        let mut hierarchy = Hierarchy::parse(&mountinfo, &cgroup)?;
+        let mut hierarchy = Hierarchy::parse(&mountinfo, &cgroup, is_shown)?;
         if let Some(v2) = &mut hierarchy.v2 {
             let names = read(v2.dir.join("cgroup.controllers"))?;
             v2.controllers = names.split_whitespace().map(str::to_owned).collect();
         }
-        Ok(hierarchy)
+        match sys::userns::is_first() {
+            true => Ok(hierarchy),
+            false => Ok(hierarchy.delegated()),
+        }
     }
 
-    /// The pure part of [`Hierarchy::detect`]; the v2 tree's controllers are not known yet.
-    fn parse(mountinfo: &str, cgroup: &str) -> Result<Hierarchy, CgroupError> {
+    /// What is left of the trees for who is not the machine's root: the part of the v2 tree that
+    /// was delegated, if one was. v1 trees cannot be delegated safely (cgroups(7), "Cgroups
+    /// delegation"), and are not used.
+    fn delegated(mut self) -> Hierarchy {
+        self.v1.clear();
+        self.v2 = self.v2.and_then(|tree| {
+            let dir = delegation(&tree.dir, &tree.own)?;
+            let names = read(dir.join("cgroup.controllers")).ok()?;
+            let controllers = names.split_whitespace().map(str::to_owned).collect();
+            Some(UnifiedTree { dir, controllers, ..tree })
+        });
+        self
+    }
+
+    /// Whether there is no tree at all: containers then have no groups, and no limits.
+    pub fn is_none(&self) -> bool {
+        self.v1.is_empty() && self.v2.is_none()
+    }
+
+    /// The pure part of [`Hierarchy::detect`]; the v2 tree's controllers are not known yet. A mount
+    /// that `is_shown` denies is covered by another one and cannot be reached.
+    fn parse(
+        mountinfo: &str,
+        cgroup: &str,
+        is_shown: impl Fn(&CgroupMount) -> bool,
+    ) -> Result<Hierarchy, CgroupError> {
         let mut hierarchy = Hierarchy { v1: Vec::new(), v2: None };
-        for mount in mountinfo.lines().take(MAX_LINES).filter_map(CgroupMount::parse) {
+        let mounts = mountinfo.lines().take(MAX_LINES).filter_map(CgroupMount::parse);
+        for mount in mounts.filter(is_shown) {
             if mount.unified {
                 let tree = || UnifiedTree {
                     own: own_path(cgroup, &[]),
@@ -227,6 +257,7 @@ fn file_name(dir: &Path, otherwise: &str) -> String {
 
 /// A line of mountinfo that shows a cgroup tree.
 struct CgroupMount {
+    id: u64,
     unified: bool,
     dir: PathBuf,
     controllers: Vec<String>,
@@ -256,12 +287,28 @@ impl CgroupMount {
             "cgroup2" => true,
             _ => return None,
         };
-        let dir = PathBuf::from(unescape(front.split(' ').nth(4)?));
+        let mut front = front.split(' ');
+        let id = front.next()?.parse().ok()?;
+        let dir = PathBuf::from(unescape(front.nth(3)?));
         let is_controller =
             |name: &&str| !TREE_OPTIONS.contains(name) && !name.starts_with("release_agent=");
         let options = back.nth(1).unwrap_or("");
         let controllers = options.split(',').filter(is_controller).map(str::to_owned).collect();
-        Some(CgroupMount { unified, dir, controllers })
+        Some(CgroupMount { id, unified, dir, controllers })
+    }
+}
+
+/// Whether the mount is what its path leads to: mountinfo also lists mounts that later ones cover.
+/// A kernel that does not tell (before 5.8) is believed.
+fn is_shown(mount: &CgroupMount) -> bool {
+    match statx(CWD, &mount.dir, AtFlags::empty(), StatxFlags::MNT_ID) {
+        Ok(status)
+            if StatxFlags::from_bits_retain(status.stx_mask).contains(StatxFlags::MNT_ID) =>
+        {
+            status.stx_mnt_id == mount.id
+        }
+        Ok(_) => true,
+        Err(_) => false,
     }
 }
 
@@ -302,6 +349,25 @@ fn own_path(cgroup: &str, controllers: &[String]) -> String {
     path.unwrap_or("/").to_owned()
 }
 
+/// Name of the group that a delegated group's own processes move to, since a group with processes
+/// cannot hand controllers on ("no internal processes", cgroup-v2.rst).
+pub const DAEMON_GROUP: &str = "estiba-daemon";
+
+/// The directory of the group that was delegated to this process: its own, or the one above when
+/// it lives in [`DAEMON_GROUP`]. Delegated is what lets processes be moved and groups be made.
+fn delegation(mounted: &Path, own: &str) -> Option<PathBuf> {
+    let own = own.trim_end_matches('/');
+    let base = own.strip_suffix(DAEMON_GROUP).map_or(own, |above| above.trim_end_matches('/'));
+    let dir = mounted.join(base.trim_start_matches('/'));
+    let may = |path: &Path| {
+        let access = rustix::fs::Access::WRITE_OK;
+        let flags = rustix::fs::AtFlags::EACCESS;
+        rustix::fs::accessat(rustix::fs::CWD, path, access, flags).is_ok()
+    };
+    let files = ["cgroup.procs", "cgroup.subtree_control"];
+    (may(&dir) && files.iter().all(|file| may(&dir.join(file)))).then_some(dir)
+}
+
 fn read(path: impl Into<PathBuf>) -> Result<String, CgroupError> {
     let path = path.into();
     std::fs::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })
@@ -329,7 +395,7 @@ mod tests {
 
     #[test]
     fn hybrid_layout_of_systemd() {
-        let found = Hierarchy::parse(SYSTEMD_HYBRID, OWN).unwrap();
+        let found = Hierarchy::parse(SYSTEMD_HYBRID, OWN, |_| true).unwrap();
         assert_eq!(found.layout(), Layout::Hybrid);
         assert_eq!(found.v1.len(), 3, "a tree mounted twice counts once: {found:?}");
         assert_eq!(found.legacy(CPU).unwrap().own, "/a:b");
@@ -349,17 +415,17 @@ mod tests {
     #[test]
     fn unified_layout_and_none() {
         let line = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
-        let found = Hierarchy::parse(line, "0::/init.scope\n").unwrap();
+        let found = Hierarchy::parse(line, "0::/init.scope\n", |_| true).unwrap();
         assert_eq!(found.layout(), Layout::Unified);
         assert_eq!(found.own_path(), "/init.scope");
         let host_dir = PathBuf::from("/sys/fs/cgroup");
         assert_eq!(found.mount_plan(), MountPlan::Unified { host_dir });
 
         let named = "31 23 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n";
-        let both = Hierarchy::parse(&format!("{line}{named}"), "").unwrap();
+        let both = Hierarchy::parse(&format!("{line}{named}"), "", |_| true).unwrap();
         assert_eq!(both.layout(), Layout::Unified);
 
-        let nothing = Hierarchy::parse("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n", "");
+        let nothing = Hierarchy::parse("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n", "", |_| true);
         assert!(matches!(nothing, Err(CgroupError::NoHierarchy)));
     }
 
@@ -374,6 +440,14 @@ mod tests {
         ] {
             assert_eq!(unescape(escaped), plain);
         }
+    }
+
+    #[test]
+    fn a_covered_mount_is_no_tree() {
+        let found = Hierarchy::parse(SYSTEMD_HYBRID, OWN, |mount| mount.id != 32).unwrap();
+        assert_eq!((found.layout(), found.v1.len()), (Layout::Legacy, 3));
+        let nothing = Hierarchy::parse(SYSTEMD_HYBRID, OWN, |_| false);
+        assert!(matches!(nothing, Err(CgroupError::NoHierarchy)));
     }
 
     #[test]

@@ -33,7 +33,7 @@ use rustix::io::Errno;
 use wire::oci::runtime::Resources;
 
 pub use error::CgroupError;
-pub use hierarchy::{Hierarchy, Layout, MountPlan, MountedTree};
+pub use hierarchy::{DAEMON_GROUP, Hierarchy, Layout, MountPlan, MountedTree};
 pub use oom::OomWatch;
 pub use stats::{BlkioEntry, BlkioStats, CpuStats, HugetlbStats, MemoryStats, PidsStats, Stats};
 
@@ -134,10 +134,15 @@ impl Cgroup {
             Some(tree) => UnifiedDir::open(Dir::new(path.below(&tree.dir)))?,
             None => None,
         };
-        if v1.is_empty() && v2.is_none() {
+        if v1.is_empty() && v2.is_none() && !hierarchy.is_none() {
             return Err(CgroupError::NotFound { path: path.as_str().to_owned() });
         }
         Ok(Cgroup { path, v1, v2 })
+    }
+
+    /// Whether there is no group behind it: the host has none for this user.
+    pub fn is_none(&self) -> bool {
+        self.v1.is_empty() && self.v2.is_none()
     }
 
     /// The path in every tree, as `/estiba/<id>`.
@@ -222,6 +227,9 @@ impl Cgroup {
 
     /// Every process of the cgroup and of those below it, in no particular order.
     pub fn processes(&self) -> Result<Vec<i32>, CgroupError> {
+        if self.is_none() {
+            return Ok(Vec::new());
+        }
         let root = self.any_dir()?;
         let mut pids = Vec::new();
         for dir in root.subtree()? {
@@ -308,6 +316,25 @@ impl UnifiedDir {
 
 fn join_error(dir: &Dir, pid: i32, errno: Errno) -> CgroupError {
     CgroupError::Join { pid, path: dir.path().to_owned(), source: errno.into() }
+}
+
+/// What would be written for `resources`, on v1 with every controller and on v2, in words.
+#[cfg(test)]
+pub(crate) fn decided(resources: &Resources) -> String {
+    let plan = |resources: &Resources, version| {
+        let version = move |_: &str| Some(version);
+        let memory_usage = Some(u64::MAX);
+        let facts = setting::Facts { version: &version, memory_limit: None, memory_usage };
+        format!("{:?}", setting::plan(resources, &facts).map_err(|error| error.to_string()))
+    };
+    // Version 2 refuses what it has not; what is only different there is seen without it.
+    let mut newer = Resources { block_io: None, cpu: None, ..resources.clone() };
+    if let Some(memory) = &mut newer.memory {
+        (memory.kernel, memory.kernel_tcp, memory.swappiness) = (None, None, None);
+    }
+    let v1 = plan(resources, setting::Version::V1);
+    let v2 = plan(&newer, setting::Version::V2);
+    format!("{v1} {v2} {}", devices::decided(&resources.devices))
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ const NET_PRIO: &str = "net_prio";
 /// Stands for the v2 tree itself, where no single controller is meant.
 const UNIFIED: &str = "unified (v2)";
 
+/// What a v2 group swaps by: the system's `vm.swappiness`, whose default this is.
+const V2_SWAPPINESS: u64 = 60;
+
 /// One value for one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
@@ -183,13 +186,20 @@ impl Plan<'_> {
             .ok_or_else(|| CgroupError::NoController { controller, limit: limit.to_owned() })
     }
 
-    /// Kernel memory limits are gone from kernels and ignored, as is asking for no change.
+    /// Asking for no change is ignored. Limits of kernel memory are gone from kernels (6.16; from
+    /// v2 always), and every group counts its children (5.11): asking for other is refused.
     fn memory(&mut self, memory: &Memory) -> Result<(), CgroupError> {
         let limit = memory.limit.filter(|bytes| *bytes != 0);
         let swap = memory.swap.filter(|bytes| *bytes != 0);
         let reservation = memory.reservation.filter(|bytes| *bytes != 0);
         let disable_oom = memory.disable_oom_killer == Some(true);
-        let rest = memory.swappiness.is_some() || memory.kernel_tcp.is_some() || disable_oom;
+        let kernel = memory.kernel.is_some_and(|bytes| bytes > 0);
+        if memory.use_hierarchy == Some(false) {
+            let why = "kernels count what is below a group in it, always".to_owned();
+            return Err(bad("memory.useHierarchy", why));
+        }
+        let tcp = memory.kernel_tcp.is_some_and(|bytes| bytes > 0);
+        let rest = memory.swappiness.is_some() || kernel || tcp || disable_oom;
         if limit.is_none() && swap.is_none() && reservation.is_none() && !rest {
             return Ok(());
         }
@@ -242,9 +252,14 @@ impl Plan<'_> {
             Setting::new(MEMORY, "memory.reservation", "memory.soft_limit_in_bytes", bytes)
         };
         self.settings.extend(reservation.map(soft));
-        if let Some(bytes) = memory.kernel_tcp.filter(|bytes| *bytes != 0) {
-            let file = "memory.kmem.tcp.limit_in_bytes";
-            self.push(Setting::new(MEMORY, "memory.kernelTCP", file, bytes).optional_if(true));
+        for (limit, bytes, file) in [
+            ("memory.kernel", memory.kernel, "memory.kmem.limit_in_bytes"),
+            ("memory.kernelTCP", memory.kernel_tcp, "memory.kmem.tcp.limit_in_bytes"),
+        ] {
+            // No limit is what holds anyway.
+            if let Some(bytes) = bytes.filter(|bytes| *bytes != 0) {
+                self.push(Setting::new(MEMORY, limit, file, bytes).optional_if(bytes < 0));
+            }
         }
         if memory.disable_oom_killer == Some(true) {
             self.push(Setting::new(MEMORY, "memory.disableOOMKiller", "memory.oom_control", 1));
@@ -259,7 +274,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// v2 has neither swappiness nor a switch for the OOM killer: both are hints, and left out.
+    /// What v2 has no file for is refused, unless it asks for what holds there anyway.
     fn memory_v2(
         &mut self,
         memory: &Memory,
@@ -267,6 +282,7 @@ impl Plan<'_> {
         swap: Option<i64>,
         reservation: Option<i64>,
     ) -> Result<(), CgroupError> {
+        lacking_v2(memory)?;
         if let (Some(usage), Some(limit)) = (self.facts.memory_usage, limit)
             && memory.check_before_update == Some(true)
             && u64::try_from(limit).is_ok_and(|limit| limit < usage)
@@ -367,11 +383,17 @@ impl Plan<'_> {
             (&io.throttle_write_iops_device, "write_iops_device", "wiops"),
         ];
         let weight = io.weight.filter(|weight| *weight != 0);
+        let leaf = io.leaf_weight.filter(|weight| *weight != 0);
         let throttled = throttles.iter().any(|(list, ..)| !list.is_empty());
-        if weight.is_none() && io.weight_device.is_empty() && !throttled {
+        let weighed = weight.is_some() || leaf.is_some() || !io.weight_device.is_empty();
+        if !weighed && !throttled {
             return Ok(());
         }
         let version = self.version(BLKIO, "blockIO")?;
+        if let Some(weight) = leaf {
+            check_weight(weight)?;
+            self.leaf_weight(version, "blkio.leaf_weight", weight.to_string())?;
+        }
         if let Some(weight) = weight {
             check_weight(weight)?;
             let setting = |file, value| Setting::new(BLKIO, "blockIO.weight", file, value);
@@ -407,6 +429,11 @@ impl Plan<'_> {
 
     fn device_weights(&mut self, version: Version, io: &BlockIo) -> Result<(), CgroupError> {
         for device in &io.weight_device {
+            if let Some(weight) = device.leaf_weight.filter(|weight| *weight != 0) {
+                check_weight(weight)?;
+                let value = format!("{}:{} {weight}", device.major, device.minor);
+                self.leaf_weight(version, "blkio.leaf_weight_device", value)?;
+            }
             let Some(weight) = device.weight.filter(|weight| *weight != 0) else { continue };
             check_weight(weight)?;
             let value = |weight| format!("{}:{} {weight}", device.major, device.minor);
@@ -421,6 +448,25 @@ impl Plan<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Weights against a group's own children; a kernel without the scheduler that had them (5.0)
+    /// has no file for them.
+    fn leaf_weight(
+        &mut self,
+        version: Version,
+        file: &str,
+        value: String,
+    ) -> Result<(), CgroupError> {
+        match version {
+            Version::V1 => {
+                self.push(Setting::new(BLKIO, "blockIO.leafWeight", file, value));
+                Ok(())
+            }
+            Version::V2 => {
+                Err(bad("blockIO.leafWeight", "cgroup v2 has no such weight".to_owned()))
+            }
+        }
     }
 
     fn others(&mut self, resources: &Resources) -> Result<(), CgroupError> {
@@ -494,6 +540,20 @@ impl Plan<'_> {
             self.push(Setting::new(UNIFIED, &limit, key, value));
         }
         Ok(())
+    }
+}
+
+/// What of `memory` v2 has no file for.
+fn lacking_v2(memory: &Memory) -> Result<(), CgroupError> {
+    let asked = [
+        ("memory.disableOOMKiller", memory.disable_oom_killer == Some(true)),
+        ("memory.swappiness", memory.swappiness.is_some_and(|value| value != V2_SWAPPINESS)),
+        ("memory.kernel", memory.kernel.is_some_and(|bytes| bytes > 0)),
+        ("memory.kernelTCP", memory.kernel_tcp.is_some_and(|bytes| bytes > 0)),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((limit, _)) => Err(bad(limit, "cgroup v2 has no such limit".to_owned())),
+        None => Ok(()),
     }
 }
 

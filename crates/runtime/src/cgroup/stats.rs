@@ -135,6 +135,10 @@ impl Cgroup {
     /// [`CgroupError::NotFound`] when the cgroup is gone; [`CgroupError::Content`] when a file does
     /// not hold what is documented.
     pub fn stats(&self) -> Result<Stats, CgroupError> {
+        if self.is_none() {
+            // The host's own figures are all there is.
+            return Ok(Stats { cpu: self.cpu_stats()?, ..Stats::default() });
+        }
         if !self.any_dir()?.exists() {
             return Err(CgroupError::NotFound { path: self.path().to_owned() });
         }

@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use wire::oci::runtime::Spec;
+use wire::oci::runtime::{LATEST, Spec};
 
 /// Options of `create` and `run`.
 #[derive(Debug, Default)]
@@ -177,6 +177,7 @@ fn launch_of(bundle: &Path, path: &Path, id: &str, state_dir: &Path) -> Result<L
         fs::read(path).map_err(|error| Failed::io(format!("read {}", path.display()), &error))?;
     let mut spec: Spec = serde_json::from_slice(&text)
         .map_err(|error| Failed::said(format!("read {}: {error}", path.display())))?;
+    check_version(&spec)?;
     // Relative sources of bind mounts begin at the bundle, config.md "Mounts".
     for mount in &mut spec.mounts {
         let bound = mount.kind == "bind" || mount.options.iter().any(|o| o.ends_with("bind"));
@@ -203,6 +204,22 @@ fn launch_of(bundle: &Path, path: &Path, id: &str, state_dir: &Path) -> Result<L
         runtime: None,
         bundle: Some(bundle),
     })
+}
+
+/// Whether the document follows a version of the specification that is known here. Later minor
+/// versions only add to it, `spec.md` "Notational Conventions" (semantic versioning).
+pub(crate) fn check_version(spec: &Spec) -> Result<(), Failed> {
+    let version = spec.oci_version.as_str();
+    let mut parts = version.split(['-', '+']).next().unwrap_or("").split('.');
+    let numbers = [parts.next(), parts.next(), parts.next()];
+    let sound = parts.next().is_none()
+        && numbers.iter().all(|part| part.is_some_and(|part| part.parse::<u32>().is_ok()));
+    match sound && numbers[0] == Some("1") {
+        true => Ok(()),
+        false => Err(Failed::said(format!(
+            "ociVersion {version:?} is not known: this runtime follows 1.0.0 to {LATEST}"
+        ))),
+    }
 }
 
 fn forget(dir: &Path) {

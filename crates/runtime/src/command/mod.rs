@@ -10,6 +10,9 @@ mod record;
 mod signal;
 mod update;
 
+#[cfg(test)]
+pub(crate) use create::check_version;
+
 use args::{Args, Usage};
 use std::io::Write;
 use std::path::PathBuf;

@@ -11,7 +11,8 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 use wire::oci::runtime::{
-    CgroupFeatures, Enabled, Features, LinuxFeatures, MountExtensions, SeccompFeatures, VERSION,
+    CgroupFeatures, Enabled, Features, IntelRdtFeatures, LATEST, LinuxFeatures,
+    MemoryPolicyFeatures, MountExtensions, SeccompFeatures, VERSION,
 };
 
 pub(super) fn state(global: &Global, mut args: Args) -> Result<i32, Failed> {
@@ -165,7 +166,7 @@ pub(super) fn features(mut args: Args) -> Result<i32, Failed> {
         ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
     let features = Features {
         oci_version_min: "1.0.0".to_owned(),
-        oci_version_max: VERSION.to_owned(),
+        oci_version_max: LATEST.to_owned(),
         hooks: names(&hooks),
         mount_options: names(&crate::plan::MOUNT_OPTIONS),
         linux: Some(LinuxFeatures {
@@ -181,7 +182,16 @@ pub(super) fn features(mut args: Args) -> Result<i32, Failed> {
             seccomp: Some(seccomp_features()),
             apparmor: on(true),
             selinux: on(true),
-            intel_rdt: on(false),
+            intel_rdt: Some(IntelRdtFeatures {
+                enabled: Some(true),
+                schemata: Some(true),
+                monitoring: Some(true),
+            }),
+            memory_policy: Some(MemoryPolicyFeatures {
+                modes: names(&crate::plan::MEMORY_MODES),
+                flags: names(&crate::plan::MEMORY_FLAGS),
+            }),
+            net_devices: on(true),
             mount_extensions: Some(MountExtensions { idmap: on(true) }),
         }),
         ..Features::default()
@@ -190,13 +200,13 @@ pub(super) fn features(mut args: Args) -> Result<i32, Failed> {
     Ok(0)
 }
 
-/// What the compiler of filters takes. Notifying is not among it: there is no listener to hand
-/// the calls to.
+/// What the compiler of filters takes.
 fn seccomp_features() -> SeccompFeatures {
     let names = |prefix: &str, list: &[&str]| -> Vec<String> {
         list.iter().map(|name| format!("{prefix}{name}")).collect()
     };
-    let actions = ["KILL", "KILL_THREAD", "KILL_PROCESS", "TRAP", "ERRNO", "TRACE", "LOG", "ALLOW"];
+    let actions =
+        ["KILL", "KILL_THREAD", "KILL_PROCESS", "TRAP", "ERRNO", "TRACE", "LOG", "ALLOW", "NOTIFY"];
     let flags = ["TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV"];
     let archs: &[&str] = match crate::seccomp::Arch::NATIVE {
         crate::seccomp::Arch::X86_64 => &["X86_64", "X86", "X32"],

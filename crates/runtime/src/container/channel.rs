@@ -5,28 +5,33 @@ use crate::cgroup::Cgroup;
 use crate::error::LaunchError;
 use crate::failure::explain;
 use crate::init::message::{Message, Tag};
-use crate::plan::step::InitPlan;
+use crate::plan::Resctrl;
+use crate::plan::step::{Agent, InitPlan};
 use rustix::io::Errno;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use sys::Pidfd;
+use wire::oci::runtime::ContainerProcessState;
 
 /// A process that is killed, and whose control group is removed, unless it is pardoned.
 #[derive(Debug)]
 pub(crate) struct Doomed {
     process: Option<Pidfd>,
     cgroup: Option<Cgroup>,
+    resctrl: Option<Resctrl>,
 }
 
 impl Doomed {
     pub(crate) fn new(pidfd: BorrowedFd<'_>) -> Result<Self, LaunchError> {
-        let mut doomed = Self { process: None, cgroup: None };
+        let mut doomed = Self { process: None, cgroup: None, resctrl: None };
         doomed.with_process(pidfd)?;
         Ok(doomed)
     }
 
     /// A control group that has no process yet.
     pub(crate) fn of_cgroup(cgroup: &Cgroup) -> Self {
-        Self { process: None, cgroup: Some(cgroup.clone()) }
+        Self { process: None, cgroup: Some(cgroup.clone()), resctrl: None }
     }
 
     pub(crate) fn with_process(&mut self, pidfd: BorrowedFd<'_>) -> Result<(), LaunchError> {
@@ -40,9 +45,14 @@ impl Doomed {
         self.cgroup = Some(cgroup.clone());
     }
 
+    pub(crate) fn with_resctrl(&mut self, resctrl: &Resctrl) {
+        self.resctrl = Some(resctrl.clone());
+    }
+
     pub(crate) fn pardon(&mut self) {
         self.process = None;
         self.cgroup = None;
+        self.resctrl = None;
     }
 }
 
@@ -56,6 +66,9 @@ impl Drop for Doomed {
         if let Some(cgroup) = &self.cgroup {
             // What stays is found by whoever lists control groups.
             let _ = cgroup.delete();
+        }
+        if let Some(resctrl) = &self.resctrl {
+            crate::resctrl::leave(resctrl);
         }
     }
 }
@@ -79,24 +92,28 @@ pub(crate) fn await_prepared(
 pub(crate) fn await_execution(
     channel: BorrowedFd<'_>,
     plan: &InitPlan,
-    pidfd: BorrowedFd<'_>,
+    (pid, pidfd): (i32, BorrowedFd<'_>),
 ) -> Result<(), LaunchError> {
     match Message::of(Tag::Start).send(channel, &[]) {
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
         Err(errno) => return Err(LaunchError::at("start the container's process", errno)),
     }
-    await_end(channel, plan, pidfd)
+    await_end(channel, plan, (pid, pidfd))
 }
 
 /// Waits until the child has become the command, without letting it go first.
 pub(crate) fn await_end(
     channel: BorrowedFd<'_>,
     plan: &InitPlan,
-    pidfd: BorrowedFd<'_>,
+    (pid, pidfd): (i32, BorrowedFd<'_>),
 ) -> Result<(), LaunchError> {
     let mut executing = false;
     loop {
-        match receive(channel, drop)? {
+        let mut listener = None;
+        match receive(channel, |fd| listener = Some(fd))? {
+            Some(message) if message.tag == Tag::Listener => {
+                listen(channel, plan.agent.as_ref(), listener, pid)?;
+            }
             Some(message) if message.tag == Tag::Failed => return Err(explain(plan, message)),
             Some(message) if message.tag == Tag::Executing => executing = true,
             Some(_) => return Err(LaunchError::runtime("the process talks out of turn")),
@@ -105,6 +122,47 @@ pub(crate) fn await_end(
             None => return Err(ended(pidfd)),
         }
     }
+}
+
+/// Gives the filter's listener to its agent, and lets the child go on.
+fn listen(
+    channel: BorrowedFd<'_>,
+    agent: Option<&Agent>,
+    listener: Option<OwnedFd>,
+    pid: i32,
+) -> Result<(), LaunchError> {
+    let (Some(agent), Some(listener)) = (agent, listener) else {
+        return Err(LaunchError::runtime("the process talks out of turn"));
+    };
+    notify(agent, &listener, pid)?;
+    match Message::of(Tag::Listened).send(channel, &[]) {
+        // How it ended is heard next.
+        Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        Err(errno) => Err(LaunchError::at("talk to the container's process", errno)),
+    }
+}
+
+/// One connection, one message, `config-linux.md` "The Container Process State".
+fn notify(agent: &Agent, listener: &OwnedFd, pid: i32) -> Result<(), LaunchError> {
+    let act = || format!("send the listener of system calls to {}", agent.path.display());
+    let mut state = agent.state.clone();
+    if state.pid == 0 {
+        state.pid = pid;
+    }
+    let message = ContainerProcessState {
+        oci_version: state.oci_version.clone(),
+        fds: vec!["seccompFd".to_owned()],
+        pid,
+        metadata: agent.metadata.clone(),
+        state,
+    };
+    let message = serde_json::to_vec(&message)
+        .map_err(|error| LaunchError::runtime(format!("{}: {error}", act())))?;
+    let mut socket =
+        UnixStream::connect(&agent.path).map_err(|error| LaunchError::io(act(), &error))?;
+    let sent = sys::socket::send_with_fds(socket.as_fd(), &message, &[listener.as_fd()])
+        .map_err(|errno| LaunchError::at(act(), errno))?;
+    socket.write_all(&message[sent..]).map_err(|error| LaunchError::io(act(), &error))
 }
 
 fn receive(
@@ -145,9 +203,8 @@ pub(crate) fn clone_inside(
             .and_then(|()| sys::clone::clone3(namespaces | sys::clone::CLONE_PARENT, child));
         let said = match made {
             Ok(second) => {
-                // In the pid namespace of the caller, which this process never left.
-                let message = Message { errno: second.pid, ..Message::of(Tag::Prepared) };
-                message.send(theirs.as_fd(), &[second.pidfd.as_fd()])
+                // Its number here would be one of the pid namespace that is joined.
+                Message::of(Tag::Prepared).send(theirs.as_fd(), &[second.pidfd.as_fd()])
             }
             Err(errno) => Message { errno: errno.raw_os_error(), ..Message::of(Tag::Failed) }
                 .send(theirs.as_fd(), &[]),
@@ -160,7 +217,9 @@ pub(crate) fn clone_inside(
     let _ = Pidfd::from(first.pidfd).wait();
     match (message?, pidfd) {
         (Some(message), Some(pidfd)) if message.tag == Tag::Prepared => {
-            Ok(sys::clone::Child { pid: message.errno, pidfd, entered: false })
+            let pidfd = Pidfd::from(pidfd);
+            let pid = pidfd.id().map_err(|error| error.errno)?;
+            Ok(sys::clone::Child { pid, pidfd: pidfd.into_fd(), entered: false })
         }
         (Some(message), _) => Err(Errno::from_raw_os_error(message.errno)),
         (None, _) => Err(Errno::CHILD),

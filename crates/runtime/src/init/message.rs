@@ -20,6 +20,10 @@ pub(crate) enum Tag {
     Failed = 5,
     /// Child: the command is executed next; the end of the connection means that it was.
     Executing = 6,
+    /// Child: the filter's listener comes along.
+    Listener = 7,
+    /// Parent: somebody listens.
+    Listened = 8,
 }
 
 /// One message.
@@ -60,6 +64,8 @@ impl Message {
             4 => Tag::Prepared,
             5 => Tag::Failed,
             6 => Tag::Executing,
+            7 => Tag::Listener,
+            8 => Tag::Listened,
             _ => return None,
         };
         Some(Self {

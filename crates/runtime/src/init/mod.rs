@@ -13,6 +13,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sys::mount::MountChange;
+use sys::seccomp::NEW_LISTENER;
 
 /// Names in a file system of the runtime's own: they can neither be redirected nor covered.
 const OWN: ResolveFlags =
@@ -225,6 +226,9 @@ impl Child<'_> {
                 rustix::thread::sched_setaffinity(None, &set)?;
             }
             InitStep::IoPriority(value) => sys::process::set_io_priority(*value)?,
+            InitStep::MemoryPolicy { mode, nodes } => {
+                sys::process::set_memory_policy(*mode, nodes)?;
+            }
             InitStep::Personality(persona) => drop(sys::process::personality(*persona)?),
             InitStep::Keyring(name) => match sys::process::join_session_keyring(name) {
                 Ok(()) | Err(Errno::NOSYS) => {}
@@ -249,6 +253,11 @@ impl Child<'_> {
                 sys::process::close_on_exec_from(self.plan.preserve_fds.saturating_add(3))?;
                 sys::process::reset_signals()?;
                 self.say(Tag::Executing, None)?;
+            }
+            InitStep::Filter { program, flags } if flags & NEW_LISTENER != 0 => {
+                let channel = self.slots.at(Slot::CHANNEL)?;
+                let mut deliver = |listener: OwnedFd| hand_over(channel, &listener);
+                sys::seccomp::load_listening(program, *flags, &mut deliver)?;
             }
             InitStep::Filter { program, flags } => drop(sys::seccomp::load(program, *flags)?),
             // Every step has its place above; reaching this is a plan of a newer vocabulary.
@@ -327,6 +336,13 @@ impl Child<'_> {
         rustix::stdio::dup2_stdout(self.slots.at(Slot::STDOUT)?)?;
         rustix::stdio::dup2_stderr(self.slots.at(Slot::STDERR)?)
     }
+}
+
+/// Gives the listener to the parent and waits until it has found its agent.
+fn hand_over(channel: BorrowedFd<'_>, listener: &OwnedFd) -> bool {
+    let sent = Message::of(Tag::Listener).send(channel, &[listener.as_fd()]);
+    let heard = || Message::receive(channel, drop).ok().flatten();
+    sent.is_ok() && heard().is_some_and(|answer| answer.tag == Tag::Listened)
 }
 
 fn become_root() -> Result<(), Errno> {

@@ -2,7 +2,7 @@
 //! and of an exec alike, so that the two cannot differ. Pure.
 
 use super::mounts::Making;
-use super::step::{Command, InitPlan, InitStep, Slot};
+use super::step::{Agent, Command, InitPlan, InitStep, Slot};
 use super::text::{c_string, clean, target};
 use super::{Facts, StdioKind};
 use crate::caps::{Cap, CapSet};
@@ -12,7 +12,8 @@ use std::ffi::CString;
 use sys::clone::{Argv, ns};
 use sys::cred::CapSets;
 use sys::process::SchedAttr;
-use wire::oci::runtime::{Capabilities, IoPriority, Process, Scheduler};
+use sys::seccomp::NEW_LISTENER;
+use wire::oci::runtime::{Capabilities, IoPriority, Process, Scheduler, State, VERSION};
 
 /// Where commands are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -158,11 +159,6 @@ impl<'a> Identity<'a> {
         if let Some(priority) = &self.process.io_priority {
             steps.push(InitStep::IoPriority(io_priority(priority)?));
         }
-        if let Some(affinity) = &self.process.exec_cpu_affinity
-            && !affinity.last.is_empty()
-        {
-            steps.push(InitStep::Affinity(cpu_list(&affinity.last)?));
-        }
         steps.extend(label);
         self.privileges(facts, steps)?;
         steps.push(InitStep::Execute);
@@ -289,7 +285,16 @@ pub fn plan_exec(
     joined: u64,
 ) -> Result<InitPlan, LaunchError> {
     let identity = Identity::of(launch, process, facts)?;
-    let mut steps = vec![InitStep::EnterGroups, InitStep::AwaitMaps];
+    let affinity = process.exec_cpu_affinity.clone().unwrap_or_default();
+    let mut steps = Vec::new();
+    if !affinity.initial.is_empty() {
+        // Before the control group: its cpuset may not have these processors.
+        steps.push(InitStep::Affinity(cpu_list(&affinity.initial)?));
+    }
+    steps.extend([InitStep::EnterGroups, InitStep::AwaitMaps]);
+    if !affinity.last.is_empty() {
+        steps.push(InitStep::Affinity(cpu_list(&affinity.last)?));
+    }
     steps.push(InitStep::Join { of: Slot::TARGET, kinds: joined & !ns::PID });
     if joined & ns::USER != 0 {
         steps.push(InitStep::BecomeRoot);
@@ -313,10 +318,42 @@ pub fn plan_exec(
         steps.push(InitStep::Gate);
     }
     if let Some(linux) = &launch.spec.linux {
-        super::personality(linux, &mut steps)?;
+        super::of_kernel(linux, &mut steps)?;
     }
     identity.after_gate(stdio, facts, label, &mut steps)?;
-    Ok(InitPlan { steps, command: identity.command(false)?, preserve_fds: 0 })
+    let agent = agent(launch, facts, "running")?;
+    Ok(InitPlan { steps, command: identity.command(false)?, preserve_fds: 0, agent })
+}
+
+/// Whom the listener of the filter is given to, if the filter has one.
+pub(super) fn agent(
+    launch: &Launch,
+    facts: &Facts,
+    status: &str,
+) -> Result<Option<Agent>, LaunchError> {
+    let profile = launch.spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    let (path, metadata) =
+        profile.map_or(("", ""), |it| (it.listener_path.as_str(), it.listener_metadata.as_str()));
+    if path.is_empty() && !metadata.is_empty() {
+        return Err(LaunchError::invalid("listenerMetadata needs listenerPath"));
+    }
+    let listens = facts.filter.as_ref().is_some_and(|(_, flags)| flags & NEW_LISTENER != 0);
+    if !listens {
+        return Ok(None);
+    }
+    if !path.starts_with('/') {
+        let why = format!("SCMP_ACT_NOTIFY needs the absolute path of a socket, not {path:?}");
+        return Err(LaunchError::invalid(why));
+    }
+    let state = State {
+        oci_version: VERSION.to_owned(),
+        id: launch.id.clone(),
+        status: status.to_owned(),
+        pid: 0,
+        bundle: launch.bundle.as_ref().map(|b| b.display().to_string()).unwrap_or_default(),
+        annotations: launch.spec.annotations.clone(),
+    };
+    Ok(Some(Agent { path: path.into(), metadata: metadata.to_owned(), state }))
 }
 
 /// Resource limits, getrlimit(2), with the kernel's numbers.
@@ -410,19 +447,8 @@ fn io_priority(wanted: &IoPriority) -> Result<u32, LaunchError> {
     }
 }
 
-/// The processors of a list as in `0-3,7`.
 fn cpu_list(list: &str) -> Result<Vec<usize>, LaunchError> {
     const MAX: usize = 1024;
-    let bad = || LaunchError::invalid(format!("processors {list:?} are no list below {MAX}"));
-    let mut cpus = Vec::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let first: usize = first.trim().parse().map_err(|_| bad())?;
-        let last: usize = last.trim().parse().map_err(|_| bad())?;
-        if first > last || last >= MAX {
-            return Err(bad());
-        }
-        cpus.extend(first..=last);
-    }
-    Ok(cpus)
+    super::text::numbers(list, MAX)
+        .ok_or_else(|| LaunchError::invalid(format!("processors {list:?} are no list below {MAX}")))
 }

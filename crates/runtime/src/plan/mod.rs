@@ -9,19 +9,25 @@
 //!                             init: [InitStep] }       what the child does, in order
 //! ```
 
+mod devices;
 mod identity;
+mod memory;
 mod mounts;
 mod namespaces;
 mod options;
 mod paths;
+mod resctrl;
 pub mod step;
 mod text;
 
+pub use devices::NetMove;
 pub use identity::{plan_exec, rlimits as rlimits_of};
+pub use memory::{MEMORY_FLAGS, MEMORY_MODES};
 pub use namespaces::{Join, Maps};
 pub use options::MOUNT_OPTIONS;
 pub use paths::{ALSO_MASKED, ALSO_READONLY};
-pub use step::{InitPlan, InitStep, Slot, Supply};
+pub use resctrl::{Making, Resctrl};
+pub use step::{Agent, InitPlan, InitStep, Slot, Supply};
 pub use text::{clean, within};
 
 use crate::cgroup::MountPlan;
@@ -51,6 +57,8 @@ pub struct Facts {
     pub user: Option<User>,
     /// Whether the host's root file system cannot be left by pivot_root(2).
     pub initramfs: bool,
+    /// Whether the runtime's own user namespace is not the first: it makes no device nodes then.
+    pub confined: bool,
     /// Whether AppArmor is enforcing here.
     pub apparmor: bool,
     /// Whether SELinux is enforcing here.
@@ -66,8 +74,14 @@ pub struct Plan {
     pub joins: Vec<Join>,
     /// An existing user namespace to be made in.
     pub userns: Option<Join>,
+    /// An existing mount namespace that the child joins; its file goes to [`Slot::TARGET`].
+    pub mount: Option<Join>,
     /// Id maps of the new user namespace.
     pub maps: Option<Maps>,
+    /// Network devices of the host that are moved into the container: their names there and here.
+    pub net_devices: Vec<NetMove>,
+    /// What is done in resctrl.
+    pub resctrl: Option<Resctrl>,
     /// What the parent makes and hands over, in the order of the slots from [`Slot::ROOT`].
     pub supplies: Vec<Supply>,
     /// The child's way.
@@ -101,6 +115,7 @@ pub fn plan(launch: &Launch, facts: &Facts, stdio: StdioKind) -> Result<Plan, La
     let linux = launch.spec.linux.as_ref().unwrap_or(&empty);
     let process = process_of(&launch.spec)?;
     let namespaces = Namespaces::of(linux)?;
+    foreign(&launch.spec)?;
     let mut steps = Vec::new();
     if namespaces.maps.is_some() {
         steps.push(InitStep::AwaitMaps);
@@ -111,33 +126,41 @@ pub fn plan(launch: &Launch, facts: &Facts, stdio: StdioKind) -> Result<Plan, La
         steps.push(InitStep::BecomeRoot);
     }
     steps.push(InitStep::NewSession);
+    if namespaces.mount.is_some() {
+        steps.push(InitStep::Join { of: Slot::TARGET, kinds: ns::MOUNT });
+    }
     steps.push(InitStep::DetachPropagation(root_propagation(linux)?));
     made.file_systems(&mut steps);
     let later = paths::sysctls(linux, &namespaces, &mut made, &mut steps)?;
     paths::protect(linux, facts, &mut steps)?;
     made.finish(&mut steps);
     steps.push(if facts.initramfs { InitStep::MoveRoot } else { InitStep::Pivot });
-    root_attributes(launch, linux, &mut steps)?;
+    root_attributes(launch, linux, process.no_new_privileges, &mut steps)?;
     host_names(&launch.spec, &namespaces, &mut steps)?;
     let identity = identity::Identity::of(launch, process, facts)?;
     identity.before_gate(stdio, made.has_dev(), &mut steps)?;
     steps.push(InitStep::Gate);
     steps.extend(later);
     let label = identity.label(&mut made, facts)?;
-    personality(linux, &mut steps)?;
+    of_kernel(linux, &mut steps)?;
     identity.after_gate(stdio, facts, label, &mut steps)?;
     let supplies = made.into_supplies();
+    let net_devices = devices::net_devices(linux, &namespaces)?;
+    let agent = identity::agent(launch, facts, "created")?;
     Ok(Plan {
         clone: namespaces.clone,
         joins: namespaces.joins,
         userns: namespaces.userns,
+        mount: namespaces.mount,
         maps: namespaces.maps,
+        net_devices,
+        resctrl: resctrl::plan(linux, &launch.id)?,
         supplies,
         rlimits: identity::rlimits(process)?,
         oom_score_adj: process.oom_score_adj,
         uid: identity.uid,
         terminal: matches!(stdio, StdioKind::Terminal(_)),
-        init: InitPlan { steps, command: identity.command(launch.init)?, preserve_fds: 0 },
+        init: InitPlan { steps, command: identity.command(launch.init)?, preserve_fds: 0, agent },
     })
 }
 
@@ -148,8 +171,14 @@ pub fn plan(launch: &Launch, facts: &Facts, stdio: StdioKind) -> Result<Plan, La
 pub fn namespaces_of(launch: &Launch) -> Result<u64, LaunchError> {
     let empty = Linux::default();
     let found = Namespaces::of(launch.spec.linux.as_ref().unwrap_or(&empty))?;
-    let joined = found.joins.iter().chain(&found.userns).fold(0, |all, join| all | join.kind);
+    let joined = found.joins.iter().chain(&found.userns).chain(&found.mount);
+    let joined = joined.fold(0, |all, join| all | join.kind);
     Ok(found.clone | found.unshare | joined)
+}
+
+/// What the container of `launch` has in resctrl; nothing too when the launch asks for nonsense.
+pub fn resctrl_of(launch: &Launch) -> Option<Resctrl> {
+    resctrl::plan(launch.spec.linux.as_ref()?, &launch.id).ok().flatten()
 }
 
 fn process_of(spec: &Spec) -> Result<&Process, LaunchError> {
@@ -167,23 +196,58 @@ fn root_propagation(linux: &Linux) -> Result<Propagation, LaunchError> {
     })
 }
 
+/// Where no process may gain privileges, programs whose file grants them execute without: the kernel
+/// refuses a file with capabilities that the bounding set lacks (Debian's `ping`), unless its mount
+/// is `nosuid`. Only for the engine's containers: others' documents say what they want of a mount.
 fn root_attributes(
     launch: &Launch,
     linux: &Linux,
+    no_new_privileges: bool,
     steps: &mut Vec<InitStep>,
 ) -> Result<(), LaunchError> {
-    let overlay_readonly =
-        matches!(launch.rootfs, crate::launch::Rootfs::Overlay { readonly: true, .. });
+    let (overlay, overlay_readonly) = match launch.rootfs {
+        crate::launch::Rootfs::Overlay { readonly, .. } => (true, readonly),
+        crate::launch::Rootfs::Directory(_) => (false, false),
+    };
     let spec_readonly = launch.spec.root.as_ref().is_some_and(|root| root.readonly);
     let propagation = match linux.rootfs_propagation.as_str() {
         "shared" | "rshared" => Some(Propagation::Shared),
         "unbindable" | "runbindable" => Some(Propagation::Unbindable),
         _ => None,
     };
-    let set = if overlay_readonly || spec_readonly { sys::mount::attr::RDONLY } else { 0 };
+    let mut set = if overlay_readonly || spec_readonly { sys::mount::attr::RDONLY } else { 0 };
+    if overlay && no_new_privileges {
+        set |= sys::mount::attr::NOSUID;
+    }
     if set != 0 || propagation.is_some() {
         let at = text::target("/")?;
         steps.push(InitStep::Change { at, set, clear: 0, recursive: false, propagation });
+    }
+    Ok(())
+}
+
+/// What other systems' sections ask for is nothing that a container of this one can have.
+fn foreign(spec: &Spec) -> Result<(), LaunchError> {
+    let sections = [
+        ("solaris", &spec.solaris),
+        ("windows", &spec.windows),
+        ("vm", &spec.vm),
+        ("zos", &spec.zos),
+        ("freebsd", &spec.freebsd),
+    ];
+    match sections.iter().find(|(_, section)| section.is_some()) {
+        Some((name, _)) => Err(LaunchError::invalid(format!(
+            "section {name:?} of the specification is for another system than Linux"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What holds for a process without being a privilege: execution domain and memory policy.
+fn of_kernel(linux: &Linux, steps: &mut Vec<InitStep>) -> Result<(), LaunchError> {
+    personality(linux, steps)?;
+    if let Some(policy) = &linux.memory_policy {
+        steps.push(memory::policy(policy)?);
     }
     Ok(())
 }
@@ -229,5 +293,7 @@ fn host_names(
     Ok(())
 }
 
+#[cfg(test)]
+mod fields;
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,11 @@
 //! everything else is made by the parent, detached, and only attached by the child. Nothing is
 //! ever attached in the host's mount namespace.
 
-use super::namespaces::Namespaces;
+use super::namespaces::{Maps, Namespaces};
 use super::options::{self, BindScope, Options};
-use super::step::{Bind, BindIds, Dev, FsMount, InitStep, MadeIn, SLOTS, Slot, Supply};
+use super::step::{
+    Bind, BindIds, Dev, FsMount, InitStep, MadeIn, Node, NodeKind, SLOTS, Slot, Supply,
+};
 use super::text::{c_string, clean, param, target, within};
 use super::{Facts, StdioKind};
 use crate::cgroup::MountPlan;
@@ -164,6 +166,10 @@ impl<'a> Making<'a> {
         if mount.kind == "bind" || wanted.bind.is_some() {
             return self.bind(&at, mount, &wanted);
         }
+        if wanted.idmap.is_some() || maps_ids(mount) {
+            let why = format!("mount at {at}: only bind mounts can map ids");
+            return Err(LaunchError::invalid(why));
+        }
         match mount.kind.as_str() {
             "proc" => {
                 let slot = self.showing(ns::PID, MadeIn::Pid, mount, &wanted)?;
@@ -243,7 +249,9 @@ impl<'a> Making<'a> {
         if !label.is_empty() && ["tmpfs", "devpts", "mqueue"].contains(&mount.kind.as_str()) {
             params.push(param("context", Some(label))?);
         }
-        Ok(FsMount { kind: c_string(mount.kind.as_str())?, params, attrs: wanted.set })
+        // A new file system is one mount: what is recursive is about it alone.
+        let attrs = wanted.set | wanted.set_recursive;
+        Ok(FsMount { kind: c_string(mount.kind.as_str())?, params, attrs })
     }
 
     fn maps_group(&self, gid: Option<&str>) -> bool {
@@ -285,17 +293,7 @@ impl<'a> Making<'a> {
                 mount.source
             )));
         }
-        let explicit = wanted.idmap.is_some() || !mount.uid_mappings.is_empty();
-        let ids = match (self.namespaces.has_user(), explicit, self.launch.ids) {
-            (true, true, _) => BindIds::Map { recursive: wanted.idmap == Some(BindScope::Tree) },
-            (true, false, Ids::Container) => BindIds::MapIfPossible,
-            (false, true, _) => {
-                return Err(LaunchError::invalid(format!(
-                    "mapped ids of the mount at {at} need a user namespace"
-                )));
-            }
-            _ => BindIds::Host,
-        };
+        let ids = self.bind_ids(at, mount, wanted)?;
         let slot = self.supply(Supply::Bind(Bind {
             source: PathBuf::from(&mount.source),
             beneath: wanted.beneath.as_ref().map(PathBuf::from),
@@ -312,6 +310,23 @@ impl<'a> Making<'a> {
         }))?;
         self.attach.push(InitStep::Attach { mount: slot, at: target(at)? });
         Ok(())
+    }
+
+    fn bind_ids(&self, at: &str, mount: &Mount, wanted: &Options) -> Result<BindIds, LaunchError> {
+        let recursive = wanted.idmap == Some(BindScope::Tree);
+        if maps_ids(mount) {
+            let maps = Maps { uid: mount.uid_mappings.clone(), gid: mount.gid_mappings.clone() };
+            maps.check(&format!("the mount at {at}"))?;
+            return Ok(BindIds::Map { recursive, by: Some(maps) });
+        }
+        match (self.namespaces.has_user(), wanted.idmap.is_some(), self.launch.ids) {
+            (true, true, _) => Ok(BindIds::Map { recursive, by: None }),
+            (true, false, Ids::Container) => Ok(BindIds::MapIfPossible),
+            (false, true, _) => Err(LaunchError::invalid(format!(
+                "mapped ids of the mount at {at} need mappings or a user namespace"
+            ))),
+            _ => Ok(BindIds::Host),
+        }
     }
 
     fn cgroup(&mut self, at: &str, wanted: &Options) -> Result<(), LaunchError> {
@@ -391,16 +406,33 @@ impl<'a> Making<'a> {
         let readonly = fs.attrs & attr::RDONLY != 0;
         fs.attrs &= !(attr::RDONLY | attr::NODEV);
         let devices = self.linux().map_or(&[][..], |linux| &linux.devices);
+        let nodes = dev::nodes(devices)?;
+        let is_device =
+            |node: &&Node| matches!(node.kind, NodeKind::Char(..) | NodeKind::Block(..));
+        // Whoever cannot make devices hands the host's over, each mounted on an empty file.
+        let handed: Vec<Node> = match self.facts.confined {
+            true => nodes.iter().filter(is_device).cloned().collect(),
+            false => Vec::new(),
+        };
+        let own = |node: Node| match handed.contains(&node) {
+            true => Node { kind: NodeKind::Stub, ..node },
+            false => node,
+        };
         let dev = Dev {
             fs,
             dirs: dev::directories(&self.launch.spec.mounts, devices),
-            nodes: dev::nodes(devices)?,
+            nodes: nodes.into_iter().map(own).collect(),
             links: dev::links(),
             console: self.terminal,
         };
         let slot = self.supply(Supply::Dev(dev))?;
         self.dev = true;
         self.attach(slot, "/dev", wanted)?;
+        for node in handed {
+            let at = target(&format!("/dev/{}", node.name))?;
+            let mount = self.supply(Supply::Device(node))?;
+            self.attach.push(InitStep::Attach { mount, at });
+        }
         if readonly {
             self.last.push(InitStep::Change {
                 at: target("/dev")?,
@@ -426,6 +458,10 @@ impl<'a> Making<'a> {
         }
         Ok(InitStep::EnterTime { proc, offsets: offsets.into_bytes() })
     }
+}
+
+fn maps_ids(mount: &Mount) -> bool {
+    !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty()
 }
 
 /// Nothing but procfs goes to `/proc`, and next to nothing into it (law A3).

@@ -34,6 +34,11 @@ impl Maps {
         host_id(&self.uid, uid)
     }
 
+    /// Whether every id is what it is outside.
+    pub fn is_identity(&self) -> bool {
+        self.uid.iter().chain(&self.gid).all(|line| line.container_id == line.host_id)
+    }
+
     /// The host's id of the group `gid`, if it is mapped.
     pub fn host_gid(&self, gid: u32) -> Option<u32> {
         host_id(&self.gid, gid)
@@ -41,6 +46,21 @@ impl Maps {
 }
 
 impl Maps {
+    /// Both are there, and the kernel will take them.
+    pub(super) fn check(&self, of: &str) -> Result<(), LaunchError> {
+        for (what, map) in [("uidMappings", &self.uid), ("gidMappings", &self.gid)] {
+            let good = |m: &IdMapping| {
+                m.size > 0
+                    && m.container_id.checked_add(m.size - 1).is_some()
+                    && m.host_id.checked_add(m.size - 1).is_some()
+            };
+            if map.is_empty() || map.len() > MAX_MAP_LINES || !map.iter().all(good) {
+                return Err(invalid(format!("{what} of {of} are missing or wrong")));
+            }
+        }
+        Ok(())
+    }
+
     /// The maps of a process, from its directory in procfs.
     ///
     /// # Errors
@@ -83,6 +103,8 @@ pub(super) struct Namespaces {
     pub joins: Vec<Join>,
     /// The user namespace that is joined.
     pub userns: Option<Join>,
+    /// The mount namespace that is joined: the container's mounts and root become its.
+    pub mount: Option<Join>,
     /// Maps of a new user namespace.
     pub maps: Option<Maps>,
 }
@@ -120,15 +142,19 @@ impl Namespaces {
                 let join = Join { kind: *kind, name, path };
                 match *kind {
                     ns::USER => found.userns = Some(join),
-                    ns::MOUNT => {
-                        return Err(invalid("an existing mount namespace cannot be joined"));
-                    }
+                    ns::MOUNT => found.mount = Some(join),
                     _ => found.joins.push(join),
                 }
             }
         }
-        if !found.makes(ns::MOUNT) {
-            return Err(invalid("a container needs a mount namespace of its own"));
+        match (found.makes(ns::MOUNT), &found.mount) {
+            (false, None) => return Err(invalid("a container needs a mount namespace")),
+            (false, Some(_)) if found.makes(ns::USER) => {
+                let why = "the root of a new user namespace may not mount in an existing mount \
+                           namespace: join the user namespace that it belongs to";
+                return Err(invalid(why));
+            }
+            _ => {}
         }
         found.map_ids(linux)?;
         if !linux.time_offsets.is_empty() && !found.makes(ns::TIME) {
@@ -153,15 +179,8 @@ impl Namespaces {
             };
         }
         let maps = Maps { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone() };
+        maps.check("a user namespace")?;
         for (what, map) in [("uidMappings", &maps.uid), ("gidMappings", &maps.gid)] {
-            let good = |m: &IdMapping| {
-                m.size > 0
-                    && m.container_id.checked_add(m.size - 1).is_some()
-                    && m.host_id.checked_add(m.size - 1).is_some()
-            };
-            if map.is_empty() || map.len() > MAX_MAP_LINES || !map.iter().all(good) {
-                return Err(invalid(format!("{what} of a user namespace are missing or wrong")));
-            }
             if host_id(map, 0).is_none() {
                 return Err(invalid(format!("{what} do not map id 0")));
             }
@@ -177,7 +196,7 @@ impl Namespaces {
 
     /// Whether one of this kind is joined.
     pub(super) fn joins(&self, kind: u64) -> bool {
-        self.joins.iter().any(|join| join.kind == kind)
+        self.joins.iter().chain(&self.mount).any(|join| join.kind == kind)
     }
 
     /// Whether the container has a user namespace apart from the runtime's.

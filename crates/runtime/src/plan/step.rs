@@ -25,7 +25,8 @@ impl Slot {
     pub const STDERR: Slot = Slot(2);
     /// The way to the parent, later to whoever starts the container.
     pub const CHANNEL: Slot = Slot(3);
-    /// What an exec joins: the pidfd of the container's first process.
+    /// What an exec joins: the pidfd of the container's first process. What a container joins:
+    /// the file of a mount namespace.
     pub const TARGET: Slot = Slot(4);
     /// The socket on which somebody will say start, if it is not the parent.
     pub const GATE: Slot = Slot(5);
@@ -100,6 +101,8 @@ pub enum Supply {
     },
     /// `/dev`.
     Dev(Dev),
+    /// A device node of the host's, for who cannot make one.
+    Device(Node),
     /// A tmpfs with directories and links in it.
     Tree {
         /// The tmpfs.
@@ -171,7 +174,7 @@ pub struct Owner {
 }
 
 /// The ids of a bind mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BindIds {
     /// As they are on disk.
     Host,
@@ -181,6 +184,8 @@ pub enum BindIds {
     Map {
         /// With everything mounted below.
         recursive: bool,
+        /// By these maps; by the container's user namespace without them.
+        by: Option<super::Maps>,
     },
 }
 
@@ -223,6 +228,8 @@ pub enum NodeKind {
     Block(u32, u32),
     /// Named pipe.
     Fifo,
+    /// An empty file, for the host's node to be mounted on.
+    Stub,
 }
 
 /// The command of a process.
@@ -369,6 +376,13 @@ pub enum InitStep {
     IoPriority(u32),
     /// Execution domain.
     Personality(u64),
+    /// NUMA memory policy: the mode with its flags, and the nodes, one bit each.
+    MemoryPolicy {
+        /// Mode and flags.
+        mode: u32,
+        /// Nodes.
+        nodes: Box<[u64; sys::process::MAX_NODES / 64]>,
+    },
     /// A session keyring of its own; a kernel without keys is fine.
     Keyring(CString),
     /// Remove capabilities (one bit each) from the bounding set.
@@ -423,6 +437,19 @@ pub struct InitPlan {
     pub command: Command,
     /// How many descriptors from 3 on stay open.
     pub preserve_fds: u32,
+    /// Who listens to what the filter hands over.
+    pub agent: Option<Agent>,
+}
+
+/// A seccomp agent: it answers system calls in the kernel's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Its socket, on the host.
+    pub path: PathBuf,
+    /// What the profile tells it.
+    pub metadata: String,
+    /// The container's state; a process id of 0 stands for the process that is made.
+    pub state: wire::oci::runtime::State,
 }
 
 impl fmt::Display for InitStep {
@@ -466,6 +493,7 @@ impl fmt::Display for InitStep {
             InitStep::Affinity(_) => f.write_str("set the processors"),
             InitStep::IoPriority(_) => f.write_str("set the I/O priority"),
             InitStep::Personality(_) => f.write_str("set the execution domain"),
+            InitStep::MemoryPolicy { .. } => f.write_str("set the memory policy"),
             InitStep::Keyring(_) => f.write_str("make a session keyring"),
             InitStep::DropBounding(_) => f.write_str("bound the capabilities"),
             InitStep::Identity { uid, gid, .. } => write!(f, "become user {uid}, group {gid}"),

@@ -9,7 +9,7 @@ use crate::plan::step::{BindIds, Supply};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-fn spec() -> Value {
+pub(super) fn spec() -> Value {
     let kinds = ["pid", "network", "ipc", "uts", "mount", "cgroup", "user"];
     let namespaces = kinds.map(|kind| json!({"type": kind}));
     json!({
@@ -36,7 +36,7 @@ fn spec() -> Value {
     })
 }
 
-fn launch(spec: Value) -> Launch {
+pub(super) fn launch(spec: Value) -> Launch {
     Launch {
         version: crate::launch::VERSION,
         id: "abc".into(),
@@ -56,7 +56,7 @@ fn launch(spec: Value) -> Launch {
     }
 }
 
-fn facts() -> Facts {
+pub(super) fn facts() -> Facts {
     let host_dir = PathBuf::from("/sys/fs/cgroup");
     Facts {
         cgroups: Some(MountPlan::Unified { host_dir }),
@@ -84,8 +84,10 @@ fn refused(change: impl FnOnce(&mut Value), words: &str) {
 #[test]
 fn the_whole_way_of_a_default_container() {
     let plan = planned(spec(), &facts()).expect("plan");
-    let masks = ALSO_MASKED.map(|path| format!("mask {path}"));
-    let read_only = ALSO_READONLY.map(|path| format!("make {path} read-only"));
+    let mut masks = ALSO_MASKED.map(|path| format!("mask {path}"));
+    masks.sort();
+    let mut read_only = ALSO_READONLY.map(|path| format!("make {path} read-only"));
+    read_only.sort();
     let mut expect: Vec<String> = [
         "wait for the id maps",
         "become root of the user namespace",
@@ -186,8 +188,8 @@ fn binds_are_mapped_as_their_ids_say() {
     for (ids, options, expect) in [
         (Ids::Container, &["rbind"][..], BindIds::MapIfPossible),
         (Ids::Host, &["rbind"], BindIds::Host),
-        (Ids::Host, &["rbind", "idmap"], BindIds::Map { recursive: false }),
-        (Ids::Host, &["rbind", "ridmap"], BindIds::Map { recursive: true }),
+        (Ids::Host, &["rbind", "idmap"], BindIds::Map { recursive: false, by: None }),
+        (Ids::Host, &["rbind", "ridmap"], BindIds::Map { recursive: true, by: None }),
     ] {
         let mut spec = spec();
         let mount = json!({"destination": "/v", "source": "/host", "options": options});
@@ -195,7 +197,7 @@ fn binds_are_mapped_as_their_ids_say() {
         let launch = Launch { ids, ..launch(spec) };
         let plan = plan(&launch, &facts(), StdioKind::Provided).expect("plan");
         let Some(Supply::Bind(bind)) = plan.supplies.last() else { unreachable!() };
-        assert_eq!((bind.ids, bind.recursive), (expect, true));
+        assert_eq!((&bind.ids, bind.recursive), (&expect, true));
     }
 }
 
@@ -249,7 +251,7 @@ fn contradictions_are_refused() {
     refused(|s| s["linux"]["uidMappings"][0]["hostID"] = json!(u32::MAX), "wrong");
     refused(|s| s["linux"]["namespaces"][0]["type"] = json!("x"), "unknown");
     refused(|s| s["linux"]["namespaces"][0]["type"] = json!("ipc"), "twice");
-    refused(|s| s["linux"]["namespaces"][4]["path"] = json!("/x"), "cannot be joined");
+    refused(|s| s["linux"]["namespaces"][4]["path"] = json!("/x"), "join the user namespace");
     refused(|s| s["linux"]["timeOffsets"] = json!({"monotonic": {"secs": 1}}), "time namespace");
     refused(|s| s["linux"]["rootfsPropagation"] = json!("x"), "rootfsPropagation");
     refused(|s| s["linux"]["personality"] = json!({"domain": "x"}), "personality");

@@ -37,6 +37,20 @@ pub fn clean(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
+/// The numbers below `bound` of a list as in `0-3,7`, in its order.
+pub(super) fn numbers(list: &str, bound: usize) -> Option<Vec<usize>> {
+    let mut numbers = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if first > last || last >= bound || numbers.len() > bound {
+            return None;
+        }
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
+}
+
 /// Whether `path` is `base` or lies below it; both clean.
 pub fn within(path: &str, base: &str) -> bool {
     path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -77,6 +91,15 @@ mod tests {
         ] {
             assert_eq!(clean(path), expect, "{path:?}");
         }
+    }
+
+    #[test]
+    fn lists_of_numbers_have_bounds() {
+        assert_eq!(numbers("0-2, 7", 8), Some(vec![0, 1, 2, 7]));
+        for bad in ["", "8", "2-1", "0-4294967295", "a", "1-", "-1", "18446744073709551616"] {
+            assert_eq!(numbers(bad, 8), None, "{bad:?}");
+        }
+        assert_eq!(numbers(&["0-7"; 3].join(","), 8), None);
     }
 
     #[test]

@@ -47,11 +47,15 @@ impl Supplier<'_> {
 
     fn map_bind(&mut self, mount: BorrowedFd<'_>, bind: &Bind) -> Result<(), LaunchError> {
         let source = bind.source.display();
+        let failed = |errno| LaunchError::at(format!("map the ids of {source}"), errno);
+        if let BindIds::Map { recursive, by: Some(maps) } = &bind.ids {
+            let userns = super::owner::namespace(&maps.uid, &maps.gid)?;
+            return super::map_by(mount, userns.as_fd(), *recursive).map_err(failed);
+        }
         let Some(mapped) = &self.mapped else { return Ok(()) };
         match bind.ids {
             BindIds::Host => Ok(()),
-            BindIds::Map { recursive } => map_ids(mount, mapped, recursive)
-                .map_err(|errno| LaunchError::at(format!("map the ids of {source}"), errno)),
+            BindIds::Map { recursive, .. } => map_ids(mount, mapped, recursive).map_err(failed),
             BindIds::MapIfPossible => {
                 // One mount below that cannot be mapped spoils the tree; its top still can.
                 let whole = map_ids(mount, mapped, bind.recursive);

@@ -42,6 +42,7 @@ impl Supplier<'_> {
                 (FileType::BlockDevice, rustix::fs::makedev(major, minor))
             }
             NodeKind::Fifo => (FileType::Fifo, 0),
+            NodeKind::Stub => (FileType::RegularFile, 0),
         };
         let mode = Mode::from_raw_mode(node.mode);
         rustix::fs::mknodat(dev, node.name.as_str(), kind, mode, device)?;
@@ -126,6 +127,34 @@ impl Supplier<'_> {
         set_attrs(mount.as_fd(), fs.attrs & attr::RDONLY).map_err(failed)?;
         Ok(mount)
     }
+}
+
+/// The host's own node of these numbers, as a mount: under its name, or where udev(7) keeps a link
+/// to every device. What is found is looked at, and nothing else is handed over (law A4).
+pub(super) fn of_host(node: &Node) -> Result<OwnedFd, LaunchError> {
+    let name = &node.name;
+    let (kind, by_number, (major, minor)) = match node.kind {
+        NodeKind::Char(major, minor) => (FileType::CharacterDevice, "char", (major, minor)),
+        NodeKind::Block(major, minor) => (FileType::BlockDevice, "block", (major, minor)),
+        NodeKind::Fifo | NodeKind::Stub => {
+            return Err(LaunchError::runtime(format!("/dev/{name} is no device")));
+        }
+    };
+    for path in [format!("/dev/{name}"), format!("/dev/{by_number}/{major}:{minor}")] {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let Ok(found) = rustix::fs::open(path.as_str(), flags, Mode::empty()) else { continue };
+        let failed = |errno| LaunchError::at(format!("bind device {path}"), errno);
+        let stat = rustix::fs::fstat(&found).map_err(failed)?;
+        if FileType::from_raw_mode(stat.st_mode) == kind
+            && stat.st_rdev == rustix::fs::makedev(major, minor)
+        {
+            return super::clone_tree(found.as_fd(), Path::new(""), false).map_err(failed);
+        }
+    }
+    Err(LaunchError::invalid(format!(
+        "device /dev/{name} ({by_number} {major}:{minor}) is not in the host's /dev, and only the \
+         machine's root can make it"
+    )))
 }
 
 /// The masks belong to nobody inside: an empty file and an empty directory, read-only.

@@ -23,7 +23,15 @@ const MAX_LAYERS: usize = 500;
 
 /// What a writable layer may hold is plain: the store reads it to copy, compare and commit, and
 /// does not follow redirects or look for data in the layers below. Some kernels default otherwise.
-const PLAIN: [&str; 3] = ["redirect_dir", "metacopy", "index"];
+const PLAIN: [(&str, Option<&str>); 3] =
+    [("redirect_dir", Some("off")), ("metacopy", Some("off")), ("index", Some("off"))];
+/// The same outside of the first user namespace: overlayfs' own attributes are then the owner's,
+/// and neither redirects nor files without their data are possible.
+const PLAIN_FOR_USERS: [(&str, Option<&str>); 2] = [("userxattr", None), ("index", Some("off"))];
+
+fn plain() -> &'static [(&'static str, Option<&'static str>)] {
+    if sys::userns::is_first() { &PLAIN } else { &PLAIN_FOR_USERS }
+}
 
 /// The layers, opened.
 struct Layers {
@@ -171,8 +179,11 @@ fn by_descriptor(layers: &Layers) -> Result<OwnedFd, Errno> {
             rustix::mount::fsconfig_set_flag(&overlay, c"volatile")?;
         }
     }
-    for option in PLAIN {
-        fsconfig_set_string(&overlay, option, c"off")?;
+    for (option, value) in plain() {
+        match value {
+            Some(value) => fsconfig_set_string(&overlay, *option, *value)?,
+            None => rustix::mount::fsconfig_set_flag(&overlay, *option)?,
+        }
     }
     rustix::mount::fsconfig_create(&overlay)?;
     let flags = FsMountFlags::FSMOUNT_CLOEXEC;
@@ -206,8 +217,11 @@ fn by_path(layers: &Layers, place: &Path) -> Result<OwnedFd, Errno> {
         let volatile = if above.volatile { ",volatile" } else { "" };
         let _ = write!(options, ",upperdir=w/{upper},workdir=w/{work}{volatile}");
     }
-    for option in PLAIN {
-        let _ = write!(options, ",{option}=off");
+    for (option, value) in plain() {
+        let _ = match value {
+            Some(value) => write!(options, ",{option}={value}"),
+            None => write!(options, ",{option}"),
+        };
     }
     let options = CString::new(options).map_err(|_| Errno::INVAL)?;
     rustix::mount::mount(c"overlay", "m", c"overlay", MountFlags::empty(), options.as_c_str())?;

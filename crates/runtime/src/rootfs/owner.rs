@@ -14,7 +14,6 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use sys::mount::{MountChange, attr};
 use wire::oci::runtime::IdMapping;
 
 /// Every id there is; the last one means none.
@@ -38,13 +37,7 @@ pub(super) fn show_as(
     let uids = exchanged(uids, root.st_uid, owner.uid.unwrap_or(root.st_uid));
     let gids = exchanged(gids, root.st_gid, owner.gid.unwrap_or(root.st_gid));
     let userns = namespace(&uids, &gids)?;
-    let change = MountChange {
-        set: attr::IDMAP,
-        userns: Some(userns.as_fd()),
-        recursive,
-        ..MountChange::default()
-    };
-    sys::mount::change(mount, &change).map_err(failed)
+    super::map_by(mount, userns.as_fd(), recursive).map_err(failed)
 }
 
 /// `maps` with the ids on disk `a` and `b` exchanged. One that `maps` lacks is shown as the other
@@ -83,7 +76,7 @@ fn exchanged(maps: &[IdMapping], a: u32, b: u32) -> Vec<IdMapping> {
 }
 
 /// A user namespace with these maps. It lives as long as its descriptor.
-fn namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, LaunchError> {
+pub(super) fn namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, LaunchError> {
     let failed = |errno| LaunchError::at("make a user namespace for a bind mount", errno);
     let child = sys::clone::clone3(sys::clone::ns::USER, || {
         // Held until the maps are written, and no longer than whoever waits for it.

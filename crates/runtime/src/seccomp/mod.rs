@@ -19,7 +19,7 @@ pub use docker::docker_profile;
 pub use file::{ProfileError, ProfileFacts, parse_profile};
 pub use policy::{SeccompError, filter_flags};
 pub use profile::{ProfileOptions, default_profile};
-pub use program::{Arch, Program, ProgramError, compile};
+pub use program::{Arch, Program, ProgramError, compile, notifies};
 pub use table::Abi;
 
 #[cfg(test)]

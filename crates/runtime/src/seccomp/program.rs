@@ -55,8 +55,7 @@ impl Program {
 
     /// Whether calls may be handed to a listener, so that loading must make one.
     pub fn notifies(&self) -> bool {
-        let notify = |it: &Insn| it.code == RETURN && it.k == NOTIFY;
-        self.instructions.iter().any(notify)
+        notifies(&self.instructions)
     }
 
     /// The program as `struct sock_filter[]` in this machine's byte order: 8 bytes an instruction.
@@ -87,6 +86,11 @@ impl Program {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         })
     }
+}
+
+/// Whether a program may hand calls to a listener.
+pub fn notifies(program: &[Insn]) -> bool {
+    program.iter().any(|it| it.code == RETURN && it.k == NOTIFY)
 }
 
 /// Bytes that are no program.

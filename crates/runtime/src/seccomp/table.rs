@@ -22,6 +22,18 @@ pub enum Abi {
 pub(super) const X32_BIT: u32 = 0x4000_0000;
 
 impl Abi {
+    /// The ABI of the machine that this code was built for.
+    #[cfg(target_arch = "x86_64")]
+    pub const NATIVE: Abi = Abi::X86_64;
+    /// The ABI of the machine that this code was built for.
+    #[cfg(target_arch = "aarch64")]
+    pub const NATIVE: Abi = Abi::Aarch64;
+
+    /// The name of the system call with this number, if it is known here.
+    pub fn name(self, number: u32) -> Option<&'static str> {
+        SYSCALLS.iter().map(|row| row.0).find(|name| self.number(name) == Some(number))
+    }
+
     /// The number of system call `name` as `seccomp_data.nr` carries it, if this ABI has the call.
     pub fn number(self, name: &str) -> Option<u32> {
         let row = SYSCALLS.binary_search_by(|row| row.0.cmp(name)).ok()?;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part of the lab")]
 
+pub(crate) mod bundle;
+
 use runtime::container::{Running, Stdio, create};
 use runtime::error::LaunchError;
 use runtime::exec::{ExecOptions, exec};

@@ -1,4 +1,4 @@
-//! The OCI runtime specification 1.2, Linux part: `config.json`, the state document and the
+//! The OCI runtime specification 1.3, Linux part: `config.json`, the state document and the
 //! features document.
 //!
 //! Plain data. Everything is optional and defaults to absent; no value is injected that the
@@ -19,8 +19,11 @@ pub use linux::*;
 pub use resources::*;
 pub use seccomp::*;
 
-/// The version of the specification that these types follow.
+/// The version of the specification that documents are written in.
 pub const VERSION: &str = "1.2.0";
+
+/// The latest version of the specification that these types follow.
+pub const LATEST: &str = "1.3.0";
 
 /// `config.json` of a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -52,6 +55,21 @@ pub struct Spec {
     /// What only Linux has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linux: Option<Linux>,
+    /// What only Solaris has; known in order to be refused, as the four below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub solaris: Option<serde_json::Value>,
+    /// What only Windows has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<serde_json::Value>,
+    /// What only virtual machines have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm: Option<serde_json::Value>,
+    /// What only z/OS has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zos: Option<serde_json::Value>,
+    /// What only FreeBSD has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freebsd: Option<serde_json::Value>,
 }
 
 /// The container process, and what `exec` is given.

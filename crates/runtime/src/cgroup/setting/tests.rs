@@ -47,7 +47,7 @@ fn error(resources: &Resources, version: &dyn Fn(&str) -> Option<Version>) -> St
 fn nothing_asked_nothing_written() {
     check(&Resources::default(), &[], &[]);
     let empty = Resources {
-        memory: Some(Memory { limit: Some(0), kernel: Some(5), ..Memory::default() }),
+        memory: Some(Memory { limit: Some(0), kernel: Some(0), ..Memory::default() }),
         cpu: Some(Cpu { shares: Some(0), quota: Some(0), ..Cpu::default() }),
         pids: Some(Pids { limit: Some(0) }),
         block_io: Some(BlockIo { weight: Some(0), ..BlockIo::default() }),
@@ -124,14 +124,33 @@ fn memory_switches_of_v1() {
         ..Memory::default()
     };
     let resources = Resources { memory: Some(memory.clone()), ..Resources::default() };
-    check(
-        &resources,
-        &["[memory.kmem.tcp.limit_in_bytes=4096]", "memory.oom_control=1", "memory.swappiness=60"],
-        &[],
-    );
+    let expect =
+        ["memory.kmem.tcp.limit_in_bytes=4096", "memory.oom_control=1", "memory.swappiness=60"];
+    assert_eq!(lines(&resources, &facts(&v1)), expect);
     let memory = Memory { swappiness: Some(101), ..memory };
     let resources = Resources { memory: Some(memory), ..Resources::default() };
     assert_eq!(error(&resources, &v1), "set memory.swappiness: 101 is more than 100");
+}
+
+#[test]
+fn what_v2_lacks_is_refused_there() {
+    let refused = |memory: Memory, name: &str| {
+        let resources = Resources { memory: Some(memory), ..Resources::default() };
+        let expect = format!("set memory.{name}: cgroup v2 has no such limit");
+        assert_eq!(error(&resources, &v2), expect);
+        assert!(plan(&resources, &facts(&v1)).is_ok(), "{name}");
+    };
+    refused(Memory { swappiness: Some(1), ..Memory::default() }, "swappiness");
+    refused(Memory { disable_oom_killer: Some(true), ..Memory::default() }, "disableOOMKiller");
+    refused(Memory { kernel: Some(1), ..Memory::default() }, "kernel");
+    refused(Memory { kernel_tcp: Some(1), ..Memory::default() }, "kernelTCP");
+    let flat = Memory { use_hierarchy: Some(false), ..Memory::default() };
+    let flat = Resources { memory: Some(flat), ..Resources::default() };
+    assert!(error(&flat, &v1).contains("useHierarchy"));
+    let leaf = BlockIo { leaf_weight: Some(20), ..BlockIo::default() };
+    let leaf = Resources { block_io: Some(leaf), ..Resources::default() };
+    assert!(error(&leaf, &v2).contains("leafWeight"));
+    assert_eq!(plan(&leaf, &facts(&v1)).unwrap().len(), 1);
 }
 
 #[test]

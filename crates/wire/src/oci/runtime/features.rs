@@ -17,6 +17,9 @@ pub struct Features {
     /// Known mount options.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mount_options: Vec<String>,
+    /// Annotations of a configuration that change what the runtime does, and so must come from
+    /// nobody whom one does not trust.
+    pub potentially_unsafe_config_annotations: Vec<String>,
     /// What only Linux has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linux: Option<LinuxFeatures>,
@@ -49,7 +52,13 @@ pub struct LinuxFeatures {
     pub selinux: Option<Enabled>,
     /// Resource director technology.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub intel_rdt: Option<Enabled>,
+    pub intel_rdt: Option<IntelRdtFeatures>,
+    /// NUMA memory policies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<MemoryPolicyFeatures>,
+    /// Network devices that are moved into the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net_devices: Option<Enabled>,
     /// Extensions of mounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mount_extensions: Option<MountExtensions>,
@@ -98,6 +107,33 @@ pub struct SeccompFeatures {
     /// Flags this kernel has.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub supported_flags: Vec<String>,
+}
+
+/// Resource director technology.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IntelRdtFeatures {
+    /// Supported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// The field `schemata`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schemata: Option<bool>,
+    /// The field `enableMonitoring`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<bool>,
+}
+
+/// NUMA memory policies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryPolicyFeatures {
+    /// Known modes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modes: Vec<String>,
+    /// Known flags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
 }
 
 /// Whether something is supported.

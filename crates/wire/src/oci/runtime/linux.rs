@@ -50,6 +50,9 @@ pub struct Linux {
     /// Cache and memory bandwidth allocation, resctrl.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<IntelRdt>,
+    /// NUMA memory policy, set_mempolicy(2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<MemoryPolicy>,
     /// Execution domain, personality(2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub personality: Option<Personality>,
@@ -124,18 +127,38 @@ pub struct IntelRdt {
     /// Class of service.
     #[serde(rename = "closID", skip_serializing_if = "String::is_empty")]
     pub clos_id: String,
+    /// Lines for the file of schemata.
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    pub schemata: Vec<String>,
+    /// A monitoring group of the container's own.
+    #[serde(skip_serializing_if = "is_false")]
+    pub enable_monitoring: bool,
     /// Schema of the cache.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub l3_cache_schema: String,
     /// Schema of the memory bandwidth.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub mem_bw_schema: String,
-    /// Cache monitoring.
+    /// Cache monitoring, until 1.2; since 1.3 it is `enableMonitoring`.
     #[serde(rename = "enableCMT", skip_serializing_if = "is_false")]
     pub enable_cmt: bool,
-    /// Memory bandwidth monitoring.
+    /// Memory bandwidth monitoring, until 1.2; since 1.3 it is `enableMonitoring`.
     #[serde(rename = "enableMBM", skip_serializing_if = "is_false")]
     pub enable_mbm: bool,
+}
+
+/// NUMA memory policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryPolicy {
+    /// As in `MPOL_BIND`.
+    pub mode: String,
+    /// Memory nodes, as in `0-3,7`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub nodes: String,
+    /// As in `MPOL_F_STATIC_NODES`.
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
 }
 
 /// Execution domain.

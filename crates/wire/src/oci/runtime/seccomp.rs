@@ -1,6 +1,6 @@
 //! `linux.seccomp` of `config.json`: the system call filter.
 
-use super::null_is_empty;
+use super::{State, null_is_empty};
 use serde::{Deserialize, Serialize};
 
 /// A system call filter.
@@ -58,4 +58,21 @@ pub struct SyscallArg {
     pub value_two: u64,
     /// Comparison as in `SCMP_CMP_EQ`.
     pub op: String,
+}
+
+/// What a seccomp agent is sent with the listener, "The Container Process State".
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerProcessState {
+    /// Version of the specification.
+    pub oci_version: String,
+    /// Names of the descriptors that come along; `seccompFd` is the listener.
+    pub fds: Vec<String>,
+    /// Process id as the runtime sees it.
+    pub pid: i32,
+    /// What the profile says for the agent.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub metadata: String,
+    /// The container.
+    pub state: State,
 }
