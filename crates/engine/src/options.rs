@@ -2,7 +2,7 @@
 //! composition root turns `daemon.json` and flags into [`Options`].
 
 use crate::plugins::Places;
-use model::draft::SecurityProfile;
+use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
 use model::resources::Ulimit;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -28,6 +28,8 @@ pub struct Options {
     pub no_new_privileges: bool,
     /// Containers get a user namespace and a range of ids of their own.
     pub userns: bool,
+    /// The daemon is an ordinary user's, in namespaces of the user's own.
+    pub rootless: bool,
     /// First host id of the pool of ranges.
     pub id_pool_base: u32,
     /// How many ranges of [`model::spec::ID_RANGE`] ids the pool has.
@@ -44,6 +46,13 @@ pub struct Options {
     pub default_shm_size_bytes: i64,
     /// Seconds between stop signal and SIGKILL of containers that do not say.
     pub default_stop_timeout: i64,
+    /// IPC namespace of containers that do not say: private or shareable (`--default-ipc-mode`).
+    pub default_ipc: SharedNamespace,
+    /// Control group namespace of containers that do not say: private or the host's
+    /// (`--default-cgroupns-mode`).
+    pub default_cgroupns: SharedNamespace,
+    /// System-call filter of containers that do not say (`--seccomp-profile`).
+    pub default_seccomp: SeccompDraft,
     /// Name servers of containers that do not say (`--dns`).
     pub dns: Vec<IpAddr>,
     /// Search domains (`--dns-search`).
@@ -94,6 +103,7 @@ impl Default for Options {
             security_profile: SecurityProfile::Estiba,
             no_new_privileges: false,
             userns: true,
+            rootless: false,
             id_pool_base: 1 << 28,
             id_pool_ranges: 4096,
             net: net::Options::default(),
@@ -102,6 +112,9 @@ impl Default for Options {
             default_pids_limit: 4096,
             default_shm_size_bytes: 64 << 20,
             default_stop_timeout: 10,
+            default_ipc: SharedNamespace::Private,
+            default_cgroupns: SharedNamespace::Private,
+            default_seccomp: SeccompDraft::Default,
             dns: Vec::new(),
             dns_search: Vec::new(),
             dns_options: Vec::new(),

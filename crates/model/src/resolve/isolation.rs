@@ -6,20 +6,20 @@ use crate::error::Denied;
 use crate::network::NetworkMode;
 use crate::spec::Isolation;
 
-/// Paths that a container sees empty; Docker's list.
+/// Paths that a container sees empty; Docker's list, in its order.
 pub const MASKED_PATHS: [&str; 12] = [
-    "/proc/acpi",
     "/proc/asound",
+    "/proc/acpi",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
+    "/proc/sched_debug",
+    "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 
 /// Paths that a container cannot write; Docker's list.
@@ -41,6 +41,7 @@ pub(super) fn resolve(ask: &Ask<'_>) -> Result<Isolation, Denied> {
         ask.defaults.no_new_privileges || (profile == SecurityProfile::Estiba && !privileged);
     let seccomp = match &security.seccomp {
         SeccompDraft::Default if privileged => SeccompDraft::Unconfined,
+        SeccompDraft::Default => ask.defaults.seccomp.clone(),
         asked => asked.clone(),
     };
     check_sharing(&host.ipc, &host.pid, &host.uts)?;
