@@ -11,7 +11,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::upgrade::OnUpgrade;
 use model::policy::Certificate;
 use serde::de::DeserializeOwned;
-use wire::docker::{ApiVersion, json};
+use wire::docker::{ApiVersion, json, syntax};
 
 use crate::authority::{Authority, Guard};
 use crate::body::RequestBody;
@@ -94,9 +94,17 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
         return Ok(None);
     }
     check_content_type(headers)?;
-    json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
+    json::from_slice(&bytes).map(Some).map_err(|error| malformed(&bytes, &error))
+}
+
+/// Why a body is no document: in the words of Go where the text is at fault, which users know.
+fn malformed(bytes: &[u8], error: &dyn std::fmt::Display) -> Failure {
+    let fault = std::str::from_utf8(bytes).ok().and_then(syntax::fault);
+    Failure::invalid(match fault {
+        Some(fault) if fault.starts_with("unexpected content") => fault,
+        Some(fault) => format!("invalid JSON: {fault}"),
+        None => format!("invalid JSON: {error}"),
+    })
 }
 
 async fn read(body: &mut RequestBody) -> Result<Bytes, Failure> {

@@ -42,21 +42,38 @@ pub(crate) fn find<'t>(
     method: &Method,
     path: &str,
 ) -> Result<(&'t Route, String), Failure> {
+    // Docker's own path has two forms.
+    let path = if path == "/networks/" { "/networks" } else { path };
     let mut candidates = table.iter().filter(|route| route.method == *method);
-    let found = candidates.find_map(|route| Some((route, capture(route.path, path)?)));
+    let found = candidates.clone().find_map(|route| Some((route, capture(route.path, path)?)));
+    // A container by the name that a link gives it in another.
+    let linked = |route: &'t Route| Some((route, capture_linked(route.path, path)?));
+    let found = found.or_else(|| candidates.find_map(linked));
     let (route, raw) = found.ok_or_else(Failure::page_not_found)?;
     Ok((route, decode(raw, false)?))
 }
 
 /// What the pattern's variable stands for in `path`; empty without a variable.
 fn capture<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
-    let Some((prefix, rest)) = pattern.split_once('{') else {
+    let Some((variable, middle)) = split(pattern, path) else {
         return (pattern == path).then_some("");
     };
-    let (variable, suffix) = rest.split_once('}')?;
-    let middle = path.strip_prefix(prefix)?.strip_suffix(suffix)?;
     let many = variable != "id";
     (!middle.is_empty() && (many || !middle.contains('/'))).then_some(middle)
+}
+
+/// `container/alias` where one container is wanted.
+fn capture_linked<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    let (_, middle) = split(pattern, path).filter(|_| pattern.starts_with("/containers/{id}"))?;
+    let (container, alias) = middle.split_once('/')?;
+    (!container.is_empty() && !alias.is_empty() && !alias.contains('/')).then_some(middle)
+}
+
+/// The name of a pattern's variable, and what stands in its place.
+fn split<'a, 'p>(pattern: &'a str, path: &'p str) -> Option<(&'a str, &'p str)> {
+    let (prefix, rest) = pattern.split_once('{')?;
+    let (variable, suffix) = rest.split_once('}')?;
+    Some((variable, path.strip_prefix(prefix)?.strip_suffix(suffix)?))
 }
 
 /// Takes the version off a path: `/v1.43/info` is `/info` at 1.43. Without one, the newest.
@@ -104,6 +121,18 @@ mod tests {
             ("/images/{name}", "/images/host:5000/a", Some("host:5000/a")),
         ] {
             assert_eq!(capture(pattern, path), want, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_link_s_name_stands_for_a_container() {
+        for (pattern, path, want) in [
+            ("/containers/{id}/json", "/containers/app/db/json", Some("app/db")),
+            ("/containers/{id}/json", "/containers/a/b/c/json", None),
+            ("/containers/{id}/json", "/containers//b/json", None),
+            ("/networks/{id}/json", "/networks/a/b/json", None),
+        ] {
+            assert_eq!(capture_linked(pattern, path), want, "{pattern} {path}");
         }
     }
 

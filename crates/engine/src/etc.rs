@@ -2,7 +2,7 @@
 //! written in place: a container sees them through mounts of these very files.
 
 use crate::{EngineError, Result};
-use model::network::Endpoint;
+use model::network::{Endpoint, NetworkMode};
 use model::spec::ContainerSpec;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -12,6 +12,9 @@ use std::path::Path;
 
 /// The host's own configuration.
 const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The host's own names.
+const HOSTS: &str = "/etc/hosts";
 
 /// systemd-resolved's, with the real servers, where the host's names only its stub.
 const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
@@ -59,7 +62,14 @@ pub(crate) fn write_hosts(
         addresses.into_iter().map(|address| (address, name.clone()))
     });
     let extra: Vec<(IpAddr, String)> = asked.chain(links.iter().cloned()).collect();
-    write(&dir.join("hosts"), &net::files::hosts(&own, &extra))
+    let text = match spec.network {
+        // Who lives in the host's network sees the host's names.
+        NetworkMode::Host => std::fs::read_to_string(HOSTS)
+            .map(|head| net::files::hosts_below(&head, &[], &extra))
+            .unwrap_or_else(|_| net::files::hosts(&[], &extra)),
+        _ => net::files::hosts(&own, &extra),
+    };
+    write(&dir.join("hosts"), &text)
 }
 
 /// Writes /etc/resolv.conf. `embedded`: names are answered by the engine's resolver.

@@ -52,6 +52,7 @@ pub use ::registry::client::registry_host;
 pub use builds::{BuilderOptions, Builds, Handed, Handing, Look, PastBuild, Seen, Valuables};
 pub use containers::{
     Containers, Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle,
+pub use actor::links::parts as link_parts;
 };
 pub use error::EngineError;
 pub use events::{EventBus, EventStream};
@@ -70,8 +71,8 @@ pub use volumes::Volumes;
 
 /// The values that configuration is made of, for the composition root.
 pub mod settings {
-    pub use model::draft::SecurityProfile;
-    pub use model::network::Cidr;
+    pub use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
+    pub use model::network::{Cidr, Protocol};
     pub use model::resources::Ulimit;
     pub use net::{AddressPool, PublishPolicy};
 }

@@ -1,7 +1,7 @@
 //! Who is there: containers by id, by name and by prefix. Names are reserved while a container is
 //! being made, so that two creations never share one. Reading never waits for a container.
 
-use crate::actor::Order;
+use crate::actor::{Order, links};
 use crate::{EngineError, Result};
 use model::view::ContainerView;
 use model::{ContainerId, ContainerName};
@@ -106,8 +106,18 @@ impl Roster {
     }
 
     /// The container that a full id, a name (also with a leading slash) or a unique prefix of an
-    /// id means, in this order.
+    /// id means, in this order; or `container/alias`, what a link of a container leads to.
     pub(crate) fn find(&self, query: &str) -> Result<Arc<Handle>> {
+        let name = query.strip_prefix('/').unwrap_or(query);
+        let Some((container, alias)) = name.split_once('/') else { return self.find_one(query) };
+        let missing = |_| EngineError::NoSuchContainer(query.to_owned());
+        let view = self.find_one(container).map_err(missing)?.view();
+        let mut links = view.draft.host.links.iter().map(|link| links::parts(link));
+        let other = links.find(|(_, own)| *own == alias).map_or("", |(other, _)| other);
+        self.find_one(other).map_err(missing)
+    }
+
+    fn find_one(&self, query: &str) -> Result<Arc<Handle>> {
         let missing = || EngineError::NoSuchContainer(query.to_owned());
         let inner = self.lock();
         if let Ok(id) = ContainerId::parse(query)

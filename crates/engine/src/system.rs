@@ -3,7 +3,7 @@
 use crate::node::{Node, blocking};
 use crate::{Containers, Images, Result, Volumes};
 use model::Timestamp;
-use model::draft::SecurityProfile;
+use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
 use model::image::ImageView;
 use model::phase::Phase;
 use model::view::ContainerView;
@@ -219,15 +219,31 @@ impl System {
         let mut out = Vec::new();
         if self.node.facts.apparmor {
             out.push("name=apparmor".to_owned());
+    /// The IPC and control group namespaces of containers that do not say.
+    pub fn default_namespaces(&self) -> (SharedNamespace, SharedNamespace) {
+        let live = self.node.live();
+        (live.options.default_ipc.clone(), live.options.default_cgroupns.clone())
+    }
+
         }
-        out.push("name=seccomp,profile=builtin".to_owned());
+        let filter = match &options.default_seccomp {
+            SeccompDraft::Default => "builtin",
+            SeccompDraft::Unconfined => "unconfined",
+            SeccompDraft::Profile(_) => "custom",
+        };
+        out.push(format!("name=seccomp,profile={filter}"));
         if options.userns {
             out.push("name=userns".to_owned());
         }
         if options.security_profile == SecurityProfile::Estiba || options.no_new_privileges {
             out.push("name=no-new-privileges".to_owned());
         }
-        out.push("name=cgroupns".to_owned());
+        if options.rootless {
+            out.push("name=rootless".to_owned());
+        }
+        if options.default_cgroupns == SharedNamespace::Private {
+            out.push("name=cgroupns".to_owned());
+        }
         out
     }
 

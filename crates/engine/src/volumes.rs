@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::volume::Volume;
 
+/// Docker's mark of volumes that nobody gave a name.
+const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+
 /// The driver that is no plugin.
 const LOCAL: &str = "local";
 
@@ -220,6 +223,11 @@ impl Made {
 /// Blocking.
 pub(crate) fn create(node: &Node, draft: &VolumeDraft) -> Result<Made> {
     let named = VolumeName::parse(&draft.name).ok();
+    let mut labelled = draft.clone();
+    if draft.anonymous || draft.name.is_empty() {
+        labelled.labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
+    }
+    let draft = &labelled;
     let local = named.as_ref().is_some_and(|name| node.store.volumes().find(name).is_ok());
     if !local && let Some(volume) = plugin_volume(node, &draft.name)? {
         check_driver(draft, &volume.driver)?;

@@ -28,8 +28,8 @@ impl ImageRef {
     /// Parses and normalises what a user wrote. Without tag and digest the tag stays absent; see
     /// [`ImageRef::or_latest`].
     pub fn parse(text: &str) -> Result<Self, Denied> {
-        let fail =
-            |why: &str| Denied::invalid(format!("invalid reference format: {why}: {text:?}"));
+        // Docker's words, which scripts and tests compare.
+        let malformed = || Denied::invalid("invalid reference format");
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(Digest::parse(digest)?)),
             None => (text, None),
@@ -39,10 +39,10 @@ impl ImageRef {
             _ => (rest, None),
         };
         if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err(fail("bad tag"));
+            return Err(malformed());
         }
         if name.is_empty() {
-            return Err(fail("no repository name"));
+            return Err(malformed());
         }
         if crate::id::parse_hex(name).is_some() {
             return Err(Denied::invalid(format!(
@@ -51,13 +51,20 @@ impl ImageRef {
         }
         let (host, path) = split_host(name);
         if path.chars().any(|c| c.is_ascii_uppercase()) {
-            return Err(fail("repository name must be lowercase"));
+            let lower = path.to_ascii_lowercase();
+            return Err(if is_path(&lower) {
+                let why = format!("repository name ({path}) must be lowercase");
+                Denied::invalid(format!("invalid reference format: {why}"))
+            } else {
+                malformed()
+            });
         }
         if !is_host(&host) || !is_path(&path) {
-            return Err(fail("bad repository name"));
+            return Err(malformed());
         }
         if host.len() + 1 + path.len() > MAX_NAME_LEN {
-            return Err(fail("repository name is longer than 255 characters"));
+            let why = format!("repository name must not be more than {MAX_NAME_LEN} characters");
+            return Err(Denied::invalid(format!("invalid reference format: {why}")));
         }
         Ok(Self { host, path, tag: tag.map(str::to_owned), digest })
     }

@@ -21,7 +21,19 @@ pub fn hosts(own: &[(IpAddr, Vec<String>)], extra: &[(IpAddr, String)]) -> Strin
         ff00::\tip6-mcastprefix\n\
         ff02::1\tip6-allnodes\n\
         ff02::2\tip6-allrouters\n";
-    let mut text = HEAD.to_owned();
+    hosts_below(HEAD, own, extra)
+}
+
+/// The same below lines that are there already.
+pub fn hosts_below(
+    head: &str,
+    own: &[(IpAddr, Vec<String>)],
+    extra: &[(IpAddr, String)],
+) -> String {
+    let mut text = head.to_owned();
+    if !text.is_empty() && !text.ends_with('\n') && !(own.is_empty() && extra.is_empty()) {
+        text.push('\n');
+    }
     for (addr, name) in extra {
         text.push_str(&format!("{addr}\t{name}\n"));
     }
@@ -50,6 +62,13 @@ mod tests {
                     nameserver bad\nnameserver fe80::1%eth0\nnameserver 2001:db8::1\nnameserver\n";
         let texts: Vec<String> = nameservers(text).iter().map(IpAddr::to_string).collect();
         assert_eq!(texts, ["10.0.0.1", "10.0.0.3", "2001:db8::1"]);
+    }
+
+    #[test]
+    fn lines_that_are_there_stay_as_they_are() {
+        let extra = [("10.0.0.9".parse().unwrap(), "db".to_owned())];
+        assert_eq!(hosts_below("127.0.0.1 vm", &[], &[]), "127.0.0.1 vm");
+        assert_eq!(hosts_below("127.0.0.1 vm", &[], &extra), "127.0.0.1 vm\n10.0.0.9\tdb\n");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use model::Denied;
 use model::draft::{Draft, HostDraft, LogDraft, UpdateDraft};
+use model::resources::Resources;
 use model::restart::RestartPolicy;
 use wire::docker::host_config::{ContainerUpdateBody, HostConfig, LogConfig};
 
@@ -24,6 +25,10 @@ pub(crate) fn from_wire(host: HostConfig, volumes: &mut Vec<String>) -> Result<H
     }
     if host.shm_size < 0 {
         return Err(Denied::invalid("SHM size can not be less than 0"));
+    }
+    if host.annotations.iter().flatten().any(|(key, _)| key.is_empty()) {
+        let message = "invalid Annotations: the empty string is not permitted as an annotation key";
+        return Err(Denied::invalid(message));
     }
     let cgroup_parent = host.resources.cgroup_parent.clone();
     Ok(HostDraft {
@@ -91,7 +96,10 @@ pub(crate) fn update_from_wire(body: ContainerUpdateBody) -> Result<UpdateDraft,
         "" => None,
         _ => Some(restart::from_wire(&body.restart_policy)?),
     };
-    Ok(UpdateDraft { resources: resources::from_wire(body.resources)?, restart })
+    // Of an update every value was asked for: also none.
+    let pids_limit = body.resources.pids_limit.map(|limit| if limit > 0 { limit } else { -1 });
+    let resources = Resources { pids_limit, ..resources::from_wire(body.resources)? };
+    Ok(UpdateDraft { resources, restart })
 }
 
 /// How the host was asked to run a container, with what was decided where inspect shows that.
@@ -170,6 +178,7 @@ mod tests {
     fn refusals() {
         for (text, part) in [
             (r#"{"ShmSize":-1}"#, "SHM size can not be less than 0"),
+            (r#"{"Annotations":{"":"a"}}"#, "invalid Annotations: the empty string is not"),
             (r#"{"OomScoreAdj":1001}"#, "Invalid value 1001, range for oom score adj"),
             (
                 r#"{"AutoRemove":true,"RestartPolicy":{"Name":"always"}}"#,
@@ -189,5 +198,7 @@ mod tests {
         assert_eq!(update.restart, None);
         assert_eq!(update.resources.memory_bytes, Some(9));
         assert_eq!(update.resources.pids_limit, None);
+        let body = json::from_slice(br#"{"PidsLimit":0}"#).unwrap();
+        assert_eq!(update_from_wire(body).unwrap().resources.pids_limit, Some(-1));
     }
 }

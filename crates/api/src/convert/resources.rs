@@ -107,7 +107,8 @@ pub(crate) fn to_wire(model: &Resources, cgroup_parent: &str) -> wire_host::Reso
         memory_swap: model.memory_swap_bytes.unwrap_or_default(),
         memory_swappiness: model.memory_swappiness,
         oom_kill_disable: model.oom_kill_disable,
-        pids_limit: model.pids_limit,
+        // However it was said that there is none.
+        pids_limit: model.pids_limit.map(|limit| limit.max(0)),
         ulimits: Some(model.ulimits.iter().map(ulimit).collect()),
         ..wire_host::Resources::default()
     }
@@ -160,7 +161,7 @@ mod tests {
             memory_swap: -1,
             nano_cpus: 1_500_000_000,
             cpuset_cpus: "0-1".to_owned(),
-            pids_limit: Some(-1),
+            pids_limit: Some(100),
             cpu_shares: 512,
             oom_kill_disable: Some(false),
             blkio_weight_device: Some(Vec::new()),

@@ -1,5 +1,7 @@
 //! One line of the container list.
 
+use std::collections::BTreeMap;
+
 use model::Timestamp;
 use model::phase::Phase;
 use model::view::ContainerView;
@@ -30,7 +32,11 @@ pub(crate) fn to_wire(view: &ContainerView, now: Timestamp, v: ApiVersion) -> Co
         status: status(view, now),
         host_config: SummaryHostConfig {
             network_mode: namespace::network_text(&view.draft.host.network),
-            annotations: view.draft.host.annotations.clone(),
+            annotations: if v.at_least(46) {
+                view.draft.host.annotations.clone()
+            } else {
+                BTreeMap::new()
+            },
         },
         network_settings: SummaryNetworkSettings { networks: inspect::networks(view) },
         mounts: mount::points(view),

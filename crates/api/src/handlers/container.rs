@@ -3,6 +3,8 @@
 use engine::{RemoveOptions, Top};
 use hyper::StatusCode;
 use model::ContainerName;
+use model::draft::SharedNamespace;
+use wire::docker::ApiVersion;
 use wire::docker::container::{
     ContainerCreateBody, ContainerCreateResponse, ContainerUpdateResponse, ContainersPruneReport,
     FilesystemChange, TopResponse,
@@ -12,7 +14,7 @@ use wire::docker::host_config::ContainerUpdateBody;
 use super::{listing, signal, size, until};
 use crate::call::Call;
 use crate::clock;
-use crate::convert::{draft, host, inspect as inspect_view, null_if_empty, summary};
+use crate::convert::{draft, host, inspect as inspect_view, namespace, null_if_empty, summary};
 use crate::failure::Failure;
 use crate::filters::Filters;
 use crate::reply::{self, Reply};
@@ -21,6 +23,7 @@ use crate::reply::{self, Reply};
 pub(crate) async fn list(call: Call) -> Reply {
     let views = listing::containers(&call).await?;
     let now = clock::now();
+    let mut linked = listing::linked_names(&call.engine);
     let mut lines = Vec::with_capacity(views.len());
     for mut view in views {
         if call.query.flag("size") {
@@ -29,7 +32,9 @@ pub(crate) async fn list(call: Call) -> Reply {
                 std::sync::Arc::make_mut(&mut view).size = Some(sizes);
             }
         }
-        lines.push(summary::to_wire(&view, now, call.version));
+        let mut line = summary::to_wire(&view, now, call.version);
+        line.names.extend(linked.remove(&view.id).unwrap_or_default());
+        lines.push(line);
     }
     reply::json(&lines)
 }
@@ -37,7 +42,9 @@ pub(crate) async fn list(call: Call) -> Reply {
 /// `POST /containers/create`.
 pub(crate) async fn create(mut call: Call) -> Reply {
     let name = call.query.text("name").map(parse_name).transpose()?;
-    let body: ContainerCreateBody = call.json().await?;
+    let mut body: ContainerCreateBody = call.json().await?;
+    suit_version(&mut body, call.version)?;
+    fill_namespaces(&mut body, &call.engine);
     let mut draft = draft::from_wire(body, call.query.text_or_empty("platform"))?;
     call.guard.label(&mut draft.labels)?;
     let containers = &call.engine.containers;
@@ -51,6 +58,38 @@ pub(crate) async fn create(mut call: Call) -> Reply {
     reply::json_status(StatusCode::CREATED, &ContainerCreateResponse { id, warnings })
 }
 
+/// What older clients could not ask for, and what they mean by saying nothing.
+fn suit_version(body: &mut ContainerCreateBody, version: ApiVersion) -> Result<(), Failure> {
+    let endpoints = body.networking_config.as_ref().and_then(|it| it.endpoints_config.as_ref());
+    if !version.at_least(44) && endpoints.is_some_and(|endpoints| endpoints.len() > 1) {
+        let names = endpoints.into_iter().flatten().map(|(name, _)| name.as_str());
+        return Err(Failure::invalid(format!(
+            "Container cannot be created with multiple network endpoints: {}",
+            names.collect::<Vec<_>>().join(", ")
+        )));
+    }
+    if let Some(host) = body.host_config.as_mut().filter(|_| !version.at_least(40)) {
+        // Namespaces could be joined by default.
+        if host.ipc_mode.is_empty() {
+            host.ipc_mode = "shareable".to_owned();
+        }
+    }
+    Ok(())
+}
+
+/// What the daemon's configuration says of namespaces becomes the container's own: it keeps them
+/// when the configuration changes.
+fn fill_namespaces(body: &mut ContainerCreateBody, engine: &engine::Engine) {
+    let (ipc, cgroupns) = engine.system.default_namespaces();
+    let host = body.host_config.get_or_insert_default();
+    if host.ipc_mode.is_empty() && ipc != SharedNamespace::Private {
+        host.ipc_mode = namespace::text(&ipc, "private");
+    }
+    if host.cgroupns_mode.is_empty() && cgroupns != SharedNamespace::Private {
+        host.cgroupns_mode = namespace::text(&cgroupns, "private");
+    }
+}
+
 fn parse_name(text: &str) -> Result<ContainerName, Failure> {
     Ok(ContainerName::parse(text.strip_prefix('/').unwrap_or(text))?)
 }
@@ -62,7 +101,9 @@ pub(crate) async fn inspect(call: Call) -> Reply {
         let sizes = call.engine.containers.sizes(&call.target).await?;
         std::sync::Arc::make_mut(&mut view).size = Some(sizes);
     }
-    reply::json(&inspect_view::to_wire(&view, &call.storage_driver, call.version))
+    let mut shown = inspect_view::to_wire(&view, &call.storage_driver, call.version);
+    shown.host_config.links = null_if_empty(listing::links(&call.engine, &view));
+    reply::json(&shown)
 }
 
 /// `GET /containers/{id}/top`.
@@ -117,7 +158,10 @@ pub(crate) async fn kill(call: Call) -> Reply {
 
 /// `POST /containers/{id}/update`.
 pub(crate) async fn update(mut call: Call) -> Reply {
-    let body: ContainerUpdateBody = call.json().await?;
+    let mut body: ContainerUpdateBody = call.json().await?;
+    if !call.version.at_least(40) {
+        body.resources.pids_limit = None;
+    }
     let change = host::update_from_wire(body)?;
     call.guard.update(&call.target, &change.resources)?;
     let warnings = call.engine.containers.update(&call.target, change).await?;

@@ -8,7 +8,7 @@ use model::mount::MountSource;
 use model::network::{PortSpec, Protocol};
 use model::phase::Phase;
 use model::view::ContainerView;
-use model::{Digest, Timestamp};
+use model::{ContainerId, Digest, Timestamp};
 
 use crate::call::Call;
 use crate::convert::{namespace, summary};
@@ -49,6 +49,30 @@ pub(super) async fn containers(call: &Call) -> Result<Vec<Arc<ContainerView>>, F
     let seen = views.into_iter().filter(|view| call.guard.sees(&view.spec.labels));
     let chosen = seen.filter(|view| selection.wants(view));
     Ok(chosen.take(limit.unwrap_or(usize::MAX)).collect())
+}
+
+/// The names that links give containers, by container: `/one/alias`.
+pub(super) fn linked_names(engine: &Engine) -> BTreeMap<ContainerId, Vec<String>> {
+    let mut names: BTreeMap<ContainerId, Vec<String>> = BTreeMap::new();
+    for view in engine.containers.list() {
+        for link in &view.draft.host.links {
+            let (other, alias) = engine::link_parts(link);
+            if let Ok(other) = engine.containers.view(other) {
+                names.entry(other.id).or_default().push(format!("/{}/{alias}", view.name));
+            }
+        }
+    }
+    names
+}
+
+/// A container's links as they are shown: `/other:/one/alias`. Without those that lead nowhere.
+pub(super) fn links(engine: &Engine, view: &ContainerView) -> Vec<String> {
+    let shown = |link: &String| {
+        let (other, alias) = engine::link_parts(link);
+        let other = engine.containers.view(other).ok()?;
+        Some(format!("/{}:/{}/{alias}", other.name, view.name))
+    };
+    view.draft.host.links.iter().filter_map(shown).collect()
 }
 
 /// What was asked for, with every reference resolved.

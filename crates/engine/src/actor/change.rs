@@ -80,7 +80,7 @@ impl Actor {
         if change.restart.is_some_and(|policy| policy != RestartPolicy::No)
             && self.definition.spec.auto_remove
         {
-            return Err(EngineError::invalid(
+            return Err(EngineError::conflict(
                 "Restart policy cannot be updated because AutoRemove is enabled for the container",
             ));
         }

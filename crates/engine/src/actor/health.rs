@@ -19,6 +19,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+/// How long the stream of a check that was killed may take to end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Bytes of output kept of one check; Docker's number.
 const MAX_OUTPUT_BYTES: u64 = 4096;
 
@@ -70,8 +73,14 @@ impl Actor {
             let timeout = Duration::from_nanos(check.spec.timeout_ns);
             // It may just have ended.
             let _ = self.ask(&request).await;
-            probe.output.abort();
-            let output = format!("Health check exceeded timeout ({timeout:?})");
+            // What it said by now; its stream ends with it, unless a child of its holds that.
+            let said = tokio::time::timeout(LAST_WORDS, probe.output).await;
+            let said = said.ok().and_then(Result::ok).unwrap_or_default();
+            let mut output = format!("Health check exceeded timeout ({timeout:?})");
+            if !said.is_empty() {
+                output.push_str(": ");
+                output.push_str(&String::from_utf8_lossy(&said));
+            }
             return self.judge(probe.start, -1, output).await;
         }
         check.due = Instant::now() + Duration::from_nanos(check.spec.timeout_ns);

@@ -10,6 +10,13 @@ use std::net::IpAddr;
 /// Variables that are the other's own business.
 const NOT_TOLD: [&str; 3] = ["HOME", "PATH", "HOSTNAME"];
 
+/// Whom a legacy link (`container[:alias]`) leads to, and under which name.
+pub fn parts(link: &str) -> (&str, &str) {
+    let (other, alias) = link.split_once(':').unwrap_or((link, link));
+    let other = other.strip_prefix('/').unwrap_or(other);
+    (other, alias.rsplit('/').next().unwrap_or(alias))
+}
+
 /// `NAME=value` for every container that this one is linked to and that runs.
 pub(super) fn environment(node: &Node, definition: &Definition) -> Vec<String> {
     if definition.spec.network != NetworkMode::Default
@@ -19,8 +26,7 @@ pub(super) fn environment(node: &Node, definition: &Definition) -> Vec<String> {
     }
     let links = definition.draft.host.links.iter();
     let of = |link: &String| {
-        let (other, alias) = link.split_once(':').unwrap_or((link, link));
-        let alias = alias.rsplit('/').next().unwrap_or(alias);
+        let (other, alias) = parts(link);
         let view = node.registry.find(other).ok()?.view();
         let address = view.endpoints.iter().find_map(|endpoint| endpoint.ipv4)?.addr;
         Some(told(&view, address, definition.name.as_str(), alias))

@@ -16,7 +16,7 @@ mod ending;
 mod exec;
 mod health;
 mod launch;
-mod links;
+pub(crate) mod links;
 mod network;
 mod order;
 mod prepare;

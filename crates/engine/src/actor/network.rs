@@ -437,10 +437,9 @@ pub(super) fn leave(node: &Node, id: &ContainerId, endpoints: &[Endpoint]) {
 /// Legacy links: the other's address under the names it is called by.
 fn links(node: &Node, links: &[String]) -> Vec<(IpAddr, String)> {
     let resolve = |link: &String| {
-        let (other, alias) = link.split_once(':').unwrap_or((link, link));
+        let (other, alias) = super::links::parts(link);
         let view = node.registry.find(other).ok()?.view();
         let address = view.endpoints.iter().find_map(|endpoint| endpoint.ipv4)?.addr;
-        let alias = alias.rsplit('/').next().unwrap_or(alias);
         Some([
             (address, alias.to_owned()),
             (address, view.id.short()),

@@ -159,13 +159,12 @@ impl Others {
         if what == "IPC"
             && !matches!(
                 view.spec.isolation.ipc,
-                SharedNamespace::Private
-                    | SharedNamespace::Shareable
-                    | SharedNamespace::Container(_)
+                SharedNamespace::Shareable | SharedNamespace::Container(_)
             )
         {
             return Err(EngineError::invalid(format!(
-                "can't join IPC of container {query}: non-shareable IPC"
+                "can't join IPC of container {query}: non-shareable IPC (hint: use \
+                 IpcMode:shareable for the donor container)"
             )));
         }
         let range = id_range_of(pid)?;
@@ -183,10 +182,14 @@ impl Others {
 fn running(view: &Arc<ContainerView>, what: &str) -> Result<i32> {
     match view.phase.run() {
         Some(run) => Ok(run.pid),
-        None => Err(EngineError::conflict(format!(
-            "cannot join {what} namespace of a non running container: container {} is {}",
-            view.id,
-            view.phase.status()
+        // In the words and with the status that Docker has for each.
+        None if what == "network" => Err(EngineError::conflict(format!(
+            "cannot join network of a non running container: {}",
+            view.id
+        ))),
+        None => Err(EngineError::internal(format!(
+            "failed to join {what} namespace: container {} is not running",
+            view.id
         ))),
     }
 }

@@ -20,20 +20,20 @@ use store::archive::{ReadOptions, WriteOptions};
 /// How long the news of an end may take from the kernel to here.
 const ENDING: std::time::Duration = std::time::Duration::from_secs(1);
 
-fn missing(view: &ContainerView, path: &str, error: store::Error) -> EngineError {
+fn missing(container: &str, path: &str, error: store::Error) -> EngineError {
     use model::error::HasKind;
     match error.kind() {
         model::ErrorKind::NotFound => EngineError::Denied(model::Denied::not_found(format!(
-            "Could not find the file {path} in container {}",
-            view.name
+            "Could not find the file {path} in container {container}"
         ))),
         _ => error.into(),
     }
 }
 
-fn stat(view: &ContainerView, place: &Place, asked: &str) -> Result<PathStat> {
+/// `container` and `asked` as they were asked for.
+fn stat(container: &str, place: &Place, asked: &str) -> Result<PathStat> {
     let stat = store::archive::stat(place.root.as_fd(), &place.path)
-        .map_err(|error| missing(view, asked, error))?;
+        .map_err(|error| missing(container, asked, error))?;
     Ok(PathStat {
         name: place.name.clone().unwrap_or(stat.name),
         size: stat.size,
@@ -60,16 +60,17 @@ impl Containers {
     /// What is known of a path in it.
     pub async fn path_stat(&self, query: &str, path: &str) -> Result<PathStat> {
         let (node, view, path) = (Arc::clone(&self.node), self.view(query)?, path.to_owned());
-        blocking(move || stat(&view, &place::find(&node, &view, &path)?, &path)).await
+        let container = query.to_owned();
+        blocking(move || stat(&container, &place::find(&node, &view, &path)?, &path)).await
     }
 
     /// A path in it as a tar archive.
     pub async fn archive_get(&self, query: &str, path: &str) -> Result<(PathStat, ByteStream)> {
         let (node, view) = (Arc::clone(&self.node), self.view(query)?);
-        let asked = path.to_owned();
+        let (container, asked) = (query.to_owned(), path.to_owned());
         let (stat, place) = blocking(move || {
             let place = place::find(&node, &view, &asked)?;
-            Ok((stat(&view, &place, &asked)?, place))
+            Ok((stat(&container, &place, &asked)?, place))
         })
         .await?;
         let stream = produce(move |out| {
@@ -94,6 +95,7 @@ impl Containers {
                 message: "container rootfs is marked read-only".to_owned(),
             }));
         }
+        let container = query.to_owned();
         blocking(move || {
             let place = place::find(&node, &view, &path)?;
             let mut source = Source::new(body);
@@ -104,7 +106,7 @@ impl Containers {
                 shift: place.shift,
             };
             store::archive::write(place.root.as_fd(), &place.path, &mut source, options)
-                .map_err(|error| missing(&view, &path, error))?;
+                .map_err(|error| missing(&container, &path, error))?;
             source.drain();
             Ok(())
         })

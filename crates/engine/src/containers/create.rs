@@ -2,7 +2,7 @@
 //! step fails; a crash leaves a root without a record, which the next start removes.
 
 use super::Created;
-use crate::actor::{Actor, missing_bind};
+use crate::actor::{Actor, links, missing_bind};
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition, State};
 use crate::volumes::Made;
@@ -98,6 +98,7 @@ fn make(
     })?;
     check_receivers(node, &spec.log)?;
     pin_containers(node, &mut spec).map_err(named_in_request)?;
+    check_links(node, &draft)?;
     pin_images(node, &mut spec.mounts)?;
     if let Some(review) = &review {
         review::fresh(node, &draft, &mut spec, &image, review)?;
@@ -234,6 +235,16 @@ fn pin_containers(node: &Node, spec: &mut model::ContainerSpec) -> Result<()> {
         if let SharedNamespace::Container(query) = namespace {
             pin(query)?;
         }
+    }
+    Ok(())
+}
+
+fn check_links(node: &Node, draft: &Draft) -> Result<()> {
+    for link in &draft.host.links {
+        let (other, _) = links::parts(link);
+        node.registry.find(other).map_err(|error| {
+            EngineError::invalid(format!("could not get container for {other}: {error}"))
+        })?;
     }
     Ok(())
 }

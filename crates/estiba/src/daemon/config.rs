@@ -3,7 +3,9 @@
 
 use super::given::Given;
 use engine::Options;
-use engine::settings::{AddressPool, Cidr, PublishPolicy, SecurityProfile, Ulimit};
+use engine::settings::{
+    AddressPool, Cidr, PublishPolicy, SeccompDraft, SecurityProfile, SharedNamespace, Ulimit,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use tracing::level_filters::LevelFilter;
@@ -172,9 +174,6 @@ impl Config {
             "firewall-backend" => {
                 one_of(text, &["nftables"])?;
             }
-            "default-cgroupns-mode" | "default-ipc-mode" => {
-                one_of(text, &["private"])?;
-            }
             _ => match set_network(&mut self.options, name, texts, text)? {
                 true => {}
                 false => set_engine(&mut self.options, name, texts, text)?,
@@ -271,6 +270,19 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
         "label" => o.labels = texts.to_vec(),
         "runtime-path" => o.runtime_exe = absolute(text)?,
         "live-restore" => o.live_restore = switch(text)?,
+        "default-ipc-mode" => {
+            o.default_ipc = match one_of(text, &["private", "shareable"])? {
+                "shareable" => SharedNamespace::Shareable,
+                _ => SharedNamespace::Private,
+            };
+        }
+        "default-cgroupns-mode" => {
+            o.default_cgroupns = match one_of(text, &["private", "host"])? {
+                "host" => SharedNamespace::Host,
+                _ => SharedNamespace::Private,
+            };
+        }
+        "seccomp-profile" => o.default_seccomp = seccomp(text)?,
         "shutdown-timeout" => o.shutdown_timeout = number(text, 0..=86_400)?,
         "insecure-registry" => o.registry.insecure = texts.to_vec(),
         "registry-mirror" => {
@@ -410,6 +422,18 @@ fn ulimit(text: &str) -> Result<Ulimit, String> {
     }
     Ok(Ulimit { name, soft, hard })
 }
+/// The filter's text is read now: what containers run under does not change behind their back.
+fn seccomp(text: &str) -> Result<SeccompDraft, String> {
+    match text {
+        "" | "builtin" | "default" => Ok(SeccompDraft::Default),
+        "unconfined" => Ok(SeccompDraft::Unconfined),
+        path => match std::fs::read_to_string(path) {
+            Ok(profile) => Ok(SeccompDraft::Profile(profile)),
+            Err(error) => Err(format!("opening seccomp profile ({path}) failed: {error}")),
+        },
+    }
+}
+
 
 #[cfg(test)]
 mod tests {

@@ -172,7 +172,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::string("runtime-path", "The program estiba-runtime, when it is not beside this one"),
         Applied,
     ),
-    row(Flag::string("seccomp-profile", "System-call filter of containers"), NotYet),
+    row(Flag::string("seccomp-profile", "System-call filter of containers"), Applied),
     row(
         Flag::string("security-profile", "Security defaults of containers: estiba or docker"),
         Applied,

@@ -259,6 +259,8 @@ impl<R: Read, S: RawSink> TarReader<R, S> {
         let Some(block) = self.block()? else {
             return match self.end {
                 End::Anywhere => Ok(None),
+                // Nothing at all is an archive of nothing, as for Go.
+                End::Marked if self.entries == 0 => Ok(None),
                 End::Marked => Err(cut_off()),
             };
         };

