@@ -15,6 +15,8 @@ pub(crate) type Reply = Result<Response<ReplyBody>, Failure>;
 
 /// A tar archive.
 pub(crate) const TAR: &str = "application/x-tar";
+/// Bytes of any kind.
+const BYTES: &str = "application/octet-stream";
 /// JSON, one document or one after another.
 pub(crate) const JSON: &str = "application/json";
 /// A terminal's bytes as they are.
@@ -71,6 +73,11 @@ pub(crate) fn text(text: &'static str) -> Reply {
 /// 200 and an archive from the engine.
 pub(crate) fn archive(stream: engine::ByteStream) -> Response<ReplyBody> {
     with_type(StatusCode::OK, TAR, ReplyBody::Engine(stream))
+}
+
+/// 200 and bytes that mean what their asker knows, from the engine.
+pub(crate) fn blob(stream: engine::ByteStream) -> Response<ReplyBody> {
+    with_type(StatusCode::OK, BYTES, ReplyBody::Engine(stream))
 }
 
 /// 200 and a body that another task writes.

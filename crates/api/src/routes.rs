@@ -5,7 +5,8 @@ use hyper::Method;
 
 use crate::buildkit;
 use crate::handlers::{
-    archive, build, container, events, exec, image, network, refused, registry, stats, stream,
+    archive, artifact, attestation, build, container, events, exec, image, network, refused,
+    registry, stats, stream,
 };
 use crate::handlers::{system, volume, websocket};
 use crate::router::Coverage::{Done, Refused};
@@ -23,7 +24,7 @@ macro_rules! table {
 }
 
 /// Fixed paths stand before patterns that match them too.
-pub(crate) static TABLE: [Route; 121] = table! {
+pub(crate) static TABLE: [Route; 124] = table! {
     Done GET "/_ping" system::ping;
     Done HEAD "/_ping" system::ping;
     Done GET "/version" system::version;
@@ -75,7 +76,7 @@ pub(crate) static TABLE: [Route; 121] = table! {
     Done GET "/images/{name}/get" image::save;
     Done GET "/images/{name}/json" image::inspect;
     Done GET "/images/{name}/history" image::history;
-    Refused GET "/images/{name}/attestations" refused::registry;
+    Done GET "/images/{name}/attestations" attestation::list;
     Done POST "/images/{name}/push" registry::push;
     Done POST "/images/{name}/tag" image::tag;
     Done DELETE "/images/{name}" image::remove;
@@ -89,6 +90,9 @@ pub(crate) static TABLE: [Route; 121] = table! {
     Done GET "/distribution/{name}/json" registry::distribution;
     Done GET "/distribution/{name}/manifest" registry::manifest;
     Done PUT "/distribution/{name}/manifest" registry::publish;
+    Done GET "/distribution/{name}/referrers" artifact::referrers;
+    Done POST "/distribution/{name}/blobs" artifact::send;
+    Done GET "/distribution/{name}/blobs" artifact::take;
 
     Done GET "/networks" network::list;
     Done GET "/estiba/ports" network::ports;

@@ -7,8 +7,15 @@ use crate::flags::Flag;
 use crate::table::{GLOBALS, SECTIONS};
 
 /// Commands that the stock client does not have: not listed under its name.
-const OWN: [&str; 5] =
-    ["volume cp", "volume export", "volume import", "volume rename", "volume snapshot"];
+const OWN: [&str; 7] = [
+    "artifact",
+    "image referrers",
+    "volume cp",
+    "volume export",
+    "volume import",
+    "volume rename",
+    "volume snapshot",
+];
 
 /// What the stock client says of commands that it calls experimental.
 const EXPERIMENTAL: &str = "is an experimental feature.\n  \
@@ -88,6 +95,9 @@ pub(crate) fn root(names: &Names<'_>, width: usize) -> String {
     for section in SECTIONS {
         let _ = write!(out, "\n{}:\n", section.title);
         for (name, command) in section.entries {
+            if names.prog == "docker" && OWN.contains(name) {
+                continue;
+            }
             let _ = writeln!(out, "  {name:NAME_WIDTH$} {}", names.fill(command.short));
         }
     }

@@ -8,6 +8,8 @@
 //! before it acts, so a daemon that was killed finishes or undoes at its next start.
 
 mod actor;
+mod artifacts;
+mod attestations;
 mod builds;
 mod bundle;
 mod cdi;

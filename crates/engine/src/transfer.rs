@@ -46,7 +46,7 @@ pub struct Caller {
 
 impl Caller {
     /// The client that speaks for the caller with a host.
-    fn client(&self, client: Client, host: &str) -> Client {
+    pub(crate) fn client(&self, client: Client, host: &str) -> Client {
         if self.insecure { client.tolerating(host) } else { client }
     }
 }
@@ -316,7 +316,7 @@ impl Images {
     }
 
     /// Runs an operation on a thread of its own, until it is done or nobody waits for it.
-    async fn drive<T, F, W>(&self, work: W) -> registry::Result<T>
+    pub(crate) async fn drive<T, F, W>(&self, work: W) -> registry::Result<T>
     where
         T: Send + 'static,
         W: FnOnce(Client) -> F + Send + 'static,
@@ -402,7 +402,7 @@ fn pushable(node: &Node, wanted: &ImageRef) -> Result<Vec<(ImageRef, ImageId)>> 
 }
 
 /// A registry's refusal in Docker's words.
-fn told(error: RegistryError, reference: &ImageRef) -> EngineError {
+pub(crate) fn told(error: RegistryError, reference: &ImageRef) -> EngineError {
     let name = reference.familiar_name();
     match &error {
         RegistryError::Unauthorized { message, .. }

@@ -22,8 +22,8 @@ pub mod fuzz;
 pub mod server;
 
 pub use client::{
-    Client, Credentials, Described, Download, Event, Events, Found, LayerState, Login, Parcel,
-    Platform, Progress, Published, PullRequest, Pulled, PushRequest, Pushed, SearchHit, Settings,
-    WantedLayer,
+    BlobReader, Client, Credentials, Described, Download, Event, Events, Found, LayerState, Login,
+    Parcel, Platform, Progress, Published, PullRequest, Pulled, PushRequest, Pushed, SearchHit,
+    Settings, WantedLayer,
 };
 pub use error::{Error, Result};

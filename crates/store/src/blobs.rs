@@ -7,6 +7,7 @@
 //! daemon that never pushes can be told not to keep them.
 
 use crate::blob::digest;
+use crate::download::Making;
 use crate::error::{Act, Result};
 use crate::store::{Lease, Store};
 use crate::tree;
@@ -47,6 +48,13 @@ impl Blobs {
             return Ok(None);
         }
         self.store.blob(digest).map(Some)
+    }
+
+    /// Takes in a blob of any length, and spares it while the lease lasts. Digest and length.
+    pub fn take(&self, lease: &Lease, source: &mut dyn std::io::Read) -> Result<(Digest, u64)> {
+        let mut blob = Making::begin(&self.store)?;
+        std::io::copy(source, &mut blob).act(|| "take in a blob".into())?;
+        blob.publish(lease)
     }
 
     /// Keeps a document, at most 8 MiB, and spares it while the lease lasts.

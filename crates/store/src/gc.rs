@@ -106,6 +106,7 @@ impl Store {
         for image in self.images().index().all() {
             reachable.insert(image.id);
             reachable.extend(&image.diff_ids);
+            reachable.extend(&image.beside);
             for source in &image.sources {
                 reachable.insert(source.digest);
                 reachable.extend(source.layers.iter().map(|layer| layer.digest));

@@ -4,6 +4,8 @@
 pub(crate) mod archive;
 pub(crate) mod artifact;
 pub(crate) mod attestation;
+pub(crate) mod artifact;
+pub(crate) mod attestation;
 pub(crate) mod build;
 pub(crate) mod container;
 pub(crate) mod events;

@@ -26,14 +26,6 @@ pub(crate) async fn swarm_setup(_call: Call) -> Reply {
     Err(Failure::unsupported("swarm mode is not supported by this version"))
 }
 
-/// Whatever needs a registry.
-pub(crate) async fn registry(_call: Call) -> Reply {
-    Err(Failure::unsupported(
-        "talking to registries is not supported by this version; bring images in with load or \
-         import, and out with save",
-    ))
-}
-
 /// Freezing a container to disk, and what was frozen.
 pub(crate) async fn checkpoint(_call: Call) -> Reply {
     Err(Failure::unsupported(

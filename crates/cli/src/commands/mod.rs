@@ -1,5 +1,6 @@
 //! The commands' work, one family per module: flags in, calls out, answers printed.
 
+pub(crate) mod artifacts;
 pub(crate) mod auth;
 pub(crate) mod bake;
 pub(crate) mod build;

@@ -25,6 +25,7 @@ pub(crate) static GROUP: Command = Command {
         &PRUNE,
         &PULL,
         &PUSH,
+        &super::artifact::REFERRERS,
         &RM,
         &SAVE,
         &TAG,

@@ -1,5 +1,6 @@
 //! The commands as data. What is not in these tables does not exist for the parser or for help.
 
+mod artifact;
 mod build;
 #[cfg(test)]
 mod buildx_tests;

@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::flags::Flag;
 
-use super::{build, container, context, image, manifest, network, own, run, system, volume};
+use super::{artifact, build, container, context, image, manifest, network, own, run, system, volume};
 
 /// A heading of the top-level help page, with its commands by the name they have there.
 pub(crate) struct Section {
@@ -35,6 +35,7 @@ pub(crate) static SECTIONS: &[Section] = &[
     Section {
         title: "Management Commands",
         entries: &[
+            ("artifact", &artifact::GROUP),
             ("builder", &build::BUILDER),
             ("buildx", &build::BUILDX),
             ("container", &container::GROUP),

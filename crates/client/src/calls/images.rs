@@ -6,8 +6,10 @@ use wire::docker::image::{
     HistoryItem, IdResponse, ImageDeleteItem, ImageSummary, ImagesPruneReport,
 };
 use wire::docker::registry::{
-    AuthConfig, AuthResponse, ManifestDocument, ManifestPublished, ManifestToPublish, SearchResult,
+    AuthConfig, AuthResponse, BlobTaken, ManifestDocument, ManifestPublished, ManifestToPublish,
+    SearchResult,
 };
+use wire::oci::image::Index;
 
 use crate::request::segment;
 use crate::{Body, Client, Response, Result};
@@ -223,5 +225,43 @@ impl Client {
         let request = request.flag("insecure", insecure).header("X-Registry-Auth", auth);
         let published: ManifestPublished = request.json(wanted)?.fetch().await?;
         Ok(published.digest)
+    }
+
+    /// What refers to a document of a registry, of one artifact type or of all.
+    pub async fn distribution_referrers(
+        &self,
+        name: &str,
+        artifact_type: &str,
+        auth: &str,
+    ) -> Result<Index> {
+        let mut request = self.get(format!("/distribution/{}/referrers", segment(name)));
+        if !artifact_type.is_empty() {
+            request = request.query("artifactType", artifact_type);
+        }
+        request.header("X-Registry-Auth", auth).fetch().await
+    }
+
+    /// Gives a repository a blob.
+    pub async fn distribution_blob_send(
+        &self,
+        name: &str,
+        content: Body,
+        auth: &str,
+    ) -> Result<BlobTaken> {
+        let request = self.post(format!("/distribution/{}/blobs", segment(name)));
+        let request = request.header("X-Registry-Auth", auth);
+        request.body("application/octet-stream", content).fetch().await
+    }
+
+    /// A blob of a repository.
+    pub async fn distribution_blob(
+        &self,
+        name: &str,
+        (digest, size): (&str, u64),
+        auth: &str,
+    ) -> Result<Response<'_>> {
+        let request = self.get(format!("/distribution/{}/blobs", segment(name)));
+        let request = request.query("digest", digest).query("size", size.to_string());
+        request.header("X-Registry-Auth", auth).send().await
     }
 }

@@ -5,7 +5,7 @@ use super::blob::{self, Wanted};
 use super::manifest::{self, Document, Kind, MAX_INDEX_DEPTH};
 use super::session::Session;
 use super::upload::{self, Content, Had, Mount, Outbound};
-use super::{Client, Credentials, Events, push};
+use super::{Client, Credentials, Events, artifact};
 use crate::error::{Error, Result};
 use hyper::Method;
 use model::{Denied, Digest, ImageRef};
@@ -100,8 +100,7 @@ impl Client {
         let mut tags = Vec::new();
         for _ in 0..MAX_TAG_PAGES {
             let answer = session.retry(|| session.expect(&ask, &[200])).await?;
-            let next =
-                answer.header("link").and_then(next_page).map(|link| answer.url.follow(link));
+            let next = answer.next_page();
             let page: TagList = manifest::json("tag list", &answer.bytes(MAX_TAGS_BYTES).await?)?;
             for tag in page.tags.unwrap_or_default() {
                 tags.push(reference.with_tag(&tag)?);
@@ -114,8 +113,9 @@ impl Client {
         Err(Error::bad(format!("{}: too many tags", reference.familiar_name())))
     }
 
-    /// Gives a registry an index (or a manifest) under a tag. The manifests that an index names
-    /// come from `from`, repositories of the same registry, where the target does not have them.
+    /// Gives a registry an index (or a manifest) under a tag or its own digest. The manifests that
+    /// an index names come from `from`, repositories of the same registry, where the target does not
+    /// have them.
     ///
     /// # Errors
     /// The document is malformed, or the registry does not take it.
@@ -126,10 +126,14 @@ impl Client {
         from: &[ImageRef],
         credentials: Option<Credentials>,
     ) -> Result<Published> {
-        let document = manifest::read(bytes, Some(media_type), None)?;
-        let tag = reference
-            .tag()
-            .ok_or_else(|| Denied::invalid("a tag is needed to push a manifest list"))?;
+        let document = manifest::read(bytes, Some(media_type), reference.digest())?;
+        let tag = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.to_owned(),
+            (None, None) => {
+                return Err(Denied::invalid("a tag is needed to push a manifest list").into());
+            }
+        };
         let at = (reference.host(), reference.path());
         let session = Session::to_write(&self.settings, at, credentials.clone())?;
         let other = |other: &&ImageRef| {
@@ -146,7 +150,7 @@ impl Client {
                 Box::pin(carry(&session, &others, digest, 1)).await?;
             }
         }
-        push::put(&session, tag, &document.media_type, &document.bytes).await?;
+        artifact::put(&session, &tag, &document).await?;
         Ok(Published { digest: document.digest })
     }
 }
@@ -176,7 +180,7 @@ async fn carry(session: &Session, others: &[Session], digest: Digest, depth: usi
                 }
             }
         }
-        return push::put(session, &name, &document.media_type, &document.bytes).await;
+        return artifact::put(session, &name, &document).await;
     }
     Err(Denied::not_found(format!("manifest {digest} is in none of the repositories")).into())
 }
@@ -206,12 +210,6 @@ async fn mount(session: &Session, other: &Session, digest: Digest, size: u64) ->
     match upload::bring(session, &blob, &[], &quiet).await? {
         Had::Before | Had::Mounted(_) | Had::Sent => Ok(()),
     }
-}
-
-/// The address in a `Link` header with `rel="next"` (RFC 8288).
-fn next_page(link: &str) -> Option<&str> {
-    let (address, parameters) = link.strip_prefix('<')?.split_once('>')?;
-    parameters.contains("next").then_some(address)
 }
 
 fn platform(config: &[u8]) -> Result<WirePlatform> {

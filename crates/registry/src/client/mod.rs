@@ -4,6 +4,7 @@
 //! writes files and hashes as it goes, which the daemon's own loop must not wait for. Dropping the
 //! future ends the operation; what was downloaded stays and is taken up by the next.
 
+mod artifact;
 mod auth;
 mod blob;
 pub(crate) mod body;
@@ -23,6 +24,7 @@ pub(crate) mod transport;
 mod upload;
 pub(crate) mod url;
 
+pub use artifact::BlobReader;
 pub use auth::Credentials;
 pub use fetch::Download;
 pub use look::{Found, Published};

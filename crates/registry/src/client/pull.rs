@@ -10,6 +10,8 @@
 //! Everything is leased until the image names it; a crash leaves garbage for the collector, and
 //! downloads that the next pull takes up.
 
+mod beside;
+
 use super::blob::{self, Wanted};
 use super::manifest::{self, Document, ImageParts, Kind, MAX_INDEX_DEPTH};
 use super::session::Session;
@@ -178,9 +180,14 @@ impl Pull {
         }
         let diff_ids = diff_ids(&config, &parts)?;
         self.layers(&parts, &diff_ids).await?;
+        let beside = self.beside(indexes.last(), document.digest).await;
         let (pull, reference, digest) = (Arc::clone(self), reference.clone(), top.digest);
         let documents = indexes.into_iter().chain([document]).collect::<Vec<_>>();
-        let published = move || pull.publish(&reference, digest, &bytes, &documents, &parts);
+        let published = move || {
+            let done = pull.publish(&reference, digest, &bytes, &documents, &parts)?;
+            pull.store.images().keep_beside(&pull.lease, done.0, &beside)?;
+            Ok(done)
+        };
         let (id, newer) = on_thread(published).await?;
         Ok(Pulled { id, digest, newer })
     }

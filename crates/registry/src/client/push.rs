@@ -13,7 +13,7 @@ use model::{Denied, Digest, ImageId, ImageRef};
 use std::collections::HashSet;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::image::{ImageRecord, LayerBlob, Source};
+use store::image::{Beside, ImageRecord, LayerBlob, Source};
 use store::{Lease, Store};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
@@ -71,6 +71,8 @@ struct WholeParcel {
     source: Source,
     bytes: Vec<u8>,
     images: Vec<(Arc<ImageRecord>, Parcel)>,
+    /// What it holds about them.
+    beside: Vec<(Descriptor, Beside)>,
 }
 
 impl Client {
@@ -169,7 +171,7 @@ impl Push {
     async fn whole(&self, record: &ImageRecord) -> Result<Option<WholeParcel>> {
         let Some(whole) = self.store.images().whole(record)? else { return Ok(None) };
         self.lease.pin(whole.source.digest);
-        let mut images = Vec::new();
+        let (mut images, mut beside) = (Vec::new(), Vec::new());
         for member in &whole.members {
             let digest = member.digest;
             let parcel = match (&member.image, member.manifest()) {
@@ -179,8 +181,13 @@ impl Push {
                 }
                 _ => None,
             };
-            let here = parcel.is_some();
+            let about = match parcel {
+                None if member.image.is_none() => self.about(digest)?,
+                _ => None,
+            };
+            let here = parcel.is_some() || about.is_some();
             images.extend(parcel);
+            beside.extend(about.map(|about| (member.descriptor.clone(), about)));
             let name = digest.to_string();
             if !here && self.session.manifest(0, &name, Some(digest)).await.is_err() {
                 (self.events)(Event::Notice(format!(
@@ -191,7 +198,30 @@ impl Push {
                 return Ok(None);
             }
         }
-        Ok(Some(WholeParcel { source: whole.source, bytes: whole.bytes, images }))
+        Ok(Some(WholeParcel { source: whole.source, bytes: whole.bytes, images, beside }))
+    }
+
+    /// A document of an index that is no image, if all of it is here.
+    fn about(&self, digest: Digest) -> Result<Option<Beside>> {
+        self.lease.pin(digest);
+        let Some(about) = self.store.images().beside(digest)? else { return Ok(None) };
+        for part in &about.parts {
+            self.lease.pin(Digest::parse(&part.digest)?);
+        }
+        Ok(Some(about))
+    }
+
+    /// Sends a document that is no image, after what it names.
+    async fn beside(&self, descriptor: &Descriptor, about: &Beside) -> Result<()> {
+        for part in &about.parts {
+            let digest = Digest::parse(&part.digest)?;
+            let bytes = self.store.blobs().document(digest)?;
+            let bytes = bytes.ok_or_else(|| Error::bad(format!("blob {digest} is gone")))?;
+            let (size, content) = (bytes.len() as u64, Content::Bytes(bytes.into()));
+            let blob = Outbound { digest, size, content, shown: None };
+            upload::bring(&self.session, &blob, &[], &self.events).await?;
+        }
+        put(&self.session, &descriptor.digest, &descriptor.media_type, &about.bytes).await.map(drop)
     }
 
     fn pin(&self, record: &ImageRecord, source: &Source) {
@@ -202,6 +232,9 @@ impl Push {
     async fn index(self: &Arc<Self>, whole: WholeParcel, tag: &str) -> Result<Source> {
         for (record, parcel) in &whole.images {
             self.image(record, parcel, &parcel.source.digest.to_string()).await?;
+        }
+        for (descriptor, about) in &whole.beside {
+            self.beside(descriptor, about).await?;
         }
         put(&self.session, tag, &whole.source.media_type, &whole.bytes).await?;
         Ok(whole.source)
@@ -383,7 +416,7 @@ impl Push {
 
     async fn manifest(&self, parcel: &Parcel, tag: &str) -> Result<()> {
         let source = &parcel.source;
-        put(&self.session, tag, &source.media_type, &parcel.bytes).await
+        put(&self.session, tag, &source.media_type, &parcel.bytes).await.map(drop)
     }
 }
 
@@ -403,13 +436,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a registry did with a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// It lists the document among the referrers of its subject.
+    pub(super) lists_referrers: bool,
+}
+
 /// Gives a registry a document under a tag or its digest.
 pub(super) async fn put(
     session: &Session,
     name: &str,
     media_type: &str,
     bytes: &[u8],
-) -> Result<()> {
+) -> Result<Taken> {
     let digest = manifest::digest(bytes).to_string();
     session
         .retry(|| async {
@@ -419,12 +459,13 @@ pub(super) async fn put(
             ask.body = super::body::Payload::Bytes(bytes.to_vec().into());
             let answer = session.expect(&ask, &[200, 201, 202, 204]).await?;
             let said = answer.header("docker-content-digest").map(str::to_owned);
+            let lists_referrers = answer.header("oci-subject").is_some();
             answer.finish();
             match said {
                 Some(said) if said.starts_with("sha256:") && said != digest => {
                     Err(Error::bad(format!("manifest: sent {digest}, the registry has {said}")))
                 }
-                _ => Ok(()),
+                _ => Ok(Taken { lists_referrers }),
             }
         })
         .await

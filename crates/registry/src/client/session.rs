@@ -220,7 +220,7 @@ impl Session {
         let mut failures = 0;
         loop {
             match work().await {
-                Err(error) if error.is_passing() && failures + 1 < self.settings.attempts => {
+                Err(error) if error.is_passing() && failures + 1 < self.attempts() => {
                     failures += 1;
                     tracing::debug!(%error, failures, "the registry is asked again");
                     tokio::time::sleep(self.pause(failures, &error)).await;
@@ -228,6 +228,13 @@ impl Session {
                 done => return done,
             }
         }
+    }
+
+    /// How often something is tried. Who never answered is more likely not there, or not called
+    /// that, than away for a moment: the user is told soon.
+    fn attempts(&self) -> u32 {
+        let all = self.settings.attempts;
+        if self.transport.reached() { all } else { all.min(2) }
     }
 
     /// How long to wait after so many failures.

@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -46,6 +47,7 @@ pub(crate) struct Transport {
     settings: Arc<Settings>,
     idle: Mutex<HashMap<Origin, Vec<SendRequest<Payload>>>>,
     tls: Mutex<HashMap<(Origin, bool), Arc<rustls::ClientConfig>>>,
+    reached: AtomicBool,
 }
 
 /// The head of an answer; its body is still to be read.
@@ -63,7 +65,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Transport {
     pub(crate) fn new(settings: Arc<Settings>) -> Arc<Self> {
-        Arc::new(Self { settings, idle: Mutex::default(), tls: Mutex::default() })
+        Arc::new(Self { settings, idle: Mutex::default(), tls: Mutex::default(), reached: AtomicBool::new(false) })
+    }
+
+    /// Whether anybody answered anything yet.
+    pub(crate) fn reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
     }
 
     /// Sends a request; the answer may be any status. A kept connection that turns out to be
@@ -115,6 +122,7 @@ impl Transport {
         answer: hyper::Response<Incoming>,
         sender: SendRequest<Payload>,
     ) -> Answer {
+        self.reached.store(true, Ordering::Relaxed);
         let (head, body) = answer.into_parts();
         let (status, headers, url) = (head.status, head.headers, outgoing.url.clone());
         Answer { status, headers, url, body, sender, transport: Arc::clone(self) }
@@ -301,6 +309,12 @@ impl Answer {
     /// A header's value, if it is there and is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Where a list goes on: the address in a `Link` header with `rel="next"` (RFC 8288).
+    pub(crate) fn next_page(&self) -> Option<Result<Url>> {
+        let (address, parameters) = self.header("link")?.strip_prefix('<')?.split_once('>')?;
+        parameters.contains("next").then(|| self.url.follow(address))
     }
 
     /// The next bytes of the body.

@@ -9,9 +9,12 @@
 pub(crate) const BLOCK_BYTES: usize = 32 << 10;
 /// Blocks smaller than this are compressed: nothing is to be gained by asking.
 const MIN_BYTES: usize = 4 << 10;
-/// One string of so many positions is looked for.
-const PROBE_EVERY: usize = 8;
-/// Strings looked for, of which one must have come before to make a block worth it.
+/// Strings at positions that this divides are remembered.
+const STRING_BYTES: usize = 4;
+/// The strings at one of so many positions are looked for. It has no divisor in common with the
+/// other distance, so that repetition at any distance is met.
+const PROBE_EVERY: usize = 7;
+/// Strings looked for, of which one must be elsewhere to make a block worth it.
 const PROBES_PER_MATCH: usize = 64;
 /// What unequal frequencies must save, in 2^-12 of the size: one percent.
 const MIN_SAVING: u64 = 41;
@@ -19,13 +22,13 @@ const HASH_BITS: u32 = 13;
 
 /// Judges blocks; keeps its table between them.
 pub(crate) struct Judge {
-    /// Where a string with this hash was last, plus one.
-    last: Box<[u16; 1 << HASH_BITS]>,
+    /// Where a string with this hash is, in strings.
+    places: Box<[u16; 1 << HASH_BITS]>,
 }
 
 impl Judge {
     pub(crate) fn new() -> Self {
-        Self { last: Box::new([0; 1 << HASH_BITS]) }
+        Self { places: Box::new([0; 1 << HASH_BITS]) }
     }
 
     /// Whether deflate would make a block (at most [`BLOCK_BYTES`]) no smaller.
@@ -33,25 +36,26 @@ impl Judge {
         block.len() >= MIN_BYTES && is_flat(block) && !self.repeats(block)
     }
 
-    /// Whether strings of four bytes come again.
+    /// Whether strings come again.
     fn repeats(&mut self, block: &[u8]) -> bool {
-        self.last.fill(0);
-        let wanted = block.len() / PROBE_EVERY / PROBES_PER_MATCH;
-        let mut matches = 0;
-        for (at, string) in block.array_windows::<4>().enumerate() {
-            let string = u32::from_le_bytes(*string);
-            // Fibonacci hashing: the multiplier is 2^32 over the golden ratio.
-            let slot = (string.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize;
-            if at % PROBE_EVERY == 0 {
-                let before = usize::from(self.last[slot]);
-                matches += usize::from(
-                    before > 0 && block[before - 1..].starts_with(&string.to_le_bytes()),
-                );
-            }
-            self.last[slot] = u16::try_from(at + 1).unwrap_or(0);
+        let (strings, _) = block.as_chunks::<STRING_BYTES>();
+        self.places.fill(0);
+        for (place, string) in strings.iter().enumerate() {
+            self.places[slot(string)] = u16::try_from(place).unwrap_or(0);
         }
-        matches > wanted
+        let mut matches = 0;
+        for at in (0..block.len() - STRING_BYTES).step_by(PROBE_EVERY) {
+            let Some(string) = block[at..].first_chunk() else { break };
+            let place = usize::from(self.places[slot(string)]);
+            matches += usize::from(place * STRING_BYTES != at && strings[place] == *string);
+        }
+        matches * PROBE_EVERY * STRING_BYTES * PROBES_PER_MATCH > block.len()
     }
+}
+
+/// Fibonacci hashing: the multiplier is 2^32 over the golden ratio.
+fn slot(string: &[u8; STRING_BYTES]) -> usize {
+    (u32::from_le_bytes(*string).wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
 }
 
 /// Whether all bytes are about as frequent. With n bytes and counts c, X² = Σ(c - n/256)²/(n/256)

@@ -140,7 +140,7 @@ struct Packer {
 
 impl Packer {
     fn pack(&mut self, piece: &[u8]) -> Packed {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(piece.len() + piece.len() / 64);
         let mut rest = piece;
         loop {
             let (run, dense) = self.run(rest);

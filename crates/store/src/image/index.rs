@@ -103,6 +103,12 @@ impl Index {
         }
     }
 
+    pub(crate) fn keep(&mut self, id: ImageId, beside: Vec<Digest>) {
+        if let Some(record) = self.images.get_mut(&id) {
+            Arc::make_mut(record).beside = beside;
+        }
+    }
+
     pub(crate) fn touch(&mut self, id: ImageId, at: Timestamp) {
         if let Some(record) = self.images.get_mut(&id) {
             Arc::make_mut(record).tagged_at = at;
@@ -139,6 +145,7 @@ pub(super) fn record(id: ImageId, config: &[u8], stored: &v1::Image) -> Result<I
         parent: stored.parent.as_deref().map(Digest::parse).transpose()?,
         local: stored.local,
         sources: stored.sources.iter().map(super::remote::source).collect::<Result<_>>()?,
+        beside: stored.beside.iter().filter_map(|text| Digest::parse(text).ok()).collect(),
         diff_ids: diff_ids?,
         config: Arc::new(config),
     })

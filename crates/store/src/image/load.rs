@@ -106,6 +106,11 @@ impl Images {
                 self.store.blobs().put_document(lease, &bytes)?;
                 self.add_source(lease, id, source)?;
             }
+            let mut beside = Vec::new();
+            for bytes in &image.beside {
+                beside.push(self.store.blobs().put_document(lease, bytes)?);
+            }
+            self.keep_beside(lease, id, &beside)?;
             if image.held {
                 continue;
             }
@@ -133,13 +138,15 @@ pub(super) struct Found {
     pub(super) names: Vec<ImageRef>,
     /// The documents that it is known by, innermost first.
     pub(super) sources: Vec<(Source, Vec<u8>)>,
+    /// Documents about it.
+    pub(super) beside: Vec<Vec<u8>>,
     /// Whether another image of the same index stands for it.
     pub(super) held: bool,
 }
 
 impl Found {
     pub(super) fn plain(config: Vec<u8>, names: Vec<ImageRef>) -> Self {
-        Self { config, names, sources: Vec::new(), held: false }
+        Self { config, names, sources: Vec::new(), beside: Vec::new(), held: false }
     }
 }
 

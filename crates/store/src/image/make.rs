@@ -122,22 +122,54 @@ impl Images {
     }
 }
 
-/// A configuration with nothing but the platform.
+/// Systems that images may be for, elsewhere.
+const OTHER_SYSTEMS: [&str; 8] =
+    ["aix", "darwin", "freebsd", "macos", "netbsd", "openbsd", "solaris", "windows"];
+
+/// Architectures that may be named alone.
+const ARCHITECTURES: [&str; 9] =
+    ["386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"];
+
+/// A configuration with nothing but the platform. Refusals are in containerd's words.
 fn platform(draft: &ImageDraft) -> Result<ImageConfig> {
-    let mut parts = draft.platform.split('/').filter(|part| !part.is_empty());
-    let config = ImageConfig {
-        os: parts.next().unwrap_or("linux").to_owned(),
-        architecture: parts.next().unwrap_or(host_architecture()).to_owned(),
-        variant: parts.next().map(str::to_owned),
+    let asked = draft.platform.as_str();
+    let mut parts: Vec<&str> = asked.split('/').collect();
+    if parts.len() == 1 && (asked.is_empty() || ARCHITECTURES.contains(&asked)) {
+        parts.insert(0, "linux");
+    }
+    let safe = |text: &&str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+    };
+    let mut parts = parts.into_iter();
+    let os = parts.next().unwrap_or_default();
+    check_system(asked, os, safe(&os))?;
+    let architecture = parts.next().filter(|part| !part.is_empty());
+    let architecture = architecture.unwrap_or(host_architecture());
+    let variant = parts.next();
+    if parts.next().is_some() || !safe(&architecture) || !variant.iter().all(safe) {
+        return Err(Denied::invalid(format!("invalid platform {asked:?}")).into());
+    }
+    Ok(ImageConfig {
+        os: os.to_ascii_lowercase(),
+        architecture: architecture.to_owned(),
+        variant: variant.map(str::to_owned),
         rootfs: RootFs::default(),
         ..ImageConfig::default()
+    })
+}
+
+fn check_system(asked: &str, os: &str, safe: bool) -> Result<()> {
+    let lower = os.to_ascii_lowercase();
+    let why = if !safe {
+        format!("{os:?} is an invalid OS component of {asked:?}")
+    } else if lower == "linux" {
+        return Ok(());
+    } else if asked.contains('/') || OTHER_SYSTEMS.contains(&lower.as_str()) {
+        format!("invalid platform {asked:?}: operating system is not supported")
+    } else {
+        format!("{asked:?}: unknown operating system or architecture")
     };
-    let safe = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-    let whole = [Some(&config.os), Some(&config.architecture), config.variant.as_ref()];
-    if parts.next().is_some() || !whole.into_iter().flatten().all(|part| safe(part)) {
-        return Err(Denied::invalid(format!("invalid platform {:?}", draft.platform)).into());
-    }
-    Ok(config)
+    Err(Denied::invalid(why).into())
 }
 
 /// This machine in Go's words.

@@ -1,6 +1,7 @@
 //! Images: a configuration (whose digest is the image's id), the layers it names, and the names
 //! that point to it. This module never talks to a registry and never runs anything.
 
+mod beside;
 pub mod changes;
 pub(crate) mod index;
 mod layout;
@@ -13,6 +14,7 @@ mod remove;
 mod save;
 mod variants;
 
+pub use beside::{ABOUT, Beside};
 pub use layout::LayoutWriter;
 pub use load::{LoadProgress, LoadedImage};
 pub use remote::{LayerBlob, Source};
@@ -59,6 +61,8 @@ pub struct ImageRecord {
     pub local: bool,
     /// The manifests and indexes of registries it is known by, latest first.
     pub sources: Vec<Source>,
+    /// Documents about it that an index holds, and what they name.
+    pub beside: Vec<Digest>,
     /// Its layers, base first.
     pub diff_ids: Vec<Digest>,
     /// The whole configuration.
@@ -131,6 +135,7 @@ impl Images {
             bytes: 0,
             local,
             sources: Vec::new(),
+            beside: Vec::new(),
         };
         let mut record = index::record(id, config, &stored)?;
         stored.bytes = self.layers_size(lease, &record)?;

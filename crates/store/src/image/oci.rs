@@ -3,7 +3,7 @@
 
 use super::load::{Archive, BLOBS, Found, check_layers, parse};
 use super::make::host_architecture;
-use super::{ImageRef, LayerBlob, Source};
+use super::{ABOUT, ImageRef, LayerBlob, Source};
 use crate::error::{Error, Result};
 use model::Digest;
 use serde::de::DeserializeOwned;
@@ -79,8 +79,31 @@ impl Archive<'_> {
         for (at, image) in found.iter_mut().enumerate() {
             image.held = at > 0;
             image.sources.push((source(descriptor, Vec::new())?, bytes.clone()));
+            image.beside = self.beside(&index, &image.sources)?;
         }
         Ok(found)
+    }
+
+    /// What the archive holds of the documents that an index has about an image, each with all it
+    /// names.
+    fn beside(&self, index: &Index, image: &[(Source, Vec<u8>)]) -> Result<Vec<Vec<u8>>> {
+        let own: Vec<String> = image.iter().map(|(source, _)| source.digest.to_string()).collect();
+        let mut beside = Vec::new();
+        for entry in &index.manifests {
+            let about = entry.annotations.get(ABOUT).is_some_and(|about| own.contains(about));
+            if !about || !self.has_document(entry) {
+                continue;
+            }
+            let manifest: Manifest = self.described(entry)?;
+            let parts = std::iter::once(&manifest.config).chain(&manifest.layers);
+            if !parts.clone().all(|part| self.has_document(part)) {
+                continue;
+            }
+            for part in parts.chain([entry]) {
+                beside.push(self.described_bytes(part)?.clone());
+            }
+        }
+        Ok(beside)
     }
 
     fn has_document(&self, descriptor: &Descriptor) -> bool {

@@ -144,6 +144,7 @@ pub(super) fn stored(image: &ImageRecord) -> v1::Image {
         bytes: image.size,
         local: image.local,
         sources: image.sources.iter().map(source).collect(),
+        beside: image.beside.iter().map(Digest::to_string).collect(),
     }
 }
 

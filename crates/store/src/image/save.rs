@@ -224,7 +224,10 @@ impl<W: Write> Save<'_, W> {
     fn whole(&mut self, whole: &Whole) -> Result<Descriptor> {
         let blobs = self.images.store.blobs();
         for member in &whole.members {
-            let (Some(image), Some(source)) = (&member.image, member.manifest()) else { continue };
+            let (Some(image), Some(source)) = (&member.image, member.manifest()) else {
+                self.beside(member.digest)?;
+                continue;
+            };
             for layer in &source.layers {
                 if !self.written.insert(layer.digest) {
                     continue;
@@ -242,6 +245,16 @@ impl<W: Write> Save<'_, W> {
         }
         self.blob(&whole.bytes)?;
         Ok(describe(&whole.source.media_type, whole.source.digest, whole.source.size))
+    }
+
+    /// Writes a document about an image, if it is here.
+    fn beside(&mut self, digest: Digest) -> Result<()> {
+        let Some(beside) = self.images.beside(digest)? else { return Ok(()) };
+        for part in &beside.parts {
+            let bytes = self.images.store.blob(Digest::parse(&part.digest)?)?;
+            self.blob(&bytes)?;
+        }
+        self.blob(&beside.bytes).map(drop)
     }
 
     /// Writes an index of what is here of another: its layers are here unpacked only, so manifests

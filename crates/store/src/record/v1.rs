@@ -51,6 +51,9 @@ pub(crate) struct Image {
     /// The documents of registries it is known by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sources: Vec<Source>,
+    /// Digests of documents that lie beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) beside: Vec<String>,
 }
 
 /// A manifest or an index, kept byte for byte as a blob.

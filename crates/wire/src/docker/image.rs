@@ -282,6 +282,19 @@ pub struct Descriptor {
     pub artifact_type: String,
 }
 
+/// An element of `GET /images/{name}/attestations`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AttestationStatement {
+    /// The statement as its manifest names it.
+    pub descriptor: crate::oci::image::Descriptor,
+    /// What it states, as a URI.
+    pub predicate_type: String,
+    /// The statement itself, when it was asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub statement: Option<serde_json::Value>,
+}
+
 /// What an image runs on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -94,6 +94,16 @@ pub struct ManifestPublished {
     pub digest: String,
 }
 
+/// The answer to `POST /distribution/{name}/blobs`, which is ours: what was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct BlobTaken {
+    /// Digest of the bytes that were sent.
+    pub digest: String,
+    /// How many they were.
+    pub size: u64,
+}
+
 /// An element of `GET /images/search`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
