@@ -77,6 +77,10 @@ software: ## nginx, postgres, redis and python of Debian as images, made, pushed
 	cargo build --locked -p estiba -p runtime
 	@scripts/software.sh target/$(TARGET)/debug target/software
 
+differential: images ## the Dockerfiles of tests/, built by us, buildah and Docker 20.10, compared file by file
+	cargo build --release --locked -p estiba -p runtime
+	@scripts/differential.sh $(RELEASE) $(IMAGES) target/differential
+
 crash: images ## the daemon and monitors die at every place that any operation passes
 	cargo build --locked -p estiba -p runtime
 	cargo test --locked -p blackbox --test crash -- --include-ignored --nocapture

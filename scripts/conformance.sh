@@ -87,6 +87,7 @@ inside() {
 images_load() {
   root=$(mktemp -d)
   tar -xf "$images/busybox.tar" -C "$root"
+  echo 3.10.9 >"$root/etc/alpine-release"
   mkdir -p "$root/var/opt" "$root/proc" "$root/sys" "$root/dev"
   echo 'postgres:x:70:70::/var/lib/postgresql:/bin/sh' >>"$root/etc/passwd"
   echo 'postgres:x:70:' >>"$root/etc/group"
@@ -219,12 +220,13 @@ suite_bollard() {
   private=$!
   inside "$bin/estiba" build -q -t fussybeaver/uhttpd "$here/conformance/uhttpd" >/dev/null
   echo "$REGISTRY_PASSWORD" | inside "$bin/estiba" login -u bollard --password-stdin localhost:5000
+  inside "$bin/estiba" tag alpine:latest node:alpine
+  inside "$bin/estiba" push -q node:alpine
   for name in hello-world:linux alpine:latest fussybeaver/uhttpd:latest; do
     inside "$bin/estiba" image inspect "$name" >/dev/null 2>&1 || inside "$bin/estiba" pull -q "$name"
     inside "$bin/estiba" tag "$name" "localhost:5000/$name"
     inside "$bin/estiba" push -q "localhost:5000/$name"
   done
-  inside "$bin/estiba" tag alpine:latest node:alpine
   crate_tests bollard "$version" "$work/bollard-$version" --features buildkit,time,websocket \
     -E 'not (test(swarm) or test(service) or test(node) or test(secret) or test(config) or test(task))'
   kill $private 2>/dev/null || true

@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::Packing;
 
+/// Says whether whoever asks for a build may take an image of a name, or send one: registry,
+/// repository, and tag or digest.
+pub type ImageReview = Arc<dyn Fn(&str) -> std::result::Result<(), model::Denied> + Send + Sync>;
+
 /// One build.
 pub struct SolveRequest {
     /// Names this build, chosen by whoever asks; for cancelling it.
@@ -35,6 +39,8 @@ pub struct SolveRequest {
     /// Seconds since the epoch that files and documents of the result are dated with, at the
     /// latest.
     pub source_date_epoch: Option<i64>,
+    /// Which images it may take, and under which names it may send some; `None` for any.
+    pub review: Option<ImageReview>,
     /// Whoever asks.
     pub client: Arc<dyn Client>,
     /// Who is told.

@@ -103,10 +103,10 @@ impl Raw {
         self.content_type == "application/vnd.docker.multiplexed-stream"
     }
 
-    /// The socket itself, if it is a path socket and nothing came on it yet.
-    pub fn into_unix(self) -> Option<UnixStream> {
+    /// The socket itself, if it is a path socket, and what has come on it already.
+    pub fn into_unix(self) -> Option<(UnixStream, Vec<u8>)> {
         match self.socket {
-            Socket::Unix(stream) if self.early.is_empty() => Some(stream),
+            Socket::Unix(stream) => Some((stream, self.early.to_vec())),
             _ => None,
         }
     }

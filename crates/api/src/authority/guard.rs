@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use build::request::Entitlements;
+use build::request::{Entitlements, ImageReview};
 use engine::{Engine, Review};
 use model::exec::ExecDraft;
 use model::policy::{Class, Policy, Refusal, Rule};
@@ -85,13 +85,7 @@ impl Guard {
         let object = object.to_owned();
         Some(Arc::new(move |candidate| {
             let outcome = active.rule.review(&active.line.client, candidate);
-            active.decide("content", &object, outcome).map_err(|failure| model::Denied {
-                kind: match failure.status {
-                    hyper::StatusCode::SERVICE_UNAVAILABLE => model::ErrorKind::Unavailable,
-                    _ => model::ErrorKind::Forbidden,
-                },
-                message: failure.message,
-            })
+            active.decide("content", &object, outcome).map_err(denied)
         }))
     }
 
@@ -131,6 +125,15 @@ impl Guard {
     /// Judges an image's name.
     pub(crate) fn image(&self, name: &str) -> Result<(), Failure> {
         self.ask(name, |it| it.rule.image([name]))
+    }
+
+    /// Judges the images that a build takes and sends, each when it is come to.
+    pub(crate) fn images(&self) -> Option<ImageReview> {
+        let active = Arc::clone(self.0.as_ref()?);
+        Some(Arc::new(move |name| {
+            let outcome = active.rule.image([name]);
+            active.decide("content", name, outcome).map_err(denied)
+        }))
     }
 
     /// Whether steps of builds may share the host's network without being asked for it.
@@ -192,6 +195,15 @@ impl Guard {
         let (rule, why) = (active.rule.name.clone(), why.to_owned());
         active.decide("object", object, Err(Refusal { rule, why, remedy }))
     }
+}
+
+/// A refusal as the rooms below know it.
+fn denied(failure: Failure) -> model::Denied {
+    let kind = match failure.status {
+        hyper::StatusCode::SERVICE_UNAVAILABLE => model::ErrorKind::Unavailable,
+        _ => model::ErrorKind::Forbidden,
+    };
+    model::Denied { kind, message: failure.message }
 }
 
 /// The answer for what exists for others alone.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bollard_buildkit_proto::moby::buildkit::v1 as pb;
 use build::request::{Entitlements, Outcome, Output, SolveRequest};
@@ -45,8 +46,8 @@ pub(crate) async fn build(call: Call) -> Reply {
         return upload(call, &id).await;
     }
     let session = query.text_or_empty("session").to_owned();
-    // Who sends the context along has no need to name the build.
-    let id = if id.is_empty() { session.clone() } else { id };
+    // Who sends the context along has no need to name the build, and may build several in a session.
+    let id = if id.is_empty() { unnamed(&session) } else { id };
     if !is_id(&id) || !is_id(&session) {
         return Err(Failure::invalid(
             "a build with version=2 needs a session, and a plain buildid if any",
@@ -91,10 +92,20 @@ pub(crate) async fn build(call: Call) -> Reply {
         no_cache: request::no_cache(&wanted.attrs),
         network_name: String::new(),
         source_date_epoch: request::epoch(&wanted.attrs).map_err(refused)?,
+        review: call.guard.images(),
         client: Arc::new(client),
         progress,
     };
     run(call.engine.clone(), solve, session, job, story)
+}
+
+/// An id for a build that has none.
+fn unnamed(session: &str) -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    // As long as ids may be, and still its own.
+    let session: String = session.chars().take(96).collect();
+    format!("{session}.{number}")
 }
 
 /// Builds, and tells of it; until the client leaves.

@@ -28,6 +28,7 @@ use super::offer::Offer;
 use super::session::Session;
 use super::solve::{self, Wanted};
 use super::{fault, request, stat};
+use crate::authority::Guard;
 
 /// How many results one build may ask for.
 const MAX_RESULTS: usize = 1024;
@@ -186,6 +187,8 @@ impl Driven {
 pub(super) struct Bridge {
     pub(super) engine: Engine,
     pub(super) kit: Arc<BuildKit>,
+    /// What the rules say of the connection.
+    pub(super) guard: Guard,
 }
 
 impl Bridge {
@@ -204,6 +207,7 @@ impl Bridge {
             no_cache: request::no_cache(&wanted.attrs),
             network_name: String::new(),
             source_date_epoch: None,
+            review: self.guard.images(),
             client: Arc::new(Offer::new(session, self.engine.clone(), None)),
             progress: Progress::silent(),
         })
@@ -331,6 +335,8 @@ impl pb::llb_bridge_server::LlbBridge for Bridge {
         let platform =
             asked.platform.map_or(host, |it| Platform::new(&it.os, &it.architecture, &it.variant));
         let client = Offer::new(Arc::clone(&driven.session), self.engine.clone(), None);
+        let denied = |failure: crate::failure::Failure| Status::permission_denied(failure.message);
+        self.guard.image(&asked.r#ref).map_err(denied)?;
         let always = asked.resolve_mode == "pull";
         let found = self.engine.builds.image_config(&asked.r#ref, &platform, always, &client).await;
         let found = found.map_err(|error| fault::status(&error))?;

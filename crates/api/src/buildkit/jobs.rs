@@ -48,7 +48,8 @@ impl Job {
     /// The id is taken, or there are too many.
     pub(crate) fn begin(kit: &Arc<super::BuildKit>, id: &str) -> Result<Self, Busy> {
         let mut known = kit.jobs.lock();
-        if known.contains_key(id) {
+        // One that is over can still be asked about; its name is free.
+        if known.get(id).is_some_and(|story| !story.has_ended()) {
             return Err(Busy::Taken(id.to_owned()));
         }
         if known.len() >= MAX_JOBS {
@@ -71,10 +72,15 @@ impl Drop for Job {
     fn drop(&mut self) {
         self.story.end();
         let (jobs, id) = (Arc::clone(&self.jobs), std::mem::take(&mut self.id));
+        let story = Arc::clone(&self.story);
         let forget = async move {
             // A client may ask for the progress only after a short build has ended.
             tokio::time::sleep(LINGER).await;
-            jobs.jobs.lock().remove(&id);
+            let mut known = jobs.jobs.lock();
+            // Another build may have the name by now.
+            if known.get(&id).is_some_and(|own| Arc::ptr_eq(own, &story)) {
+                known.remove(&id);
+            }
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(forget)),

@@ -98,10 +98,11 @@ impl Services {
             kit: Arc::clone(&kit),
             guard: call.guard.clone(),
         };
+        let (engine, guard) = (call.engine.clone(), call.guard.clone());
+        let bridge = Bridge { engine, kit, guard };
         Self {
             control: ControlServer::new(control).max_decoding_message_size(MAX_MESSAGE_BYTES),
-            bridge: LlbBridgeServer::new(Bridge { engine: call.engine.clone(), kit })
-                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            bridge: LlbBridgeServer::new(bridge).max_decoding_message_size(MAX_MESSAGE_BYTES),
             health: health::health_server::HealthServer::new(Health),
         }
     }

@@ -51,7 +51,7 @@ pub(crate) async fn build(mut call: Call) -> Reply {
     let job = Job::begin(&call.buildkit, &order.id)
         .map_err(|busy| Failure::new(StatusCode::CONFLICT, busy.to_string()))?;
     let list = order.handings.iter().map(handing).collect();
-    let engine = call.engine.clone();
+    let (engine, review) = (call.engine.clone(), call.guard.images());
     let attrs: Attrs = order.attrs.clone().into_iter().collect();
     Hijack::of(call).answer(RAW_STREAM, async move |client| {
         let taken = Handed::take(client, list, (valuables, (uid, gid))).await;
@@ -65,7 +65,8 @@ pub(crate) async fn build(mut call: Call) -> Reply {
             Progress::new(move |event| story.tell(event))
         };
         let draft = Draft::begin(&order.id, request::DOCKERFILE, &attrs);
-        let solve = plan.request(order.id, Arc::new(handed), progress);
+        let mut solve = plan.request(order.id, Arc::new(handed), progress);
+        solve.review = review;
         let work = async {
             let outcome = engine.builds.solve(solve).await;
             drop(job);
@@ -215,6 +216,7 @@ impl Plan {
             no_cache: self.no_cache,
             network_name: self.network_name,
             source_date_epoch: self.epoch,
+            review: None,
             client,
             progress,
         }

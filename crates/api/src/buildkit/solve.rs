@@ -81,6 +81,7 @@ pub(super) async fn control(
         no_cache: request::no_cache(&wanted.attrs),
         network_name: String::new(),
         source_date_epoch: request::epoch(&wanted.attrs).map_err(status)?,
+        review: control.guard.images(),
         client: Arc::new(Offer::new(Arc::clone(&session), control.engine.clone(), None)),
         progress: Progress::new(move |event| story.tell(event)),
     };

@@ -75,6 +75,11 @@ impl Story {
         self.changed.send_replace(());
     }
 
+    /// Whether the build is over.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
     /// What follows number `next`, waiting for it; `None` after the end. Moves `next` on.
     pub(crate) async fn next(&self, next: &mut usize) -> Option<Arc<pb::StatusResponse>> {
         let mut changed = self.changed.subscribe();

@@ -29,7 +29,7 @@ use crate::cache::mounts::CacheMounts;
 use crate::error::{Error, Result};
 use crate::export::{Asked, Export};
 use crate::progress::{Event, Status, VertexInfo};
-use crate::request::{Definition, Outcome, SolveRequest, Target};
+use crate::request::{Definition, Outcome, Output, Push, SolveRequest, Target};
 use crate::worker::Worker;
 use flight::Flights;
 use model::Timestamp;
@@ -113,8 +113,14 @@ impl Solver {
                 entitlements: request.entitlements,
                 network_name: request.network_name,
                 source_date_epoch: request.source_date_epoch,
+                review: request.review,
             },
         ));
+        for output in &outputs {
+            if let Output::Image { names, push: Push::Named | Push::ByDigest, .. } = output {
+                names.iter().try_for_each(|name| build.allow(name))?;
+            }
+        }
         let (mut index, mut asked) = (false, Asked::default());
         if let Definition::Dockerfile(dockerfile) = &definition {
             index = dockerfile.options.multi_platform == Some(true);
@@ -148,6 +154,7 @@ pub(crate) struct RequestParts {
     pub(crate) entitlements: crate::request::Entitlements,
     pub(crate) network_name: String,
     pub(crate) source_date_epoch: Option<i64>,
+    pub(crate) review: Option<crate::request::ImageReview>,
 }
 
 /// A build that can be cancelled by its id.

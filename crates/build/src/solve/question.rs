@@ -108,6 +108,10 @@ async fn image(build: &Arc<Build>, options: &PlanOptions, need: &ImageNeed) -> K
     if need.layout.is_some() {
         return unknown();
     }
+    let allowed = |name| build.allow(&name).is_ok();
+    if !model::ImageRef::parse(&need.reference).is_ok_and(allowed) {
+        return unknown();
+    }
     let act = Act::begin(build, &format!("[internal] load metadata for {}", need.reference));
     let ask = ImageAsk {
         reference: &need.reference,

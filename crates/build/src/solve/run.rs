@@ -8,11 +8,12 @@ use crate::error::{Error, Result};
 use crate::graph::{Op, OpDigest, Pull};
 use crate::platform::Platform;
 use crate::progress::{Event, Progress, Status};
-use crate::request::Entitlements;
+use crate::request::{Entitlements, ImageReview};
 use crate::tree::Tree;
 use crate::worker::{BaseImage, ImageAsk};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use model::ImageRef;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,8 @@ pub(crate) struct Build {
     pub(crate) entitlements: Entitlements,
     pub(crate) network_name: String,
     pub(crate) source_date_epoch: Option<i64>,
+    /// Which images it may take and send.
+    review: Option<ImageReview>,
     /// What sources gave, so that a second graph of the same build asks nobody again.
     sources: Mutex<HashMap<[u8; 32], Outputs>>,
     /// What other caches hold.
@@ -64,6 +67,7 @@ impl Build {
             entitlements: parts.entitlements,
             network_name: parts.network_name,
             source_date_epoch: parts.source_date_epoch,
+            review: parts.review,
             sources: Mutex::default(),
             imports: Imports::default(),
             noted: Mutex::default(),
@@ -151,6 +155,18 @@ impl Build {
         .await
     }
 
+    /// Whether whoever asks may take an image of that name, or send one: the one place that every
+    /// way to a registry leads through.
+    ///
+    /// # Errors
+    /// The rules do not allow it.
+    pub(crate) fn allow(&self, name: &ImageRef) -> Result<()> {
+        match &self.review {
+            Some(review) => review(&name.clone().or_latest().to_string()).map_err(Error::Denied),
+            None => Ok(()),
+        }
+    }
+
     /// An image; asked for once in a build.
     pub(crate) async fn image(
         &self,
@@ -159,6 +175,9 @@ impl Build {
         pull: Pull,
         vertex: OpDigest,
     ) -> Result<BaseImage> {
+        if self.review.is_some() {
+            self.allow(&ImageRef::parse(reference)?)?;
+        }
         let key = (reference.to_owned(), platform.clone());
         let mut images = self.images.lock().await;
         if let Some(known) = images.get(&key) {

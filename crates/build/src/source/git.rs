@@ -209,6 +209,11 @@ impl Run<'_> {
                 self.git(&tree, &["fetch", "--quiet", "--tags", "--", "origin"])?;
                 wanted
             }
+            // Files of a plain web server are fetched whole.
+            Err(error) if error.to_string().contains("shallow") => {
+                self.git(&tree, &["fetch", "--quiet", "--tags", "--", "origin", wanted])?;
+                "FETCH_HEAD"
+            }
             Err(error) => return Err(error),
         };
         self.git(&tree, &["checkout", "--quiet", "--detach", start, "--"])?;

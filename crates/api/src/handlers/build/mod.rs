@@ -64,6 +64,7 @@ pub(crate) async fn build(call: Call) -> Reply {
         no_cache,
         network_name: asked.network_name,
         source_date_epoch: asked.source_date_epoch,
+        review: call.guard.images(),
         client: Arc::new(client),
         // The teller may have left.
         progress: build::progress::Progress::new(move |event| drop(tx.send(event))),

@@ -167,6 +167,7 @@ async fn to_registry(
     name: &ImageRef,
     form: &CacheForm,
 ) -> Result<()> {
+    build.allow(name)?;
     let credentials = remote::credentials(&*build.client, name.host()).await?;
     let mut known = HashMap::new();
     for diff_id in layers(steps) {

@@ -96,7 +96,7 @@ pub(crate) async fn import(build: &Arc<Build>, sources: Vec<CacheSource>, platfo
         let act = Act::begin(build, &name);
         let done = match source {
             CacheSource::Registry(name) => of_name(build, &name, platforms).await,
-            CacheSource::Here(name) => of_name_here(build, &name).await.map(drop),
+            CacheSource::Here(name) => of_allowed_here(build, &name).await,
             CacheSource::Local { store, pick } => of_layout(build, &store, &pick).await,
         };
         if let Err(error) = act.end(done) {
@@ -108,6 +108,7 @@ pub(crate) async fn import(build: &Arc<Build>, sources: Vec<CacheSource>, platfo
 /// An image of this node's with an inline cache, else whatever a registry has under the name.
 async fn of_name(build: &Arc<Build>, name: &str, platforms: &[Platform]) -> Result<()> {
     let reference = ImageRef::parse(name)?.or_latest();
+    build.allow(&reference)?;
     if of_name_here(build, name).await? {
         return Ok(());
     }
@@ -150,6 +151,11 @@ async fn of_name(build: &Arc<Build>, name: &str, platforms: &[Platform]) -> Resu
         build.imports.take(steps, &Origin::Registry(reference.clone()));
     }
     Ok(())
+}
+
+async fn of_allowed_here(build: &Arc<Build>, name: &str) -> Result<()> {
+    build.allow(&ImageRef::parse(name)?)?;
+    of_name_here(build, name).await.map(drop)
 }
 
 /// An image of this node's, if it has an inline cache.

@@ -137,7 +137,11 @@ fn unsupported(matches: &Matches) -> Result<(), Failure> {
         return Err(Failure::new(format!("--isolation={isolation} is not supported on Linux")));
     }
     if matches.bool("squash") {
-        return Err(Failure::new("--squash is not supported yet"));
+        // As buildx has it: the flag is the classic builder's.
+        eprintln!(
+            "WARNING: experimental flag squash is removed with BuildKit. You should squash inside \
+             build using a multi-stage Dockerfile for efficiency."
+        );
     }
     Ok(())
 }

@@ -86,9 +86,7 @@ pub(crate) async fn carry_out(
         }
     }
     let built = match hand_over(invocation, ask).await? {
-        Some(socket) => follow(socket, screen).await?,
-        // An archive on standard input travels as it is.
-        None if ask.archive => return classic::build(invocation, matches, ask).await,
+        Some(begun) => follow(begun, screen).await?,
         None => match session::build(&invocation.client()?, ask, screen).await? {
             Some(built) => built,
             None => return classic::build(invocation, matches, ask).await,
@@ -101,7 +99,10 @@ pub(crate) async fn carry_out(
 }
 
 /// Asks for the build on a connection that takes descriptors; nothing if this daemon does not.
-async fn hand_over(invocation: &Invocation, ask: &Ask) -> Result<Option<UnixStream>, Failure> {
+async fn hand_over(
+    invocation: &Invocation,
+    ask: &Ask,
+) -> Result<Option<(UnixStream, Vec<u8>)>, Failure> {
     let client = invocation.client()?;
     if ask.archive || !matches!(client.endpoint(), client::Endpoint::Unix(_)) {
         return Ok(None);
@@ -113,12 +114,12 @@ async fn hand_over(invocation: &Invocation, ask: &Ask) -> Result<Option<UnixStre
         Err(client::Error::Api { status: 403..=405, .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let Some(socket) = raw.into_unix() else { return Ok(None) };
+    let Some((socket, early)) = raw.into_unix() else { return Ok(None) };
     for fd in &ask.descriptors {
         let sent = socket.async_io(Interest::WRITABLE, || send(&socket, fd)).await;
         sent.map_err(|error| Failure::new(format!("hand a directory over: {error}")))?;
     }
-    Ok(Some(socket))
+    Ok(Some((socket, early)))
 }
 
 /// One byte with one descriptor.
@@ -133,10 +134,11 @@ fn send(socket: &UnixStream, fd: &OwnedFd) -> std::io::Result<()> {
 
 /// Shows the progress to its end.
 async fn follow(
-    socket: UnixStream,
+    (socket, early): (UnixStream, Vec<u8>),
     screen: &Screen,
 ) -> Result<Result<BuildDone, BuildFailed>, Failure> {
-    let mut reader = BufReader::new(socket);
+    // A build that waits for nothing tells of itself before we have heard that it may.
+    let mut reader = BufReader::new(early.as_slice().chain(socket));
     let mut line = Vec::new();
     let redrawing = screen.redrawing();
     tokio::pin!(redrawing);

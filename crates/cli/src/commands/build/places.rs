@@ -25,16 +25,22 @@ pub(super) fn caches(ask: &mut Ask, matches: &Matches) -> Result<(), Failure> {
             ask.order.cache_from.extend(images.map(image));
             continue;
         }
-        let cache = typed(value, "registry")?;
+        let mut cache = typed(value, "registry")?;
         if cache.kind == "local" {
             let dir = required(&cache, "src")?;
-            // A cache that is not there yet only costs time.
-            if Path::new(&dir).is_dir() {
-                ask.directory(&format!("cache:{dir}"), Path::new(&dir))?;
-            } else {
+            let attr = |name: &str| cache.attrs.get(name).map(String::as_str).unwrap_or_default();
+            let (digest, tag) = (attr("digest"), attr("tag"));
+            // Only we can see the index. A cache that is not there yet only costs time.
+            let found = match digest.is_empty() {
+                false => Ok(digest.to_owned()),
+                true => tagged(Path::new(&dir), if tag.is_empty() { "latest" } else { tag }),
+            };
+            let Ok(digest) = found else {
                 eprintln!("WARNING: local cache import at {dir} not found");
                 continue;
-            }
+            };
+            ask.directory(&format!("cache:{dir}"), Path::new(&dir))?;
+            cache.attrs.insert("digest".to_owned(), digest);
         }
         ask.order.cache_from.push(cache);
     }

@@ -117,7 +117,7 @@ async fn solve(
         Ok::<_, Failure>(())
     };
     let work = async {
-        let answer = control.solve(Request::new(request(&ask.order))).await;
+        let answer = control.solve(Request::new(request(&ask.order, ask.archive))).await;
         answer.map(tonic::Response::into_inner)
     };
     // What is told ends when the build does, shortly before or after its outcome comes.
@@ -185,7 +185,7 @@ fn name_results(
 }
 
 /// The order in BuildKit's words.
-fn request(order: &BuildOrder) -> pb::SolveRequest {
+fn request(order: &BuildOrder, archive: bool) -> pb::SolveRequest {
     let entry = |typed: &Typed| pb::CacheOptionsEntry {
         r#type: typed.kind.clone(),
         attrs: typed.attrs.clone().into_iter().collect(),
@@ -201,6 +201,9 @@ fn request(order: &BuildOrder) -> pb::SolveRequest {
     let exporters: Vec<_> = order.outputs.iter().map(exporter).collect();
     let first = exporters.first().cloned().unwrap_or_default();
     let mut attrs: HashMap<_, _> = order.attrs.clone().into_iter().collect();
+    if archive {
+        attrs.insert("context".to_owned(), serve::ARCHIVE.to_owned());
+    }
     if order.dockerfile.is_some() {
         attrs.insert("dockerfilekey".to_owned(), "dockerfile".to_owned());
         attrs.insert("filename".to_owned(), "Dockerfile".to_owned());
@@ -285,11 +288,13 @@ mod tests {
             allow: vec!["network.host".to_owned()],
             ..BuildOrder::default()
         };
-        let request = request(&order);
+        let request = request(&order, false);
         assert_eq!(request.exporters[0].r#type, "moby");
         assert_eq!(request.exporter_deprecated, "moby");
         assert_eq!(request.frontend_attrs["filename"], "Dockerfile");
         assert_eq!((request.r#ref.as_str(), request.session.as_str()), ("i", "i"));
         assert!(!request.enable_session_exporter);
+        let sent = super::request(&order, true);
+        assert!(sent.frontend_attrs["context"].starts_with("http://buildkit-session/"));
     }
 }

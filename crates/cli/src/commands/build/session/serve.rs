@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +15,7 @@ use bollard_buildkit_proto::moby::filesync::packet::file_send_server as tree_ser
 use bollard_buildkit_proto::moby::filesync::packet::file_sync_server as sync_server;
 use bollard_buildkit_proto::moby::filesync::v1 as files;
 use bollard_buildkit_proto::moby::sshforward::v1 as ssh;
+use bollard_buildkit_proto::moby::upload::v1 as uploads;
 use client::RawStream;
 use hyper::{Request as HttpRequest, Response as HttpResponse};
 use hyper_util::rt::TokioIo;
@@ -35,14 +37,19 @@ use crate::base64;
 use crate::failure::Failure;
 
 /// The methods that are served, beside those of content stores.
-pub(super) const METHODS: [&str; 6] = [
+pub(super) const METHODS: [&str; 7] = [
     "/moby.filesync.v1.FileSync/DiffCopy",
     "/moby.filesync.v1.FileSend/DiffCopy",
     "/moby.filesync.v1.Auth/Credentials",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
     "/moby.sshforward.v1.SSH/CheckAgent",
     "/moby.sshforward.v1.SSH/ForwardAgent",
+    "/moby.upload.v1.Upload/Pull",
 ];
+/// Where the daemon finds an archive that came on standard input.
+pub(super) const ARCHIVE: &str = "http://buildkit-session/archive";
+/// How much of it goes into one message.
+const PIECE_BYTES: usize = 64 << 10;
 /// Which output a result is for.
 const OUTPUT: &str = "buildkit-attachable-exporter-id";
 /// How many messages wait for the connection.
@@ -56,6 +63,8 @@ pub(super) struct Offer {
     output_files: Mutex<HashMap<usize, OwnedFd>>,
     secrets: HashMap<String, Vec<u8>>,
     logins: HashMap<String, Login>,
+    /// What standard input began with, if it is an archive that nobody has pulled yet.
+    archive: Mutex<Option<Vec<u8>>>,
     /// A Dockerfile that is in no directory of the user's.
     _scratch: Option<Scratch>,
 }
@@ -70,6 +79,7 @@ impl Offer {
             output_files: Mutex::default(),
             secrets: HashMap::new(),
             logins: ask.order.credentials.clone().into_iter().collect(),
+            archive: Mutex::new(ask.archive.then(|| ask.head.clone())),
             _scratch: None,
         };
         let mut output_files = HashMap::new();
@@ -148,6 +158,9 @@ async fn answer(services: Services, request: HttpRequest<Body>) -> HttpResponse<
         }
         "moby.buildkit.secrets.v1.Secrets" => {
             secrets::secrets_server::SecretsServer::new(services).call(request).await
+        }
+        "moby.upload.v1.Upload" => {
+            uploads::upload_server::UploadServer::new(services).call(request).await
         }
         content::SERVICE => {
             let stores = Arc::new(Stores(Arc::clone(&services.0)));
@@ -285,6 +298,47 @@ impl files::auth_server::Auth for Services {
         _request: Request<files::VerifyTokenAuthorityRequest>,
     ) -> Result<Response<files::VerifyTokenAuthorityResponse>, Status> {
         Err(Status::unimplemented("tokens are fetched by the daemon"))
+    }
+}
+
+#[async_trait]
+impl uploads::upload_server::Upload for Services {
+    type PullStream = BoxStream<uploads::BytesMessage>;
+
+    /// Standard input, once.
+    async fn pull(
+        &self,
+        request: Request<Streaming<uploads::BytesMessage>>,
+    ) -> Result<Response<Self::PullStream>, Status> {
+        let path = request.metadata().get("urlpath").and_then(|path| path.to_str().ok());
+        let known = path.is_some_and(|path| ARCHIVE.ends_with(path) && path.len() > 1);
+        let head = match known {
+            true => self.0.archive.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            false => None,
+        };
+        let head = head.ok_or_else(|| Status::not_found("nothing is held ready there"))?;
+        let (tx, rx) = mpsc::channel(8);
+        tokio::task::spawn_blocking(move || {
+            let (mut data, mut stdin) = (head, std::io::stdin().lock());
+            loop {
+                if !data.is_empty() && tx.blocking_send(Ok(uploads::BytesMessage { data })).is_err()
+                {
+                    return;
+                }
+                data = vec![0; PIECE_BYTES];
+                match stdin.read(&mut data) {
+                    Ok(0) => return,
+                    Ok(count) => data.truncate(count),
+                    Err(error) => {
+                        let message = format!("read standard input: {error}");
+                        // The daemon may have left already.
+                        let _ = tx.blocking_send(Err(Status::aborted(message)));
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(rx))))
     }
 }
 
