@@ -6,4 +6,5 @@
 pub mod build;
 pub mod docker;
 pub mod oci;
+pub mod plugin;
 pub mod policy;
