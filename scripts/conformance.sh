@@ -1,22 +1,24 @@
 #!/bin/bash
 # Other people's clients and test suites against a daemon of this tree, in namespaces of its own.
 #   scripts/conformance.sh BIN_DIR IMAGES_DIR WORK_DIR [docker-py] [compose] [cli] [bollard]
-#     [testcontainers] [wordpress]
+#     [testcontainers] [wordpress] [plugins]
 # docker-py  the integration tests in docker-py's own source distribution (PyPI), API 1.41, over TCP
 # compose    Debian's docker-compose 1.29 with a project of three services
 # cli        the stock docker command line through the life of a container
 # bollard, testcontainers   the tests in the sources of these Rust crates (crates.io), which speak
 #            through the socket and pull from registries of ours under the names they use
 # wordpress  docker-compose with MySQL, WordPress and nginx (Debian's packages), and a browser
+# plugins    docker, buildx and docker compose as Debian's next release has them, through builds and
+#            the life of a project
 # Writes WORK_DIR/conformance.md, one table per suite; downloads once into WORK_DIR. Fails when a
 # suite could not run; what its tests say is for the reader of the table.
 set -euo pipefail
-[ $# -ge 3 ] || { sed -n '2,13p' "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,15p' "$0"; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "$1" && pwd) images=$(cd "$2" && pwd)
 mkdir -p "$3" && work=$(cd "$3" && pwd)
 shift 3
-[ $# -gt 0 ] || set -- docker-py compose cli bollard testcontainers wordpress
+[ $# -gt 0 ] || set -- docker-py compose cli bollard testcontainers wordpress plugins
 lab=$work/lab
 report=$work/conformance.md
 
@@ -162,17 +164,55 @@ suite_cli() {
   docker=$(command -v docker) || { echo "the docker command line is not installed" >&2; exit 1; }
   daemon_start
   images_load
-  printf '\n## %s\n\n| command | outcome |\n|---|---|\n' "$("$docker" --version)" >>"$report"
+  cases "$("$docker" --version)" "$here/conformance/cli.txt" "$lab"
+  daemon_stop
+}
+
+# The lines of a file, each a case, run in DIR by $docker: TITLE FILE DIR
+cases() {
+  printf '\n## %s\n\n| command | outcome |\n|---|---|\n' "$1" >>"$report"
+  log=$work/$(basename "$2" .txt).log && : >"$log"
   while IFS= read -r line; do
     case $line in '' | '#'*) continue ;; esac
-    if (cd "$lab" && inside sh -c "docker=$docker; $line") >>"$work/cli.log" 2>&1 </dev/null; then
+    echo "== $line" >>"$log"
+    if (cd "$3" && inside sh -c "docker=$docker; $line") >>"$log" 2>&1 </dev/null; then
       outcome=passed
     else
       outcome=failed
     fi
     printf '| `%s` | %s |\n' "$(echo "$line" | sed 's/|/\\|/g; s/\$docker/docker/g')" "$outcome" \
       >>"$report"
-  done <"$here/conformance/cli.txt"
+  done <"$2"
+}
+
+# Packages of Debian's next release, unpacked into WORK_DIR/sid: their programs need no newer library.
+sid_fetch() {
+  mirror=http://deb.debian.org/debian
+  mkdir -p "$work/sid"
+  [ -s "$work/sid/Packages" ] ||
+    curl -sSf "$mirror/dists/sid/main/binary-amd64/Packages.xz" | xz -d >"$work/sid/Packages"
+  for package; do
+    [ ! -e "$work/sid/$package" ] || continue
+    file=$(awk -v wanted="$package" 'BEGIN { RS = ""; FS = "\n" }
+      $1 == "Package: " wanted { for (n = 1; n <= NF; n++) if (sub("^Filename: ", "", $n)) print $n }' \
+      "$work/sid/Packages")
+    curl -sSf "$mirror/$file" -o "$work/sid/package.deb"
+    dpkg-deb -x "$work/sid/package.deb" "$work/sid" && touch "$work/sid/$package"
+  done
+}
+
+suite_plugins() {
+  sid_fetch docker-cli docker-buildx docker-compose
+  docker=$work/sid/usr/bin/docker
+  daemon_start
+  images_load
+  mkdir -p "$lab/home/.docker/cli-plugins"
+  cp "$work"/sid/usr/libexec/docker/cli-plugins/* "$lab/home/.docker/cli-plugins"
+  cp -r "$here/conformance/app" "$here/conformance/services" "$lab"
+  mkdir -p "$lab/services/state"
+  cases "buildx $(HOME=$lab/home "$docker" buildx version | cut -d' ' -f2)" \
+    "$here/conformance/buildx.txt" "$lab/app"
+  cases "$(HOME=$lab/home "$docker" compose version)" "$here/conformance/compose.txt" "$lab/services"
   daemon_stop
 }
 
