@@ -123,6 +123,9 @@ pub(crate) fn completed<'a>(process: &'a Process, first: Option<&Process>) -> Co
     if process.rlimits.is_empty() {
         process.rlimits.clone_from(&first.rlimits);
     }
+    if process.user.additional_gids.is_empty() {
+        process.user.additional_gids.clone_from(&first.user.additional_gids);
+    }
     process.oom_score_adj = process.oom_score_adj.or(first.oom_score_adj);
     Cow::Owned(process)
 }
