@@ -35,7 +35,7 @@ const LOCK_ATTEMPTS: u32 = 40;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 
 /// Bytes of redb's page cache.
-const CACHE_BYTES: usize = 8 << 20;
+const CACHE_BYTES: usize = 2 << 20;
 /// Journal bytes after which a relaxed commit folds it.
 const FOLD_BYTES: u64 = 4 << 20;
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("store.meta");
