@@ -1,7 +1,7 @@
 #!/bin/bash
 # Other people's clients and test suites against a daemon of this tree, in namespaces of its own.
 #   scripts/conformance.sh BIN_DIR IMAGES_DIR WORK_DIR [docker-py] [compose] [cli] [bollard]
-#     [testcontainers] [wordpress] [plugins]
+#     [testcontainers] [wordpress] [plugins] [moby]
 # docker-py  the integration tests in docker-py's own source distribution (PyPI), API 1.41, over TCP
 # compose    Debian's docker-compose 1.29 with a project of three services
 # cli        the stock docker command line through the life of a container
@@ -10,10 +10,12 @@
 # wordpress  docker-compose with MySQL, WordPress and nginx (Debian's packages), and a browser
 # plugins    docker, buildx and docker compose as Debian's next release has them, through builds and
 #            the life of a project
+# moby       moby's own integration tests, from the checkout that MOBY_DIR names (not by default); see
+#            scripts/conformance/moby.sh
 # Writes WORK_DIR/conformance.md, one table per suite; downloads once into WORK_DIR. Fails when a
 # suite could not run; what its tests say is for the reader of the table.
 set -euo pipefail
-[ $# -ge 3 ] || { sed -n '2,15p' "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,17p' "$0"; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "$1" && pwd) images=$(cd "$2" && pwd)
 mkdir -p "$3" && work=$(cd "$3" && pwd)
@@ -330,6 +332,11 @@ suite_wordpress() {
   daemon_stop
   printf '\n## The WordPress project\n\nup, installed by a browser, restart, still there, down: %s\n' \
     "$outcome" >>"$report"
+}
+
+suite_moby() {
+  [ -n "${MOBY_DIR:-}" ] || { echo "MOBY_DIR names no checkout of github.com/moby/moby" >&2; exit 1; }
+  "$here/conformance/moby.sh" "$bin" "$images" "$work" "$MOBY_DIR" >>"$report" 2>"$work/moby.log"
 }
 
 : >"$report"

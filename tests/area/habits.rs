@@ -143,3 +143,73 @@ fn a_browser_attaches_by_websocket() {
     socket.read_to_end(&mut all).unwrap();
     assert!(all.windows(9).any(|it| it == b"\x82\x07got hi\n"), "{all:?}");
 }
+
+/// What is wrong with a body is said in Go's words, and sizes of terminals in Docker's.
+#[test]
+fn refusals_are_in_the_words_that_clients_compare() {
+    let lab = Lab::new();
+    for (target, body, words) in [
+        ("/containers/create", "{bad", "invalid JSON: invalid character 'b' looking for"),
+        ("/containers/create", "{} x", "unexpected content after JSON"),
+        ("/volumes/create", "", "got EOF while reading request body"),
+        ("/exec/none/resize?h=1", "", "invalid resize width \\\"\\\": invalid syntax"),
+        ("/exec/none/resize?h=-1&w=1", "", "invalid resize height \\\"-1\\\": value out of range"),
+        ("/images/create?fromSrc=-&platform=macos", "", "operating system is not supported"),
+        ("/images/busybox/tag?repo=sha256&tag=x", "", "refusing to create an ambiguous tag"),
+        ("/session", "", "no upgrade"),
+    ] {
+        let (status, said) = text(&lab, "POST", target, body);
+        assert!(status == 400 && said.contains(words), "{target} {body}: {status} {said}");
+    }
+}
+
+/// Containers are found, and shown, under the names that links give them.
+#[test]
+fn a_link_is_a_name() {
+    let lab = Lab::new();
+    let asked = r#"{"Image":"busybox","HostConfig":{"Links":["none:db"]}}"#;
+    let (status, said) = text(&lab, "POST", "/containers/create", asked);
+    assert!(status == 400 && said.contains("could not get container for none"), "{said}");
+    lab.estiba(&["create", "--name", "other", "busybox"]).ok();
+    lab.estiba(&["create", "--name", "app", "--link", "other:db", "busybox"]).ok();
+    let (_, by_link) = text(&lab, "GET", "/containers/app/db/json", "");
+    assert!(by_link.contains("\"Name\":\"/other\""), "{by_link}");
+    let (_, all) = text(&lab, "GET", "/containers/json?all=1", "");
+    assert!(all.contains(r#"["/other","/app/db"]"#), "{all}");
+    let links = lab.estiba(&["inspect", "-f", "{{json .HostConfig.Links}}", "app"]);
+    assert_eq!(links.ok().trim(), r#"["/other:/app/db"]"#);
+    assert_eq!(text(&lab, "GET", "/containers/app/none/json", "").0, 404);
+}
+
+/// Defaults that the daemon gives become the container's own.
+#[test]
+fn default_namespaces_are_kept_by_the_container() {
+    let arguments = vec!["--default-ipc-mode=shareable".to_owned()];
+    let lab = Lab::with(lab::Setup { arguments, ..lab::Setup::default() });
+    let mode = |name: &str| {
+        lab.estiba(&["inspect", "-f", "{{.HostConfig.IpcMode}}", name]).ok().trim().to_owned()
+    };
+    lab.estiba(&["create", "--name", "one", "busybox"]).ok();
+    lab.estiba(&["create", "--name", "two", "--ipc", "private", "busybox"]).ok();
+    assert_eq!((mode("one").as_str(), mode("two").as_str()), ("shareable", "private"));
+    let volume = r#"{"Image":"busybox","Volumes":{"/v":{}}}"#;
+    let (_, made) = text(&lab, "POST", "/v1.39/containers/create?name=old", volume);
+    assert!(made.contains("Id"), "{made}");
+    assert_eq!(mode("old"), "shareable");
+    let (_, volumes) = text(&lab, "GET", "/volumes", "");
+    assert!(volumes.contains("com.docker.volume.anonymous"), "{volumes}");
+}
+
+/// A commit's instructions see the environment that was there, and an empty archive is one.
+#[test]
+fn commits_expand_variables_and_nothing_is_an_archive() {
+    let lab = Lab::new();
+    lab.estiba(&["create", "--name", "box", "-e", "A=/bin", "busybox"]).ok();
+    lab.estiba(&["commit", "-c", "ENV B=/usr$A", "box", "made"]).ok();
+    let env = lab.estiba(&["image", "inspect", "-f", "{{json .Config.Env}}", "made"]);
+    assert!(env.ok().contains("\"B=/usr/bin\""), "{}", env.ok());
+    assert_eq!(text(&lab, "PUT", "/containers/box/archive?path=/tmp", "").0, 200);
+    lab.estiba(&["tag", "made", "made:two"]).ok();
+    let (_, listed) = text(&lab, "GET", "/images/json?filters={\"reference\":[\"made:two\"]}", "");
+    assert!(listed.contains("made:two") && !listed.contains("made:latest"), "{listed}");
+}

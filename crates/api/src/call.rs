@@ -148,5 +148,6 @@ pub(crate) fn wants_upgrade(headers: &HeaderMap, protocol: &str) -> bool {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
     };
-    lists("connection", "upgrade") && lists("upgrade", protocol)
+    // As Docker: who asks for HTTP/2 need not say that the connection is meant.
+    (protocol == "h2c" || lists("connection", "upgrade")) && lists("upgrade", protocol)
 }

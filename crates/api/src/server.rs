@@ -93,6 +93,20 @@ pub enum ServeError {
     },
 }
 
+/// How long a daemon that was killed may take to be gone.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// Whether somebody serves a path socket, and goes on doing so: who starts a daemon again right
+/// after killing it may be earlier than its end.
+async fn is_served(path: &Path) -> bool {
+    let ended = async {
+        while UnixStream::connect(path).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(ENDING, ended).await.is_err()
+}
+
 impl Listener {
     /// Binds a path socket of mode 0660 owned by `group`, replacing one that nobody serves.
     ///
@@ -106,9 +120,7 @@ impl Listener {
             Ok(meta) if !meta.file_type().is_socket() => {
                 return Err(ServeError::NotASocket(path.to_owned()));
             }
-            Ok(_) if UnixStream::connect(path).await.is_ok() => {
-                return Err(ServeError::InUse(path.to_owned()));
-            }
+            Ok(_) if is_served(path).await => return Err(ServeError::InUse(path.to_owned())),
             Ok(_) => std::fs::remove_file(path).map_err(failed)?,
         }
         let listener = UnixListener::bind(path).map_err(failed)?;

@@ -13,6 +13,9 @@ use std::path::Path;
 /// The host's own configuration.
 const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
 
+/// Set by who wants no IPv6 at all in a container.
+const DISABLE_IPV6: &str = "net.ipv6.conf.all.disable_ipv6";
+
 /// The host's own names.
 const HOSTS: &str = "/etc/hosts";
 
@@ -67,6 +70,9 @@ pub(crate) fn write_hosts(
         NetworkMode::Host => std::fs::read_to_string(HOSTS)
             .map(|head| net::files::hosts_below(&head, &[], &extra))
             .unwrap_or_else(|_| net::files::hosts(&[], &extra)),
+        _ if spec.sysctls.get(DISABLE_IPV6).is_some_and(|value| value == "1") => {
+            net::files::hosts_below("127.0.0.1\tlocalhost\n", &own, &extra)
+        }
         _ => net::files::hosts(&own, &extra),
     };
     write(&dir.join("hosts"), &text)

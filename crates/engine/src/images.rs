@@ -78,6 +78,10 @@ impl Images {
     pub async fn tag(&self, query: &str, name: &ImageRef) -> Result<()> {
         let (node, query, name) = (Arc::clone(&self.node), query.to_owned(), name.clone());
         blocking(move || {
+            if name.familiar_name() == "sha256" {
+                let why = "refusing to create an ambiguous tag using digest algorithm as name";
+                return Err(EngineError::invalid(why));
+            }
             let id = find(&node, &query)?.id;
             node.store.images().tag(&id.to_string(), &name)?;
             emit(&node, "tag", id, &name.or_latest().familiar());

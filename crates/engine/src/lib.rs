@@ -51,10 +51,10 @@ mod volume_plugins;
 mod volumes;
 
 pub use ::registry::client::registry_host;
+pub use actor::links::parts as link_parts;
 pub use builds::{BuilderOptions, Builds, Handed, Handing, Look, PastBuild, Seen, Valuables};
 pub use containers::{
     Containers, Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle,
-pub use actor::links::parts as link_parts;
 };
 pub use error::EngineError;
 pub use events::{EventBus, EventStream};

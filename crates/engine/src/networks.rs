@@ -347,10 +347,9 @@ impl NetworkTable {
         let known = all.filter_map(|(name, draft)| Some((self.find(&name).ok()?, draft)));
         let mut out: Vec<(NetworkSpec, EndpointDraft)> = Vec::new();
         for (network, draft) in known {
-            // A network named twice, by id and by name, is one; what says more wins.
+            // A network named twice, by id and by name, is one.
             match out.iter_mut().find(|(it, _)| it.id == network.id) {
-                Some((_, known)) if *known == EndpointDraft::default() => *known = draft,
-                Some(_) => {}
+                Some((_, known)) => known.fill(draft),
                 None => out.push((network, draft)),
             }
         }

@@ -213,18 +213,18 @@ impl System {
         self.node.registry.all().iter().map(|handle| handle.view().phase.clone()).collect()
     }
 
-    fn security_options(&self) -> Vec<String> {
-        let live = self.node.live();
-        let options = &live.options;
-        let mut out = Vec::new();
-        if self.node.facts.apparmor {
-            out.push("name=apparmor".to_owned());
     /// The IPC and control group namespaces of containers that do not say.
     pub fn default_namespaces(&self) -> (SharedNamespace, SharedNamespace) {
         let live = self.node.live();
         (live.options.default_ipc.clone(), live.options.default_cgroupns.clone())
     }
 
+    fn security_options(&self) -> Vec<String> {
+        let live = self.node.live();
+        let options = &live.options;
+        let mut out = Vec::new();
+        if self.node.facts.apparmor {
+            out.push("name=apparmor".to_owned());
         }
         let filter = match &options.default_seccomp {
             SeccompDraft::Default => "builtin",

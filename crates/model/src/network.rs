@@ -291,6 +291,26 @@ pub struct EndpointDraft {
     pub gateway_priority: i32,
 }
 
+impl EndpointDraft {
+    /// Takes what only `other` says of the same network: it may be asked for by name and by id.
+    pub fn fill(&mut self, other: Self) {
+        self.ipv4 = self.ipv4.or(other.ipv4);
+        self.ipv6 = self.ipv6.or(other.ipv6);
+        self.mac = self.mac.or(other.mac);
+        for (own, theirs) in [(&mut self.aliases, other.aliases), (&mut self.links, other.links)] {
+            own.extend(theirs);
+            own.dedup();
+        }
+        self.link_local.extend(other.link_local);
+        for (name, value) in other.options {
+            self.options.entry(name).or_insert(value);
+        }
+        if self.gateway_priority == 0 {
+            self.gateway_priority = other.gateway_priority;
+        }
+    }
+}
+
 /// A container on a network, as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -334,6 +354,16 @@ pub struct NetworkView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_network_asked_for_twice_is_asked_for_what_both_say() {
+        let mac = Some([2, 0x42, 0xac, 0x11, 0, 0x42]);
+        let mut by_id = EndpointDraft { mac, ..EndpointDraft::default() };
+        let ipv4 = Some(Ipv4Addr::new(172, 30, 0, 2));
+        let aliases = vec!["web".to_owned()];
+        by_id.fill(EndpointDraft { ipv4, aliases, ..EndpointDraft::default() });
+        assert_eq!((by_id.mac, by_id.ipv4, by_id.aliases.len()), (mac, ipv4, 1));
+    }
 
     #[test]
     fn cidr_arithmetic() {

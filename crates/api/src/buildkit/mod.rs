@@ -46,6 +46,7 @@ use tonic::codegen::{BoxStream, Service, async_trait};
 use tonic::{Request, Response, Status};
 
 use crate::call::Call;
+use crate::failure::Failure;
 use crate::reply::Reply;
 use control::Control;
 use gateway::{Bridge, Gateway};
@@ -65,6 +66,9 @@ pub(crate) struct BuildKit {
 
 /// `POST /session`.
 pub(crate) async fn session(call: Call) -> Reply {
+    if call.h2c.is_none() {
+        return Err(Failure::invalid("no upgrade proto in request"));
+    }
     let announcement = Announcement::read(&call.headers)?;
     call.buildkit.sessions.check(&announcement.id)?;
     let kit = Arc::clone(&call.buildkit);

@@ -41,6 +41,10 @@ pub(crate) fn of_container(view: &ContainerView) -> ContainerConfig {
         working_dir: spec.workdir.clone(),
         entrypoint: null_if_empty(entrypoint.to_vec()),
         network_disabled: draft.network_disabled,
+        mac_address: draft
+            .endpoints
+            .get(&super::namespace::network_text(&draft.host.network))
+            .map_or_else(String::new, |main| super::endpoint::mac_text(main.mac)),
         labels: Some(spec.labels.clone()),
         stop_signal: draft.stop_signal.clone().unwrap_or_default(),
         stop_timeout: draft.stop_timeout,

@@ -35,10 +35,8 @@ pub(crate) async fn list(call: Call) -> Reply {
         }
     };
     let (before, since) = (created("before").await?, created("since").await?);
-    let until = match filters.values("until").last() {
-        None => None,
-        Some(text) => Some(moment::parse(text, clock::now())?),
-    };
+    let untils = filters.values("until").iter().map(|text| moment::parse(text, clock::now()));
+    let until = untils.collect::<Result<Vec<_>, _>>()?.into_iter().min();
     let wants = |view: &&ImageView| {
         !view.held
             && dangling.is_none_or(|dangling| dangling == view.tags.is_empty())
@@ -46,12 +44,20 @@ pub(crate) async fn list(call: Call) -> Reply {
             && before.is_none_or(|limit| view.created < Some(limit))
             && until.is_none_or(|limit| view.created < Some(limit))
             && since.is_none_or(|limit| view.created > Some(limit))
-            && filters.any("reference", |pattern| matches_reference(view, pattern))
+            && filters.any("reference", |pattern| {
+                view.tags.iter().chain(&view.digests).any(|name| matches_reference(name, pattern))
+            })
     };
     let shared = call.query.flag("shared-size");
     let images = call.engine.images.list().await?;
     let line = |view: &ImageView| {
-        let summary = image::summary(view, shared, call.version);
+        let mut summary = image::summary(view, shared, call.version);
+        // Of the names those that were asked for.
+        for names in [&mut summary.repo_tags, &mut summary.repo_digests] {
+            names.retain(|name| {
+                filters.any("reference", |pattern| matches_reference(name, pattern))
+            });
+        }
         if call.version.at_least(43) { summary } else { with_placeholders(summary) }
     };
     let wanted: Vec<&ImageView> = images.iter().filter(wants).collect();
@@ -94,16 +100,14 @@ fn with_placeholders(mut summary: ImageSummary) -> ImageSummary {
     summary
 }
 
-/// Whether a name of the image matches, with its tag or without.
-fn matches_reference(view: &ImageView, pattern: &str) -> bool {
-    view.tags.iter().chain(&view.digests).any(|name| {
-        let repository = name.split('@').next().unwrap_or(name);
-        let untagged = match repository.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => repository,
-            _ => repository,
-        };
-        glob(pattern, name) || glob(pattern, untagged)
-    })
+/// Whether a name of an image matches, with its tag or without.
+fn matches_reference(name: &str, pattern: &str) -> bool {
+    let repository = name.split('@').next().unwrap_or(name);
+    let untagged = match repository.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => repository,
+    };
+    glob(pattern, name) || glob(pattern, untagged)
 }
 
 /// `GET /images/{name}/json`.

@@ -4,8 +4,6 @@
 pub(crate) mod archive;
 pub(crate) mod artifact;
 pub(crate) mod attestation;
-pub(crate) mod artifact;
-pub(crate) mod attestation;
 pub(crate) mod build;
 pub(crate) mod container;
 pub(crate) mod events;
@@ -13,7 +11,6 @@ pub(crate) mod exec;
 pub(crate) mod image;
 mod listing;
 pub(crate) mod network;
-pub(crate) mod plugin;
 pub(crate) mod refused;
 pub(crate) mod registry;
 pub(crate) mod stats;

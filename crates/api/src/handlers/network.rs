@@ -52,7 +52,11 @@ pub(crate) async fn list(call: Call) -> Reply {
 
 /// `POST /networks/create`.
 pub(crate) async fn create(mut call: Call) -> Reply {
-    let body: NetworkCreateBody = call.json().await?;
+    let mut body: NetworkCreateBody = call.json().await?;
+    if !call.version.at_least(47) {
+        // Networks without IPv4 came with that version.
+        body.enable_ipv4 = None;
+    }
     let mut draft = network::from_wire(body, call.version)?;
     call.guard.label(&mut draft.labels)?;
     call.guard.network(&draft.name, &draft.driver)?;

@@ -1,6 +1,7 @@
 //! The engine about itself.
 
 use hyper::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
+use wire::docker::system::FirewallInfo;
 
 use crate::call::Call;
 use crate::clock;
@@ -30,6 +31,10 @@ pub(crate) async fn version(call: Call) -> Reply {
 pub(crate) async fn info(call: Call) -> Reply {
     let mut info = system::info(call.engine.system.view());
     info.plugins.authorization = null_if_empty(call.authority.plugins().to_vec());
+    if call.version.at_least(49) {
+        let driver = "nftables".to_owned();
+        info.firewall_backend = Some(FirewallInfo { driver, ..FirewallInfo::default() });
+    }
     if call.version.at_least(50) {
         (info.bridge_nf_iptables, info.bridge_nf_ip6tables) = (false, false);
     }

@@ -5,6 +5,7 @@ use super::Actor;
 use crate::link::Link;
 use crate::node::{Node, blocking};
 use crate::{EngineError, Result, etc, random};
+use model::error::HasKind;
 use model::event::EventKind;
 use model::network::{DriverKind, Endpoint, EndpointDraft, NetworkMode, NetworkSpec, PortBinding};
 use model::spec::ContainerSpec;
@@ -149,7 +150,7 @@ impl Actor {
         let netns = netns_of(run.pid)?;
         let (spec, draft_there) = (network.clone(), draft.clone());
         let index = self.free_index();
-        let first = !self.state.endpoints.iter().any(|it| it.interface.is_some());
+        let way_out = !network.internal && self.way_out() < Some(draft.gateway_priority);
         let settings = dns_settings(&self.definition.spec, Some(run.pid));
         let endpoint = blocking(move || {
             let endpoint = attach_one(
@@ -161,7 +162,7 @@ impl Actor {
                     netns: netns.as_fd(),
                     draft: &draft_there,
                     index,
-                    default_route: first && !spec.internal,
+                    default_route: way_out,
                 },
                 &spec,
             )?;
@@ -178,6 +179,15 @@ impl Actor {
         store::failpoint::hit("engine.connect.planned");
         self.redefine()?;
         self.networks_changed()
+    }
+
+    /// The priority of the network that leads out now; internal ones do not.
+    fn way_out(&self) -> Option<i32> {
+        let leads_out = |it: &&Endpoint| {
+            let network = self.node.networks.by_id(&it.network);
+            it.interface.is_some() && network.is_some_and(|network| !network.internal)
+        };
+        self.state.endpoints.iter().filter(leads_out).map(|it| it.draft.gateway_priority).max()
     }
 
     /// It is on the network from its next start on.
@@ -352,7 +362,15 @@ impl Join {
             && endpoint.interface.is_some()
             && !self.spec.ports.is_empty()
         {
-            joined.ports = self.node.net.publish(endpoint, &self.spec.ports)?;
+            joined.ports = self.node.net.publish(endpoint, &self.spec.ports).map_err(|error| {
+                let hint = HasKind::hint(&error).map(|hint| format!(" ({hint})"));
+                let hint = hint.unwrap_or_default();
+                EngineError::internal(format!(
+                    "failed to set up container networking: driver failed programming external \
+                     connectivity on endpoint {} ({}): {error}{hint}",
+                    self.name, endpoint.id
+                ))
+            })?;
         }
         if planned.iter().any(|(network, _)| is_users(network)) {
             let settings = dns_settings(&self.spec, self.monitor);

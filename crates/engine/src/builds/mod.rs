@@ -60,6 +60,8 @@ impl Builds {
         self.collect_soon();
         let outcome = outcome?;
         for image in &outcome.images {
+            let name = BTreeMap::from([("name".to_owned(), image.id.to_string())]);
+            self.node.emit(EventKind::Image, "create", image.id.to_string(), name);
             self.node.emit(EventKind::Image, "build", image.id.to_string(), BTreeMap::new());
         }
         Ok(outcome)

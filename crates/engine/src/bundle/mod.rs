@@ -79,6 +79,7 @@ pub(crate) fn spec(plan: &Plan<'_>) -> oci::Spec {
         hooks: None,
         annotations: plan.annotations.clone(),
         linux: Some(linux(plan)),
+        ..Default::default()
     }
 }
 

@@ -12,7 +12,7 @@ use model::draft::{Draft, SharedNamespace};
 use model::error::HasKind;
 use model::event::EventKind;
 use model::log::{LogSpec, SinkKind};
-use model::mount::{Mount, MountKind, MountSource};
+use model::mount::{Mount, MountKind, MountSource, Propagation};
 use model::network::NetworkMode;
 use model::policy::OWNER_LABEL;
 use model::resolve::{Ask, Resolved, resolve};
@@ -104,6 +104,7 @@ fn make(
         review::fresh(node, &draft, &mut spec, &image, review)?;
     }
     check_sources(&spec.mounts)?;
+    show_daemon_root(&live.options.data_root, &draft, &mut spec.mounts)?;
     let fresh = name_anonymous(&mut spec.mounts)?;
     let mut undo = Undo { node, id, snapshot: None, begun: !fresh.is_empty(), volumes: Vec::new() };
     if undo.begun {
@@ -254,6 +255,39 @@ fn pin_images(node: &Node, mounts: &mut [Mount]) -> Result<()> {
     for mount in mounts {
         if let MountSource::Image { source, image, .. } = &mut mount.source {
             *image = Some(images::find(node, source)?.id);
+        }
+    }
+    Ok(())
+}
+
+/// What is mounted below the daemon's directory while a container sees it is not held there by the
+/// container: such binds get what the host unmounts told, whatever the default is. Docker's rule.
+fn show_daemon_root(root: &Path, draft: &Draft, mounts: &mut [Mount]) -> Result<()> {
+    for mount in mounts {
+        let MountSource::Bind { path, propagation, .. } = &mut mount.source else { continue };
+        let source = Path::new(path.as_str());
+        if !source.starts_with(root) && !root.starts_with(source) {
+            continue;
+        }
+        let host = &draft.host;
+        let asked_of_bind = host.binds.iter().find(|bind| bind.target == mount.target);
+        let asked_of_mount = host.mounts.iter().find(|asked| asked.target == mount.target);
+        let asked = match (asked_of_bind, asked_of_mount.map(|asked| &asked.kind)) {
+            (Some(bind), _) => bind.propagation,
+            (None, Some(MountKind::Bind { propagation, .. })) => *propagation,
+            _ => None,
+        };
+        match asked {
+            None => *propagation = Propagation::RSlave,
+            Some(Propagation::RSlave | Propagation::RShared) => {}
+            Some(other) => {
+                return Err(EngineError::invalid(format!(
+                    "invalid mount config: must use either propagation mode \"rslave\" or \
+                     \"rshared\" when mount source is within the daemon root, daemon root: \
+                     {root:?}, bind mount source: {path:?}, propagation: {:?}",
+                    other.name()
+                )));
+            }
         }
     }
     Ok(())

@@ -422,6 +422,7 @@ fn ulimit(text: &str) -> Result<Ulimit, String> {
     }
     Ok(Ulimit { name, soft, hard })
 }
+
 /// The filter's text is read now: what containers run under does not change behind their back.
 fn seccomp(text: &str) -> Result<SeccompDraft, String> {
     match text {
@@ -433,7 +434,6 @@ fn seccomp(text: &str) -> Result<SeccompDraft, String> {
         },
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -42,7 +42,9 @@ impl Told {
                 return Err(format!("read configuration file {}: {error}", path.display()));
             }
         };
-        let in_file = |why: String| format!("configuration file {}: {why}", path.display());
+        let in_file = |why: String| {
+            format!("unable to configure the Docker daemon with file {}: {why}", path.display())
+        };
         let file = given::from_json(&text).map_err(in_file)?;
         if let Some((name, why)) = Config::defaults(&self.name).first_wrong(&file) {
             let key = key_of(name);

@@ -249,7 +249,9 @@ fn volume_name(name: &str) -> Result<(), Denied> {
 
 fn check_subpath(subpath: &str) -> Result<(), Denied> {
     if subpath.starts_with('/') || subpath.split('/').any(|part| part == "..") {
-        return Err(Denied::invalid(format!("subpath must be a relative path: {subpath:?}")));
+        return Err(Denied::invalid(format!(
+            "subpath must be a relative path within the volume: {subpath:?}"
+        )));
     }
     Ok(())
 }

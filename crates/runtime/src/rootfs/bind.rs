@@ -24,8 +24,15 @@ impl Supplier<'_> {
         let mount = cloned.map_err(|errno| match errno {
             Errno::XDEV | Errno::LOOP if bind.beneath.is_some() => {
                 let path = bind.beneath.as_deref().unwrap_or(Path::new("")).display();
-                LaunchError::invalid(format!("subpath {path} leads out of {source}"))
+                LaunchError::invalid(format!(
+                    "subpath {path} leads out of {source}: path concatenation escapes the base \
+                     directory"
+                ))
             }
+            Errno::NOENT if let Some(path) = &bind.beneath => LaunchError::invalid(format!(
+                "cannot access path {}: no such file or directory in {source}",
+                path.display()
+            )),
             Errno::NOENT => {
                 LaunchError::invalid(format!("bind source path does not exist: {source}"))
             }

@@ -104,8 +104,13 @@ impl Supplier<'_> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let mode = Mode::empty();
         let found = sys::root::open_how(whole.as_fd(), path, OFlags::PATH, mode, resolve);
-        let found = found.map_err(|errno| {
-            LaunchError::at(format!("find {} in an image", path.display()), errno)
+        let shown = path.display();
+        let found = found.map_err(|errno| match errno {
+            Errno::XDEV | Errno::LOOP => LaunchError::invalid(format!(
+                "subpath {shown} leads out of an image: path concatenation escapes the base \
+                 directory"
+            )),
+            errno => LaunchError::at(format!("cannot access path {shown} in an image"), errno),
         })?;
         clone_tree(found.as_fd(), Path::new(""), false).map_err(failed)
     }

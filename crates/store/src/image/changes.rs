@@ -24,6 +24,8 @@ fn one(config: &mut RunConfig, change: &str) -> Result<()> {
     if rest.is_empty() {
         return fail("no argument");
     }
+    let known = config.env.clone().unwrap_or_default();
+    let known = Variables(&known);
     match word.as_str() {
         "CMD" => config.cmd = Some(command(config, rest)),
         "ENTRYPOINT" => {
@@ -31,7 +33,7 @@ fn one(config: &mut RunConfig, change: &str) -> Result<()> {
             config.cmd = None;
         }
         "ENV" => {
-            let Some(pairs) = pairs(rest) else { return fail("want NAME=value") };
+            let Some(pairs) = pairs(rest, known) else { return fail("want NAME=value") };
             let env = config.env.get_or_insert_default();
             for (name, value) in pairs {
                 let prefix = format!("{name}=");
@@ -40,25 +42,28 @@ fn one(config: &mut RunConfig, change: &str) -> Result<()> {
             }
         }
         "LABEL" => {
-            let Some(pairs) = pairs(rest) else { return fail("want NAME=value") };
+            let Some(pairs) = pairs(rest, known) else { return fail("want NAME=value") };
             config.labels.get_or_insert_default().extend(pairs);
         }
         "EXPOSE" => {
-            for port in words(rest) {
+            for port in words(rest, known) {
                 let Some(port) = port_spec(&port) else { return fail("want PORT[/PROTOCOL]") };
                 config.exposed_ports.get_or_insert_default().insert(port, Empty {});
             }
         }
         "VOLUME" => {
-            for path in json_list(rest).unwrap_or_else(|| words(rest)) {
+            for path in json_list(rest).unwrap_or_else(|| words(rest, known)) {
                 if path.trim().is_empty() {
                     return fail("empty path");
                 }
                 config.volumes.get_or_insert_default().insert(path, Empty {});
             }
         }
-        "USER" => config.user = rest.to_owned(),
-        "WORKDIR" => config.working_dir = join_dir(&config.working_dir, rest),
+        "USER" => config.user = words(rest, known).join(" "),
+        "WORKDIR" => {
+            let path = words(rest, known).join(" ");
+            config.working_dir = join_dir(&config.working_dir, &path);
+        }
         "STOPSIGNAL" => {
             model::signal::Signal::parse(rest)?;
             config.stop_signal = Some(rest.to_owned());
@@ -89,11 +94,12 @@ fn json_list(text: &str) -> Option<Vec<String>> {
 }
 
 /// `a=b c="d e"`, or the old form `a b c` meaning a = "b c".
-fn pairs(text: &str) -> Option<BTreeMap<String, String>> {
-    let words = words(text);
+fn pairs(text: &str, known: Variables<'_>) -> Option<BTreeMap<String, String>> {
+    let words = words(text, known);
     if !words.first()?.contains('=') {
         let (name, value) = text.split_once(char::is_whitespace)?;
-        return Some(BTreeMap::from([(name.to_owned(), value.trim().to_owned())]));
+        let value = known.expand(value.trim());
+        return Some(BTreeMap::from([(name.to_owned(), value)]));
     }
     words
         .iter()
@@ -104,12 +110,57 @@ fn pairs(text: &str) -> Option<BTreeMap<String, String>> {
         .collect()
 }
 
-/// Words with shell-like quotes and backslashes, no substitution.
-fn words(text: &str) -> Vec<String> {
+/// The environment as it was before the instruction.
+#[derive(Clone, Copy)]
+struct Variables<'e>(&'e [String]);
+
+impl Variables<'_> {
+    fn value(&self, name: &str) -> &str {
+        let pairs = self.0.iter().rev().filter_map(|entry| entry.split_once('='));
+        pairs.into_iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+    }
+
+    /// What stands for the variable that a `$` before these characters means, or the `$` itself.
+    fn read(&self, chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
+        let braces = chars.next_if_eq(&'{').is_some();
+        let mut name = String::new();
+        while let Some(c) = chars.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
+            name.push(c);
+        }
+        if !braces {
+            return if name.is_empty() { "$".to_owned() } else { self.value(&name).to_owned() };
+        }
+        let rest: String = chars.by_ref().take_while(|c| *c != '}').collect();
+        let value = self.value(&name);
+        match (rest.strip_prefix(":-"), rest.strip_prefix(":+")) {
+            (Some(otherwise), _) if value.is_empty() => otherwise.to_owned(),
+            (_, Some(instead)) if !value.is_empty() => instead.to_owned(),
+            (_, Some(_)) => String::new(),
+            _ => value.to_owned(),
+        }
+    }
+
+    fn expand(&self, text: &str) -> String {
+        let mut out = String::new();
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            match c {
+                '$' => out.push_str(&self.read(&mut chars)),
+                '\\' if chars.next_if_eq(&'$').is_some() => out.push('$'),
+                c => out.push(c),
+            }
+        }
+        out
+    }
+}
+
+/// Words with shell-like quotes and backslashes; variables stand for what is known of them, and
+/// make no words of their own.
+fn words(text: &str, known: Variables<'_>) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote: Option<char> = None;
-    let mut chars = text.chars();
+    let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
@@ -119,6 +170,9 @@ fn words(text: &str) -> Vec<String> {
             }
             (None | Some('"'), '\\') => {
                 word.get_or_insert_default().extend(chars.next());
+            }
+            (None | Some('"'), '$') => {
+                word.get_or_insert_default().push_str(&known.read(&mut chars));
             }
             (None, c) if c.is_whitespace() => words.extend(word.take()),
             (_, c) => word.get_or_insert_default().push(c),
@@ -241,6 +295,27 @@ mod tests {
         let check = config.healthcheck.unwrap();
         assert_eq!((check.interval, check.retries), (90_000_000_000, 3));
         assert_eq!(check.test.unwrap(), ["CMD-SHELL", "curl x"]);
+    }
+
+    #[test]
+    fn variables_are_those_that_were_there() {
+        let config = after(&[
+            "ENV PATH=/bin A=1",
+            "ENV PATH=/usr/bin:$PATH B='$A' C=\"${A}x\" D=${NO:-none} E=${A:+set} F=\\$A A=2",
+            "ENV G a $A b",
+            "USER u$A",
+            "LABEL l=$G",
+            "CMD echo $A",
+        ]);
+        let env = config.env.unwrap();
+        for entry in
+            ["PATH=/usr/bin:/bin", "A=2", "B=$A", "C=1x", "D=none", "E=set", "F=$A", "G=a 2 b"]
+        {
+            assert!(env.iter().any(|known| known == entry), "{entry} in {env:?}");
+        }
+        assert_eq!(config.user, "u2");
+        assert_eq!(config.labels.unwrap()["l"], "a 2 b");
+        assert_eq!(config.cmd.unwrap()[2], "echo $A");
     }
 
     #[test]
