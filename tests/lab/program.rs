@@ -19,6 +19,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// What a command leaves, run to its end without input.
+    pub fn of(command: Command) -> Self {
+        run(command, b"")
+    }
+
     /// Its standard output without the last newline, if it succeeded.
     #[track_caller]
     pub fn ok(&self) -> &str {
