@@ -27,6 +27,7 @@ fn main() {
         ("what_it_asks_for_stays_inside", what_it_asks_for_stays_inside),
         ("a_lie_about_the_end_is_no_layer", a_lie_about_the_end_is_no_layer),
         ("silence_and_nonsense_are_errors", silence_and_nonsense_are_errors),
+        ("who_never_ends_is_ended", who_never_ends_is_ended),
     ]);
 }
 
@@ -214,6 +215,19 @@ fn with_words(name: &str, inside: &Inside<'_>) -> Option<String> {
             rustix_exit();
             String::new()
         }
+        // Never ends, and keeps everything open. What waits by a call of the kernel is no attack:
+        // unpackers have none for it.
+        "hang" => loop {
+            std::hint::spin_loop();
+        },
+        // Says that it is done, and stays.
+        "stay" => {
+            let done = br#"{"Done":{"entries":1,"bytes":1,"root":null,"peak_kib":0}}"#;
+            let _ = sys::socket::send_with_fds(inside.talk, done, &[]);
+            loop {
+                std::hint::spin_loop();
+            }
+        }
         "silence" => {
             rustix_exit();
             String::new()
@@ -321,6 +335,33 @@ fn a_lie_about_the_end_is_no_layer() {
     let error = home.store.layers().apply(&lease, &mut &packed[..], other).unwrap_err();
     assert!(!error.to_string().is_empty());
     assert_eq!(support::names(&home.store.root().join("layers")), Vec::<String>::new());
+}
+
+/// In a process of its own: unpackers are installed once, and others' may take longer.
+fn who_never_ends_is_ended() {
+    if std::env::var_os("IMPATIENT").is_none() {
+        let mut own = std::process::Command::new("/proc/self/exe");
+        let own = own.arg("who_never_ends_is_ended").env("IMPATIENT", "1").output().unwrap();
+        assert!(own.status.success(), "{}", String::from_utf8_lossy(&own.stderr));
+        return;
+    }
+    let limit = std::time::Duration::from_secs(2);
+    let program = std::fs::File::open("/proc/self/exe").unwrap();
+    store::unpacker::install_with_limit(program, limit).unwrap();
+    let home = Home::new();
+    let stuck = "the unpacker got stuck with the archive, and was ended after 2 s";
+    for name in ["hang", "stay"] {
+        assert_eq!(came_of(&home, name), stuck, "{name}");
+    }
+    // A decompressor, of a layer and of what is read here.
+    let lease = home.store.lease();
+    let packed = b"\x1f\x8battack:hang;";
+    let error = home.store.layers().apply(&lease, &mut &packed[..], None).unwrap_err();
+    assert_eq!(error.to_string(), stuck);
+    let mut plain = store::plain(&packed[..]).unwrap();
+    let error = std::io::Read::read(&mut plain, &mut [0; 64]).unwrap_err();
+    assert!(error.to_string().contains(stuck), "{error}");
+    assert_eq!(home.tmp(), Vec::<String>::new());
 }
 
 fn silence_and_nonsense_are_errors() {

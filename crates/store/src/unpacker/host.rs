@@ -2,6 +2,7 @@
 //! until they are gone. This module never reads an archive.
 
 use super::message::{Answer, Failure, Role, Said, Tree, receive, send};
+use super::patience::{LIMIT, QUESTION_BYTES, Watch};
 use super::{WORD, pump};
 use crate::error::{Act, Error, Result};
 use crate::store::lock;
@@ -23,6 +24,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 use sys::sandbox::IdRange;
 
 /// Ids of layers, 0 to 2³¹-2, are 2³¹ and above outside: nobody's.
@@ -41,9 +43,15 @@ static INSTALLED: OnceLock<Unpacker> = OnceLock::new();
 /// # Errors
 /// The program cannot be read.
 pub fn install(program: File) -> io::Result<()> {
+    install_with_limit(program, LIMIT)
+}
+
+/// The same, with another time that an unpacker may get stuck for: for tests.
+#[doc(hidden)]
+pub fn install_with_limit(program: File, limit: Duration) -> io::Result<()> {
     let program = for_everybody(program)?.into();
     let (lobbies, peak_kib) = (Mutex::default(), AtomicU64::new(0));
-    let _ = INSTALLED.set(Unpacker { program, lobbies, peak_kib });
+    let _ = INSTALLED.set(Unpacker { program, lobbies, peak_kib, limit });
     Ok(())
 }
 
@@ -80,6 +88,8 @@ pub(crate) struct Unpacker {
     program: OwnedFd,
     lobbies: Mutex<Vec<(IdRange, Arc<Lobby>)>>,
     peak_kib: AtomicU64,
+    /// How long one of them may do nothing.
+    pub(super) limit: Duration,
 }
 
 /// A process that waits for orders.
@@ -281,6 +291,24 @@ impl Lobby {
 }
 
 impl Worker {
+    /// The process itself.
+    pub(super) fn process(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+
+    /// Whether it says something within so much time.
+    pub(super) fn speaks(&self, within: Duration) -> Result<bool> {
+        let seconds = i64::try_from(within.as_secs()).unwrap_or(i64::MAX);
+        let nanos = within.subsec_nanos().into();
+        let limit = rustix::event::Timespec { tv_sec: seconds, tv_nsec: nanos };
+        loop {
+            match poll(&mut [PollFd::new(&self.talk, PollFlags::IN)], Some(&limit)) {
+                Err(Errno::INTR) => {}
+                done => return Ok(done.act(|| "listen to an unpacker".into())? > 0),
+            }
+        }
+    }
+
     /// Waits until it has ended.
     pub(super) fn wait(&self) -> Result<()> {
         let mut polled = [PollFd::new(&self.process, PollFlags::IN)];
@@ -313,18 +341,19 @@ pub(super) struct Granted<'a> {
 
 impl Granted<'_> {
     /// Answers what an extractor asks until it says how it went.
-    pub(super) fn answer(&self, talk: &OwnedFd) -> Result<Said> {
-        let Some((uid, gid)) = self.as_ids else { return self.listen(talk) };
-        sys::cred::with_fs_ids(uid, gid, || self.listen(talk))
+    pub(super) fn answer(&self, talk: &OwnedFd, watch: &Watch) -> Result<Said> {
+        let Some((uid, gid)) = self.as_ids else { return self.listen(talk, watch) };
+        sys::cred::with_fs_ids(uid, gid, || self.listen(talk, watch))
             .act(|| "become the container's root for files".into())?
     }
 
-    fn listen(&self, talk: &OwnedFd) -> Result<Said> {
+    fn listen(&self, talk: &OwnedFd, watch: &Watch) -> Result<Said> {
         let listening = || "listen to an unpacker".to_owned();
         for _ in 0..=MAX_ENTRIES {
             let Some((said, _)) = receive::<Said>(talk).act(listening)? else {
                 return Err(Error::bad("the unpacker died of the archive"));
             };
+            watch.moved(QUESTION_BYTES);
             let done = match &said {
                 Said::Done { .. } | Said::Failed { .. } => return Ok(said),
                 Said::Node { path, block, mode, major, minor } => {

@@ -31,6 +31,9 @@
 //! target, through no link. Whiteouts (device 0/0) and file capabilities it makes itself; these
 //! are stored with the namespace's root, which is 0 on disk: the same as any other.
 //!
+//! **How long.** One that moves nothing for three minutes while there is something to move is ended
+//! ([`patience`]).
+//!
 //! Without [`install`] everything runs in the caller's process: the decisions are the same code
 //! either way, and are tested so. This module never knows what an archive is for.
 
@@ -38,11 +41,12 @@ mod confine;
 mod host;
 mod lobby;
 mod message;
+mod patience;
 mod plain;
 mod pump;
 
 pub(crate) use host::installed;
-pub use host::{install, peak_kib};
+pub use host::{install, install_with_limit, peak_kib};
 pub use lobby::{Hook, Inside, main, main_with};
 pub(crate) use plain::Plain;
 

@@ -3,13 +3,15 @@
 //! decompressor takes and what it gives are waited for together.
 
 use super::host::{Unpacker, Worker};
+use super::patience::{self, Patience};
 use super::pump::{self, MAX_PIECE};
 use crate::error::{Act, Error, Result};
 use crate::tar::limits::{MAX_RATIO, RATIO_GRACE_BYTES};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 /// Plain bytes on their way from a decompressor.
 pub(crate) struct Plain<R> {
@@ -23,6 +25,8 @@ pub(crate) struct Plain<R> {
     at: usize,
     taken: u64,
     given: u64,
+    patience: Patience,
+    limit: Duration,
 }
 
 impl<R: Read> Plain<R> {
@@ -33,7 +37,10 @@ impl<R: Read> Plain<R> {
         let worker = unpacker.decompress(&packed, &out)?;
         rustix::io::ioctl_fionbio(&feed, true).act(|| "feed a decompressor".into())?;
         let (feed, pending) = (Some(feed), Vec::new());
-        Ok(Self { source, feed, plain, worker, pending, at: 0, taken: 0, given: 0 })
+        let limit = unpacker.limit;
+        let patience = Patience::new(limit);
+        let (at, taken, given) = (0, 0, 0);
+        Ok(Self { source, feed, plain, worker, pending, at, taken, given, patience, limit })
     }
 
     /// Passes on what the decompressor takes now.
@@ -68,6 +75,9 @@ impl<R: Read> Plain<R> {
     }
 
     fn end(&self) -> io::Result<usize> {
+        if !self.worker.speaks(self.limit).map_err(Error::into_io)? {
+            return Err(patience::hung(self.limit).into_io());
+        }
         match pump::verdict(&self.worker, &mut 0) {
             Ok(()) => Ok(0),
             Err(Error::BadContent(why)) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
@@ -84,10 +94,18 @@ impl<R: Read> Read for Plain<R> {
         loop {
             let mut polled = vec![PollFd::new(&self.plain, PollFlags::IN)];
             polled.extend(self.feed.iter().map(|feed| PollFd::new(feed, PollFlags::OUT)));
-            match poll(&mut polled, None) {
+            let (tick, began) = (Timespec { tv_sec: 1, tv_nsec: 0 }, Instant::now());
+            let ready = match poll(&mut polled, Some(&tick)) {
                 Err(Errno::INTR) => continue,
                 done => done?,
             };
+            let passed = began.elapsed().min(2 * patience::TICK);
+            if !self.patience.look(passed, self.taken + self.given, false) {
+                return Err(patience::hung(self.limit).into_io());
+            }
+            if ready == 0 {
+                continue;
+            }
             if polled[0].revents().is_empty() {
                 self.feed()?;
                 continue;

@@ -3,6 +3,7 @@
 
 use super::host::{Begun, Granted, Unpacked, Unpacker, Worker};
 use super::message::Said;
+use super::patience::Watch;
 use crate::compress;
 use crate::error::{Act, Error, Result};
 use crate::tar::extract::Extracted;
@@ -50,16 +51,22 @@ impl Job<'_> {
         let filled = fill(source, &mut head)?;
         let mut source = head[..filled].chain(source);
         let Self { unpacker, begun: Begun { extractor, feed }, granted } = self;
+        let watch = Watch::new(unpacker.limit);
+        watch.over_worker(&extractor)?;
         let (passed, said) = std::thread::scope(|scope| {
-            let said = scope.spawn(|| granted.answer(&extractor.talk));
+            scope.spawn(|| watch.keep());
+            let said = scope.spawn(|| granted.answer(&extractor.talk, &watch));
+            let mut source = watch.source(&mut source);
             let passed = if compress::is_compressed(&head[..filled]) {
-                decompressed(unpacker, &mut source, feed, peak_kib)
+                decompressed(unpacker, &mut source, (feed, &watch), peak_kib)
             } else {
-                hashed(&mut source, File::from(feed))
+                hashed(&mut source, File::from(feed), &watch)
             };
-            (passed, join(said.join()))
+            let said = join(said.join()).and_then(|said| extractor.wait().map(|()| said));
+            watch.end();
+            (passed, said)
         });
-        extractor.wait()?;
+        let (passed, said) = (watch.verdict(passed), watch.verdict(said));
         *peak_kib = said.as_ref().map_or(0, Said::peak_kib).max(*peak_kib);
         // Without its end the archive is bad for the extractor too: what broke it off is the cause.
         let passed = passed?;
@@ -78,17 +85,18 @@ impl Job<'_> {
 fn decompressed(
     unpacker: &Unpacker,
     source: &mut dyn Read,
-    to_extractor: OwnedFd,
+    (to_extractor, watch): (OwnedFd, &Watch),
     peak_kib: &mut u64,
 ) -> Result<Passed> {
     let (packed, to_decompressor) = pipe()?;
     let (plain, from_decompressor) = pipe()?;
     let decompressor = unpacker.decompress(&packed, &from_decompressor)?;
+    watch.over_worker(&decompressor)?;
     drop((packed, from_decompressor));
     let taken = AtomicU64::new(0);
     let (fed, passed) = std::thread::scope(|scope| {
-        let passed = scope.spawn(|| pass(plain, &to_extractor, &taken));
-        let fed = feed(source, File::from(to_decompressor), &taken);
+        let passed = scope.spawn(|| pass(plain, &to_extractor, (&taken, watch)));
+        let fed = feed(source, File::from(to_decompressor), (&taken, watch));
         (fed, join(passed.join()))
     });
     // The extractor learns of the end only when all is known of it: dropped before, the pipe would
@@ -119,7 +127,7 @@ pub(super) fn verdict(decompressor: &Worker, peak_kib: &mut u64) -> Result<()> {
 }
 
 /// Gives the decompressor what it takes. One that does not take everything says why.
-fn feed(source: &mut dyn Read, mut to: File, taken: &AtomicU64) -> Result<()> {
+fn feed(source: &mut dyn Read, mut to: File, (taken, watch): (&AtomicU64, &Watch)) -> Result<()> {
     let mut buffer = vec![0; MAX_PIECE];
     loop {
         let have = some(source, &mut buffer)?;
@@ -131,11 +139,12 @@ fn feed(source: &mut dyn Read, mut to: File, taken: &AtomicU64) -> Result<()> {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             done => done.act(|| "feed a decompressor".into())?,
         }
+        watch.moved(have as u64);
     }
 }
 
 /// Hashes plain bytes on their way from the decompressor to the extractor, who get the same pages.
-fn pass(plain: OwnedFd, to: &OwnedFd, taken: &AtomicU64) -> Result<Passed> {
+fn pass(plain: OwnedFd, to: &OwnedFd, (taken, watch): (&AtomicU64, &Watch)) -> Result<Passed> {
     let passing = || "pass plain bytes on".to_owned();
     let mut plain = File::from(plain);
     let mut passed = Passed::default();
@@ -152,6 +161,7 @@ fn pass(plain: OwnedFd, to: &OwnedFd, taken: &AtomicU64) -> Result<Passed> {
             let want = left.min(MAX_PIECE);
             plain.read_exact(&mut buffer[..want]).act(passing)?;
             passed.take(&buffer[..want]);
+            watch.moved(want as u64);
             left -= want;
         }
         let taken = taken.load(Ordering::Relaxed);
@@ -163,7 +173,7 @@ fn pass(plain: OwnedFd, to: &OwnedFd, taken: &AtomicU64) -> Result<Passed> {
 }
 
 /// Hashes a stream that is plain already.
-fn hashed(source: &mut dyn Read, mut to: File) -> Result<Passed> {
+fn hashed(source: &mut dyn Read, mut to: File, watch: &Watch) -> Result<Passed> {
     let mut passed = Passed::default();
     let mut buffer = vec![0; MAX_PIECE];
     loop {
@@ -176,6 +186,7 @@ fn hashed(source: &mut dyn Read, mut to: File) -> Result<Passed> {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(passed),
             done => done.act(|| "feed an extractor".into())?,
         }
+        watch.moved(have as u64);
     }
 }
 
