@@ -2,7 +2,7 @@
 """Pull and push of an image of ten layers, with a loopback registry: estiba, skopeo, podman and a shell
 pipeline, in turns.
 
-usage: bench/pull.py [--mb 500] [--turns 3]     (root; docker-registry, skopeo, podman, curl;
+usage: bench/pull.py [--mb 500] [--turns 3] [--files]     (root; docker-registry, skopeo, podman, curl;
                                                  ESTIBA_BIN or target/release)
 
 Everything happens in a network namespace and a directory of its own. What counts is the ratios: of wall time,
@@ -16,12 +16,18 @@ PIPELINE = ('curl -s http://127.0.0.1:5000/v2/bench/image/blobs/"$1" | tee "$2/b
             '| tee >(sha256sum > "$2/sum") | tar -xf - -C "$2"; wait')
 
 
+PROGRAMS = bytearray()
+
+
 def layer(number, size):
-    """A gzip layer of `size` plain bytes, half of which compress."""
+    """A gzip layer of `size` plain bytes, half of which nothing can compress. The other half is a block that comes
+    again beyond the reach of gzip, or with --files parts of this host's programs."""
     draw, block = random.Random(number), os.urandom(1 << 16)
     work = tempfile.mkdtemp()
     with open(f"{work}/data", "wb") as out:
         for _ in range(size >> 17):
+            if PROGRAMS:
+                at = draw.randrange(len(PROGRAMS) - len(block)); block = PROGRAMS[at:at + len(block)]
             out.write(draw.randbytes(1 << 16) + block)
     plain = subprocess.run(["tar", "-c", "--mtime=@0", "--owner=0", "--group=0", "-C", work,
                             "--transform", f"s/data/data{number}/", "data"], stdout=subprocess.PIPE, check=True).stdout
@@ -181,8 +187,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mb", type=int, default=500)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--files", action="store_true", help="half of the bytes are this host's programs")
     parser.add_argument("--bin", default=os.environ.get("ESTIBA_BIN", "target/release"))
     args = parser.parse_args()
+    if args.files:
+        for name in sorted(os.listdir("/usr/bin")):
+            if os.path.isfile(f"/usr/bin/{name}") and len(PROGRAMS) < 64 << 20:
+                with open(f"/usr/bin/{name}", "rb") as file: PROGRAMS.extend(file.read(4 << 20))
     if "ESTIBA_BENCH_INSIDE" not in os.environ:
         os.environ["ESTIBA_BENCH_INSIDE"] = "1"
         os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c",

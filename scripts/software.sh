@@ -40,10 +40,15 @@ pids="$! $pids"
 
 root() {
   [ ! -s "$work/$1.tar" ] || return 0
-  mmdebstrap --quiet --variant=minbase --include="$2" --format=tar \
+  # Mirrors close connections now and then.
+  make_root "$1" "$2" || make_root "$1" "$2"
+  mv "$work/$1.tar.part" "$work/$1.tar"
+}
+
+make_root() {
+  mmdebstrap --quiet --variant=minbase --include="$2" --format=tar --aptopt='Acquire::Retries "5"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$work/$1.tar.part"
-  mv "$work/$1.tar.part" "$work/$1.tar"
 }
 
 # image NAME PACKAGES DOCKERFILE-LINES: to the registry and, when nothing of it is here, back.

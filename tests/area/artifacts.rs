@@ -161,16 +161,22 @@ M, I = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.
 body, headers = call("GET", BASE + "manifests/plain")
 image = {"mediaType": M, "digest": headers["Docker-Content-Digest"], "size": len(body),
          "platform": {"os": "linux", "architecture": "amd64"}}
-statement = {"_type": "https://in-toto.io/Statement/v0.1", "predicateType": "https://slsa.dev/provenance/v0.2",
-             "subject": [{"name": "_", "digest": {"sha256": image["digest"][7:]}}], "predicate": {"builder": {"id": "lab"}}}
+SLSA = "https://slsa.dev/provenance/v0.2"
+statement = {"_type": "https://in-toto.io/Statement/v0.1", "predicateType": SLSA,
+             "subject": [{"name": "_", "digest": {"sha256": image["digest"][7:]}}],
+             "predicate": {"builder": {"id": "lab"}}}
 layer = blob(json.dumps(statement).encode(), "application/vnd.in-toto+json")
-layer["annotations"] = {"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"}
-config = blob(b'{"architecture":"unknown","os":"unknown","config":{},"rootfs":{"type":"layers","diff_ids":[]}}',
+layer["annotations"] = {"in-toto.io/predicate-type": SLSA}
+nothing = {"architecture": "unknown", "os": "unknown", "config": {},
+           "rootfs": {"type": "layers", "diff_ids": []}}
+config = blob(json.dumps(nothing).encode(),
               "application/vnd.oci.image.config.v1+json")
 about = put(None, {"schemaVersion": 2, "mediaType": M, "config": config, "layers": [layer]}, M)
 about["platform"] = {"os": "unknown", "architecture": "unknown"}
-about["annotations"] = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image["digest"]}
-print(put("1", {"schemaVersion": 2, "mediaType": I, "manifests": [image, about]}, I)["digest"], about["digest"])
+about["annotations"] = {"vnd.docker.reference.type": "attestation-manifest",
+                        "vnd.docker.reference.digest": image["digest"]}
+index = put("1", {"schemaVersion": 2, "mediaType": I, "manifests": [image, about]}, I)
+print(index["digest"], about["digest"])
 "#;
 
 #[test]
