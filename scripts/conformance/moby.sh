@@ -97,9 +97,10 @@ busybox_make() {
     IFS=: read -r name uid gid home shell <<<"$user"
     echo "$name:x:$uid:$gid:$name:$home:$shell"
   done >"$lab/busybox/etc/passwd"
-  for group in root:0 daemon:1 bin:2 sys:3 adm:4 tty:5 disk:6 lp:7 mail:8 wheel:10 www-data:33 \
-    operator:37 staff:50 users:100 nogroup:65534; do
-    echo "${group%:*}:x:${group#*:}:"
+  for group in root:0 daemon:1 bin:2 sys:3 adm:4 tty:5 disk:6 lp:7 mail:8 wheel:10 audio:29 \
+    www-data:33 operator:37 staff:50 users:100 nogroup:65534; do
+    [ "$group" = wheel:10 ] && member=root || member=
+    echo "${group%:*}:x:${group#*:}:$member"
   done >"$lab/busybox/etc/group"
   rm -f "$lab/busybox/bin/adduser" "$lab/busybox/bin/addgroup"
   printf '#!/bin/sh\n# addgroup -g GID NAME\necho "$3:x:$2:" >>/etc/group\n' >"$lab/busybox/bin/addgroup"
@@ -152,6 +153,8 @@ END
 
 mkdir -p "$lab/run" "$lab/tmp"
 ip link set lo up
+# As on a machine that systemd started; nothing of it reaches the machine.
+mount --make-rshared /
 mount -t tmpfs tmpfs /run
 mkdir -p /run/docker /run/lock
 mount --bind "$lab/tmp" /tmp

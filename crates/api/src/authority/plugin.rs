@@ -149,7 +149,11 @@ async fn judge<Q: Serialize + Sync>(
 
 /// A plugin that cannot be asked allows nothing.
 fn failed(name: &str, error: &engine::plugins::PluginError) -> Failure {
-    let message = format!("plugin {name} failed with error: {error}");
+    let said = match error {
+        engine::plugins::PluginError::Failed { method, why, .. } => format!("{method}: {why}"),
+        other => other.to_string(),
+    };
+    let message = format!("plugin {name} failed with error: {said}");
     Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)
 }
 

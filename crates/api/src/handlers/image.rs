@@ -107,7 +107,9 @@ fn matches_reference(name: &str, pattern: &str) -> bool {
         Some((repository, tag)) if !tag.contains('/') => repository,
         _ => repository,
     };
-    glob(pattern, name) || glob(pattern, untagged)
+    // A star stands for no slash: where both have as many, none is left for it.
+    let slashes = |text: &str| text.matches('/').count();
+    [name, untagged].iter().any(|name| slashes(pattern) == slashes(name) && glob(pattern, name))
 }
 
 /// `GET /images/{name}/json`.

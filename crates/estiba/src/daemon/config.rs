@@ -146,7 +146,12 @@ impl Config {
         match name {
             "host" => self.listen = texts.iter().map(|t| listen(t)).collect::<Result<_, _>>()?,
             "allow-plain-tcp" => self.allow_plain_tcp = switch(text)?,
-            "authorization-plugin" => self.authority.plugins = texts.to_vec(),
+            "authorization-plugin" => {
+                // Each is asked once, however often it is named.
+                let mut seen = std::collections::BTreeSet::new();
+                let names = texts.iter().filter(|name| seen.insert(name.as_str()));
+                self.authority.plugins = names.cloned().collect();
+            }
             "authorization-policy" => self.authority.policy = Some(absolute(text)?),
             "tls" => self.tls.on = switch(text)?,
             "tlsverify" => self.tls.verify = switch(text)?,
