@@ -3,7 +3,9 @@
 use crate::command::Command;
 use crate::flags::Flag;
 
-use super::{artifact, build, container, context, image, manifest, network, own, run, system, volume};
+use super::{
+    artifact, build, container, context, image, manifest, network, own, run, system, volume,
+};
 
 /// A heading of the top-level help page, with its commands by the name they have there.
 pub(crate) struct Section {

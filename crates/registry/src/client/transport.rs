@@ -65,7 +65,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Transport {
     pub(crate) fn new(settings: Arc<Settings>) -> Arc<Self> {
-        Arc::new(Self { settings, idle: Mutex::default(), tls: Mutex::default(), reached: AtomicBool::new(false) })
+        Arc::new(Self {
+            settings,
+            idle: Mutex::default(),
+            tls: Mutex::default(),
+            reached: AtomicBool::new(false),
+        })
     }
 
     /// Whether anybody answered anything yet.
