@@ -74,6 +74,12 @@ pub enum Error {
         /// Its own words.
         why: String,
     },
+    /// The device of tunnels is root's alone.
+    #[error(
+        "open /dev/net/tun: {0}: as root, run `modprobe tun` and `chmod 666 /dev/net/tun`, as udev \
+         does, or set ESTIBA_ROOTLESS_NET=none to do without a way out"
+    )]
+    NoTun(std::io::Error),
     /// A choice that there is not.
     #[error("ESTIBA_ROOTLESS_NET={0:?}: want pasta, slirp4netns or none")]
     UnknownChoice(String),

@@ -6,7 +6,7 @@ use crate::enter::{LOCK, SOCKET};
 use crate::error::{Error, Result};
 use crate::ids::Line;
 use crate::outside::{self, Ports};
-use crate::way_out::WayOut;
+use crate::way_out::{WayOut, has_default_route};
 use crate::{CARRIER, Protocol, ids};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -335,7 +335,7 @@ fn connect_network(way_out: &WayOut, pid: i32, dir: &Path) -> Result<Option<sys:
     let Some(child) = start(way_out, pid, dir)? else { return Ok(None) };
     let program = way_out.name();
     let begun = Instant::now();
-    while !has_default_route(pid) {
+    while !has_default_route(&pid.to_string()) {
         let mut ended = [PollFd::new(&child.pidfd, PollFlags::IN)];
         let moment = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AGAIN.subsec_nanos()) };
         let why = match poll(&mut ended, Some(&moment)) {
@@ -380,48 +380,5 @@ fn last_words(dir: &Path) -> String {
     match lines.len() {
         0 => "it ended without a word".to_owned(),
         count => lines[count.saturating_sub(3)..].join("; "),
-    }
-}
-
-/// Whether a process's network namespace has a way to everywhere, of either family.
-fn has_default_route(pid: i32) -> bool {
-    let read =
-        |name| std::fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default();
-    is_default_v4(&read("route")) || is_default_v6(&read("ipv6_route"))
-}
-
-fn is_default_v4(text: &str) -> bool {
-    text.lines().skip(1).any(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        words.get(1) == Some(&"00000000") && words.get(7) == Some(&"00000000")
-    })
-}
-
-fn is_default_v6(text: &str) -> bool {
-    text.lines().any(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let everywhere = words.first().is_some_and(|it| it.bytes().all(|byte| byte == b'0'));
-        everywhere && words.get(1) == Some(&"00") && words.get(9).is_some_and(|it| *it != "lo")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_way_to_everywhere_is_found() {
-        let head =
-            "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
-        let all = "tap0\t00000000\t0202000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
-        let net = "tap0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
-        assert!(is_default_v4(&format!("{head}{net}{all}")));
-        assert!(!is_default_v4(&format!("{head}{net}")));
-        let zero = "0".repeat(32);
-        let line = |to: &str| format!("{zero} 00 {zero} 00 {zero} 00000400 0 0 00000003 {to}\n");
-        assert!(is_default_v6(&line("tap0")));
-        // The route that refuses what has no other.
-        assert!(!is_default_v6(&line("lo")));
-        assert!(!is_default_v6("") && !is_default_v4(""));
     }
 }
