@@ -35,6 +35,7 @@ mod resctrl;
 mod rootfs;
 pub mod seccomp;
 pub mod user;
+pub mod witness;
 
 pub use sys::resident::inherited_fd;
 pub use sys::socket::peer_groups;

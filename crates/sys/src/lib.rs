@@ -12,6 +12,7 @@ pub mod clone;
 pub mod cred;
 mod error;
 pub mod failpoint;
+pub mod fanotify;
 pub mod landlock;
 pub mod memfd;
 pub mod mount;

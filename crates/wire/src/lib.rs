@@ -8,3 +8,4 @@ pub mod docker;
 pub mod oci;
 pub mod plugin;
 pub mod policy;
+pub mod profile;
