@@ -4,7 +4,7 @@ TARGET := x86_64-unknown-linux-gnu
 RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
-.PHONY: conformance conformance-registry crash differential fuzz software
+.PHONY: conformance conformance-registry crash differential fuzz profiles software
 .PHONY: help build demo test images bench lint unit blackbox vm drivers cycles clean install
 
 help:
@@ -76,6 +76,10 @@ conformance-registry: ## the distribution specification's suite against our regi
 software: ## nginx, postgres, redis and python of Debian as images, made, pushed, pulled and used
 	cargo build --locked -p estiba -p runtime
 	@scripts/software.sh target/$(TARGET)/debug target/software
+
+profiles: ## profiles of nginx, redis and postgres are learned, counted, and run their load
+	cargo build --locked -p estiba -p runtime
+	@scripts/profiles.sh target/$(TARGET)/debug target/software
 
 differential: images ## the Dockerfiles of tests/, built by us, buildah and Docker 20.10, compared file by file
 	cargo build --release --locked -p estiba -p runtime

@@ -8,7 +8,7 @@ use crate::handlers::{
     archive, artifact, attestation, build, container, events, exec, image, network, refused,
     registry, stats, stream,
 };
-use crate::handlers::{system, volume, websocket};
+use crate::handlers::{system, volume, websocket, witness};
 use crate::router::Coverage::{Done, Refused};
 use crate::router::Route;
 
@@ -24,7 +24,7 @@ macro_rules! table {
 }
 
 /// Fixed paths stand before patterns that match them too.
-pub(crate) static TABLE: [Route; 124] = table! {
+pub(crate) static TABLE: [Route; 127] = table! {
     Done GET "/_ping" system::ping;
     Done HEAD "/_ping" system::ping;
     Done GET "/version" system::version;
@@ -39,6 +39,9 @@ pub(crate) static TABLE: [Route; 124] = table! {
     Done GET "/containers/{id}/json" container::inspect;
     Done GET "/containers/{id}/top" container::top;
     Done GET "/containers/{id}/logs" stream::logs;
+    Done POST "/estiba/containers/{id}/watch" witness::watch;
+    Done GET "/estiba/containers/{id}/profile" witness::profile;
+    Done GET "/estiba/containers/{id}/denials" witness::denials;
     Done GET "/containers/{id}/changes" container::changes;
     Done GET "/containers/{id}/export" archive::export;
     Done GET "/containers/{id}/stats" stats::stats;

@@ -7,9 +7,11 @@ use crate::flags::Flag;
 use crate::table::{GLOBALS, SECTIONS};
 
 /// Commands that the stock client does not have: not listed under its name.
-const OWN: [&str; 7] = [
+const OWN: [&str; 9] = [
     "artifact",
     "image referrers",
+    "diagnose",
+    "profile",
     "volume cp",
     "volume export",
     "volume import",

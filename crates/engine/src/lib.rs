@@ -49,6 +49,7 @@ mod uuid;
 mod variants;
 mod volume_plugins;
 mod volumes;
+mod witness;
 
 pub use ::registry::client::registry_host;
 pub use actor::links::parts as link_parts;
@@ -70,6 +71,7 @@ pub use store::{mirror, unpacker};
 pub use streams::*;
 pub use system::{DiskUsage, System, SystemView};
 pub use volumes::Volumes;
+pub use witness::{Advice, Learned};
 
 /// The values that configuration is made of, for the composition root.
 pub mod settings {

@@ -11,6 +11,7 @@ use crate::plugins::Plugins;
 use crate::roster::Roster;
 use crate::standby::Ready;
 use crate::teardown::Teardowns;
+use crate::witness::Witness;
 use crate::{EngineError, Options, Result};
 use model::event::{Event, EventKind};
 use model::resolve::HostFacts;
@@ -37,6 +38,7 @@ pub(crate) struct Node {
     pub(crate) ids: IdPool,
     pub(crate) filters: Filters,
     pub(crate) teardowns: Teardowns,
+    pub(crate) witness: Witness,
     pub(crate) facts: HostFacts,
     pub(crate) hierarchy: Hierarchy,
     /// `estiba-runtime`, sealed: what runs is what was there when the daemon started.

@@ -99,6 +99,7 @@ fn open_parts(options: Options) -> Result<Node> {
         live,
         execs: ExecTable::default(),
         teardowns: Teardowns::default(),
+        witness: Default::default(),
         started: clock::now(),
         options,
     })

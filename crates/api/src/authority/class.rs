@@ -68,6 +68,8 @@ fn image(method: &Method, act: &str, looks: bool) -> Class {
 fn own(room: &str, looks: bool) -> Class {
     match room {
         "build" => Class::ImagesBuild,
+        "containers" if looks => Class::ContainersRead,
+        "containers" => Class::ContainersControl,
         "ports" => Class::NetworksRead,
         "volumes" if looks => Class::VolumesRead,
         "volumes" => Class::VolumesWrite,

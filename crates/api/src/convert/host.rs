@@ -31,6 +31,9 @@ pub(crate) fn from_wire(host: HostConfig, volumes: &mut Vec<String>) -> Result<H
         return Err(Denied::invalid(message));
     }
     let cgroup_parent = host.resources.cgroup_parent.clone();
+    let security_opt = host.security_opt.unwrap_or_default();
+    let (add, drop) = (host.cap_add.unwrap_or_default(), host.cap_drop.unwrap_or_default());
+    let (cap_add, cap_drop) = security::capabilities(&security_opt, add, drop)?;
     Ok(HostDraft {
         binds,
         mounts: host
@@ -59,10 +62,10 @@ pub(crate) fn from_wire(host: HostConfig, volumes: &mut Vec<String>) -> Result<H
         userns: namespace::userns(&host.userns_mode)?,
         cgroupns: namespace::cgroupns(&host.cgroupns_mode)?,
         cgroup_parent,
-        cap_add: host.cap_add.unwrap_or_default(),
-        cap_drop: host.cap_drop.unwrap_or_default(),
+        cap_add,
+        cap_drop,
         group_add: host.group_add.unwrap_or_default(),
-        security: security::parse(host.security_opt.unwrap_or_default())?,
+        security: security::parse(security_opt)?,
         privileged: host.privileged,
         readonly_rootfs: host.readonly_rootfs,
         shm_size_bytes: host.shm_size,

@@ -2,6 +2,7 @@
 
 use model::Denied;
 use model::draft::{SeccompDraft, SecurityDraft, SecurityProfile};
+use wire::profile::{ProfileFile, VERSION};
 
 /// Every option, parsed; the text is kept to be shown back.
 pub(crate) fn parse(options: Vec<String>) -> Result<SecurityDraft, Denied> {
@@ -36,6 +37,7 @@ fn read(security: &mut SecurityDraft, option: &str) -> Result<(), Denied> {
             }
         }
         "systempaths" if value == "unconfined" => security.unmasked = true,
+        "profile" if value.starts_with('{') => learned(security, value)?,
         "profile" => {
             security.profile = Some(match value {
                 "estiba" => SecurityProfile::Estiba,
@@ -46,6 +48,44 @@ fn read(security: &mut SecurityDraft, option: &str) -> Result<(), Denied> {
         _ => return Err(unknown()),
     }
     Ok(())
+}
+
+/// The content of a learned profile: its filter; its capabilities are taken by [`capabilities`].
+fn learned(security: &mut SecurityDraft, json: &str) -> Result<(), Denied> {
+    let profile = profile(json)?;
+    let filter = serde_json::to_string(&profile.seccomp)
+        .map_err(|error| Denied::invalid(format!("security profile: {error}")))?;
+    security.seccomp = SeccompDraft::Profile(filter);
+    Ok(())
+}
+
+fn profile(json: &str) -> Result<ProfileFile, Denied> {
+    let bad = |why: String| Denied::invalid(format!("security profile: {why}"));
+    let profile: ProfileFile = serde_json::from_str(json).map_err(|e| bad(e.to_string()))?;
+    match profile.version {
+        VERSION => Ok(profile),
+        version => Err(bad(format!("version {version} is not known"))),
+    }
+}
+
+/// The capabilities to add and to drop, with a learned profile: all are dropped but its own and
+/// those that were asked for besides; what was asked to be dropped stays so.
+pub(crate) fn capabilities(
+    options: &[String],
+    add: Vec<String>,
+    drop: Vec<String>,
+) -> Result<(Vec<String>, Vec<String>), Denied> {
+    let json = options.iter().find_map(|option| option.strip_prefix("profile={"));
+    let Some(rest) = json else { return Ok((add, drop)) };
+    let profile = profile(&format!("{{{rest}"))?;
+    let bare = |name: &str| {
+        let upper = name.to_ascii_uppercase();
+        upper.strip_prefix("CAP_").map_or(upper.clone(), str::to_owned)
+    };
+    let dropped: Vec<String> = drop.iter().map(|name| bare(name)).collect();
+    let kept = |name: &String| !dropped.contains(&bare(name));
+    let own = profile.capabilities.into_iter().filter(kept).collect::<Vec<_>>();
+    Ok((add.into_iter().chain(own).collect(), vec!["ALL".to_owned()]))
 }
 
 fn truth(value: &str) -> Option<bool> {
@@ -62,6 +102,23 @@ mod tests {
 
     fn one(option: &str) -> Result<SecurityDraft, Denied> {
         parse(vec![option.to_owned()])
+    }
+
+    #[test]
+    fn a_learned_profile_is_all_there_is() {
+        let json = r#"{"version":1,"capabilities":["CAP_CHOWN","CAP_KILL"],
+            "seccomp":{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[]}}"#;
+        let option = format!("profile={json}");
+        let security = one(&option).unwrap();
+        assert!(matches!(&security.seccomp, SeccompDraft::Profile(it) if it.contains("ERRNO")));
+        let words = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let (add, drop) = capabilities(&[option], words(&["NET_RAW"]), words(&["kill"])).unwrap();
+        assert_eq!((add, drop), (words(&["NET_RAW", "CAP_CHOWN"]), words(&["ALL"])));
+        let (add, drop) = capabilities(&[], words(&["A"]), words(&["B"])).unwrap();
+        assert_eq!((add, drop), (words(&["A"]), words(&["B"])));
+        for bad in ["profile={}", r#"profile={"version":2,"capabilities":[],"seccomp":{}}"#] {
+            assert!(one(bad).unwrap_err().to_string().contains("security profile"), "{bad}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(crate) mod stream;
 pub(crate) mod system;
 pub(crate) mod volume;
 pub(crate) mod websocket;
+pub(crate) mod witness;
 
 use model::Timestamp;
 use model::signal::Signal;

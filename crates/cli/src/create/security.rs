@@ -22,7 +22,10 @@ pub(super) fn options(matches: &Matches) -> Result<(Vec<String>, Strings, String
             ("no-new-privileges" | "systempaths", _) => all.push(option.to_owned()),
             (_, None) => return Err(format!("Invalid --security-opt: {option:?}")),
             ("seccomp", Some(path)) if !matches!(path, "unconfined" | "builtin") => {
-                all.push(format!("seccomp={}", profile(path)?));
+                all.push(format!("seccomp={}", document("seccomp", path)?));
+            }
+            ("profile", Some(path)) if !matches!(path, "estiba" | "docker") => {
+                all.push(format!("profile={}", document("security", path)?));
             }
             _ => all.push(option.to_owned()),
         }
@@ -30,16 +33,16 @@ pub(super) fn options(matches: &Matches) -> Result<(Vec<String>, Strings, String
     Ok((all, masked, readonly))
 }
 
-/// A seccomp profile as one line of JSON.
-fn profile(path: &str) -> Result<String, String> {
+/// A profile as one line of JSON.
+fn document(kind: &str, path: &str) -> Result<String, String> {
     let bytes = fs::read(path).map_err(|error| {
         let why = match error.kind() {
             std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
             _ => error.to_string(),
         };
-        format!("opening seccomp profile ({path}) failed: open {path}: {why}")
+        format!("opening {kind} profile ({path}) failed: open {path}: {why}")
     })?;
     let value: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| format!("compacting json for seccomp profile ({path}) failed: {error}"))?;
+        .map_err(|error| format!("compacting json for {kind} profile ({path}) failed: {error}"))?;
     Ok(value.to_string())
 }

@@ -10,6 +10,7 @@ pub(crate) mod image;
 mod manifest;
 pub(crate) mod network;
 mod own;
+mod profile;
 mod root;
 pub(crate) mod run;
 pub(crate) mod system;

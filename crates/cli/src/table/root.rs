@@ -4,7 +4,7 @@ use crate::command::Command;
 use crate::flags::Flag;
 
 use super::{
-    artifact, build, container, context, image, manifest, network, own, run, system, volume,
+    artifact, build, container, context, image, manifest, network, own, profile, run, system, volume,
 };
 
 /// A heading of the top-level help page, with its commands by the name they have there.
@@ -45,6 +45,7 @@ pub(crate) static SECTIONS: &[Section] = &[
             ("image", &image::GROUP),
             ("manifest", &manifest::GROUP),
             ("network", &network::GROUP),
+            ("profile", &profile::GROUP),
             ("system", &system::GROUP),
             ("volume", &volume::GROUP),
         ],
@@ -56,6 +57,7 @@ pub(crate) static SECTIONS: &[Section] = &[
             ("commit", &container::COMMIT),
             ("cp", &container::CP),
             ("create", &run::CREATE),
+            ("diagnose", &profile::DIAGNOSE),
             ("diff", &container::DIFF),
             ("events", &system::EVENTS),
             ("export", &container::EXPORT),

@@ -7,6 +7,7 @@ use wire::docker::container::{
 };
 use wire::docker::host_config::ContainerUpdateBody;
 
+use wire::profile::{Denied, ProfileFile};
 use crate::request::segment;
 use crate::{Body, Client, Raw, Response, Result};
 
@@ -192,6 +193,22 @@ impl Client {
             request = request.query("ps_args", ps_args);
         }
         request.fetch().await
+    }
+
+    /// Watches a container: from its next start on, or from now when it runs.
+    pub async fn container_watch(&self, id: &str) -> Result<()> {
+        self.post(format!("/estiba{}", path(id, "/watch"))).run().await
+    }
+
+    /// What a container that was watched needs.
+    pub async fn container_profile(&self, id: &str) -> Result<ProfileFile> {
+        self.get(format!("/estiba{}", path(id, "/profile"))).fetch().await
+    }
+
+    /// What a container was denied; it is watched for so many seconds first, when it runs.
+    pub async fn container_denials(&self, id: &str, seconds: u64) -> Result<Vec<Denied>> {
+        let request = self.get(format!("/estiba{}", path(id, "/denials")));
+        request.query("seconds", &seconds.to_string()).fetch().await
     }
 
     /// What a container changed in its file system.

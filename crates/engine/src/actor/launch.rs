@@ -75,6 +75,7 @@ impl Actor {
         self.link = Some(link);
         let pid = self.make().await?;
         store::failpoint::hit("engine.start.made");
+        self.begin_to_watch(pid).await?;
         self.hand_over_clients().await;
         store::failpoint::hit("engine.start.attached");
         match self.monitor()?.call(&Request::Start, &[]).await? {
@@ -86,6 +87,20 @@ impl Actor {
             }
             _ => Err(EngineError::internal("the monitor does not say what it started")),
         }
+    }
+
+    /// Watches what is about to begin, if somebody asked for it.
+    async fn begin_to_watch(&self, pid: i32) -> Result<()> {
+        let id = self.definition.id;
+        if !self.node.witness.take_expected(id) {
+            return Ok(());
+        }
+        let node = Arc::clone(&self.node);
+        blocking(move || {
+            node.witness.starting(id, pid);
+            Ok(())
+        })
+        .await
     }
 
     /// Lets the monitor make the container, and joins the networks meanwhile.

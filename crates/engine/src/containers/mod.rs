@@ -227,6 +227,27 @@ impl Containers {
         blocking(move || top::top(&node, &view, &args)).await
     }
 
+    /// Watches what it asks of the kernel: from its next start on, or from now when it runs.
+    pub async fn watch(&self, query: &str) -> Result<()> {
+        let view = self.view(query)?;
+        let node = Arc::clone(&self.node);
+        blocking(move || crate::witness::watch(&node, &view)).await
+    }
+
+    /// What it needs, as far as it was watched.
+    pub async fn learned(&self, query: &str) -> Result<crate::Learned> {
+        let view = self.view(query)?;
+        let node = Arc::clone(&self.node);
+        blocking(move || crate::witness::learned(&node, &view)).await
+    }
+
+    /// What it was denied and what would allow it; it is watched for as long as `during` first.
+    pub async fn denials(&self, query: &str, during: Duration) -> Result<Vec<crate::Advice>> {
+        let view = self.view(query)?;
+        let node = Arc::clone(&self.node);
+        blocking(move || crate::witness::denials(&node, &view, during)).await
+    }
+
     /// How its root differs from its image.
     pub async fn changes(&self, query: &str) -> Result<Vec<Change>> {
         let id = self.node.registry.find(query)?.id;
