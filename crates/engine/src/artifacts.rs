@@ -1,5 +1,5 @@
-//! What registries keep besides images: who refers to a document, and blobs one by one, for those who
-//! put documents together themselves. This module never speaks HTTP.
+//! What registries keep besides images: who refers to a document, and blobs one by one, for those
+//! who put documents together themselves. This module never speaks HTTP.
 
 use crate::chunks::{self, Source};
 use crate::node::blocking;

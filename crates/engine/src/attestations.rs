@@ -1,5 +1,5 @@
-//! What builders attested of an image: in-toto statements that its index holds. They are read, never
-//! judged here.
+//! What builders attested of an image: in-toto statements that its index holds. They are read,
+//! never judged here.
 
 use crate::node::blocking;
 use crate::{EngineError, Images, Result, variants};

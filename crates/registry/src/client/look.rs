@@ -114,8 +114,8 @@ impl Client {
     }
 
     /// Gives a registry an index (or a manifest) under a tag or its own digest. The manifests that
-    /// an index names come from `from`, repositories of the same registry, where the target does not
-    /// have them.
+    /// an index names come from `from`, repositories of the same registry, where the target lacks
+    /// them.
     ///
     /// # Errors
     /// The document is malformed, or the registry does not take it.

@@ -1,6 +1,6 @@
 //! Whether a block is worth compressing, told at a fraction of what compressing costs. Layers are
-//! full of what is compressed already: packages, pictures, archives, keys. Pure, and the same answer
-//! everywhere: it decides bytes that have a digest.
+//! full of what is compressed already: packages, pictures, archives, keys. Pure, and the same
+//! answer everywhere: it decides bytes that have a digest.
 //!
 //! Deflate (RFC 1951) gains in two ways: bytes that are more frequent than others, and strings that
 //! came before. A block without either cannot shrink.
@@ -59,8 +59,8 @@ fn slot(string: &[u8; STRING_BYTES]) -> usize {
 }
 
 /// Whether all bytes are about as frequent. With n bytes and counts c, X² = Σ(c - n/256)²/(n/256)
-/// is about 2·ln 2·n times the bits per byte that a code by frequency saves (the second order of the
-/// Kullback-Leibler divergence from the uniform distribution); 255 of it is chance.
+/// is about 2·ln 2·n times the bits per byte that a code by frequency saves (the second order of
+/// the Kullback-Leibler divergence from the uniform distribution); 255 of it is chance.
 fn is_flat(block: &[u8]) -> bool {
     // Four tables: counting runs of one byte would wait for itself.
     let mut counts = [[0u32; 256]; 4];
