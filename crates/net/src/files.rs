@@ -31,7 +31,8 @@ pub fn hosts_below(
     extra: &[(IpAddr, String)],
 ) -> String {
     let mut text = head.to_owned();
-    if !text.is_empty() && !text.ends_with('\n') && !(own.is_empty() && extra.is_empty()) {
+    let more = !own.is_empty() || !extra.is_empty();
+    if more && !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     for (addr, name) in extra {

@@ -40,6 +40,7 @@ use ::buildkit::line::{MAX_MESSAGE_BYTES, serve};
 use bollard_buildkit_proto::health;
 use bollard_buildkit_proto::moby::buildkit::v1::control_server::ControlServer;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_server::LlbBridgeServer;
+use hyper::header::UPGRADE;
 use hyper::{Request as HttpRequest, Response as HttpResponse};
 use tonic::body::Body;
 use tonic::codegen::{BoxStream, Service, async_trait};
@@ -67,7 +68,11 @@ pub(crate) struct BuildKit {
 /// `POST /session`.
 pub(crate) async fn session(call: Call) -> Reply {
     if call.h2c.is_none() {
-        return Err(Failure::invalid("no upgrade proto in request"));
+        let asked = call.headers.get(UPGRADE).and_then(|value| value.to_str().ok());
+        return Err(Failure::invalid(match asked {
+            None => "no upgrade proto in request".to_owned(),
+            Some(other) => format!("protocol {other} not supported"),
+        }));
     }
     let announcement = Announcement::read(&call.headers)?;
     call.buildkit.sessions.check(&announcement.id)?;
