@@ -220,3 +220,34 @@ fn attestations_come_and_go_with_their_index() {
     let left: Vec<_> = fs::read_dir(blobs).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn system_df_is_what_du_says() {
+    let lab = Lab::new();
+    let _registry = Registry::own(&lab, 5000);
+    // Layers in both forms, a writable layer, a log, a volume.
+    lab.estiba(&["tag", "busybox", "localhost:5000/x:1"]).ok();
+    lab.estiba(&["push", "-q", "localhost:5000/x:1"]).ok();
+    let script = "head -c 9000000 /dev/urandom >/v/a; head -c 7000000 /dev/urandom >/b; \
+                  for n in $(seq 20000); do echo a line of the log, number $n; done";
+    lab.estiba(&["run", "--name", "writer", "-v", "data:/v", "busybox", "sh", "-c", script]).ok();
+    let socket = lab.socket().to_string_lossy().into_owned();
+    let url = "http://d/v1.52/system/df";
+    let said = lab.in_network(&["curl", "-sf", "--unix-socket", &socket, url]);
+    let said: serde_json::Value = serde_json::from_str(said.ok()).unwrap();
+    let kinds = ["ImageUsage", "ContainerUsage", "VolumeUsage", "BuildCacheUsage"];
+    let sum: i64 = kinds.iter().map(|kind| said[kind]["TotalSize"].as_i64().unwrap_or(0)).sum();
+    let root = lab.data_root();
+    let dirs = ["blobs", "layers", "downloads", "snapshots", "volumes", "containers", "mirrors"];
+    let dirs: Vec<String> = dirs
+        .iter()
+        .map(|name| root.join(name))
+        .filter(|path| path.exists())
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect();
+    let words: Vec<&str> =
+        ["du", "-scB1"].into_iter().chain(dirs.iter().map(String::as_str)).collect();
+    let du = lab.in_network(&words);
+    let du: i64 = du.ok().lines().last().unwrap().split('\t').next().unwrap().parse().unwrap();
+    assert!((sum - du).abs() * 50 <= du, "system df says {sum}, du {du}: {said}");
+}

@@ -211,7 +211,8 @@ impl Images {
             .collect();
         let node = Arc::clone(&self.node);
         blocking(move || {
-            let before = node.store.disk_usage()?.layers;
+            let used = || node.store.disk_usage().map(|used| used.layers + used.blobs);
+            let before = used()?;
             let options = RemoveOptions { force: false, prune_parents: true };
             let mut removed = Vec::new();
             for image in wanted {
@@ -225,7 +226,7 @@ impl Images {
                     removed.extend(remove(&node, &query, options).unwrap_or_default());
                 }
             }
-            let after = node.store.disk_usage()?.layers;
+            let after = used()?;
             // Pulls that were broken off and that nobody is at.
             let partial = node.store.downloads().forget()?;
             Ok((removed, before.saturating_sub(after) + partial))

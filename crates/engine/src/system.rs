@@ -280,11 +280,18 @@ impl System {
         for view in containers.list() {
             // One that is removed meanwhile takes nothing.
             let (rw, root) = containers.sizes(&view.id.to_string()).await.unwrap_or((0, 0));
-            sizes.push((view, rw, root));
+            let dir = node.container_dir(&view.id);
+            let beside = blocking(move || Ok(disk_bytes(&dir))).await.unwrap_or(0);
+            sizes.push((view, rw + beside, root + beside));
         }
         let layers_bytes = {
             let node = Arc::clone(&node);
-            blocking(move || Ok(node.store.disk_usage()?.layers)).await?
+            blocking(move || {
+                let used = node.store.disk_usage()?;
+                // Layers as they travel, documents, and what came or comes of pulls.
+                Ok(used.layers + used.blobs + used.downloads + used.tmp)
+            })
+            .await?
         };
         Ok(DiskUsage {
             images: Images { node: Arc::clone(&node) }.list().await?,
@@ -294,6 +301,14 @@ impl System {
             build_cache: Vec::new(),
         })
     }
+}
+
+/// What the files of a directory take on disk: a container's logs and the files bound over others.
+fn disk_bytes(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let files = entries.flatten().filter_map(|entry| entry.metadata().ok());
+    files.filter(std::fs::Metadata::is_file).map(|file| file.blocks() * 512).sum()
 }
 
 /// The name that our own runtime is listed under.

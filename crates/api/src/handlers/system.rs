@@ -1,5 +1,6 @@
 //! The engine about itself.
 
+use build::cache::{CacheKind, CacheRecord};
 use hyper::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
 use wire::docker::system::FirewallInfo;
 
@@ -56,9 +57,12 @@ pub(crate) async fn disk_usage(call: Call) -> Reply {
         build_cache: wants("build-cache"),
     };
     let mut usage = call.engine.system.disk_usage().await?;
-    if kinds.build_cache {
-        usage.build_cache = call.engine.builds.usage().await?;
-    }
+    usage.build_cache = call.engine.builds.usage().await?;
+    // Nothing is counted twice: what only the cache holds lies among the layers, too.
+    let is_layer = |record: &CacheRecord| record.kind == CacheKind::Regular;
+    let own = usage.build_cache.iter().filter(|record| !record.shared && is_layer(record));
+    let own: u64 = own.map(|record| record.size_bytes).sum();
+    usage.layers_bytes = usage.layers_bytes.saturating_sub(own);
     usage.containers.retain(|(view, ..)| call.guard.sees(&view.spec.labels));
     usage.volumes.retain(|view| call.guard.sees(&view.labels));
     let now = clock::now();
