@@ -11,17 +11,31 @@ import re
 import sys
 import tarfile
 
-# What may differ, with the reason: builder, pattern of the line that says so, why.
+# What may differ, with the reason: Dockerfile, builder, pattern of the line that says so, why.
 KNOWN = [
-    (".*", r"^config (Image|Hostname|Domainname|Attach\w+|Tty|OpenStdin|StdinOnce|MacAddress|"
-     r"NetworkDisabled|OnBuild|ArgsEscaped)\b", "fields of Docker's old containers, without meaning"),
-    ("buildah", r"^config Labels .*io\.buildah\.version", "buildah labels what it makes"),
-    ("buildah", r"^config Env ", "buildah adds no PATH of its own to images that have none"),
-    (".*", r"^\+? ?(etc/(resolv\.conf|hosts|hostname|mtab)|dev|proc|sys|run|\.dockerenv)(/|\b)",
+    (".*", ".*", r"^config (Image|Hostname|Domainname|Attach\w+|Tty|OpenStdin|StdinOnce|MacAddress|"
+     r"NetworkDisabled|ArgsEscaped)\b", "fields of Docker's old containers, without meaning"),
+    (".*", "buildah", r"^config Labels .*io\.buildah\.version", "buildah labels what it makes"),
+    ("from-scratch", "buildah", r"^config Env ", "buildah adds no PATH of its own to images that have none"),
+    (".*", ".*",
+     r"^\+? ?(etc/(resolv\.conf|hosts|hostname|mtab)|dev|proc|sys|run|\.dockerenv)(/|\b)",
      "mount points that a builder leaves behind"),
-    ("legacy", r"^~ .*owner", "the legacy builder cannot give owners to links"),
-    ("buildah", r"^~ .*mode .*(fifo|link)", "buildah sets no modes of links"),
-    ("buildah", r"^\+ (w|x y) \(dir\)", "buildah makes the directories of volumes"),
+    ("run-bind|run-cache", "buildkit", r"^\+ (ctx|c) \(dir\)",
+     "mount points of a step that BuildKit of that time leaves behind; newer ones remove them"),
+    (".*", "legacy", r"^~ .*owner", "the legacy builder cannot give owners to links"),
+    (".*", "buildah", r"^~ .*mode .*(fifo|link)", "buildah sets no modes of links"),
+    ("volume|debian-.*", "buildah", r"^\+ .* \(dir\)", "buildah makes the directories of volumes"),
+    ("expose", "buildah", r"^config ExposedPorts", "buildah does not expand ranges of ports"),
+    ("from-scratch", "legacy|buildah", r"^config WorkingDir",
+     "BuildKit, and we, write the default working directory down"),
+    ("shell", "buildah", r"^config Cmd", "buildah does not run CMD by the SHELL that was set"),
+    ("ignore", "legacy", r"^~ all/\.dockerignore file content",
+     "Docker's client adds its temporary Dockerfile to the .dockerignore that it sends"),
+    ("debian-odd-files", "buildkit|legacy", r"^~ odd/hole file xattrs",
+     "Docker keeps no attribute of files but their capabilities"),
+    ("debian-odd-files", "buildah", r"^~ odd/(first|with space/third) file content",
+     "buildah's overlay keeps hard links together that lie in a layer below; Docker's does not"),
+    ("proxy", "buildkit", r"^~ p file content", "ALL_PROXY is predefined since BuildKit 0.11"),
 ]
 
 
@@ -106,10 +120,10 @@ def differences(ours, theirs):
             yield f"config {key} {config.get(key)} -> {other_config.get(key)}"
 
 
-def reason(builder, line):
+def reason(name, builder, line):
     bare = re.sub(r"^[-+~] ", "", line)
-    for who, pattern, why in KNOWN:
-        if re.fullmatch(who, builder) and (re.search(pattern, line) or re.search(pattern, bare)):
+    for file, who, pattern, why in KNOWN:
+        if re.fullmatch(file, name) and re.fullmatch(who, builder) and (re.search(pattern, line) or re.search(pattern, bare)):
             return why
     return None
 
@@ -131,8 +145,8 @@ def compare(directory, name, result, builders):
         elif ours:
             found = list(differences(ours, flatten(path)))
             report["builders"][builder] = {
-                "known": sorted({reason(builder, it) for it in found if reason(builder, it)}),
-                "unknown": [it for it in found if not reason(builder, it)],
+                "known": sorted({reason(name, builder, it) for it in found if reason(name, builder, it)}),
+                "unknown": [it for it in found if not reason(name, builder, it)],
             }
     with open(os.path.join(result, f"{name}.json"), "w") as out:
         json.dump(report, out, indent=1)

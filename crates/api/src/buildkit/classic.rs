@@ -46,7 +46,8 @@ pub(crate) async fn build(call: Call) -> Reply {
         return upload(call, &id).await;
     }
     let session = query.text_or_empty("session").to_owned();
-    // Who sends the context along has no need to name the build, and may build several in a session.
+    // Who sends the context along has no need to name the build, and may build several in one
+    // session.
     let id = if id.is_empty() { unnamed(&session) } else { id };
     if !is_id(&id) || !is_id(&session) {
         return Err(Failure::invalid(

@@ -1,5 +1,5 @@
-//! The upgrade of a request's connection to HTTP/2, after which `buildkit::line` speaks on it. Knows
-//! no service.
+//! The upgrade of a request's connection to HTTP/2, after which `buildkit::line` speaks on it.
+//! Knows no service.
 
 use std::future::Future;
 
