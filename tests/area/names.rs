@@ -27,14 +27,18 @@ fn hears(lab: &Lab, pid: &str, name: &str, address: &str) -> bool {
 
 /// The process that answers names for a lab.
 fn resolver(lab: &Lab) -> Option<String> {
+    resolvers(lab).into_iter().next()
+}
+
+fn resolvers(lab: &Lab) -> Vec<String> {
     let dir = lab.dir().to_string_lossy().into_owned();
-    let all = std::fs::read_dir("/proc").ok()?.flatten();
-    let mut found = all.filter(|process| {
+    let all = std::fs::read_dir("/proc").expect("procfs").flatten();
+    let found = all.filter(|process| {
         let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).into_owned();
         line.starts_with("estiba-resolver\0") && line.contains(&dir)
     });
-    found.next().map(|process| process.file_name().to_string_lossy().into_owned())
+    found.map(|process| process.file_name().to_string_lossy().into_owned()).collect()
 }
 
 fn kill(pid: &str) {
@@ -157,5 +161,40 @@ fn odd_names_are_answered_or_refused() {
     for bad in ["two words", "a..b", long.as_str(), ".", "tab\there"] {
         let words = ["run", "--rm", "--network", "app", "--network-alias", bad, "busybox", "true"];
         lab.estiba(&words).fails(125, "invalid network alias");
+    }
+}
+
+#[test]
+fn a_daemon_that_dies_while_it_tells_names_leaves_none_and_loses_none() {
+    let setup = lab::Setup { failpoints: true, ..lab::Setup::default() };
+    let mut lab = Lab::with(setup);
+    lab.estiba(&["network", "create", "--subnet", "10.77.0.0/24", "app"]).ok();
+    let armed = lab.dir().join("failpoints");
+    // The first container starts a resolver, the second is told to the one that runs.
+    for place in ["net.dns.started", "net.dns.opened"] {
+        std::fs::write(armed.join("arm"), format!("0 {place}")).unwrap();
+        let cut = lab.estiba(&["run", "-d", "--name", "cut", "--network", "app", "busybox", "cat"]);
+        assert_ne!(cut.status, 0, "{place}: its daemon died: {cut:?}");
+        let fired = std::fs::read_to_string(armed.join("fired")).unwrap();
+        assert!(fired.starts_with(place), "{fired}");
+        std::fs::remove_file(armed.join("fired")).unwrap();
+        lab.kill_daemon();
+        lab.start_daemon();
+        let state = lab.estiba(&["inspect", "-f", "{{.State.Status}}", "cut"]);
+        assert_ne!(state.stdout.trim(), "running", "{place}: it was not started");
+        if place == "net.dns.started" {
+            start(&lab, "web", &[]);
+        }
+        let pid = lab.estiba(&["inspect", "-f", "{{.State.Pid}}", "web"]).ok().to_owned();
+        let web = address(&lab, "web");
+        assert!(hears(&lab, &pid, "web", &web), "{place}");
+        assert!(!hears(&lab, &pid, "cut", "10.77.0.3"), "{place}: it never was");
+        eventually("there is one resolver", || resolvers(&lab).len() == 1);
+        lab.estiba(&["rm", "-f", "cut"]).ok();
+        let late = start(&lab, "late", &[]);
+        assert!(
+            hears(&lab, &late, "web", &web) && hears(&lab, &pid, "late", &address(&lab, "late"))
+        );
+        lab.estiba(&["rm", "-f", "late"]).ok();
     }
 }

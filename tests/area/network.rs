@@ -108,6 +108,46 @@ fn none_host_and_a_neighbours_network() {
         .fails(125, "network nowhere not found");
 }
 
+/// An image with Debian's ping as Debian installs it: its file grants `CAP_NET_RAW`.
+fn import_ping(lab: &Lab) {
+    let dir = lab.dir().join("ping");
+    let script = format!(
+        "set -e; mkdir {0}; tar -C {0} -xf {1}; cp /usr/bin/ping {0}/bin/granted; \
+         setcap cap_net_raw=ep {0}/bin/granted; cp /usr/bin/ping {0}/bin/plain; \
+         setcap -r {0}/bin/plain 2>/dev/null || true; \
+         for lib in $(ldd /usr/bin/ping | grep -o '/lib[^ ]*'); do \
+         mkdir -p {0}$(dirname $lib); cp -L $lib {0}$lib; done; \
+         tar --xattrs --xattrs-include='*' -C {0} -cf {0}.tar .",
+        dir.display(),
+        lab::archive("busybox").display(),
+    );
+    lab.in_network(&["sh", "-c", &script]).ok();
+    lab.estiba(&["import", &format!("{}.tar", dir.display()), "ping:latest"]).ok();
+}
+
+#[test]
+fn ping_needs_no_privilege() {
+    let lab = Lab::new();
+    import_ping(&lab);
+    lab.estiba(&["network", "create", "--ipv6", "--subnet", "fd07:7::/64", "six"]).ok();
+    lab.estiba(&["run", "-d", "--name", "far", "--network", "six", "ping", "sleep", "1000"]).ok();
+    for program in ["granted", "plain"] {
+        for user in ["0", "1000:1000"] {
+            for to in ["127.0.0.1", "fd07:7::1", "far"] {
+                let ping = ["-u", user, "--network", "six", "ping", program, "-c", "1", to];
+                let seen = lab.estiba(&[&["run", "--rm"], &ping[..]].concat());
+                assert!(seen.ok().contains(" 0% packet loss"), "{program} {user} {to}: {seen:?}");
+            }
+            let exec = ["exec", "-u", user, "far", program, "-c", "1", "-W", "5", "::1"];
+            assert!(lab.estiba(&exec).ok().contains(" 0% packet loss"));
+        }
+    }
+    // What the file grants is not had, and what was executed for is not refused.
+    let status = ["sh", "-c", "granted -V && grep CapBnd /proc/self/status"];
+    let seen = lab.estiba(&[&["run", "--rm", "ping"], &status[..]].concat());
+    assert!(seen.ok().contains("CapBnd:\t00000000000404fb"), "{seen:?}");
+}
+
 #[test]
 fn internal_networks_have_no_way_out() {
     let lab = Lab::new();
@@ -178,4 +218,36 @@ fn drivers_are_there_or_say_why_not() {
     lab.estiba(&["network", "create", "-d", "nosuch", "other"]).fails(1, "\"nosuch\" not found");
     lab.estiba(&["network", "create", "--subnet", "10.88.0.0/16", "clash"]).fails(1, "overlaps");
     lab.estiba(&["network", "rm", "wire"]).ok();
+}
+
+#[test]
+fn endpoints_are_as_they_were_asked() {
+    let lab = Lab::new();
+    let pools = ["--subnet", "10.84.0.0/24", "--subnet", "fd84::/64", "--ipv6"];
+    lab.estiba(&[&["network", "create"], &pools[..], &["first"]].concat()).ok();
+    lab.estiba(&["network", "create", "--subnet", "10.85.0.0/24", "second"]).ok();
+    let first = "name=first,ip=10.84.0.9,ip6=fd84::9,mac-address=02:00:5e:00:00:09,alias=one,\
+                 alias=uno,driver-opt=com.docker.network.endpoint.ifname=lan0";
+    let words = ["run", "-d", "--name", "cc", "--network", first];
+    let second = ["--network", "name=second,gw-priority=7", "--sysctl", "net.ipv4.ip_forward=0"];
+    lab.estiba(&[&words[..], &second, &["busybox", "sleep", "1000"]].concat()).ok();
+    let inside = lab.estiba(&["exec", "cc", "sh", "-c", "ip addr show lan0; ip route; ip link"]);
+    for part in
+        ["10.84.0.9/24", "fd84::9/64", "02:00:5e:00:00:09", "default via 10.85.0.1 dev eth1"]
+    {
+        assert!(inside.ok().contains(part), "{part} in {inside:?}");
+    }
+    for name in ["cc", "one", "uno"] {
+        let script = format!("nslookup {name} 127.0.0.11");
+        let run = ["run", "--rm", "--network", "first", "busybox", "sh", "-c", &script];
+        let found = lab.estiba(&run).stdout;
+        assert!(found.contains("10.84.0.9") && found.contains("fd84::9"), "{name}: {found}");
+    }
+    let taken = ["run", "--rm", "--network", "first", "--ip", "10.84.0.9", "busybox", "true"];
+    lab.estiba(&taken).fails(125, "Address already in use");
+    let late = ["network", "connect", "--ip", "10.85.0.77", "--alias", "late", "second", "far"];
+    lab.estiba(&["run", "-d", "--name", "far", "busybox", "sleep", "1000"]).ok();
+    lab.estiba(&late).ok();
+    let seen = lab.estiba(&["exec", "cc", "nslookup", "late", "127.0.0.11"]);
+    assert!(seen.stdout.contains("10.85.0.77"), "{seen:?}");
 }

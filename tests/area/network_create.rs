@@ -135,6 +135,11 @@ fn routes_that_overlap_a_network_are_told() {
     let later = "the subnet 192.168.16.0/20 of network free overlaps the host's route to \
                  192.168.16.0/24 by vpn0";
     lab::eventually("a route that came later is told", || lab.daemon_log().contains(later));
+    let words = ["events", "--since", "10m", "--until", "0s", "--filter", "event=overlap"];
+    let event = lab.estiba(&[&words[..], &["--format", "{{json .Actor.Attributes}}"]].concat());
+    for part in ["\"name\":\"free\"", "\"route\":\"192.168.16.0/24\"", "\"interface\":\"vpn0\""] {
+        assert!(event.ok().contains(part), "{part}: {event:?}");
+    }
 }
 
 #[test]
@@ -234,4 +239,33 @@ fn the_stock_command_line_manages_networks() {
     let pruned = docker(&["network", "prune", "--force"]);
     assert!(pruned.ok().contains("inner") && pruned.stdout.contains("app"), "{pruned:?}");
     assert_eq!(docker(&["network", "rm", "bridge"]).status, 1);
+}
+
+#[test]
+fn ipv6_is_had_where_the_host_has_it_switched_off() {
+    let lab = Lab::new();
+    let off = "for f in all default; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6; done";
+    lab.in_network(&["sh", "-c", off]).ok();
+    // Who asks for a subnet asks for the family.
+    lab.estiba(&["network", "create", "--subnet", "2001:389::/64", "six"]).ok();
+    assert_eq!(field(&lab, "six", "{{.EnableIPv6}} {{.EnableIPv4}}"), "true true");
+    let there = ["run", "-d", "--name", "there", "--network", "six", "--ip6", "2001:389::7"];
+    let serve = ["busybox", "sh", "-c", "while :; do echo hi | nc -l -p 80; done"];
+    lab.estiba(&[&there[..], &serve].concat()).ok();
+    let ask = "for i in $(seq 50); do nc -w 2 2001:389::7 80 && break; sleep 0.1; done";
+    let run = ["run", "--rm", "--network", "six", "busybox", "sh", "-c"];
+    assert_eq!(lab.estiba(&[&run[..], &[ask]].concat()).ok(), "hi");
+    let own = lab.estiba(&[&run[..], &["ip -6 addr show dev lo"]].concat());
+    assert!(own.ok().contains("::1/128"), "{own:?}");
+    // An old client says no and names a subnet all the same: no IPv6, as with Docker.
+    let pools = ["--ipv6=false", "--subnet", "2001:390::/64", "--subnet", "10.83.0.0/24"];
+    lab.estiba(&[&["network", "create"], &pools[..], &["four"]].concat()).ok();
+    let shown = "{{.EnableIPv6}} {{len .IPAM.Config}} {{(index .IPAM.Config 0).Subnet}}";
+    assert_eq!(field(&lab, "four", shown), "false 1 10.83.0.0/24");
+    let pools = ["--ipv4=false", "--subnet", "2001:391::/64", "only"];
+    lab.estiba(&[&["network", "create"], &pools[..]].concat()).ok();
+    assert_eq!(field(&lab, "only", "{{.EnableIPv6}} {{.EnableIPv4}}"), "true false");
+    let addresses = ["run", "--rm", "--network", "only", "busybox", "ip", "addr", "show", "eth0"];
+    let seen = lab.estiba(&addresses).ok().to_owned();
+    assert!(seen.contains("2001:391::2/64") && !seen.contains("inet "), "{seen}");
 }

@@ -78,7 +78,7 @@ pub mod settings {
     pub use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
     pub use model::network::{Cidr, Protocol};
     pub use model::resources::Ulimit;
-    pub use net::{AddressPool, PublishPolicy};
+    pub use net::{AddressPool, FirewallMark, PublishPolicy};
 }
 
 use std::sync::Arc;

@@ -2,11 +2,12 @@
 
 use crate::actor::{Answer, DEFAULT_NETWORK, Order, answered};
 use crate::node::{Node, blocking};
-use crate::{EngineError, Result, clock, random, record};
-use model::event::EventKind;
+use crate::{EngineError, EventBus, Result, clock, random, record};
+use model::event::{Event, EventKind};
 use model::network::{
-    EndpointDraft, NetworkDraft, NetworkMode, NetworkSpec, NetworkView, Pool, PoolDraft,
+    Cidr, EndpointDraft, NetworkDraft, NetworkMode, NetworkSpec, NetworkView, Pool, PoolDraft,
 };
+use model::policy::OWNER_LABEL;
 use model::spec::ContainerSpec;
 use model::{Denied, ErrorKind, NetworkId};
 use std::collections::BTreeMap;
@@ -206,11 +207,41 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 fn emit(node: &Node, action: &str, spec: &NetworkSpec) {
-    let attributes = BTreeMap::from([
+    node.emit(EventKind::Network, action, spec.id.to_string(), attributes(spec));
+}
+
+/// What every event of a network says of it.
+fn attributes(spec: &NetworkSpec) -> BTreeMap<String, String> {
+    let mut attributes = BTreeMap::from([
         ("name".to_owned(), spec.name.clone()),
         ("type".to_owned(), spec.driver.name().to_owned()),
     ]);
-    node.emit(EventKind::Network, action, spec.id.to_string(), attributes);
+    let owner = spec.labels.get(OWNER_LABEL);
+    attributes.extend(owner.map(|owner| (OWNER_LABEL.to_owned(), owner.clone())));
+    attributes
+}
+
+/// Routes of the host that overlap a network, as events of that network.
+#[derive(Debug)]
+pub(crate) struct OverlapEvents(pub(crate) EventBus);
+
+impl net::RouteNews for OverlapEvents {
+    fn overlap(&self, network: &NetworkSpec, subnet: Cidr, (route, interface): (Cidr, &str)) {
+        let mut attributes = attributes(network);
+        let further = [
+            ("subnet", subnet.to_string()),
+            ("route", route.to_string()),
+            ("interface", interface.to_owned()),
+        ];
+        attributes.extend(further.map(|(name, value)| (name.to_owned(), value)));
+        self.0.emit(Event {
+            time: clock::now(),
+            kind: EventKind::Network,
+            action: "overlap".to_owned(),
+            actor: network.id.to_string(),
+            attributes,
+        });
+    }
 }
 
 /// Every network there is. Reading never waits for work.

@@ -17,7 +17,7 @@ use crate::execs::ExecTable;
 use crate::filters::Filters;
 use crate::ids::IdPool;
 use crate::live::Live;
-use crate::networks::NetworkTable;
+use crate::networks::{NetworkTable, OverlapEvents};
 use crate::node::{Node, blocking};
 use crate::plugins::{Plugins, RemoteDrivers};
 use crate::record::{self, Definition, State};
@@ -75,7 +75,10 @@ fn open_parts(options: Options) -> Result<Node> {
     make_dir(&options.exec_root.join("containers"))?;
     let store = Store::open(&options.data_root, store::Options::default())?;
     let plugins = Arc::new(Plugins::new(options.plugin_places.clone()));
-    let net = Arc::new(net::Net::open(net_options(&options, &plugins))?);
+    let events = EventBus::default();
+    let mut net_options = net_options(&options, &plugins);
+    net_options.route_news = Some(Arc::new(OverlapEvents(events.clone())));
+    let net = Arc::new(net::Net::open(net_options)?);
     let hierarchy =
         Hierarchy::detect().map_err(|error| EngineError::Internal(crate::error::chain(&error)))?;
     let networks = NetworkTable::default();
@@ -94,7 +97,7 @@ fn open_parts(options: Options) -> Result<Node> {
         networks,
         hierarchy,
         id,
-        events: EventBus::default(),
+        events,
         registry: Roster::default(),
         live,
         execs: ExecTable::default(),

@@ -5,6 +5,7 @@
 use crate::error::Denied;
 use crate::mount::{MountDraft, MountOwner, Propagation};
 use crate::network::{EndpointDraft, NetworkMode, PortBinding, PortSpec};
+use crate::publish::HostPorts;
 use crate::resources::{Device, Resources};
 use crate::restart::RestartPolicy;
 use std::collections::BTreeMap;
@@ -310,6 +311,10 @@ pub struct UpdateDraft {
     pub resources: Resources,
     /// New restart policy.
     pub restart: Option<RestartPolicy>,
+    /// Ports to publish besides those that are.
+    pub publish: Vec<PortBinding>,
+    /// Ports to take back.
+    pub unpublish: Vec<HostPorts>,
 }
 
 /// Device to hand in, as a path on the host; re-exported for the edge's convenience.

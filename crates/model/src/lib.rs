@@ -17,6 +17,7 @@ pub mod mount;
 pub mod network;
 pub mod phase;
 pub mod policy;
+pub mod publish;
 pub mod reference;
 pub mod resolve;
 pub mod resources;

@@ -97,7 +97,7 @@ pub struct NetworkDraft {
     pub config_from: String,
     /// IPv4 wanted; `None` for yes.
     pub enable_ipv4: Option<bool>,
-    /// IPv6 wanted; `None` for the daemon's default (no).
+    /// IPv6 wanted; `None` when a subnet of it is asked for.
     pub enable_ipv6: Option<bool>,
     /// Address management driver; empty for `default`.
     pub ipam_driver: String,
@@ -219,6 +219,13 @@ pub struct NetworkSpec {
     pub labels: BTreeMap<String, String>,
     /// Interface name of the bridge (bridge driver), e.g. `docker0`, `br-0123456789ab`.
     pub bridge: Option<String>,
+}
+
+impl NetworkSpec {
+    /// Whether containers get addresses of IPv4: everywhere but where the pools are of IPv6 alone.
+    pub fn enable_ipv4(&self) -> bool {
+        self.pools.is_empty() || self.pools.iter().any(|pool| pool.subnet.addr.is_ipv4())
+    }
 }
 
 /// Which driver a network has.

@@ -14,6 +14,8 @@ pub(crate) struct Executor<'a> {
     socket: &'a mut Socket,
     netns: Option<BorrowedFd<'a>>,
     indices: BTreeMap<String, u32>,
+    /// Other ends of links that were moved away, by their new names.
+    far: BTreeMap<String, u32>,
     /// Links this executor asked the kernel to create.
     created: Vec<String>,
 }
@@ -21,7 +23,7 @@ pub(crate) struct Executor<'a> {
 impl<'a> Executor<'a> {
     /// An executor; `netns` is where the far ends of pairs go.
     pub(crate) fn new(socket: &'a mut Socket, netns: Option<BorrowedFd<'a>>) -> Self {
-        Self { socket, netns, indices: BTreeMap::new(), created: Vec::new() }
+        Self { socket, netns, indices: BTreeMap::new(), far: BTreeMap::new(), created: Vec::new() }
     }
 
     /// Does everything, or nothing.
@@ -87,6 +89,10 @@ impl<'a> Executor<'a> {
                 // change first.
                 netlink::link_by_name(self.socket, link)?;
             }
+            NetOp::SettleFar { peer } => {
+                self.flush(batch)?;
+                self.settle_far(peer)?;
+            }
             NetOp::Sublink { parent, peer, mode, mac, mtu } => {
                 let parent = self.index(parent, batch)?;
                 let netns = self.netns;
@@ -97,6 +103,11 @@ impl<'a> Executor<'a> {
             }
             NetOp::Move { link, peer } => {
                 let index = self.index(link, batch)?;
+                if let Some(found) = netlink::link_by_index(self.socket, index)?
+                    && found.kind == "veth"
+                {
+                    self.far.insert(peer.clone(), found.lower);
+                }
                 if let Some(netns) = self.netns {
                     netlink::move_link(batch, index, (peer, netns));
                 }
@@ -116,6 +127,16 @@ impl<'a> Executor<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Lets the kernel finish the change of the other end of a pair, and then of its bridge.
+    fn settle_far(&mut self, peer: &str) -> Result<()> {
+        let Some(far) = self.far.get(peer) else { return Ok(()) };
+        let end = netlink::link_by_index(self.socket, *far)?;
+        match end.map(|end| end.master) {
+            None | Some(0) => Ok(()),
+            Some(bridge) => netlink::link_by_index(self.socket, bridge).map(drop),
+        }
     }
 
     /// Sends a creation alone: a link that exists already is not ours to undo.

@@ -20,6 +20,10 @@ pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ip
 pub(crate) const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
 /// MTU of the bridge and its interfaces.
 pub(crate) const MTU: &str = "com.docker.network.driver.mtu";
+/// Addresses of the family, where the request says nothing (in `default-network-opts`, too).
+pub(crate) const ENABLE_IPV4: &str = "com.docker.network.enable_ipv4";
+/// The same for IPv6.
+pub(crate) const ENABLE_IPV6: &str = "com.docker.network.enable_ipv6";
 const GATEWAY_MODES: [&str; 2] =
     ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
 /// The bridge gets no IPv4 address.
@@ -166,6 +170,17 @@ fn parse<T: std::str::FromStr>(
         Some(value) => value
             .parse()
             .map_err(|_| Denied::invalid(format!("invalid value {value:?} for option {name}"))),
+    }
+}
+
+/// What an option says, if it says anything.
+pub(crate) fn asked(
+    options: &BTreeMap<String, String>,
+    name: &str,
+) -> Result<Option<bool>, Denied> {
+    match options.get(name).map(String::as_str) {
+        None | Some("") => Ok(None),
+        Some(_) => flag(options, name, false).map(Some),
     }
 }
 

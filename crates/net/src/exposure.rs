@@ -3,6 +3,7 @@
 
 use crate::error::Result;
 use crate::nft::{Gateway, Publication, Way};
+use crate::options::FirewallMark;
 use crate::service::{Net, Network};
 use model::network::{Endpoint, PortSpec};
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +29,13 @@ impl Net {
         let mut published = self.lock().ports.of(&endpoint.id);
         published.sort_by_key(|it| (it.target, it.port, it.host));
         let mut all: Vec<Exposure> = published.iter().map(of_port).collect();
+        let options = self.options();
+        let direct = published.iter().filter(|it| options.direct_routing && it.is_open());
+        all.extend(direct.map(at_its_address));
         all.extend(open_addresses(endpoint, &network));
+        if let Some(mark) = options.accept_mark {
+            all.extend(by_mark(endpoint, &network, mark));
+        }
         Ok(all)
     }
 }
@@ -58,6 +65,27 @@ fn of_port(it: &Publication) -> Exposure {
         ),
     };
     Exposure { port: Some(port), at, who, rule }
+}
+
+/// A published port at the container's own address (`allow-direct-routing`).
+fn at_its_address(it: &Publication) -> Exposure {
+    let direct = of_port(&Publication { way: Way::Direct, ..*it });
+    Exposure { rule: format!("{} (allow-direct-routing)", direct.rule), ..direct }
+}
+
+/// Every port, for packets that somebody marked (`bridge-accept-fwmark`).
+fn by_mark(endpoint: &Endpoint, network: &Network, mark: FirewallMark) -> Vec<Exposure> {
+    let addresses = [endpoint.ipv4, endpoint.ipv6].into_iter().flatten().map(|cidr| cidr.addr);
+    let exposure = |addr: IpAddr| Exposure {
+        port: None,
+        at: addr.to_string(),
+        who: format!("what carries the mark {:#x}/{:#x}", mark.value, mark.mask),
+        rule: format!(
+            "nft {} estiba between (bridge-accept-fwmark)",
+            if addr.is_ipv4() { "ip" } else { "ip6" }
+        ),
+    };
+    addresses.filter(|_| !network.spec.internal).map(exposure).collect()
 }
 
 fn map(it: &Publication) -> String {

@@ -86,7 +86,7 @@ impl Net {
             true => DriverKind::Null,
             false => self.driver(&draft.driver)?,
         };
-        let draft = &self.with_defaults(draft, &driver);
+        let draft = &self.with_defaults(draft, &driver)?;
         let enable_ipv6 = draft.enable_ipv6.unwrap_or(false);
         let mut spec = NetworkSpec {
             id,
@@ -138,7 +138,8 @@ impl Net {
 
     /// The options that a network of the bridge driver made of `draft` has.
     pub fn resolved_options(&self, draft: &NetworkDraft) -> BTreeMap<String, String> {
-        self.with_defaults(draft, &DriverKind::Bridge).options
+        let resolved = self.with_defaults(draft, &DriverKind::Bridge);
+        resolved.map_or_else(|_| draft.options.clone(), |draft| draft.options)
     }
 
     fn driver(&self, name: &str) -> Result<DriverKind> {
@@ -157,8 +158,14 @@ impl Net {
         }
     }
 
-    /// The draft with the daemon's options for networks of its driver.
-    fn with_defaults(&self, draft: &NetworkDraft, driver: &DriverKind) -> NetworkDraft {
+    /// The draft with the daemon's options for networks of its driver, and with what it leaves open
+    /// about IPv6 decided: who asks for a subnet asks for the family; who says no gets no subnet of
+    /// it, as with Docker.
+    fn with_defaults(
+        &self,
+        draft: &NetworkDraft,
+        driver: &DriverKind,
+    ) -> Result<NetworkDraft, Denied> {
         let mut draft = draft.clone();
         let options = self.options();
         let defaults = options.network_options.get(driver.name()).into_iter().flatten();
@@ -166,7 +173,14 @@ impl Net {
         for (name, value) in defaults.filter(|_| !ours) {
             draft.options.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        draft
+        let is_v6 = |pool: &PoolDraft| pool.subnet.is_some_and(|it| it.addr.is_ipv6());
+        let asked = draft.pools.iter().any(is_v6);
+        let v4 = draft.enable_ipv4.or(bridge::asked(&draft.options, bridge::ENABLE_IPV4)?);
+        let v6 = draft.enable_ipv6.or(bridge::asked(&draft.options, bridge::ENABLE_IPV6)?);
+        let v6 = v6.unwrap_or(asked);
+        (draft.enable_ipv4, draft.enable_ipv6) = (v4, Some(v6));
+        draft.pools.retain(|pool| v6 || !is_v6(pool));
+        Ok(draft)
     }
 
     /// The pools asked for, completed; chosen where nothing was asked.
@@ -265,6 +279,9 @@ impl Net {
 
     fn make_bridge(&self, spec: &NetworkSpec, options: &BridgeOptions, fresh: bool) -> Result<()> {
         let Some(name) = &spec.bridge else { return Ok(()) };
+        if spec.enable_ipv6 && !sysctl::has_ipv6() {
+            return Err(no_ipv6(&spec.name).into());
+        }
         let mut socket = Socket::open(netlink::Family::Route, 0)?;
         let facts = bridge_facts(&mut socket, spec, name)?;
         // Rules first, link second: nothing passes before it may (law F1).
@@ -375,6 +392,14 @@ fn driver(name: &str) -> Result<DriverKind, Denied> {
         }
         _ => Ok(DriverKind::Plugin(name.to_owned())),
     }
+}
+
+/// A kernel without IPv6, or started with `ipv6.disable=1`.
+fn no_ipv6(name: &str) -> Denied {
+    Denied::unsupported(format!(
+        "network {name} wants IPv6, which this host's kernel does not have: it was built without, \
+         or started with ipv6.disable=1"
+    ))
 }
 
 /// The pools that our own address management answers for.

@@ -1,6 +1,8 @@
 //! What the daemon's configuration decides about networks. Values only; never reads a file.
 
+use crate::nft::{ALLOWED, PASSED};
 use crate::remote::Remote;
+use crate::routes::RouteNews;
 use model::network::Cidr;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -50,6 +52,12 @@ pub struct Options {
     pub link_local_egress: bool,
     /// Who reaches ports that are published without saying more.
     pub publish_policy: PublishPolicy,
+    /// Published ports are reached at the container's own address too, by whoever has a route there
+    /// (`--allow-direct-routing`).
+    pub direct_routing: bool,
+    /// What carries this mark may pass into networks, whatever our rules say; never into internal
+    /// ones (`--bridge-accept-fwmark`).
+    pub accept_mark: Option<FirewallMark>,
     /// Containers' links speak for their own addresses alone (law F6).
     pub anti_spoofing: bool,
     /// How the administrator's iptables rules are heard (`DOCKER-USER`).
@@ -58,6 +66,8 @@ pub struct Options {
     pub system_bus: PathBuf,
     /// Drivers outside the daemon.
     pub remote: Option<Arc<dyn Remote>>,
+    /// Who is told of routes of the host that come later and overlap a network.
+    pub route_news: Option<Arc<dyn RouteNews>>,
     /// Where the host's resolvers are named.
     pub resolv_conf: PathBuf,
     /// The directory of the resolver's socket, and leave to start this very program as
@@ -91,13 +101,55 @@ impl Default for Options {
             mtu: 1500,
             link_local_egress: false,
             publish_policy: PublishPolicy::Docker,
+            direct_routing: false,
+            accept_mark: None,
             anti_spoofing: true,
             iptables: Iptables::default(),
             system_bus: crate::firewalld::system_bus(),
             remote: None,
+            route_news: None,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             resolver: None,
             own_rules: true,
+        }
+    }
+}
+
+/// A mark of packets, as rules of the host's set it, and which of its bits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirewallMark {
+    /// The bits.
+    pub value: u32,
+    /// Which bits are looked at.
+    pub mask: u32,
+}
+
+impl FirewallMark {
+    /// Reads `MARK[/MASK]`, decimal or hexadecimal with `0x`; without a mask every bit counts.
+    ///
+    /// # Errors
+    /// Why it is none, for people.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (value, mask) = text.split_once('/').unwrap_or((text, "0xffffffff"));
+        let number = |word: &str| {
+            let read = match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
+                Some(digits) => u32::from_str_radix(digits, 16).ok(),
+                None => word.parse().ok(),
+            };
+            read.filter(|_| !word.contains('+')).ok_or_else(|| {
+                format!("{text:?} is no firewall mark: it is MARK[/MASK], such as 0x1/0x3")
+            })
+        };
+        let (value, mask) = (number(value)?, number(mask)?);
+        let ours = PASSED | ALLOWED;
+        if value & ours != 0 {
+            return Err(format!("{text:?}: the bits {ours:#x} are the engine's own"));
+        }
+        // Ours are cleared before anybody's mark is looked at.
+        let mask = mask & !ours;
+        match mask {
+            0 => Err(format!("{text:?}: no bit of the mark counts")),
+            _ => Ok(Self { value: value & mask, mask }),
         }
     }
 }

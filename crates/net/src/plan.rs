@@ -48,6 +48,9 @@ pub(crate) enum NetOp {
     DefaultRoute { link: String, gateway: IpAddr },
     /// Wait until the kernel has put a link into service.
     Settle { link: String },
+    /// The same for the other end, left on the host, of the pair whose end was moved to `peer`, and
+    /// for the bridge it may be a port of.
+    SettleFar { peer: String },
 }
 
 /// What has to be done on each side, in this order. Undone in reverse.
@@ -177,7 +180,10 @@ pub(crate) fn plugin_endpoint(
     let peer = peer.to_owned();
     let mut host = Vec::new();
     let mut inside_ops = Vec::new();
+    let mut after = Vec::new();
     if let Some(link) = &joined.link {
+        // The plugin has set its end up while this one was down: it comes into service now.
+        after.push(NetOp::SettleFar { peer: peer.clone() });
         host.push(NetOp::Move { link: link.clone(), peer: peer.clone() });
         inside_ops.extend(endpoint.mac.map(|mac| NetOp::Mac { link: peer.clone(), mac }));
         inside_ops.extend(inside(endpoint, &peer));
@@ -192,7 +198,7 @@ pub(crate) fn plugin_endpoint(
             gateways.map(|gateway| NetOp::DefaultRoute { link: peer.clone(), gateway: *gateway }),
         );
     }
-    NetworkPlan { host, inside: inside_ops, after: Vec::new() }
+    NetworkPlan { host, inside: inside_ops, after }
 }
 
 /// A link under the network's parent: no end of it is on the host.
@@ -258,12 +264,15 @@ pub(crate) fn routes(endpoint: &Endpoint) -> Vec<NetOp> {
 /// IPv6 is off unless asked for, and never configured by what others announce (law F4).
 pub(crate) fn inside_settings(ipv6: bool) -> Vec<Sysctl> {
     let off = if ipv6 { "0" } else { "1" };
-    vec![
+    // Where the host has IPv6 switched off, new namespaces may begin without it, loopback too.
+    let lo = ipv6.then(|| Sysctl::optional("ipv6/conf/lo/disable_ipv6", "0"));
+    let rest = [
         Sysctl::optional("ipv6/conf/default/disable_ipv6", off),
         Sysctl::optional("ipv6/conf/default/accept_ra", "0"),
         Sysctl::optional("ipv6/conf/default/accept_dad", "0"),
         Sysctl::optional("ipv6/conf/default/dad_transmits", "0"),
-    ]
+    ];
+    lo.into_iter().chain(rest).collect()
 }
 
 /// A hardware address for a bridge: locally administered, fixed by the network's id.
@@ -350,6 +359,7 @@ mod tests {
                 }
                 NetOp::DefaultRoute { link, gateway } => format!("default {gateway} {link}"),
                 NetOp::Settle { link } => format!("settle {link}"),
+                NetOp::SettleFar { peer } => format!("settle the other end of {peer}"),
                 NetOp::Sublink { parent, peer, .. } => format!("sublink {peer} of {parent}"),
                 NetOp::DeviceRoute { link, v4 } => format!("default {link} v4={v4}"),
                 NetOp::Move { link, peer } => format!("move {link} {peer}"),

@@ -1,15 +1,16 @@
 //! Published ports of endpoints: on which addresses of the host, by which way, for whom.
 
 use crate::error::Result;
-use crate::nft::{Gateway, Publication, Way, can_translate};
+use crate::nft::{Element, Gateway, Publication, Way, can_translate};
 use crate::options::PublishPolicy;
 use crate::ports::{HELD_PER_REQUEST, Owner, Side, Wanted, binding};
 use crate::round;
 use crate::service::{Net, Network};
+use crate::sysctl;
 use model::error::Denied;
 use model::network::{DriverKind, Endpoint, PortBinding, PortSpec, Protocol};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 
 impl Net {
     /// Publishes ports of an endpoint: all or none. Returns the bindings in force, one host port
@@ -38,7 +39,7 @@ impl Net {
             false => Ok(()),
         };
         sys::failpoint::hit("net.port.taken");
-        let elements = Publication::elements(&taken);
+        let elements = self.elements(&taken);
         if let Err(error) = laid.and_then(|()| firewall.change(elements, &[])) {
             self.lock().ports.give_back(&taken);
             return Err(error);
@@ -56,15 +57,40 @@ impl Net {
     /// Takes back every port of an endpoint. Idempotent.
     pub fn unpublish(&self, endpoint: &Endpoint) -> Result<()> {
         let taken = self.lock().ports.of(&endpoint.id);
+        self.take_back(&taken, &[])
+    }
+
+    /// Takes back those ports of an endpoint that are in force as `bindings` say, and ends the
+    /// connections through them. Idempotent.
+    pub fn unpublish_some(&self, endpoint: &Endpoint, bindings: &[PortBinding]) -> Result<()> {
+        let all = self.lock().ports.of(&endpoint.id);
+        let (taken, rest): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|port| bindings.contains(&binding(port)));
+        self.take_back(&taken, &rest)?;
+        match self.firewall() {
+            Some(firewall) if !taken.is_empty() => firewall.end_connections(&taken),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the firewall knows of published ports.
+    fn elements(&self, ports: &[Publication]) -> Vec<Element> {
+        Publication::elements(ports, self.options().direct_routing)
+    }
+
+    /// Takes ports back; some elements may still be needed by the rest of the endpoint's.
+    fn take_back(&self, taken: &[Publication], rest: &[Publication]) -> Result<()> {
         let Some(firewall) = self.firewall().filter(|_| !taken.is_empty()) else {
-            self.lock().ports.give_back(&taken);
+            self.lock().ports.give_back(taken);
             return Ok(());
         };
-        let elements = Publication::elements(&taken);
+        let kept: BTreeSet<Element> = self.elements(rest).into_iter().collect();
+        let mut elements = self.elements(taken);
+        elements.retain(|element| !kept.contains(element));
         firewall.change(Vec::new(), &elements)?;
         sys::failpoint::hit("net.port.taken-back");
-        self.lock().ports.give_back(&taken);
-        firewall.forget_flows(&taken)
+        self.lock().ports.give_back(taken);
+        firewall.forget_flows(taken)
     }
 
     /// Takes over what a former daemon published.
@@ -83,7 +109,7 @@ impl Net {
         if ports.iter().any(|port| port.way == Way::Guarded) {
             firewall.go_round_by(round::lay()?)?;
         }
-        firewall.change(Publication::elements(&ports), &[])
+        firewall.change(self.elements(&ports), &[])
     }
 }
 
@@ -122,7 +148,7 @@ impl Place<'_> {
             return Ok(vec![self.side(host, port)?]);
         }
         let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-        let v6 = Path::new("/proc/sys/net/ipv6").exists();
+        let v6 = sysctl::has_ipv6();
         let sides = any.into_iter().filter(|host| host.is_ipv4() || v6);
         let sides = sides.filter_map(|host| self.side(host, port).ok());
         let sides: Vec<Side> = sides

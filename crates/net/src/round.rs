@@ -70,7 +70,7 @@ fn make(socket: &mut Socket) -> Result<u32> {
     netlink::set_up(&mut batch, ROUND_IN);
     netlink::set_up(&mut batch, ROUND_OUT);
     socket.transact(batch)?;
-    if std::path::Path::new("/proc/sys/net/ipv6").exists() {
+    if crate::sysctl::has_ipv6() {
         let mut batch = Batch::new();
         netlink::add_route(&mut batch, out, (NOWHERE, None));
         socket.transact(batch)?;

@@ -17,6 +17,12 @@ use std::thread::JoinHandle;
 /// Bits of `RTNLGRP_IPV4_ROUTE` and `RTNLGRP_IPV6_ROUTE` in a multicast mask.
 const GROUPS: u32 = 1 << (7 - 1) | 1 << (11 - 1);
 
+/// Who is told of routes that came later. Called from a thread of its own; must not wait.
+pub trait RouteNews: std::fmt::Debug + Send + Sync {
+    /// The host has got a route by this interface that overlaps a subnet of the network.
+    fn overlap(&self, network: &NetworkSpec, subnet: Cidr, route: (Cidr, &str));
+}
+
 impl Net {
     /// Routes of the host, other than through the network's own bridge, that overlap its subnets;
     /// each as a sentence.
@@ -60,7 +66,10 @@ pub(crate) struct RouteWatch {
 
 impl RouteWatch {
     /// Watches in the calling thread's network namespace.
-    pub(crate) fn start(state: &Arc<Mutex<State>>) -> Result<Self> {
+    pub(crate) fn start(
+        state: &Arc<Mutex<State>>,
+        news: Option<Arc<dyn RouteNews>>,
+    ) -> Result<Self> {
         let act = "start watching routes";
         let socket = Socket::open(netlink::Family::Route, GROUPS)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| Error::io(act)(e.into()))?;
@@ -69,7 +78,7 @@ impl RouteWatch {
         let thread = std::thread::Builder::new()
             .name("net-routes".to_owned())
             .stack_size(128 * 1024)
-            .spawn(move || run(socket, &state, &wake))
+            .spawn(move || run(socket, &state, &wake, news.as_deref()))
             .map_err(Error::io(act))?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -85,7 +94,12 @@ impl Drop for RouteWatch {
     }
 }
 
-fn run(mut socket: Socket, state: &Weak<Mutex<State>>, stop: &OwnedFd) {
+fn run(
+    mut socket: Socket,
+    state: &Weak<Mutex<State>>,
+    stop: &OwnedFd,
+    news: Option<&dyn RouteNews>,
+) {
     loop {
         let mut fds = [PollFd::new(&socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -102,22 +116,22 @@ fn run(mut socket: Socket, state: &Weak<Mutex<State>>, stop: &OwnedFd) {
             true
         });
         let Some(state) = state.upgrade() else { return };
-        if let Err(error) = tell(&state, &new) {
+        if let Err(error) = tell(&state, &new, news) {
             tracing::warn!(%error, "look at new routes");
         }
     }
 }
 
 /// Says which networks the new routes overlap.
-fn tell(state: &Mutex<State>, new: &[Address]) -> Result<()> {
-    let mut hits: Vec<(String, Cidr, Address)> = Vec::new();
+fn tell(state: &Mutex<State>, new: &[Address], news: Option<&dyn RouteNews>) -> Result<()> {
+    let mut hits: Vec<(NetworkSpec, Cidr, Address)> = Vec::new();
     {
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
         for network in state.networks.values().filter(|network| !network.spec.config_only) {
             let spec = &network.spec;
             for subnet in spec.pools.iter().map(|pool| pool.subnet) {
                 let over = new.iter().filter(|route| subnet.overlaps(route.cidr));
-                hits.extend(over.map(|route| (spec.name.clone(), subnet, *route)));
+                hits.extend(over.map(|route| (spec.clone(), subnet, *route)));
             }
         }
     }
@@ -133,7 +147,10 @@ fn tell(state: &Mutex<State>, new: &[Address]) -> Result<()> {
         let link = links.iter().find(|link| link.index == route.index);
         let name = link.map_or("no interface", |link| link.name.as_str());
         if !bridges.contains(name) {
-            tracing::warn!("{}", sentence(&network, subnet, (route.cidr, name)));
+            tracing::warn!("{}", sentence(&network.name, subnet, (route.cidr, name)));
+            if let Some(news) = news {
+                news.overlap(&network, subnet, (route.cidr, name));
+            }
         }
     }
     Ok(())

@@ -105,8 +105,7 @@ fn watch(
     options: &Options,
     reloaded: impl Fn() + Send + 'static,
 ) -> Result<Watch> {
-    let interop =
-        Interop::new(&options.iptables, std::path::Path::new("/proc/sys/net/ipv6").exists());
+    let interop = Interop::new(&options.iptables, sysctl::has_ipv6());
     if let Err(error) = interop.reconcile() {
         // What our own table refuses stays refused.
         tracing::warn!(%error, "the rules of DOCKER-USER are not heard");
@@ -152,6 +151,7 @@ impl Net {
         let policy = Policy {
             drop_foreign: turn_on && options.drop_foreign,
             link_local_egress: options.link_local_egress,
+            accept_mark: options.accept_mark.map(|mark| (mark.value, mark.mask)),
             round_link: None,
         };
         let firewall = match options.firewall {
@@ -169,8 +169,8 @@ impl Net {
         let watch = firewall.as_ref().map(|firewall| watch(firewall, &options, reloaded));
         let watch = watch.transpose()?;
         let dns = Dns::new(options.resolver.clone(), options.resolv_conf.clone());
+        let routes = RouteWatch::start(&state, options.route_news.clone())?;
         let options = RwLock::new(Arc::new(options));
-        let routes = RouteWatch::start(&state)?;
         Ok(Self { options, state, dns, zones, _routes: routes, _watch: watch, firewall })
     }
 
@@ -188,8 +188,11 @@ impl Net {
             ip_forward: first.ip_forward,
             drop_foreign: first.drop_foreign,
             link_local_egress: first.link_local_egress,
+            direct_routing: first.direct_routing,
+            accept_mark: first.accept_mark,
             iptables: first.iptables.clone(),
             remote: first.remote.clone(),
+            route_news: first.route_news.clone(),
             resolv_conf: first.resolv_conf.clone(),
             resolver: first.resolver.clone(),
             own_rules: first.own_rules,

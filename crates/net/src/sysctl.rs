@@ -42,6 +42,12 @@ pub(crate) fn read(path: &str) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
+/// Whether the kernel speaks IPv6 at all; it may still be switched off by settings, which is undone
+/// for our own links.
+pub(crate) fn has_ipv6() -> bool {
+    std::path::Path::new("/proc/sys/net/ipv6").exists()
+}
+
 /// Lets interfaces that configure themselves by router advertisements go on doing so when the host
 /// becomes a router: then the kernel heeds none, unless `accept_ra` is 2 (ip-sysctl of the kernel).
 /// Nothing where IPv6 is forwarded already, and for interfaces that do not accept any.

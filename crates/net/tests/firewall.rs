@@ -10,6 +10,8 @@ use model::network::{
     Cidr, EndpointDraft, NetworkDraft, PoolDraft, PortBinding, PortSpec, Protocol,
 };
 use net::{Iptables, Net, Options, PublishPolicy};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const HOST: &str = "10.9.0.1";
@@ -239,6 +241,117 @@ fn gateway_modes_say_who_comes_in() {
         net.unpublish(&routed.endpoint).unwrap();
         assert!(neighbour.ask(&routed.at(80)).is_err());
     });
+}
+
+#[test]
+fn direct_routing_opens_published_ports_and_no_other() {
+    on_host(|host, neighbour| {
+        let net = Net::open(Options { direct_routing: true, ..options() }).unwrap();
+        let it = Container::start(&net, &bridge(&net, "one", &[]), "web");
+        it.netns.serve("web", "0.0.0.0:80");
+        it.netns.serve("web", "0.0.0.0:81");
+        it.netns.serve("web", "0.0.0.0:82");
+        let loopback = tcp(Some("127.0.0.1"), 8082, 82);
+        let asked = [tcp(None, 8080, 80), tcp(Some(HOST), 8083, 80), loopback];
+        let made = net.publish(&it.endpoint, &asked).unwrap();
+        let direct = || neighbour.ask(&it.at(80));
+        assert_eq!(direct(), Ok("web sees 10.9.0.2".into()));
+        assert!(neighbour.ask(&it.at(81)).is_err(), "not published");
+        assert!(neighbour.ask(&it.at(82)).is_err(), "published on loopback");
+        let said = net.exposure(&it.endpoint).unwrap();
+        let direct_ways = said.iter().filter(|way| way.rule.contains("allow-direct-routing"));
+        assert!(direct_ways.clone().count() > 0, "{said:?}");
+        assert!(direct_ways.clone().all(|way| way.at == it.at(80)), "{said:?}");
+        // What one port no longer needs, another may.
+        let of = |port: u16| -> Vec<PortBinding> {
+            made.iter().filter(|it| it.host_ports == Some((port, port))).cloned().collect()
+        };
+        net.unpublish_some(&it.endpoint, &of(8080)).unwrap();
+        assert!(neighbour.ask("10.9.0.1:8080").is_err());
+        assert!(neighbour.ask("10.9.0.1:8083").is_ok() && direct().is_ok());
+        assert!(it.netns.ask("10.9.0.1:8083").is_ok(), "its own port, from itself");
+        net.unpublish_some(&it.endpoint, &of(8083)).unwrap();
+        assert!(neighbour.ask("10.9.0.1:8083").is_err() && direct().is_err());
+        assert!(host.ask("127.0.0.1:8082").is_ok(), "the rest stays");
+        assert!(!net.reconcile().unwrap(), "what should be, is");
+    });
+}
+
+#[test]
+fn connections_end_with_the_port_they_came_by() {
+    on_host(|_, neighbour| {
+        let net = Net::open(options()).unwrap();
+        let it = Container::start(&net, &bridge(&net, "one", &[]), "echo");
+        let listener = it.netns.run(|| TcpListener::bind("0.0.0.0:80").unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    let mut back = stream.try_clone().unwrap();
+                    let _ = std::io::copy(&mut stream, &mut back);
+                });
+            }
+        });
+        let made = net.publish(&it.endpoint, &[tcp(Some(HOST), 8084, 80), tcp(None, 8085, 80)]);
+        let made = made.unwrap();
+        let connect = |port: u16| {
+            let stream = neighbour.run(|| TcpStream::connect((HOST, port)).unwrap());
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream
+        };
+        let echoes = |mut stream: &TcpStream| {
+            let mut byte = [0];
+            stream.write_all(b"?").is_ok() && stream.read(&mut byte).is_ok_and(|got| got == 1)
+        };
+        let (gone, stays) = (connect(8084), connect(8085));
+        assert!(echoes(&gone) && echoes(&stays));
+        net.unpublish_some(&it.endpoint, &made[..1]).unwrap();
+        assert!(!echoes(&gone), "the host knows of no such connection");
+        assert!(echoes(&stays), "another port's goes on");
+    });
+}
+
+#[test]
+fn marked_packets_come_in_but_never_to_internal_networks() {
+    on_host(|_, neighbour| {
+        let mark = net::FirewallMark::parse("0x1/0x3").unwrap();
+        let net = Net::open(Options { accept_mark: Some(mark), ..options() }).unwrap();
+        let it = Container::start(&net, &bridge(&net, "one", &[]), "web");
+        it.netns.serve("web", "0.0.0.0:80");
+        let inner = NetworkDraft { name: "in".into(), internal: true, ..NetworkDraft::default() };
+        let inner = Container::start(&net, &network(&net, &inner), "inner");
+        inner.netns.serve("inner", "0.0.0.0:80");
+        sh("nft 'add table ip admin; add chain ip admin in { type filter hook prerouting \
+            priority -200; }'");
+        let marked = |mark: &str| {
+            sh(&format!(
+                "nft 'flush chain ip admin in; add rule ip admin in iifname up0 meta mark set {mark}'"
+            ));
+        };
+        assert!(neighbour.ask(&it.at(80)).is_err(), "without a mark");
+        marked("0x2");
+        assert!(neighbour.ask(&it.at(80)).is_err(), "another mark");
+        marked("0x5");
+        assert_eq!(
+            neighbour.ask(&it.at(80)),
+            Ok("web sees 10.9.0.2".into()),
+            "of those that count"
+        );
+        assert!(neighbour.ask(&inner.at(80)).is_err(), "internal is internal");
+        let said = net.exposure(&it.endpoint).unwrap();
+        assert!(said.iter().any(|way| way.rule.contains("bridge-accept-fwmark")), "{said:?}");
+    });
+    for (text, fine) in [
+        ("1", true),
+        ("0x10/0xff", true),
+        ("0x10000000", false),
+        ("x", false),
+        ("1/0", false),
+        ("+1", false),
+        ("", false),
+    ] {
+        assert_eq!(net::FirewallMark::parse(text).is_ok(), fine, "{text:?}");
+    }
 }
 
 #[test]

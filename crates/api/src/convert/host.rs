@@ -2,6 +2,7 @@
 
 use model::Denied;
 use model::draft::{Draft, HostDraft, LogDraft, UpdateDraft};
+use model::publish::HostPorts;
 use model::resources::Resources;
 use model::restart::RestartPolicy;
 use wire::docker::host_config::{ContainerUpdateBody, HostConfig, LogConfig};
@@ -102,7 +103,13 @@ pub(crate) fn update_from_wire(body: ContainerUpdateBody) -> Result<UpdateDraft,
     // Of an update every value was asked for: also none.
     let pids_limit = body.resources.pids_limit.map(|limit| if limit > 0 { limit } else { -1 });
     let resources = Resources { pids_limit, ..resources::from_wire(body.resources)? };
-    Ok(UpdateDraft { resources, restart })
+    let unpublish = body.publish_remove.iter().map(|text| HostPorts::parse(text));
+    Ok(UpdateDraft {
+        resources,
+        restart,
+        publish: port::bindings(body.publish_add)?,
+        unpublish: unpublish.collect::<Result<_, _>>()?,
+    })
 }
 
 /// How the host was asked to run a container, with what was decided where inspect shows that.

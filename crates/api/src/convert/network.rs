@@ -106,7 +106,7 @@ pub(crate) fn to_wire(view: &NetworkView, containers: bool) -> Network {
         created: rfc3339(spec.created),
         scope: if spec.driver == DriverKind::Overlay { "swarm" } else { "local" }.to_owned(),
         driver: spec.driver.name().to_owned(),
-        enable_ipv4: true,
+        enable_ipv4: spec.enable_ipv4(),
         enable_ipv6: spec.enable_ipv6,
         ipam: Ipam {
             driver: match spec.ipam_driver.as_str() {

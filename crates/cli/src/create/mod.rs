@@ -6,7 +6,7 @@ pub(crate) mod environment;
 mod health;
 pub(crate) mod mount;
 pub(crate) mod network;
-mod port;
+pub(crate) mod port;
 pub(crate) mod resource;
 mod security;
 

@@ -13,14 +13,9 @@ const PORT_MAX: u64 = 65_535;
 
 /// The exposed ports and the published ones.
 pub(super) fn published(matches: &Matches) -> Result<(BTreeMap<String, Empty>, PortMap), String> {
-    let (mut exposed, mut bindings) = (BTreeMap::new(), PortMap::new());
-    for text in matches.list("publish") {
-        let text = if text.contains('=') { long(text)? } else { text.to_owned() };
-        for (port, binding) in parse(&text)? {
-            exposed.insert(port.clone(), Empty {});
-            bindings.entry(port).or_default().get_or_insert_default().push(binding);
-        }
-    }
+    let bindings = bindings(matches.list("publish"))?;
+    let mut exposed: BTreeMap<String, Empty> =
+        bindings.keys().map(|port| (port.clone(), Empty {})).collect();
     for text in matches.list("expose") {
         if text.contains(':') {
             return Err(format!("invalid port format for --expose: {text}"));
@@ -33,6 +28,18 @@ pub(super) fn published(matches: &Matches) -> Result<(BTreeMap<String, Empty>, P
         }
     }
     Ok((exposed, bindings))
+}
+
+/// What is published by flags of the form of `-p`.
+pub(crate) fn bindings<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<PortMap, String> {
+    let mut bindings = PortMap::new();
+    for text in flags {
+        let text = if text.contains('=') { long(text)? } else { text.to_owned() };
+        for (port, binding) in parse(&text)? {
+            bindings.entry(port).or_default().get_or_insert_default().push(binding);
+        }
+    }
+    Ok(bindings)
 }
 
 /// `target=80,published=8080,protocol=tcp,mode=host` as the short form.

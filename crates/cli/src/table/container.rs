@@ -422,6 +422,8 @@ pub(crate) static UPDATE: Command = Command {
             "Swap limit equal to memory plus swap: -1 to enable unlimited swap",
         ),
         Flag::int("pids-limit", "Tune container pids limit (set -1 for unlimited)"),
+        Flag::list("publish-add", "Publish further port(s), at once if the container runs").own(),
+        Flag::list("publish-rm", "Take published port(s) back, named by the host's side").own(),
         Flag::string("restart", "Restart policy to apply when a container exits"),
     ]],
     action: remote!(containers::update),

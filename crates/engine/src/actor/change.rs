@@ -8,12 +8,20 @@ use model::ContainerName;
 use model::draft::UpdateDraft;
 use model::phase::Phase;
 use model::resolve::check_resources;
+use model::resources::Resources;
 use model::restart::RestartPolicy;
 
 impl Actor {
     /// Writes the definition down again and shows it.
     pub(super) fn redefine(&mut self) -> Result<()> {
         record::redefine(self.node.store.records(), &self.definition)?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Writes definition and state down again, both or neither, and shows it.
+    pub(super) fn rewrite(&mut self) -> Result<()> {
+        record::rewrite(self.node.store.records(), &self.definition, &self.state)?;
         self.publish();
         Ok(())
     }
@@ -87,7 +95,22 @@ impl Actor {
         let wanted = self.definition.spec.resources.merged(&change.resources);
         check_resources(&wanted, &self.node.facts)?;
         check_merge(&self.definition.spec.resources, change)?;
-        if self.state.phase.run().is_some() {
+        let (before, warnings) = self.change_ports(change).await?;
+        let changed = self.update_limits(change, wanted).await;
+        if let Err(error) = changed {
+            self.restore_ports(before).await;
+            return Err(error);
+        }
+        store::failpoint::hit("engine.update.recorded");
+        self.publish();
+        self.emit("update", &[]);
+        Ok(warnings)
+    }
+
+    /// Puts new limits in force and writes everything that changed down.
+    async fn update_limits(&mut self, change: &UpdateDraft, wanted: Resources) -> Result<()> {
+        let limits_change = change.resources != Resources::default();
+        if limits_change && self.state.phase.run().is_some() {
             let devices = host::block_devices(&change.resources)?;
             let limits = bundle::update(&change.resources, &devices);
             let (hierarchy, path) = (self.node.hierarchy.clone(), self.state.cgroup.clone());
@@ -110,15 +133,12 @@ impl Actor {
             asked.restart = policy;
             self.definition.spec.restart = policy;
         }
-        self.redefine()?;
-        store::failpoint::hit("engine.update.recorded");
-        self.emit("update", &[]);
-        Ok(Vec::new())
+        record::rewrite(self.node.store.records(), &self.definition, &self.state)
     }
 }
 
 /// A memory limit above the swap limit needs that one to change too; Docker's refusal.
-fn check_merge(old: &model::resources::Resources, change: &UpdateDraft) -> Result<()> {
+fn check_merge(old: &Resources, change: &UpdateDraft) -> Result<()> {
     let new = &change.resources;
     let (Some(memory), None) = (new.memory_bytes, new.memory_swap_bytes) else { return Ok(()) };
     match old.memory_swap_bytes {

@@ -115,7 +115,8 @@ impl Actor {
     /// Gives back what lives as long as a run, after whoever waited was answered.
     pub(super) fn release(&mut self) {
         self.attaching.clear();
-        let endpoints = std::mem::take(&mut self.state.endpoints);
+        let mut endpoints = std::mem::take(&mut self.state.endpoints);
+        endpoints.extend(self.state.leaving.take());
         let range = self.state.id_range.take();
         self.state.ports.clear();
         for endpoint in &endpoints {

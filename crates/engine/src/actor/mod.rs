@@ -20,6 +20,7 @@ pub(crate) mod links;
 mod network;
 mod order;
 mod prepare;
+mod publish;
 mod restore;
 mod view;
 

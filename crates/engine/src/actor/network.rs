@@ -8,6 +8,7 @@ use crate::{EngineError, Result, etc, random};
 use model::error::HasKind;
 use model::event::EventKind;
 use model::network::{DriverKind, Endpoint, EndpointDraft, NetworkMode, NetworkSpec, PortBinding};
+use model::policy::OWNER_LABEL;
 use model::spec::ContainerSpec;
 use model::{ContainerId, ContainerName};
 use net::{Attach, DnsSettings};
@@ -125,12 +126,17 @@ impl Actor {
         if self.quiet {
             return;
         }
-        let driver = self.node.networks.by_id(&endpoint.network).map(|network| network.driver);
-        let attributes = BTreeMap::from([
+        let network = self.node.networks.by_id(&endpoint.network);
+        let driver = network.as_ref().map(|network| network.driver.name().to_owned());
+        let mut attributes = BTreeMap::from([
             ("container".to_owned(), self.definition.id.to_string()),
             ("name".to_owned(), endpoint.network_name.clone()),
-            ("type".to_owned(), driver.map(|driver| driver.name().to_owned()).unwrap_or_default()),
+            ("type".to_owned(), driver.unwrap_or_default()),
         ]);
+        // It is the container's owner's news, on a shared network too.
+        let labels = [Some(&self.definition.spec.labels), network.as_ref().map(|it| &it.labels)];
+        let owner = labels.into_iter().flatten().find_map(|labels| labels.get(OWNER_LABEL));
+        attributes.extend(owner.map(|owner| (OWNER_LABEL.to_owned(), owner.clone())));
         self.node.emit(EventKind::Network, action, endpoint.network.to_string(), attributes);
     }
 
@@ -173,11 +179,19 @@ impl Actor {
         })
         .await?;
         store::failpoint::hit("engine.connect.attached");
-        self.emit_network("connect", &endpoint);
-        self.state.endpoints.push(endpoint);
+        let before = self.definition.spec.clone();
+        self.state.endpoints.push(endpoint.clone());
         self.plan(network, draft);
-        store::failpoint::hit("engine.connect.planned");
-        self.redefine()?;
+        if let Err(error) = self.rewrite() {
+            self.definition.spec = before;
+            self.state.endpoints.pop();
+            let node = Arc::clone(&self.node);
+            // What is left of it goes with the next start of the daemon.
+            let _ = blocking(move || Ok(node.net.detach(&endpoint)?)).await;
+            return Err(error);
+        }
+        store::failpoint::hit("engine.connect.recorded");
+        self.emit_network("connect", &endpoint);
         self.networks_changed()
     }
 
@@ -262,33 +276,46 @@ impl Actor {
             )));
         }
         self.node.networks.leave(&mut self.definition.spec, network);
-        self.redefine()?;
-        store::failpoint::hit("engine.disconnect.redefined");
-        if let Some(at) = at {
-            let endpoint = self.state.endpoints.remove(at);
-            let next = self.state.endpoints.iter().find(|it| it.interface.is_some()).cloned();
-            let (node, left) = (Arc::clone(&self.node), endpoint.clone());
-            let run = self.state.phase.run();
-            let ports = self.definition.spec.ports.clone();
-            let published = self.state.ports.clone();
-            self.state.ports = blocking(move || {
-                let moves = node.net.publishes(&left);
-                if left.interface.is_some() {
-                    if let Some(run) = &run {
-                        node.net.withdraw(&left, netns_of(run.pid)?.as_fd())?;
-                    }
-                    node.net.detach(&left)?;
-                }
-                // Another network becomes the way out, and where the ports lead.
-                let (Some(next), Some(run)) = (next, run) else { return Ok(Vec::new()) };
-                node.net.route_through(&next, netns_of(run.pid)?.as_fd())?;
-                if moves { Ok(node.net.publish(&next, &ports)?) } else { Ok(published) }
-            })
-            .await?;
-            store::failpoint::hit("engine.disconnect.left");
-            self.emit_network("disconnect", &endpoint);
+        // Both at once: from here on it is not on the network, whatever happens to the daemon.
+        self.state.leaving = at.map(|at| self.state.endpoints.remove(at));
+        if self.state.leaving.as_ref().is_some_and(|left| self.node.net.publishes(left)) {
+            self.state.ports = Vec::new();
         }
-        self.networks_changed()
+        self.rewrite()?;
+        store::failpoint::hit("engine.disconnect.recorded");
+        let finished = self.finish_leaving().await;
+        self.networks_changed().and(finished)
+    }
+
+    /// Gives back what was made for an endpoint that the container has left by its records; of a
+    /// daemon that was killed on the way, too.
+    pub(super) async fn finish_leaving(&mut self) -> Result<()> {
+        let Some(endpoint) = self.state.leaving.take() else { return Ok(()) };
+        let next = self.state.endpoints.iter().find(|it| it.interface.is_some()).cloned();
+        let (node, left) = (Arc::clone(&self.node), endpoint.clone());
+        let run = self.state.phase.run();
+        let ports = self.definition.spec.ports.clone();
+        let published = self.state.ports.clone();
+        self.state.ports = blocking(move || {
+            if left.interface.is_some() {
+                if let Some(run) = &run {
+                    node.net.withdraw(&left, netns_of(run.pid)?.as_fd())?;
+                }
+                node.net.detach(&left)?;
+            }
+            store::failpoint::hit("engine.disconnect.detached");
+            // Another network becomes the way out, and where the ports lead.
+            let (Some(next), Some(run)) = (next, run) else { return Ok(Vec::new()) };
+            node.net.route_through(&next, netns_of(run.pid)?.as_fd())?;
+            match published.is_empty() {
+                true => Ok(node.net.publish(&next, &ports)?),
+                false => Ok(published),
+            }
+        })
+        .await?;
+        store::failpoint::hit("engine.disconnect.left");
+        self.emit_network("disconnect", &endpoint);
+        Ok(())
     }
 
     pub(super) fn networks_changed(&mut self) -> Result<()> {

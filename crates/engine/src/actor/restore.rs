@@ -152,6 +152,7 @@ impl Actor {
     async fn adopt_networks(&mut self, run: Run) -> Result<()> {
         let node = Arc::clone(&self.node);
         let (id, endpoints) = (self.definition.id, self.state.endpoints.clone());
+        let leaving = self.state.leaving.clone();
         let ports = self.state.ports.clone();
         let servers = self.definition.spec.dns.servers.clone();
         let settings = DnsSettings { servers, lives_with: Some(run.pid) };
@@ -166,6 +167,10 @@ impl Actor {
                 let ports = if published == Some(at) { ports.as_slice() } else { &[] };
                 node.net.adopt(&Adopt { endpoint, ports })?;
             }
+            // Taken over once more, to be left.
+            if let Some(endpoint) = leaving.as_ref().filter(|it| it.interface.is_some()) {
+                node.net.adopt(&Adopt { endpoint, ports: &[] })?;
+            }
             if embedded {
                 let path = format!("/proc/{}/ns/net", run.pid);
                 let netns = File::open(&path)
@@ -174,7 +179,12 @@ impl Actor {
             }
             Ok(())
         })
-        .await
+        .await?;
+        if self.state.leaving.is_some() {
+            let finished = self.finish_leaving().await;
+            self.networks_changed().and(finished)?;
+        }
+        Ok(())
     }
 
     /// There is no monitor: what its container's end was, if it left word.

@@ -74,6 +74,8 @@ pub(crate) struct State {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Ports in force.
     pub(crate) ports: Vec<PortBinding>,
+    /// It is no longer on this endpoint's network, but what was made for it is not all gone.
+    pub(crate) leaving: Option<Endpoint>,
     /// First host id of its range, while it runs.
     pub(crate) id_range: Option<u32>,
     /// Its cgroup, while it runs.
@@ -91,6 +93,7 @@ impl Default for State {
             heal: false,
             endpoints: Vec::new(),
             ports: Vec::new(),
+            leaving: None,
             id_range: None,
             cgroup: String::new(),
         }
@@ -175,6 +178,17 @@ pub(crate) fn redefine(records: &Records, definition: &Definition) -> Result<()>
     let bytes = encode::<v1::Definition, _>(definition)?;
     let id = definition.id.to_string();
     Ok(records.put(DEFINITIONS, &id, &bytes, Durability::Immediate)?)
+}
+
+/// Writes a changed definition and the state that goes with it down, both or neither, to last.
+pub(crate) fn rewrite(records: &Records, definition: &Definition, state: &State) -> Result<()> {
+    let id = definition.id.to_string();
+    let batch = Batch::new().put(DEFINITIONS, &id, &encode::<v1::Definition, _>(definition)?).put(
+        STATES,
+        &id,
+        &encode::<v1::State, _>(state)?,
+    );
+    Ok(records.commit(batch, Durability::Immediate)?)
 }
 
 /// Writes a state down so that a killed daemon finds it: without waiting for the disk, for what

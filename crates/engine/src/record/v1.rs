@@ -42,6 +42,8 @@ stored_structs! {
         heal: bool,
         endpoints: Vec<Endpoint>,
         ports: Vec<PortBinding>,
+        #[serde(default)]
+        leaving: Option<Endpoint>,
         id_range: Option<u32>,
         cgroup: String,
     }

@@ -4,7 +4,8 @@
 use super::given::Given;
 use engine::Options;
 use engine::settings::{
-    AddressPool, Cidr, PublishPolicy, SeccompDraft, SecurityProfile, SharedNamespace, Ulimit,
+    AddressPool, Cidr, FirewallMark, PublishPolicy, SeccompDraft, SecurityProfile, SharedNamespace,
+    Ulimit,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -177,7 +178,8 @@ impl Config {
                 }
             }
             "firewall-backend" => {
-                one_of(text, &["nftables"])?;
+                // Either way: `DOCKER-USER` is in iptables where the host has it.
+                one_of(text, &["nftables", "iptables"])?;
             }
             _ => match set_network(&mut self.options, name, texts, text)? {
                 true => {}
@@ -215,6 +217,8 @@ fn set_network(o: &mut Options, name: &str, texts: &[String], text: &str) -> Res
             o.net.publish_policy = known.ok_or_else(|| format!("{text:?}: {wanted}"))?;
         }
         "anti-spoofing" => o.net.anti_spoofing = switch(text)?,
+        "allow-direct-routing" => o.net.direct_routing = switch(text)?,
+        "bridge-accept-fwmark" => o.net.accept_mark = Some(FirewallMark::parse(text)?),
         "iptables" => o.net.firewall = switch(text)?,
         "ip-forward" => o.net.ip_forward = switch(text)?,
         "ip-forward-no-drop" => o.net.drop_foreign = !switch(text)?,

@@ -33,7 +33,10 @@ const NO_CONTAINERD: &str = "there is no containerd underneath";
 /// The settings, sorted by name.
 pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::list("add-runtime", "Register a further OCI runtime, name=path"), Applied),
-    row(Flag::bool("allow-direct-routing", "Let other hosts reach container addresses"), NotYet),
+    row(
+        Flag::bool("allow-direct-routing", "Published ports at containers' own addresses too"),
+        Applied,
+    ),
     row(
         Flag::bool("allow-plain-tcp", "Serve tcp:// without TLS: anyone who reaches it is root"),
         Applied,
@@ -49,8 +52,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
     ),
     row(Flag::string("bridge", "Interface of the default bridge").short('b'), Applied),
     row(
-        Flag::string("bridge-accept-fwmark", "Accept packets with this mark in bridge networks"),
-        NotYet,
+        Flag::string("bridge-accept-fwmark", "Accept packets with this mark/mask in networks"),
+        Applied,
     ),
     row(Flag::string("builder", "Bounds of the build cache, grants of builds; JSON"), Applied),
     row(Flag::list("cdi-spec-dir", "Directories of CDI specifications"), NotYet),
@@ -203,6 +206,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
 /// Settings that are what they were when the daemon started, whatever a later reading says: places
 /// that hold what lives, and what the firewall as a whole is.
 pub(crate) static AT_START: &[&str] = &[
+    "allow-direct-routing",
+    "bridge-accept-fwmark",
     "data-root",
     "exec-root",
     "firewall-backend",

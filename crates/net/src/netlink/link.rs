@@ -56,6 +56,9 @@ pub(crate) struct Link {
     pub up: bool,
     /// Index of its bridge, 0 for none.
     pub master: u32,
+    /// Index of what it hangs on, in the namespace where that is: of a pair the other end; 0 for
+    /// none.
+    pub lower: u32,
     /// Hardware address.
     pub mac: Option<[u8; 6]>,
     /// Counters.
@@ -314,6 +317,18 @@ pub(crate) fn link_by_name(socket: &mut Socket, name: &str) -> Result<Option<Lin
     batch.message(format!("look for link {name}"), RTM_GETLINK, 0, &ifinfo(0, 0, 0), |a| {
         a.text(IFLA_IFNAME, name);
     });
+    find(socket, batch)
+}
+
+/// The link of this index, if there is one.
+pub(crate) fn link_by_index(socket: &mut Socket, index: u32) -> Result<Option<Link>> {
+    let mut batch = Batch::new();
+    let act = format!("look for link number {index}");
+    batch.message(act, RTM_GETLINK, 0, &ifinfo(index, 0, 0), |_| {});
+    find(socket, batch)
+}
+
+fn find(socket: &mut Socket, batch: Batch) -> Result<Option<Link>> {
     let mut found = None;
     match socket.query(batch, |message| found = parse(message)) {
         Err(error) if error.errno() == Some(rustix::io::Errno::NODEV) => Ok(None),
@@ -343,6 +358,7 @@ fn parse(message: Message<'_>) -> Option<Link> {
             IFLA_IFNAME => link.name = text(value),
             IFLA_IFALIAS => link.alias = text(value),
             IFLA_MASTER => link.master = u32_at(value, 0)?,
+            IFLA_LINK => link.lower = u32_at(value, 0)?,
             IFLA_ADDRESS => link.mac = value.try_into().ok(),
             IFLA_LINKINFO => {
                 link.kind = field(Fields(value), IFLA_INFO_KIND).map(text).unwrap_or_default();

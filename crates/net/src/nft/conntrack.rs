@@ -15,12 +15,14 @@ const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const NESTED: u16 = 1 << 15;
 
-/// Deletes the UDP flows to these host ports, and those answered by these containers' ports.
-pub(super) fn forget(ports: &[Publication]) -> Result<()> {
-    let udp: Vec<&Publication> =
-        ports.iter().filter(|p| p.port.protocol == Protocol::Udp).collect();
+/// Deletes the UDP flows to these host ports, and those answered by these containers' ports; with
+/// `connections`, those of the other protocols to these host ports, too: what comes next on one is
+/// no longer translated, and the host answers that it knows no such connection.
+pub(super) fn forget(ports: &[Publication], connections: bool) -> Result<()> {
+    let wanted: Vec<&Publication> =
+        ports.iter().filter(|p| connections || p.port.protocol == Protocol::Udp).collect();
     for family in Family::IP {
-        let ports: Vec<_> = udp.iter().filter(|p| Family::of(p.host) == family).collect();
+        let ports: Vec<_> = wanted.iter().filter(|p| Family::of(p.host) == family).collect();
         if ports.is_empty() {
             continue;
         }
@@ -65,17 +67,16 @@ struct Tuple {
 
 impl Tuple {
     fn goes_to(&self, p: &Publication) -> bool {
-        self.is_udp()
+        self.protocol == protocol_number(p.port.protocol)
             && self.destination.1 == p.port.port
             && (p.host.is_unspecified() || p.host == self.destination.0)
     }
 
     fn comes_from(&self, p: &Publication) -> bool {
-        self.is_udp() && self.source == (p.addr, p.target)
-    }
-
-    fn is_udp(&self) -> bool {
-        self.protocol == protocol_number(Protocol::Udp)
+        let udp = protocol_number(Protocol::Udp);
+        self.protocol == udp
+            && p.port.protocol == Protocol::Udp
+            && self.source == (p.addr, p.target)
     }
 }
 

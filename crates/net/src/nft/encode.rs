@@ -304,6 +304,11 @@ fn expression(a: &mut Attrs<'_>, family: Family, expr: &Expr) {
             load_meta(a, NFT_META_MARK, 0);
             any_bit(a, *mask);
         }
+        Expr::MarkedAs { value, mask } => {
+            load_meta(a, NFT_META_MARK, 0);
+            bits(a, *mask, 0);
+            compare(a, 0, NFT_CMP_EQ, &value.to_ne_bytes());
+        }
         Expr::Copy { .. } | Expr::Dnat { .. } | Expr::Masquerade | Expr::Verdict(_) => {
             act(a, family, expr);
         }

@@ -10,7 +10,6 @@ use crate::netlink::{self, Batch, Socket, field};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The table of each family, and the elements they should hold.
@@ -42,7 +41,7 @@ impl Firewall {
     /// changes by others.
     pub(crate) fn open(mut policy: Policy, own: bool) -> Result<Self> {
         let mut socket = Socket::open(netlink::Family::Netfilter, 0)?;
-        let v6 = Path::new("/proc/sys/net/ipv6").exists();
+        let v6 = crate::sysctl::has_ipv6();
         let mut families: Vec<Family> =
             Family::IP.into_iter().filter(|f| *f == Family::V4 || v6).collect();
         families.push(Family::Bridge);
@@ -120,7 +119,12 @@ impl Firewall {
     /// Forgets flows that were not, or no longer are, translated as published: UDP has no
     /// connections that would end by themselves.
     pub(crate) fn forget_flows(&self, ports: &[Publication]) -> Result<()> {
-        conntrack::forget(ports)
+        conntrack::forget(ports, false)
+    }
+
+    /// The same, and ends connections through these ports.
+    pub(crate) fn end_connections(&self, ports: &[Publication]) -> Result<()> {
+        conntrack::forget(ports, true)
     }
 }
 

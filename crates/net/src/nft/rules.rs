@@ -26,6 +26,8 @@ pub(crate) struct Policy {
     pub drop_foreign: bool,
     /// Containers may reach 169.254.0.0/16.
     pub link_local_egress: bool,
+    /// Bits of a packet's mark, and which count, that let it into any network but internal ones.
+    pub accept_mark: Option<(u32, u32)>,
     /// Index of the link by which packets go round that the host's input rules accepted.
     pub round_link: Option<u32>,
 }
@@ -136,6 +138,8 @@ pub(crate) enum Expr {
     Mark { clear: u32, set: u32 },
     /// Demands one of these bits of the packet's mark.
     Marked(u32),
+    /// Demands these bits of the packet's mark, of those that count.
+    MarkedAs { value: u32, mask: u32 },
     /// Sends a copy out by the link of this index.
     Copy { link: u32 },
     /// Ends the rule.
@@ -327,6 +331,9 @@ fn between(family: Family, policy: Policy) -> Vec<Vec<Expr>> {
             member(Set::Bridges),
             ACCEPT,
         ]);
+    }
+    if let Some((value, mask)) = policy.accept_mark {
+        rules.push([&[Expr::MarkedAs { value, mask }][..], &to_ours(), &pass()].concat());
     }
     rules.push([&to_ours()[..], &[Expr::Translated], &pass()].concat());
     rules.push([&[oif(), member(Set::Open)][..], &pass()].concat());

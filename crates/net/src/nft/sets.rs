@@ -229,23 +229,33 @@ pub(crate) struct Publication {
 }
 
 impl Publication {
-    /// The elements of several, each once.
-    pub(crate) fn elements(all: &[Self]) -> Vec<Element> {
+    /// The elements of several, each once. `direct`: those that are reached from outside are so at
+    /// the container's address, too.
+    pub(crate) fn elements(all: &[Self], direct: bool) -> Vec<Element> {
         let mut elements: Vec<Element> = all.iter().flat_map(Self::own_elements).collect();
+        let open = all.iter().filter(|it| direct && it.is_open());
+        elements.extend(open.map(Self::direct));
         elements.sort();
         elements.dedup();
         elements
     }
 
+    /// Whether more than programs of this host reach it, and nobody's input rules are asked.
+    pub(crate) fn is_open(&self) -> bool {
+        self.way == Way::Translated && !self.host.is_loopback()
+    }
+
+    /// Lets it be reached at the container's address.
+    fn direct(&self) -> Element {
+        let port = PortSpec { port: self.target, ..self.port };
+        let key = [octets(self.addr), service(port)].concat();
+        Element { family: Family::of(self.addr), set: Set::Direct, key, data: Vec::new() }
+    }
+
     fn own_elements(&self) -> Vec<Element> {
         match self.way {
             Way::Relayed => Vec::new(),
-            Way::Direct => {
-                let port = PortSpec { port: self.target, ..self.port };
-                let key = [octets(self.addr), service(port)].concat();
-                let family = Family::of(self.addr);
-                vec![Element { family, set: Set::Direct, key, data: Vec::new() }]
-            }
+            Way::Direct => vec![self.direct()],
             Way::Translated => vec![self.itself(), self.element()],
             Way::Guarded => {
                 let element = self.element();
@@ -393,7 +403,7 @@ mod tests {
         assert_eq!(one.element().set, Set::Published);
         assert_eq!(one.element().key, [10, 0, 0, 1, 17, 0, 0, 0, 0x1f, 0x90, 0, 0]);
         let sets = |way| {
-            let all = Publication::elements(&[Publication { way, ..any }]);
+            let all = Publication::elements(&[Publication { way, ..any }], false);
             all.iter().map(|e| e.set.name()).collect::<Vec<_>>()
         };
         assert_eq!(sets(Way::Guarded), ["itself", "published-any", "guarded-any"]);

@@ -131,6 +131,12 @@ pub struct ContainerUpdateBody {
     pub resources: Resources,
     /// An empty name leaves it as it is.
     pub restart_policy: RestartPolicy,
+    /// Ports to publish besides those that are (this engine's own).
+    #[serde(skip_serializing_if = "PortMap::is_empty")]
+    pub publish_add: PortMap,
+    /// Ports to take back, `[address:]port[-port][:container][/protocol]` (this engine's own).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub publish_remove: Vec<String>,
 }
 
 impl<'de> Deserialize<'de> for ContainerUpdateBody {
@@ -139,10 +145,17 @@ impl<'de> Deserialize<'de> for ContainerUpdateBody {
         #[serde(rename_all = "PascalCase", default)]
         struct Own {
             restart_policy: RestartPolicy,
+            publish_add: PortMap,
+            publish_remove: Vec<String>,
         }
         let value = Document::deserialize(deserializer)?;
         let own: Own = json::embedded(&value)?;
-        Ok(Self { resources: json::embedded(&value)?, restart_policy: own.restart_policy })
+        Ok(Self {
+            resources: json::embedded(&value)?,
+            restart_policy: own.restart_policy,
+            publish_add: own.publish_add,
+            publish_remove: own.publish_remove,
+        })
     }
 }
 

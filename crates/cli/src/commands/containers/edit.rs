@@ -4,7 +4,7 @@ use wire::docker::host_config::{ContainerUpdateBody, Resources, RestartPolicy};
 
 use super::super::{Failures, images};
 use crate::command::Outcome;
-use crate::create::restart_policy;
+use crate::create::{port, restart_policy};
 use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::terminal::print;
@@ -52,7 +52,13 @@ pub(crate) async fn update(invocation: &Invocation) -> Outcome {
         pids_limit: matches.int("pids-limit"),
         ..Resources::default()
     };
-    let body = ContainerUpdateBody { resources, restart_policy: restart };
+    let remove = matches.list("publish-rm").into_iter().map(str::to_owned).collect();
+    let body = ContainerUpdateBody {
+        resources,
+        restart_policy: restart,
+        publish_add: port::bindings(matches.list("publish-add"))?,
+        publish_remove: remove,
+    };
     let client = invocation.client()?;
     let (mut failures, mut warnings) = (Failures::default(), Vec::new());
     for name in matches.args() {

@@ -1,0 +1,159 @@
+#!/bin/sh
+# The firewall beside the host's own, inside the virtual machine: with nftables alone, and with Debian's
+# iptables over either of its backends. The same flows before and after others flush and reload the
+# rules, with a closed FORWARD, and while the daemon is another one; and the word of DOCKER-USER.
+#
+#   neighbour 10.9.0.2 ── up0 10.9.0.1 (the machine) ── bridge ── web :80
+#                                                     └─ bridge ── far
+export DOCKER_HOST=unix:///run/firewall.sock PATH=/usr/sbin:/usr/bin:/sbin:/bin:/payload
+passed=0
+failed=0
+check() { # name, wanted, got
+  if [ "$2" = "$3" ]; then passed=$((passed + 1)); else
+    failed=$((failed + 1))
+    echo "FAILED $variant: $1: $3, wanted $2"
+  fi
+}
+start() {
+  estiba daemon --data-root /var/lib/firewall --exec-root /run/firewall --pidfile /run/firewall.pid \
+    -H $DOCKER_HOST >>/run/firewall.log 2>&1 &
+  daemon=$!
+  for _ in $(seq 300); do estiba version >/dev/null 2>&1 && return; usleep 100000; done
+  echo "the daemon does not answer"
+  cat /run/firewall.log
+  exit 1
+}
+# y or n: what nc gets from ADDRESS PORT, asked by a prefix command.
+reach() { # address, port, prefix…
+  address=$1 port=$2
+  shift 2
+  said=$("$@" busybox nc -w 1 "$address" "$port" </dev/null 2>/dev/null)
+  [ "$said" = here ] && echo y || echo n
+}
+# Until a flow is as wanted, for as long as rules may take to be there.
+settle() { # name, wanted, address, port, prefix…
+  name=$1 want=$2
+  shift 2
+  for _ in $(seq 30); do
+    got=$(reach "$@")
+    [ "$got" = "$want" ] && break
+    usleep 100000
+  done
+  check "$name" "$want" "$got"
+}
+from_neighbour="nsenter -t $$ -n"
+flows() { # when
+  check "$1: neighbour to a published port" y "$(reach 10.9.0.1 8080 $from_neighbour)"
+  check "$1: neighbour to a port on loopback" n "$(reach 10.9.0.1 8081 $from_neighbour)"
+  check "$1: neighbour past the host" n "$(reach "$web" 80 $from_neighbour)"
+  check "$1: the host to a port on loopback" y "$(reach 127.0.0.1 8081)"
+  check "$1: another network to it" n "$(reach "$web" 80 $from_far)"
+  check "$1: a container to the world" y "$(reach 10.9.0.2 82 $from_far)"
+}
+ip=/usr/sbin/ip # the shell would take busybox's own
+world() {
+  $ip link add up0 type veth peer name wire0
+  unshare -n sh -c 'exec sleep 100000' &
+  neighbour=$!
+  from_neighbour="nsenter -t $neighbour -n"
+  for _ in $(seq 50); do
+    [ "$(readlink /proc/$neighbour/ns/net)" != "$(readlink /proc/self/ns/net)" ] && break
+    usleep 20000
+  done
+  $ip link set wire0 netns $neighbour
+  $ip addr add 10.9.0.1/24 dev up0
+  $ip link set up0 up
+  $from_neighbour $ip link set lo up
+  $from_neighbour $ip link set wire0 up
+  $from_neighbour $ip addr add 10.9.0.2/24 dev wire0
+  $from_neighbour $ip route add default via 10.9.0.1
+  $from_neighbour sh -c 'while :; do echo here | busybox nc -l -p 82; done' >/dev/null 2>&1 &
+}
+containers() {
+  serve='while :; do echo here | nc -l -p 80; done'
+  estiba import -c 'CMD ["sh"]' /payload/busybox.tar busybox:latest >/dev/null
+  estiba network create other >/dev/null
+  estiba run -d --name web -p 8080:80 -p 127.0.0.1:8081:80 busybox sh -c "$serve" >/dev/null
+  estiba run -d --name far --network other busybox sleep 100000 >/dev/null
+  web=$(estiba inspect -f '{{.NetworkSettings.IPAddress}}' web)
+  from_far="nsenter -t $(estiba inspect -f '{{.State.Pid}}' far) -n"
+  settle "it serves" y 127.0.0.1 8080
+}
+# Whether the administrator's chain stands, within the two seconds that are promised.
+stands() {
+  for _ in $(seq 40); do
+    iptables -S DOCKER-USER >/dev/null 2>&1 && iptables -C FORWARD -j ESTIBA-FORWARD 2>/dev/null && break
+    usleep 50000
+  done
+  iptables -C FORWARD -j ESTIBA-FORWARD 2>/dev/null && echo y || echo n
+}
+with_iptables() {
+  check "DOCKER-USER is there" y "$(stands)"
+  iptables -I DOCKER-USER -i up0 -p tcp --dport 80 -j DROP
+  check "DROP in DOCKER-USER is final" n "$(reach 10.9.0.1 8080 $from_neighbour)"
+  check "and is about what it says" y "$(reach 127.0.0.1 8080)"
+  iptables -D DOCKER-USER -i up0 -p tcp --dport 80 -j DROP
+  iptables -I DOCKER-USER -d "$web" -p tcp --dport 80 -j ACCEPT
+  check "ACCEPT in DOCKER-USER opens" y "$(reach "$web" 80 $from_neighbour)"
+  iptables -D DOCKER-USER -d "$web" -p tcp --dport 80 -j ACCEPT
+  flows "after both"
+  iptables -P FORWARD DROP
+  flows "FORWARD drops"
+  iptables-save >/run/rules
+  iptables-restore </run/rules
+  flows "after a reload of what was saved"
+  check "the chain after a reload" y "$(stands)"
+  iptables -P FORWARD ACCEPT
+  printf '*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n' | iptables-restore
+  flows "after a reload of other rules"
+  check "the chain after other rules" y "$(stands)"
+  iptables -F
+  iptables -X 2>/dev/null
+  iptables -t nat -F
+  flows "after a flush"
+  check "the chain after a flush" y "$(stands)"
+}
+variant=setup
+for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct nft_fib_ipv4 nft_fib_ipv6 nft_compat \
+  ip_tables iptable_filter iptable_nat ip6_tables ip6table_filter xt_mark xt_comment xt_tcpudp; do
+  modprobe $module 2>/dev/null
+done
+cp -a /payload/tools/. /
+world
+for variant in none nft legacy; do
+  rm -f /usr/sbin/iptables* /usr/sbin/ip6tables*
+  [ $variant = none ] || for name in iptables iptables-save iptables-restore ip6tables ip6tables-restore; do
+    ln -s "xtables-$variant-multi" "/usr/sbin/$name"
+  done
+  start
+  [ $variant = none ] && containers
+  web=$(estiba inspect -f '{{.NetworkSettings.IPAddress}}' web)
+  flows "at first"
+  [ $variant = none ] || with_iptables
+  nft flush ruleset
+  settle "its own rules come back" y 10.9.0.1 8080 $from_neighbour
+  flows "after nft flush ruleset"
+  kill -9 $daemon
+  wait $daemon 2>/dev/null
+  flows "without a daemon"
+  [ $variant = none ] || {
+    iptables -F
+    flows "after a flush that no daemon saw"
+    start
+    check "the chain is laid by the next daemon" y "$(stands)"
+    kill -9 $daemon
+    wait $daemon 2>/dev/null
+  }
+  # What the next variant would find of this one.
+  [ $variant = none ] || { iptables -F; iptables -X; iptables -P FORWARD ACCEPT; }
+done
+variant=end
+start
+estiba rm -f web far >/dev/null
+estiba network rm other >/dev/null
+kill $daemon
+wait $daemon
+kill $neighbour
+[ $failed = 0 ] || tail -n 40 /run/firewall.log
+echo "vm firewall: $passed passed, $failed failed"
+[ $failed = 0 ]
