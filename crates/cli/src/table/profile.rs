@@ -24,9 +24,9 @@ pub(crate) static LEARN: Command = Command {
     name: "learn",
     tail: "[OPTIONS] CONTAINER",
     short: "Watch a container and write the profile of what it needs",
-    long: "Watch a container and write the profile of what it needs.\nA container that does not run \
-           is started and watched to its end; with --for, for so long.\nThe profile is enforced by \
-           --security-opt profile=FILE.",
+    long: "Watch a container and write the profile of what it needs.\nA container that does not \
+           run is started and watched to its end; with --for, for so long.\nThe profile is \
+           enforced by --security-opt profile=FILE.",
     aliases: &[],
     args: Args::Exactly(1),
     interspersed: true,
@@ -42,8 +42,8 @@ pub(crate) static DIAGNOSE: Command = Command {
     name: "diagnose",
     tail: "[OPTIONS] CONTAINER",
     short: "Say what a container was denied, and which option would allow it",
-    long: "Say what a container was denied, and which option would allow it.\nA running container is \
-           watched for a while; one that does not run, with --start, from its start on.",
+    long: "Say what a container was denied, and which option would allow it.\nA running container \
+           is watched for a while; one that does not run, with --start, from its start on.",
     aliases: &[],
     args: Args::Exactly(1),
     interspersed: true,

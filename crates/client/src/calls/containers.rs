@@ -7,9 +7,9 @@ use wire::docker::container::{
 };
 use wire::docker::host_config::ContainerUpdateBody;
 
-use wire::profile::{Denied, ProfileFile};
 use crate::request::segment;
 use crate::{Body, Client, Raw, Response, Result};
+use wire::profile::{Denied, ProfileFile};
 
 /// What `GET /containers/json` is asked for.
 #[derive(Clone, Debug, Default)]
