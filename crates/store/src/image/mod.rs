@@ -187,7 +187,13 @@ impl Images {
         let tagged = now();
         let stored = v1::Image { tagged_ns: tagged.0, ..remote::stored(&record) };
         let batch = index::put_name(index::put_image(Batch::new(), id, &stored)?, name, id)?;
-        self.store.records().commit(batch, Durability::Immediate)?;
+        // A name that it has already has lasted since it was given: a build of which everything was
+        // known waits for no disk.
+        let durability = match self.index().named(name) {
+            Some(old) if old == id => Durability::Relaxed,
+            _ => Durability::Immediate,
+        };
+        self.store.records().commit(batch, durability)?;
         self.change(|index| {
             index.name(name.clone(), id);
             index.touch(id, tagged);
