@@ -27,10 +27,7 @@ pub(crate) fn from_wire(host: HostConfig, volumes: &mut Vec<String>) -> Result<H
     if host.shm_size < 0 {
         return Err(Denied::invalid("SHM size can not be less than 0"));
     }
-    if host.annotations.iter().flatten().any(|(key, _)| key.is_empty()) {
-        let message = "invalid Annotations: the empty string is not permitted as an annotation key";
-        return Err(Denied::invalid(message));
-    }
+    check_annotations(&host)?;
     let cgroup_parent = host.resources.cgroup_parent.clone();
     let security_opt = host.security_opt.unwrap_or_default();
     let (add, drop) = (host.cap_add.unwrap_or_default(), host.cap_drop.unwrap_or_default());
@@ -85,6 +82,15 @@ pub(crate) fn from_wire(host: HostConfig, volumes: &mut Vec<String>) -> Result<H
         container_id_file: host.container_id_file,
         console_size: console_size(host.console_size),
     })
+}
+
+fn check_annotations(host: &HostConfig) -> Result<(), Denied> {
+    match host.annotations.iter().flatten().any(|(key, _)| key.is_empty()) {
+        false => Ok(()),
+        true => Err(Denied::invalid(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        )),
+    }
 }
 
 fn oom_score_adj(value: i64) -> Result<i32, Denied> {
