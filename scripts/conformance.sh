@@ -30,6 +30,7 @@ daemon_start() {
   setsid unshare --net --mount --propagation private sh -c '
     ip link set lo up
     mount --bind "$HUB/hosts" /etc/hosts
+    mount -t tmpfs run /run
     for f in all default lo; do echo 0 >/proc/sys/net/ipv6/conf/$f/disable_ipv6 || true; done
     exec "$0" daemon "$@"' "$bin/estiba" \
     --data-root "$lab/data" --exec-root "$lab/run" --pidfile "$lab/pid" \
@@ -112,6 +113,30 @@ images_load() {
     inside "$bin/estiba" push -q "$name"
   done
   inside "$bin/estiba" rmi hello-world:latest hello-world:linux >/dev/null
+  plugin_push
+}
+
+# The plugin that the suites install, under its name: it says of itself what the real one does, and
+# its program is our own tests'.
+plugin_push() {
+  mkdir -p "$work/sshfs/rootfs/bin" "$work/sshfs/rootfs/mnt/volumes"
+  rustc --edition 2024 -O -C target-feature=+crt-static -o "$work/sshfs/rootfs/bin/driver" \
+    "$here/../tests/programs/plugin.rs"
+  cat >"$work/sshfs/config.json" <<'JSON'
+{
+  "description": "sshFS plugin for Docker",
+  "documentation": "https://docs.docker.com/engine/extend/plugins/",
+  "entrypoint": ["/bin/driver"],
+  "env": [{"name": "DEBUG", "settable": ["value"], "value": "0"}],
+  "interface": {"socket": "test.sock", "types": ["docker.volumedriver/1.0"]},
+  "linux": {"capabilities": ["CAP_SYS_ADMIN"]},
+  "network": {"type": "host"},
+  "propagatedmount": "/mnt/volumes"
+}
+JSON
+  inside "$bin/estiba" plugin create vieux/sshfs:latest "$work/sshfs" >/dev/null
+  inside "$bin/estiba" plugin push vieux/sshfs:latest >/dev/null
+  inside "$bin/estiba" plugin rm vieux/sshfs:latest >/dev/null
 }
 
 suite_docker_py() {

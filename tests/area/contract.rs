@@ -256,7 +256,6 @@ fn system(c: &mut Client<'_>) {
     c.get("/version", "/version");
     c.get("/info", "/info");
     c.get("/events", "/events?since=1&until=2");
-    c.get("/plugins", "/plugins");
     c.post("/build/prune", "/build/prune", json!({}));
 }
 
@@ -346,6 +345,31 @@ fn network_and_volume(c: &mut Client<'_>) {
     c.post("/volumes/prune", "/volumes/prune", Value::Null);
 }
 
+fn plugin(c: &mut Client<'_>) {
+    let dir = c.lab.dir().join("plugin");
+    std::fs::create_dir_all(dir.join("rootfs/bin")).unwrap();
+    let config = json!({
+        "description": "says nothing", "entrypoint": ["/bin/nothing"], "workdir": "/",
+        "interface": {"types": ["docker.volumedriver/1.0"], "socket": "nothing.sock"},
+        "network": {"type": "none"}, "args": {"name": "args", "settable": ["value"]},
+        "env": [{"name": "DEBUG", "value": "0", "settable": ["value"]}],
+        "mounts": [{"name": "m", "source": "/tmp", "destination": "/m", "type": "bind"}],
+        "linux": {"devices": [{"name": "d", "path": "/dev/null"}]}
+    });
+    std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
+    let tar = c.lab.dir().join("plugin.tar");
+    let words = ["tar", "-C", &dir.to_string_lossy(), "-cf", &tar.to_string_lossy(), "."];
+    c.lab.in_network(&words).ok();
+    let tar = std::fs::read(tar).unwrap();
+    let target = "/plugins/create?name=contract/plugin";
+    let made = c.bytes("POST /plugins/create", target, "application/x-tar", &tar);
+    assert_eq!(made.status, 204, "{}", String::from_utf8_lossy(&made.body));
+    c.get("/plugins", "/plugins");
+    c.get("/plugins/{name}/json", "/plugins/contract/plugin:latest/json");
+    c.post("/plugins/{name}/set", "/plugins/contract/plugin/set", json!(["DEBUG=1", "args=a b"]));
+    c.delete("/plugins/{name}", "/plugins/contract/plugin");
+}
+
 /// What is left of the ledger: nothing of that name exists, so that each is a refusal with words.
 fn the_rest(c: &mut Client<'_>) {
     for line in LEDGER.lines().skip(1) {
@@ -369,6 +393,7 @@ fn drive(version: &'static str) {
     container(&mut client);
     image(&mut client);
     network_and_volume(&mut client);
+    plugin(&mut client);
     the_rest(&mut client);
     let all: BTreeSet<String> = LEDGER
         .lines()

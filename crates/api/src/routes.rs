@@ -5,8 +5,8 @@ use hyper::Method;
 
 use crate::buildkit;
 use crate::handlers::{
-    archive, artifact, attestation, build, container, events, exec, image, network, refused,
-    registry, stats, stream,
+    archive, artifact, attestation, build, container, events, exec, image, network, plugin,
+    refused, registry, stats, stream,
 };
 use crate::handlers::{system, volume, websocket, witness};
 use crate::router::Coverage::{Done, Refused};
@@ -117,17 +117,17 @@ pub(crate) static TABLE: [Route; 127] = table! {
     Refused PUT "/volumes/{name}" refused::swarm;
     Done DELETE "/volumes/{name}" volume::remove;
 
-    Done GET "/plugins" system::plugins;
-    Refused GET "/plugins/privileges" refused::plugin;
-    Refused POST "/plugins/pull" refused::plugin;
-    Refused POST "/plugins/create" refused::plugin;
-    Refused GET "/plugins/{name}/json" refused::no_such_plugin;
-    Refused POST "/plugins/{name}/enable" refused::no_such_plugin;
-    Refused POST "/plugins/{name}/disable" refused::no_such_plugin;
-    Refused POST "/plugins/{name}/upgrade" refused::no_such_plugin;
-    Refused POST "/plugins/{name}/push" refused::no_such_plugin;
-    Refused POST "/plugins/{name}/set" refused::no_such_plugin;
-    Refused DELETE "/plugins/{name}" refused::no_such_plugin;
+    Done GET "/plugins" plugin::list;
+    Done GET "/plugins/privileges" plugin::privileges;
+    Done POST "/plugins/pull" plugin::pull;
+    Done POST "/plugins/create" plugin::create;
+    Done GET "/plugins/{name}/json" plugin::inspect;
+    Done POST "/plugins/{name}/enable" plugin::enable;
+    Done POST "/plugins/{name}/disable" plugin::disable;
+    Done POST "/plugins/{name}/upgrade" plugin::upgrade;
+    Done POST "/plugins/{name}/push" plugin::push;
+    Done POST "/plugins/{name}/set" plugin::set;
+    Done DELETE "/plugins/{name}" plugin::remove;
 
     Refused GET "/swarm" refused::swarm;
     Refused POST "/swarm/init" refused::swarm_setup;

@@ -28,6 +28,7 @@ mod images;
 mod link;
 mod live;
 mod logs;
+mod managed;
 mod names;
 mod networks;
 mod node;
@@ -61,6 +62,7 @@ pub use error::EngineError;
 pub use events::{EventBus, EventStream};
 pub use execs::Execs;
 pub use images::Images;
+pub use managed::{ManagedPlugins, PluginOrder, PluginView};
 pub use net::{Exposure, InterfaceStats, Options as NetOptions, run_resolver};
 pub use networks::Networks;
 pub use options::Options;
@@ -101,6 +103,8 @@ pub struct Engine {
     pub networks: Networks,
     /// Volumes.
     pub volumes: Volumes,
+    /// Plugins that the node runs.
+    pub managed: ManagedPlugins,
     /// What happened.
     pub events: EventBus,
     /// The host and the daemon itself.
@@ -118,6 +122,7 @@ impl Engine {
             builds: Builds::new(Arc::clone(&node)),
             networks: Networks { node: Arc::clone(&node) },
             volumes: Volumes { node: Arc::clone(&node) },
+            managed: ManagedPlugins { node: Arc::clone(&node) },
             events: node.events.clone(),
             system: System { node },
         })
@@ -137,6 +142,9 @@ impl Engine {
             self.stop_all(live.options.shutdown_timeout).await;
         }
         node.teardowns.idle().await;
+        if !live.options.live_restore {
+            managed::halt(node).await;
+        }
         let flushing = Arc::clone(node);
         let flushed = node::blocking(move || Ok(flushing.store.records().flush()?)).await;
         if let Err(error) = flushed {

@@ -251,6 +251,11 @@ pub(crate) struct NetworkTable {
 }
 
 impl NetworkTable {
+    /// Every network.
+    pub(crate) fn all(&self) -> Vec<NetworkSpec> {
+        self.read().values().cloned().collect()
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<NetworkId, NetworkSpec>> {
         self.networks.read().unwrap_or_else(PoisonError::into_inner)
     }

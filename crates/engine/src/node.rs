@@ -6,6 +6,7 @@ use crate::execs::ExecTable;
 use crate::filters::Filters;
 use crate::ids::IdPool;
 use crate::live::Live;
+use crate::managed;
 use crate::networks::NetworkTable;
 use crate::plugins::Plugins;
 use crate::roster::Roster;
@@ -31,6 +32,7 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) net: Arc<net::Net>,
     pub(crate) plugins: Arc<Plugins>,
+    pub(crate) managed: managed::Table,
     pub(crate) events: EventBus,
     pub(crate) registry: Roster,
     pub(crate) networks: NetworkTable,

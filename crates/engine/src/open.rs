@@ -40,7 +40,10 @@ pub(crate) async fn open(options: Options) -> Result<Arc<Node>> {
     let node = blocking(move || Ok(Arc::new(open_parts(options)?))).await?;
     read_execs(&node).await?;
     crate::builds::sweep(&node).await?;
-    let known = restore(&node).await?;
+    // Before the containers: these may use what those serve.
+    let plugins = crate::managed::restore(&node).await?;
+    let mut known = restore(&node).await?;
+    known.extend(plugins);
     let sweeping = Arc::clone(&node);
     blocking(move || {
         crate::containers::sweep(&sweeping)?;
@@ -81,11 +84,9 @@ fn open_parts(options: Options) -> Result<Node> {
     let net = Arc::new(net::Net::open(net_options)?);
     let hierarchy =
         Hierarchy::detect().map_err(|error| EngineError::Internal(crate::error::chain(&error)))?;
-    let networks = NetworkTable::default();
-    open_networks(&store, &net, &networks)?;
     let live = RwLock::new(Arc::new(Live::new(options.clone(), &store)?));
     let id = record::daemon_fact(store.records(), "id", uuid::random_uuid)?;
-    Ok(Node {
+    let node = Node {
         facts: host::facts(&hierarchy),
         ids: IdPool::new(options.id_pool_base, options.id_pool_ranges),
         filters: Filters::new(&options.exec_root.join("seccomp")),
@@ -94,7 +95,8 @@ fn open_parts(options: Options) -> Result<Node> {
         store,
         net,
         plugins,
-        networks,
+        managed: Default::default(),
+        networks: NetworkTable::default(),
         hierarchy,
         id,
         events,
@@ -105,7 +107,10 @@ fn open_parts(options: Options) -> Result<Node> {
         witness: Default::default(),
         started: clock::now(),
         options,
-    })
+    };
+    crate::managed::enter_running(&node)?;
+    open_networks(&node.store, &node.net, &node.networks)?;
+    Ok(node)
 }
 
 /// Network drivers may be plugins, where there is a runtime to ask them by.

@@ -163,9 +163,9 @@ impl System {
             images: node.store.images().list().map(|all| all.len()).unwrap_or(0),
             storage_driver: "overlay2".to_owned(),
             storage_status: storage_status(&options.data_root),
-            log_drivers: LOG_DRIVERS.map(str::to_owned).to_vec(),
-            network_drivers: ["bridge", "host", "null"].map(str::to_owned).to_vec(),
-            volume_drivers: vec!["local".to_owned()],
+            log_drivers: self.drivers(&LOG_DRIVERS, "logdriver"),
+            network_drivers: self.drivers(&["bridge", "host", "null"], "networkdriver"),
+            volume_drivers: self.drivers(&["local"], "volumedriver"),
             logging_driver: options.log_driver.clone(),
             cgroup_driver: "cgroupfs".to_owned(),
             cgroup_version: if unified { "2" } else { "1" }.to_owned(),
@@ -207,6 +207,12 @@ impl System {
             userns: options.userns,
             init_binary: "estiba-init".to_owned(),
         }
+    }
+
+    /// Our own drivers, and the plugins that we run.
+    fn drivers(&self, own: &[&str], capability: &str) -> Vec<String> {
+        let own = own.iter().map(|name| (*name).to_owned());
+        own.chain(self.node.plugins.managed_with(capability)).collect()
     }
 
     fn phases(&self) -> Vec<Phase> {

@@ -351,7 +351,7 @@ fn resolved(record: Arc<ImageRecord>, digest: Option<model::Digest>) -> Resolved
 }
 
 /// Sends events on, as long as there is room.
-fn watcher(tx: &mpsc::Sender<Result<Step>>) -> Events {
+pub(crate) fn watcher(tx: &mpsc::Sender<Result<Step>>) -> Events {
     let tx = tx.clone();
     Arc::new(move |event| {
         // Progress that nobody reads is dropped.
@@ -360,7 +360,7 @@ fn watcher(tx: &mpsc::Sender<Result<Step>>) -> Events {
 }
 
 /// An operation's outcome; nothing when the watcher left before.
-async fn watched<T>(tx: &mpsc::Sender<Result<Step>>, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn watched<T>(tx: &mpsc::Sender<Result<Step>>, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         done = work => Some(done),
         () = tx.closed() => None,

@@ -33,6 +33,13 @@ const MOUNTS: &str = "plugin-volume-mounts";
 /// How long a driver may take to say what it has, when nobody waits for one of its volumes.
 const GLANCE: Duration = Duration::from_secs(2);
 
+/// Whether a driver that `meant` accepts has made a volume that is still there.
+pub(crate) fn made_by(node: &Node, meant: &dyn Fn(&str) -> bool) -> Result<bool> {
+    let all = node.store.records().iter(VOLUMES)?;
+    let read = |bytes: &[u8]| serde_json::from_slice::<v1::Record>(bytes).ok();
+    Ok(all.iter().filter_map(|(_, bytes)| read(bytes)).any(|it| meant(&it.driver)))
+}
+
 /// A volume of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PluginVolume {
@@ -67,6 +74,8 @@ struct Told {
     name: String,
     #[serde(rename = "Mountpoint")]
     mountpoint: String,
+    #[serde(rename = "Status")]
+    status: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -160,11 +169,13 @@ pub(crate) fn create(node: &Node, draft: &VolumeDraft) -> Result<PluginVolume> {
     };
     let name = VolumeName::parse(&name)?;
     let question = json!({ "Name": name.as_str(), "Opts": draft.options });
-    ask(node, &draft.driver, "Create", &question)?;
+    // A plugin may be asked for without its tag.
+    let driver = driver(node, &draft.driver)?.name().to_owned();
+    ask(node, &driver, "Create", &question)?;
     store::failpoint::hit("engine.plugin-volume.made");
     let record = v1::Record {
         version: 1,
-        driver: draft.driver.clone(),
+        driver,
         created_ns: clock::now().0,
         anonymous,
         labels: draft.labels.clone(),
@@ -187,7 +198,8 @@ pub(crate) fn list(node: &Node) -> Result<Vec<VolumeView>> {
     for name in drivers {
         let told = glance(node, &name, ("List", GLANCE), &json!({})).and_then(|got| got.volumes);
         for volume in told.unwrap_or_default() {
-            places.insert((name.clone(), volume.name), volume.mountpoint);
+            let place = place(node, &name, volume.mountpoint);
+            places.insert((name.clone(), volume.name), place);
         }
     }
     let mut out = Vec::new();
@@ -217,7 +229,10 @@ pub(crate) fn view(node: &Node, volume: &PluginVolume) -> Result<VolumeView> {
     let told = ask(node, &volume.driver, "Get", &question)?.volume.unwrap_or_default();
     let capable = glance(node, &volume.driver, ("Capabilities", GLANCE), &json!({}));
     let scope = capable.and_then(|got| got.capabilities).unwrap_or_default().scope;
-    Ok(shown(volume, told.mountpoint, scope == "global"))
+    let place = place(node, &volume.driver, told.mountpoint);
+    let status = told.status.unwrap_or_default();
+    let status = status.into_iter().map(|(name, value)| (name, value.to_string())).collect();
+    Ok(VolumeView { status, ..shown(volume, place, scope == "global") })
 }
 
 fn shown(volume: &PluginVolume, mountpoint: String, global: bool) -> VolumeView {
@@ -230,6 +245,7 @@ fn shown(volume: &PluginVolume, mountpoint: String, global: bool) -> VolumeView 
         options: volume.options.clone(),
         anonymous: volume.anonymous,
         global,
+        status: BTreeMap::new(),
         usage: None,
     }
 }
@@ -249,21 +265,45 @@ pub(crate) fn remove(node: &Node, volume: &PluginVolume, force: bool) -> Result<
     Ok(())
 }
 
-/// Has a volume mounted for a container; gives where.
-pub(crate) fn mount(node: &Node, volume: &PluginVolume, id: &ContainerId) -> Result<PathBuf> {
+/// Has a volume mounted for a container; gives the directory of the host that its content is
+/// below, and the way there when others write in that directory.
+pub(crate) fn mount(
+    node: &Node,
+    volume: &PluginVolume,
+    id: &ContainerId,
+) -> Result<(PathBuf, Option<String>)> {
     let (key, driver) = (format!("{id}/{}", volume.name), &volume.driver);
     node.store.records().put(MOUNTS, &key, driver.as_bytes(), Durability::Relaxed)?;
     store::failpoint::hit("engine.plugin-volume.noted");
     let question = json!({ "Name": volume.name.as_str(), "ID": id.to_string() });
-    let path = PathBuf::from(ask(node, driver, "Mount", &question)?.mountpoint);
-    if path.is_absolute() && path.exists() {
-        return Ok(path);
+    let told = ask(node, driver, "Mount", &question)?.mountpoint;
+    let nothing = || {
+        let name = &volume.name;
+        let why = format!("volume driver {driver}: {name} is mounted at {told}, where nothing is");
+        EngineError::internal(why)
+    };
+    let plugin = self::driver(node, driver)?;
+    let Some(scope) = plugin.scope() else {
+        let path = PathBuf::from(&told);
+        let there = path.is_absolute() && path.exists();
+        return there.then_some((path, None)).ok_or_else(nothing);
+    };
+    let (dir, rest) = scope.find(&told).ok_or_else(nothing)?;
+    let rest = if rest.is_empty() { ".".to_owned() } else { rest };
+    Ok((dir.to_owned(), Some(rest)))
+}
+
+/// Where what a driver tells is on the host, for people.
+fn place(node: &Node, driver: &str, told: String) -> String {
+    if told.is_empty() {
+        return told;
     }
-    Err(EngineError::internal(format!(
-        "volume driver {driver}: {} is mounted at {}, where nothing is",
-        volume.name,
-        path.display()
-    )))
+    let found = node.plugins.find_blocking(&Handle::current(), driver, CAPABILITY);
+    let Ok(plugin) = found else { return told };
+    match plugin.scope().and_then(|scope| scope.find(&told)) {
+        Some((dir, rest)) => dir.join(rest).to_string_lossy().into_owned(),
+        None => told,
+    }
 }
 
 /// Tells drivers that a container does not use their volumes any more.

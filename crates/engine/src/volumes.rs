@@ -189,6 +189,7 @@ fn view(volume: &Volume) -> VolumeView {
         options: volume.options.clone(),
         anonymous: volume.anonymous,
         global: false,
+        status: BTreeMap::new(),
         usage: None,
     }
 }
@@ -222,6 +223,11 @@ impl Made {
 /// Makes a volume, or finds it. A driver that was not asked for is that of the one that is there.
 /// Blocking.
 pub(crate) fn create(node: &Node, draft: &VolumeDraft) -> Result<Made> {
+    let mut labelled = draft.clone();
+    if draft.anonymous || draft.name.is_empty() {
+        labelled.labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
+    }
+    let draft = &labelled;
     let named = VolumeName::parse(&draft.name).ok();
     let mut labelled = draft.clone();
     if draft.anonymous || draft.name.is_empty() {
@@ -249,7 +255,8 @@ pub(crate) fn create(node: &Node, draft: &VolumeDraft) -> Result<Made> {
 }
 
 fn check_driver(draft: &VolumeDraft, known: &str) -> Result<()> {
-    if draft.driver.is_empty() || draft.driver == known {
+    let full = crate::plugins::full_name(&draft.driver);
+    if draft.driver.is_empty() || draft.driver == known || full.as_deref() == Some(known) {
         return Ok(());
     }
     Err(EngineError::conflict(format!(
@@ -390,10 +397,12 @@ pub(crate) fn mounted(
     subpath: &str,
 ) -> Result<bundle::Source> {
     let Some(volume) = plugin_volume(node, name)? else { return source(node, name, subpath) };
-    let root = volume_plugins::mount(node, &volume, id)?;
-    Ok(match subpath {
-        "" => bundle::Source::Path(root),
-        path => bundle::Source::Beneath { root, path: path.to_owned() },
+    let (root, way) = volume_plugins::mount(node, &volume, id)?;
+    Ok(match (way, subpath) {
+        (None, "") => bundle::Source::Path(root),
+        (None, path) => bundle::Source::Beneath { root, path: path.to_owned() },
+        (Some(way), "") => bundle::Source::Beneath { root, path: way },
+        (Some(way), path) => bundle::Source::Beneath { root, path: format!("{way}/{path}") },
     })
 }
 

@@ -33,6 +33,8 @@ pub enum EventKind {
     Daemon,
     /// The build cache.
     Builder,
+    /// A managed plugin.
+    Plugin,
 }
 
 impl EventKind {
@@ -45,6 +47,7 @@ impl EventKind {
             Self::Volume => "volume",
             Self::Daemon => "daemon",
             Self::Builder => "builder",
+            Self::Plugin => "plugin",
         }
     }
 }

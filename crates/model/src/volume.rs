@@ -38,6 +38,8 @@ pub struct VolumeView {
     pub anonymous: bool,
     /// Its driver has it for every host of a cluster.
     pub global: bool,
+    /// What its driver says of it: JSON by name.
+    pub status: BTreeMap<String, String>,
     /// Bytes used and containers using it, when counted.
     pub usage: Option<(u64, u32)>,
 }

@@ -93,6 +93,7 @@ impl Asked {
 /// The plugins that let a request in, and will be asked about its answer.
 pub(crate) struct Plugins {
     all: Vec<(String, Arc<Plugin>)>,
+    known: Arc<engine::plugins::Plugins>,
     asked: Asked,
 }
 
@@ -105,12 +106,17 @@ impl Plugins {
     ) -> Result<Self, Failure> {
         let mut all = Vec::with_capacity(names.len());
         for name in names {
+            // Stopped by somebody whom it let: it is asked again when it runs again, or when the
+            // daemon was started anew.
+            if engine.plugins().stood_down(name) {
+                continue;
+            }
             let found = engine.plugins().find(name, CAPABILITY).await;
             let plugin = found.map_err(|error| failed(name, &error))?;
             judge(name, &plugin, "AuthZPlugin.AuthZReq", &asked).await?;
             all.push((name.clone(), plugin));
         }
-        Ok(Self { all, asked })
+        Ok(Self { all, known: Arc::clone(engine.plugins()), asked })
     }
 
     /// Asks each about the answer: what it refuses is not sent.
@@ -125,7 +131,8 @@ impl Plugins {
         let headers = shown(response.headers());
         let status = response.status().as_u16();
         let answered = Answered { asked: &self.asked, status, body, headers };
-        for (name, plugin) in &self.all {
+        // One that the request itself stopped has nothing to say any more.
+        for (name, plugin) in self.all.iter().filter(|(_, it)| self.known.serves(it)) {
             judge(name, plugin, "AuthZPlugin.AuthZRes", &answered).await?;
         }
         Ok(())

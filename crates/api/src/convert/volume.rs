@@ -30,6 +30,11 @@ pub(crate) fn to_wire(view: &VolumeView) -> Volume {
         usage_data: view
             .usage
             .map(|(bytes, users)| VolumeUsage { ref_count: i64::from(users), size: signed(bytes) }),
+        status: view
+            .status
+            .iter()
+            .filter_map(|(name, text)| Some((name.clone(), serde_json::from_str(text).ok()?)))
+            .collect(),
         ..Volume::default()
     }
 }

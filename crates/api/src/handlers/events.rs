@@ -89,8 +89,9 @@ fn wants(filters: &Filters, event: &Event) -> bool {
         && object("network", EventKind::Network)
         && object("volume", EventKind::Volume)
         && object("daemon", EventKind::Daemon)
+        && object("plugin", EventKind::Plugin)
         && filters.any("image", |wanted| is_image(event, wanted))
-        && ["config", "node", "plugin", "secret", "service", "builder"]
+        && ["config", "node", "secret", "service", "builder"]
             .iter()
             .all(|name| filters.values(name).is_empty())
 }

@@ -11,6 +11,7 @@ pub(crate) mod exec;
 pub(crate) mod image;
 mod listing;
 pub(crate) mod network;
+pub(crate) mod plugin;
 pub(crate) mod refused;
 pub(crate) mod registry;
 pub(crate) mod stats;

@@ -33,14 +33,3 @@ pub(crate) async fn checkpoint(_call: Call) -> Reply {
          them, and pause freezes one where it is",
     ))
 }
-
-/// Installing plugins.
-pub(crate) async fn plugin(_call: Call) -> Reply {
-    Err(Failure::unsupported("plugins are not supported by this version"))
-}
-
-/// A plugin by name: there are none.
-pub(crate) async fn no_such_plugin(call: Call) -> Reply {
-    let message = format!("plugin \"{}\" not found", call.target);
-    Err(Failure::new(StatusCode::NOT_FOUND, message))
-}

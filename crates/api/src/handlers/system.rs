@@ -73,8 +73,3 @@ pub(crate) async fn disk_usage(call: Call) -> Reply {
         reply::json(&system::legacy_disk_usage(&usage, kinds, now, call.version))
     }
 }
-
-/// `GET /plugins`: there are none.
-pub(crate) async fn plugins(_call: Call) -> Reply {
-    reply::json(&Vec::<serde_json::Value>::new())
-}

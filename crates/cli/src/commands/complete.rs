@@ -95,6 +95,9 @@ async fn ask(
             let list = client.volume_list(&[]).await?;
             return Ok(list.volumes.into_iter().map(|volume| volume.name).collect());
         }
+        Objects::Plugins => {
+            return Ok(client.plugin_list(&[]).await?.into_iter().map(|it| it.name).collect());
+        }
         Objects::Running => &["running"],
         Objects::Paused => &["paused"],
         Objects::Stopped => &["created", "exited"],

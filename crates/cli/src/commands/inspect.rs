@@ -36,6 +36,7 @@ pub(crate) async fn any(invocation: &Invocation) -> Outcome {
         "image" => client.image_inspect_raw(name, None).await.map_err(Failure::from),
         "network" => client.network_inspect_raw(name, false).await.map_err(Failure::from),
         "volume" => client.volume_inspect_raw(name).await.map_err(Failure::from),
+        "plugin" => client.plugin_inspect_raw(name).await.map_err(Failure::from),
         "" => {
             let missing = |error: &client::Error| error.is_not_found();
             match client.container_inspect_raw(name, size).await {
@@ -51,6 +52,10 @@ pub(crate) async fn any(invocation: &Invocation) -> Outcome {
                 found => return found.map_err(Failure::from),
             }
             match client.volume_inspect_raw(name).await {
+                Err(error) if missing(&error) => {}
+                found => return found.map_err(Failure::from),
+            }
+            match client.plugin_inspect_raw(name).await {
                 Err(error) if missing(&error) => {}
                 found => return found.map_err(Failure::from),
             }

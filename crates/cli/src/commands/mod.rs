@@ -15,6 +15,7 @@ pub(crate) mod imagetools;
 pub(crate) mod inspect;
 pub(crate) mod manifest;
 pub(crate) mod networks;
+pub(crate) mod plugins;
 pub(crate) mod profiles;
 mod prune;
 pub(crate) mod system;

@@ -40,6 +40,8 @@ pub(crate) enum Objects {
     Networks,
     /// Volumes.
     Volumes,
+    /// Managed plugins.
+    Plugins,
     /// Contexts.
     Contexts,
 }
@@ -217,6 +219,7 @@ fn objects(command: &str, word: &str) -> Vec<Objects> {
         ("SOURCE_IMAGE", Objects::Images),
         ("NETWORK", Objects::Networks),
         ("VOLUME", Objects::Volumes),
+        ("PLUGIN", Objects::Plugins),
         ("CONTEXT", Objects::Contexts),
     ];
     named.iter().filter(|(name, _)| word.starts_with(name)).map(|(_, it)| *it).collect()

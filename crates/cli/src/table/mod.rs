@@ -9,6 +9,7 @@ pub(crate) mod context;
 pub(crate) mod image;
 mod manifest;
 pub(crate) mod network;
+pub(crate) mod plugin;
 mod own;
 mod profile;
 mod root;

@@ -4,7 +4,8 @@ use crate::command::Command;
 use crate::flags::Flag;
 
 use super::{
-    artifact, build, container, context, image, manifest, network, own, profile, run, system, volume,
+    artifact, build, container, context, image, manifest, network, own, plugin, profile, run,
+    system, volume,
 };
 
 /// A heading of the top-level help page, with its commands by the name they have there.
@@ -45,6 +46,7 @@ pub(crate) static SECTIONS: &[Section] = &[
             ("image", &image::GROUP),
             ("manifest", &manifest::GROUP),
             ("network", &network::GROUP),
+            ("plugin", &plugin::GROUP),
             ("profile", &profile::GROUP),
             ("system", &system::GROUP),
             ("volume", &volume::GROUP),
@@ -93,7 +95,6 @@ static ABSENT: &[&str] = &[
     "compose",
     "config",
     "node",
-    "plugin",
     "scout",
     "secret",
     "service",
@@ -144,9 +145,6 @@ pub(crate) fn reason(path: &str) -> Option<&'static str> {
         "checkpoint" => Some(
             "containers are not frozen to disk; they outlive the daemon without it, and 'pause' \
              freezes one where it is",
-        ),
-        "plugin" => Some(
-            "plugins run beside the daemon, found in /run/docker/plugins and /etc/docker/plugins",
         ),
         _ => None,
     }

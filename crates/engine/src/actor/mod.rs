@@ -180,6 +180,11 @@ impl Actor {
                 reply(answer, self.attach(options, client).await);
             }
             Order::Exec(order) => self.exec(order).await,
+            Order::Dismiss(answer) => {
+                self.part_from_monitor().await;
+                self.gone = true;
+                reply(answer, Ok(()));
+            }
             // Events come first in the loop; whoever asked may be gone.
             Order::Settle(answer) => drop(answer.send(())),
             Order::ResizeExec { id, rows, cols, answer } => {

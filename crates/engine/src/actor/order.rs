@@ -65,6 +65,9 @@ pub(crate) enum Order {
         answer: Answer<()>,
     },
     Exec(ExecOrder),
+    /// End the task of a container that does not run and stays as it is: only whoever made it
+    /// without putting it on the roster may ask this.
+    Dismiss(Answer<()>),
     /// Answered when everything the monitor has said so far was heard.
     Settle(oneshot::Sender<()>),
     ResizeExec {

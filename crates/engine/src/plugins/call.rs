@@ -10,6 +10,8 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -67,12 +69,30 @@ async fn exchange(
             let stream = stream.map_err(|e| format!("connect to {}: {e}", path.display()))?;
             converse(stream, "plugin", method, body).await
         }
+        Endpoint::Within { dir, name } => {
+            let stream = patiently(|| connect_within(dir, name)).await;
+            let stream = stream.map_err(|e| format!("connect to its socket {name}: {e}"))?;
+            converse(stream, "plugin", method, body).await
+        }
         Endpoint::Tcp(host) => {
             let stream = patiently(|| TcpStream::connect(host.as_str())).await;
             let stream = stream.map_err(|e| format!("connect to {host}: {e}"))?;
             converse(stream, host, method, body).await
         }
     }
+}
+
+/// Connects to a socket of a directory that others write in, and to nothing that it links to. The
+/// way through the descriptor is also free of the length that an address may have.
+pub(crate) async fn connect_within(dir: &Path, name: &str) -> std::io::Result<UnixStream> {
+    use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let dir = openat(CWD, dir, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let socket = openat(&dir, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&socket)?.st_mode) != FileType::Socket {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd())).await
 }
 
 /// Tries again while nobody listens: a plugin's socket is there before its program does.

@@ -12,6 +12,9 @@ pub enum PluginError {
     /// In none of the places.
     #[error("plugin {0:?} not found")]
     NotFound(String),
+    /// It is installed, and does not run.
+    #[error("plugin {0} found but disabled")]
+    Disabled(String),
     /// It is there, and something else.
     #[error("plugin {plugin:?} does not implement {capability}")]
     Lacks {
@@ -45,6 +48,7 @@ impl HasKind for PluginError {
         match self {
             Self::Denied(denied) => denied.kind,
             Self::NotFound(_) | Self::Lacks { .. } => ErrorKind::NotFound,
+            Self::Disabled(_) => ErrorKind::Conflict,
             Self::Specification { .. } | Self::Failed { .. } => ErrorKind::Internal,
         }
     }

@@ -11,6 +11,9 @@
 //!  call.rs   POST /Plugin.Activate ──▶ what it implements; then POST /NetworkDriver.Join …
 //! ```
 //!
+//! Plugins that the node itself runs ([`crate::managed`]) are entered here while they run; their
+//! names have a tag, and what they implement is what they were installed to.
+//!
 //! What a plugin says is untrusted: every answer has a size and a time limit. This module never
 //! knows what any method means; the documents are those of who asks.
 
@@ -21,13 +24,16 @@ mod place;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use call::connect_within;
 pub use error::PluginError;
 pub use network::RemoteDrivers;
 pub use place::{Endpoint, Places};
 
+use model::ImageRef;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -43,12 +49,15 @@ pub type Result<T> = std::result::Result<T, PluginError>;
 pub struct Plugins {
     places: Places,
     known: Mutex<BTreeMap<String, Arc<Plugin>>>,
+    /// Names of plugins that are installed and do not run, and whether somebody stopped them since
+    /// the daemon began.
+    resting: Mutex<BTreeMap<String, bool>>,
 }
 
 impl Plugins {
     /// Plugins that are found in these places.
     pub fn new(places: Places) -> Self {
-        Self { places, known: Mutex::default() }
+        Self { places, known: Mutex::default(), resting: Mutex::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Plugin>>> {
@@ -58,7 +67,10 @@ impl Plugins {
     /// The plugin of this name, activated, if it implements `capability` (`NetworkDriver`,
     /// `IpamDriver`, `VolumeDriver`, `authz`, `LogDriver`, …).
     pub async fn find(&self, name: &str, capability: &str) -> Result<Arc<Plugin>> {
-        let plugin = self.plugin(name)?;
+        let plugin = match self.managed(name)? {
+            Some(managed) => managed,
+            None => self.plugin(name)?,
+        };
         plugin.activate().await?;
         if plugin.implements(capability) {
             return Ok(plugin);
@@ -83,7 +95,13 @@ impl Plugins {
         if let Some(managed) = known.as_ref().filter(|plugin| plugin.managed) {
             return Ok(Arc::clone(managed));
         }
-        let endpoint = self.places.find(name)?;
+        let endpoint = self.places.find(name).map_err(|error| match error {
+            // It could only be one that the node runs.
+            PluginError::Denied(_) if full_name(name).is_some() => {
+                PluginError::NotFound(name.to_owned())
+            }
+            error => error,
+        })?;
         if let Some(same) = known.filter(|plugin| plugin.endpoint == endpoint) {
             return Ok(same);
         }
@@ -96,14 +114,65 @@ impl Plugins {
         plugin
     }
 
+    /// The plugin of this name that the node runs, if there is one.
+    fn managed(&self, name: &str) -> Result<Option<Arc<Plugin>>> {
+        let Some(full) = full_name(name) else { return Ok(None) };
+        if let Some(running) = self.known().get(&full).filter(|plugin| plugin.managed) {
+            return Ok(Some(Arc::clone(running)));
+        }
+        match self.resting().contains_key(&full) {
+            true => Err(PluginError::Disabled(full)),
+            false => Ok(None),
+        }
+    }
+
+    fn resting(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes a plugin known that is in none of the places: one that the node itself runs.
     pub fn register(&self, name: &str, endpoint: Endpoint) -> Arc<Plugin> {
         self.enter(Plugin::new(name, endpoint, true))
     }
 
+    /// Makes a plugin known that the node runs: what it implements is decided, and paths that it
+    /// tells are its own.
+    pub fn manage(&self, name: &str, endpoint: Endpoint, managed: Managed) -> Arc<Plugin> {
+        self.resting().remove(name);
+        let plugin = Plugin { scope: Some(managed.scope), ..Plugin::new(name, endpoint, true) };
+        // Just made: nobody has set it.
+        let _ = plugin.implements.set(managed.implements);
+        self.enter(plugin)
+    }
+
     /// Forgets a plugin; the places are asked again.
     pub fn forget(&self, name: &str) {
         self.known().remove(name);
+        self.resting().remove(name);
+    }
+
+    /// A plugin is installed and does not run. `stopped`: somebody has just seen to that.
+    pub fn rest(&self, name: &str, stopped: bool) {
+        self.known().remove(name);
+        self.resting().insert(name.to_owned(), stopped);
+    }
+
+    /// Whether somebody stopped the plugin of this name since the daemon began: who could do that
+    /// knew what would not be asked any more.
+    pub fn stood_down(&self, name: &str) -> bool {
+        full_name(name).is_some_and(|name| self.resting().get(&name) == Some(&true))
+    }
+
+    /// Whether a plugin can still be asked: one that the node runs may have been stopped.
+    pub fn serves(&self, plugin: &Plugin) -> bool {
+        !plugin.managed || self.known().contains_key(&plugin.name)
+    }
+
+    /// Names of the running plugins of the node's own that implement `capability`.
+    pub fn managed_with(&self, capability: &str) -> Vec<String> {
+        let known = self.known();
+        let managed = known.values().filter(|it| it.managed && it.implements(capability));
+        managed.map(|plugin| plugin.name.clone()).collect()
     }
 
     /// Names of every plugin there is, registered or in the places, in order.
@@ -116,12 +185,60 @@ impl Plugins {
     }
 }
 
+/// The name with its tag that a plugin which the node runs would have.
+pub fn full_name(name: &str) -> Option<String> {
+    let reference = ImageRef::parse(name).ok().filter(|it| it.digest().is_none())?;
+    Some(reference.or_latest().familiar())
+}
+
+/// What is known of a plugin that the node runs.
+#[derive(Debug)]
+pub struct Managed {
+    /// What it implements.
+    pub implements: Vec<String>,
+    /// Where its paths are on the host.
+    pub scope: Scope,
+}
+
+/// Where the paths of a plugin with a root of its own are on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Directories shared with the host: inside, and on the host. The first that fits counts.
+    pub shared: Vec<(String, PathBuf)>,
+    /// What the plugin itself wrote below its root.
+    pub own: PathBuf,
+}
+
+impl Scope {
+    /// The directory of the host that a path of the plugin's lies in, and the rest of the path.
+    /// Nothing when the path is none, or would lead out.
+    pub fn find(&self, path: &str) -> Option<(&Path, String)> {
+        let parts: Vec<&str> = path.split('/').filter(|it| !matches!(*it, "" | ".")).collect();
+        if !path.starts_with('/') || parts.contains(&"..") {
+            return None;
+        }
+        let rest = parts.join("/");
+        for (inside, host) in &self.shared {
+            let inside = inside.trim_matches('/');
+            match rest.strip_prefix(inside) {
+                Some("") => return Some((host, String::new())),
+                Some(below) if below.starts_with('/') => {
+                    return Some((host, below[1..].to_owned()));
+                }
+                _ => {}
+            }
+        }
+        Some((&self.own, rest))
+    }
+}
+
 /// One plugin.
 #[derive(Debug)]
 pub struct Plugin {
     name: String,
     endpoint: Endpoint,
     managed: bool,
+    scope: Option<Scope>,
     implements: OnceLock<Vec<String>>,
 }
 
@@ -134,7 +251,13 @@ struct Manifest {
 
 impl Plugin {
     fn new(name: &str, endpoint: Endpoint, managed: bool) -> Self {
-        Self { name: name.to_owned(), endpoint, managed, implements: OnceLock::new() }
+        let implements = OnceLock::new();
+        Self { name: name.to_owned(), endpoint, managed, scope: None, implements }
+    }
+
+    /// Where its paths are, when it has a root of its own.
+    pub fn scope(&self) -> Option<&Scope> {
+        self.scope.as_ref()
     }
 
     /// Its name.

@@ -18,6 +18,13 @@ pub enum Endpoint {
     Unix(PathBuf),
     /// Host and port, without TLS.
     Tcp(String),
+    /// A socket in a directory that the plugin writes in: no link there leads anywhere else.
+    Within {
+        /// The directory.
+        dir: PathBuf,
+        /// The socket's name.
+        name: String,
+    },
 }
 
 /// Directories that are searched, in this order.

@@ -198,6 +198,19 @@ pub(crate) fn save_state(records: &Records, id: &ContainerId, state: &State) -> 
     Ok(records.put(STATES, &id.to_string(), &bytes, Durability::Relaxed)?)
 }
 
+/// Where a container is that has no definition here: one of the node's own.
+pub(crate) fn state(records: &Records, id: &ContainerId) -> Result<State> {
+    match records.get(STATES, &id.to_string())? {
+        Some(bytes) => decode::<v1::State, _>(&id.to_string(), &bytes),
+        None => Ok(State::default()),
+    }
+}
+
+/// Forgets where such a container was.
+pub(crate) fn forget_state(records: &Records, id: &ContainerId) -> Result<()> {
+    Ok(records.delete(STATES, &id.to_string(), Durability::Relaxed)?)
+}
+
 /// Forgets a container.
 pub(crate) fn forget(records: &Records, id: &ContainerId) -> Result<()> {
     let id = id.to_string();

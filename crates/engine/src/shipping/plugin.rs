@@ -61,6 +61,8 @@ pub(super) struct Remote {
     plugin: Arc<Plugin>,
     runtime: Handle,
     fifo: PathBuf,
+    /// What the plugin calls it.
+    told: PathBuf,
     file: File,
 }
 
@@ -75,18 +77,25 @@ impl Remote {
         let Around { plugins, runtime, exec_root } = around;
         let found = plugins.find_blocking(runtime, name, CAPABILITY);
         let plugin = found.map_err(io::Error::other)?;
-        let dir = exec_root.join("logging");
+        let logging = crate::managed::LOGGING;
+        // One with a root of its own finds the pipe by another path.
+        let scoped = plugin.scope().and_then(|scope| scope.find(logging));
+        let (dir, shown) = match scoped {
+            Some((dir, rest)) => (dir.join(rest), PathBuf::from(logging)),
+            None => (exec_root.join("logging"), exec_root.join("logging")),
+        };
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let mut unique = [0; 8];
         getrandom::fill(&mut unique).map_err(io::Error::other)?;
-        let fifo = dir.join(format!("{:016x}", u64::from_ne_bytes(unique)));
+        let name = format!("{:016x}", u64::from_ne_bytes(unique));
+        let (fifo, told) = (dir.join(&name), shown.join(&name));
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::from_raw_mode(0o700))?;
         // Open for both: neither end waits for the other.
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::open(&fifo, flags, Mode::empty())?);
-        let remote = Self { plugin, runtime: runtime.clone(), fifo, file };
+        let remote = Self { plugin, runtime: runtime.clone(), fifo, told, file };
         let start = Start {
-            file: &remote.fifo,
+            file: &remote.told,
             info: Info {
                 config: options,
                 container_id: &origin.id,
@@ -146,7 +155,7 @@ impl Sink for Remote {
 impl Drop for Remote {
     fn drop(&mut self) {
         // What was written is in the pipe; the plugin reads it before it looks at anything else.
-        let stop = Stop { file: &self.fifo };
+        let stop = Stop { file: &self.told };
         if let Err(error) = self.ask("LogDriver.StopLogging", &stop) {
             tracing::warn!(%error, "end a log plugin's stream");
         }

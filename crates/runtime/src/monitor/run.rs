@@ -56,15 +56,25 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Whether a mount of the container passes on to the host what is mounted there. The mounts of other
+/// runtimes are made in the monitor's namespace, which must then be its own.
+fn shows_mounts(launch: &Launch) -> bool {
+    let root = launch.spec.linux.as_ref().map(|linux| linux.rootfs_propagation.as_str());
+    launch.runtime.is_none() && matches!(root, Some("shared" | "rshared"))
+}
+
 /// Creates the container and tells so. Kept out of [`run`], whose frame stays for the monitor's
 /// whole life: what is on the stack only here can be given back.
 #[inline(never)]
 fn launch(control: &mut Control) -> Result<Option<Parts<Container>>, LaunchError> {
     settle_in()?;
     let Some(launch) = read_launch()? else { return Ok(None) };
-    // Only now: it may have waited, and the host may have mounted something meanwhile.
-    sys::resident::own_mount_namespace()
-        .map_err(|errno| LaunchError::at("enter a mount namespace", errno))?;
+    // Only now: it may have waited, and the host may have mounted something meanwhile. What the
+    // host is to see mounted in the container has to be a share of the host's own mount.
+    if !shows_mounts(&launch) {
+        sys::resident::own_mount_namespace()
+            .map_err(|errno| LaunchError::at("enter a mount namespace", errno))?;
+    }
     let state_dir = rustix::fs::open(
         &launch.state_dir,
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,

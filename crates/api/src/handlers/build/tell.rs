@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use build::Error;
 use build::graph::OpDigest;
-use build::progress::{Event, StepInfo};
+use build::progress::{Event, StepInfo, Stream};
 use build::request::Outcome;
 use model::ImageRef;
 use serde_json::{Value, json};
@@ -113,8 +113,13 @@ impl Teller {
             }
             Event::Completed { vertex, error: None, .. } => self.vertex(vertex).done = true,
             Event::Result { vertex, id } => self.vertex(vertex).id = id,
-            Event::Log { vertex, data, .. } => {
-                let text = String::from_utf8_lossy(&data).into_owned();
+            Event::Log { vertex, stream, data, .. } => {
+                let text = String::from_utf8_lossy(&data);
+                let text = match stream {
+                    // Errors are red, as clients of the classic builder expect.
+                    Stream::Stderr => format!("\x1b[91m{text}\x1b[0m"),
+                    Stream::Stdout => text.into_owned(),
+                };
                 if self.waiting_bytes + text.len() <= MAX_WAITING_BYTES {
                     self.waiting_bytes += text.len();
                     self.vertex(vertex).output.push(text);

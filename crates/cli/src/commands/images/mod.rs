@@ -8,7 +8,9 @@ mod tree;
 
 pub(crate) use archive::{import, load, save};
 pub(crate) use list::{TABLE, history, list, rows};
-pub(crate) use reference::{check_reference, familiar, normal, platform, repository, split_tag};
+pub(crate) use reference::{
+    check_reference, familiar, full, normal, platform, repository, split_tag,
+};
 pub(crate) use registry::{pull, pull_for_run, push, search, trusted};
 
 use super::{Failures, inspect as inspection, prune as pruning};
