@@ -16,6 +16,8 @@ unshare --net --mount --propagation private sh -c 'ip link set lo up; exec sleep
 holder=$!
 pids=$holder
 inside() { HOME=$lab/home nsenter --target $holder --net --mount --wd="$PWD" -- "$@"; }
+# For the background: the process that is known by its id is the program itself.
+become() { HOME=$lab/home exec nsenter --target $holder --net --mount --wd="$PWD" -- "$@"; }
 on() { inside "$bin/estiba" -H "unix://$lab/s.sock" "$@"; }
 end() {
   ids=$(on ps -aq 2>/dev/null || true)
@@ -26,7 +28,7 @@ end() {
 sleep 0.5
 trap end EXIT
 echo '{}' >"$lab/none.json"
-inside "$bin/estiba" daemon --data-root "$lab/data" --exec-root "$lab/run" --pidfile "$lab/pid" \
+become "$bin/estiba" daemon --data-root "$lab/data" --exec-root "$lab/run" --pidfile "$lab/pid" \
   --config-file "$lab/none.json" -H "unix://$lab/s.sock" --cgroup-parent "/software-$$" \
   >"$lab/log" 2>&1 &
 pids="$! $pids"
@@ -35,7 +37,7 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 on info >/dev/null || { cat "$lab/log" >&2; exit 1; }
-inside "$bin/estiba" registry serve --root "$lab/registry" --listen 127.0.0.1:5000 >"$lab/reg" 2>&1 &
+become "$bin/estiba" registry serve --root "$lab/registry" --listen 127.0.0.1:5000 >"$lab/reg" 2>&1 &
 pids="$! $pids"
 
 root() {
