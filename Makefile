@@ -89,6 +89,10 @@ crash: images ## the daemon and monitors die at every place that any operation p
 	cargo build --locked -p estiba -p runtime
 	cargo test --locked -p blackbox --test crash -- --include-ignored --nocapture
 
+drop-in: images ## our command line and the stock one, command by command on the same daemon
+	cargo build --locked -p estiba -p runtime
+	cargo test --locked -p blackbox --test drop_in -- --include-ignored
+
 cycles: build ## ten thousand containers come and go, and nothing stays behind
 	@scripts/images.sh $(IMAGES) busybox
 	@scripts/cycles.sh target/release $(IMAGES)

@@ -1,15 +1,16 @@
 #!/bin/sh
 # Creates and removes containers many times over and looks for what stays behind: mounts, control groups, processes,
 # links, descriptors and memory of the daemon, files. Every tenth container is ended by a kill, every tenth has an exec.
-#   scripts/cycles.sh BIN IMAGES [COUNT]
-# COUNT is 10,000 unless said otherwise. Everything happens in a directory and in namespaces of its own.
+# Then as many networks, volumes and containers as MANY says are there at the same time, are listed, and go again.
+#   scripts/cycles.sh BIN IMAGES [COUNT] [MANY]
+# COUNT is 10,000 unless said otherwise, MANY 1,000. Everything happens in a directory and in namespaces of its own.
 set -eu
 bin=$(cd "$1" && pwd)
 images=$(cd "$2" && pwd)
-count=${3:-10000}
+count=${3:-10000} many=${4:-1000}
 if [ "${ESTIBA_CYCLES_INSIDE:-}" = "" ]; then
   [ "$(id -u)" = 0 ] || { echo "this needs root" >&2; exit 1; }
-  ESTIBA_CYCLES_INSIDE=yes exec unshare --net --mount --propagation private "$0" "$bin" "$images" "$count"
+  ESTIBA_CYCLES_INSIDE=yes exec unshare --net --mount --propagation private "$0" "$bin" "$images" "$count" "$many"
 fi
 lab=$(mktemp -d /tmp/estiba-cycles.XXXXXX)
 group=$(basename "$lab")
@@ -39,6 +40,8 @@ look() {
   echo "groups $(find /sys/fs/cgroup -path "*/$group/*" -type d 2>/dev/null | wc -l)"
   echo "monitors $(pgrep -c -P "$daemon" || true)"
   echo "links $(ip -o link | wc -l)"
+  echo "rules $(nft list ruleset 2>/dev/null | wc -l)"
+  echo "volumes $(find "$lab/data/volumes" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)"
   echo "descriptors $(find /proc/$daemon/fd -mindepth 1 2>/dev/null | wc -l)"
   echo "threads $(find /proc/$daemon/task -mindepth 1 -maxdepth 1 | wc -l)"
   echo "states $(find "$lab/run/containers" -mindepth 1 -maxdepth 1 | wc -l)"
@@ -69,10 +72,33 @@ settled() { # waits for the teardown that goes on after the answer
   done
   return 1
 }
+# Many objects at the same time, each kind listed while all are there.
+made() { # NUMBER
+  n=0
+  while [ $n -lt "$1" ]; do
+    estiba network create --subnet "10.$((n / 250 + 100)).$((n % 250)).0/24" "net$n" >/dev/null
+    estiba volume create "vol$n" >/dev/null
+    estiba create --name "con$n" -v "vol$n:/v" --network "net$n" busybox true >/dev/null
+    n=$((n + 1))
+  done
+}
+listed() { # NUMBER
+  for words in "network ls -q --filter type=custom" "volume ls -q" "ps -aq"; do
+    # shellcheck disable=SC2086
+    found=$(estiba $words | wc -l)
+    [ "$found" = "$1" ] || { echo "$words: $found of $1" >&2; exit 1; }
+  done
+}
+gone() {
+  estiba ps -aq | xargs -r -n 100 estiba rm -f >/dev/null
+  estiba network ls -q --filter type=custom | xargs -r -n 100 estiba network rm >/dev/null
+  estiba volume ls -q | xargs -r -n 100 estiba volume rm >/dev/null
+}
 # The first warm caches and pools up.
 warm=${WARM:-100}
 n=0
 while [ $n -lt $warm ]; do cycle $n; n=$((n + 1)); done
+made 20 && gone
 sleep 2
 look >"$lab/before"
 before=$(memory)
@@ -81,10 +107,14 @@ while [ $n -lt $((warm + count)) ]; do
   n=$((n + 1))
   [ $((n % 1000)) != 0 ] || echo "$n cycles, daemon $(memory) kB"
 done
+made "$many"
+listed "$many"
+echo "$many networks, volumes and containers at a time: daemon $(memory) kB"
+gone
 settled || { echo "something stayed behind:"; diff "$lab/before" "$lab/now" || true; exit 1; }
 sleep 2
 after=$(memory)
-# Allocators keep a little; what grows with each container does not stay below this.
-allowed=$((before + before / 2 + 1024))
-echo "$count cycles, nothing stayed behind; daemon $before kB before, $after kB after"
+# What an allocator keeps; what grows with each object does not stay below this.
+allowed=$((before + 5120))
+echo "$count cycles and $many of everything, nothing stayed behind; daemon $before kB before, $after kB after"
 [ "$after" -le "$allowed" ] || { echo "the daemon's memory grows" >&2; exit 1; }

@@ -22,9 +22,9 @@ pub(crate) enum ReplyBody {
     Whole(Option<Bytes>),
     /// Chunks from another task.
     Chunks(mpsc::Receiver<Bytes>),
-    /// An archive from the engine; an error breaks the connection off, which tells the client that
-    /// the archive is incomplete.
-    Engine(ByteStream),
+    /// An archive from the engine, its beginning taken out already; an error breaks the connection
+    /// off, which tells the client that the archive is incomplete.
+    Engine(Option<Bytes>, ByteStream),
 }
 
 impl Body for ReplyBody {
@@ -40,7 +40,8 @@ impl Body for ReplyBody {
             Self::Chunks(chunks) => {
                 chunks.poll_recv(cx).map(|item| item.map(|chunk| Ok(Frame::data(chunk))))
             }
-            Self::Engine(stream) => stream.poll_recv(cx).map(|item| {
+            Self::Engine(first @ Some(_), _) => Poll::Ready(first.take().map(Frame::data).map(Ok)),
+            Self::Engine(None, stream) => stream.poll_recv(cx).map(|item| {
                 item.map(|chunk| chunk.map(Frame::data).map_err(|error| broken(&error)))
             }),
         }
@@ -55,7 +56,7 @@ impl Body for ReplyBody {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Chunks(_) | Self::Engine(_) => SizeHint::default(),
+            Self::Chunks(_) | Self::Engine(..) => SizeHint::default(),
         }
     }
 }

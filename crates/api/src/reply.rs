@@ -70,14 +70,18 @@ pub(crate) fn text(text: &'static str) -> Reply {
     Ok(with_type(StatusCode::OK, "text/plain; charset=utf-8", body))
 }
 
-/// 200 and an archive from the engine.
-pub(crate) fn archive(stream: engine::ByteStream) -> Response<ReplyBody> {
-    with_type(StatusCode::OK, TAR, ReplyBody::Engine(stream))
+/// 200 and an archive from the engine, once it has begun: what cannot even begin has another status.
+///
+/// # Errors
+/// Why there is no archive.
+pub(crate) async fn archive(mut stream: engine::ByteStream) -> Reply {
+    let first = stream.recv().await.transpose()?;
+    Ok(with_type(StatusCode::OK, TAR, ReplyBody::Engine(first, stream)))
 }
 
 /// 200 and bytes that mean what their asker knows, from the engine.
 pub(crate) fn blob(stream: engine::ByteStream) -> Response<ReplyBody> {
-    with_type(StatusCode::OK, BYTES, ReplyBody::Engine(stream))
+    with_type(StatusCode::OK, BYTES, ReplyBody::Engine(None, stream))
 }
 
 /// 200 and a body that another task writes.

@@ -20,6 +20,9 @@ use crate::reply::{self, Reply};
 use crate::server::App;
 use crate::{router, routes};
 
+/// A document of a request is read before the request is looked at, up to this size.
+const EAGER_BODY_BYTES: usize = 64 << 10;
+
 /// The Engine API over an engine.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -82,6 +85,7 @@ impl Api {
         let (head, body) = request.into_parts();
         let mut body = RequestBody::Live(body);
         let plugins = self.ask_plugins(&peer, &head, route.path, &mut body).await?;
+        take_small(&head, &mut body).await?;
         let call = Call {
             engine: self.engine.clone(),
             storage_driver: Arc::clone(&self.storage_driver),
@@ -126,6 +130,18 @@ impl Api {
         }
         Plugins::admit(&self.engine, &names, asked).await.map(Some)
     }
+}
+
+/// Takes a small document in before anything is answered: a client that is still sending when the
+/// connection closes behind an early refusal tells its user of a broken pipe.
+async fn take_small(head: &Parts, body: &mut RequestBody) -> Result<(), Failure> {
+    let length = head.headers.get(hyper::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    let small = length.and_then(|v| v.parse().ok()).is_some_and(|n: usize| n <= EAGER_BODY_BYTES);
+    if small && matches!(body, RequestBody::Live(_)) && authority::is_json(&head.headers) {
+        let bytes = read_up_to(body, EAGER_BODY_BYTES).await?;
+        *body = RequestBody::Read(Some(bytes).filter(|bytes| !bytes.is_empty()));
+    }
+    Ok(())
 }
 
 /// The answer of a handler that broke down.

@@ -53,6 +53,8 @@ pub(crate) enum Args {
     None,
     /// This many.
     Exactly(usize),
+    /// This many, refused in the words of the library below Docker's command line.
+    Counted(usize),
     /// This many or more.
     AtLeast(usize),
     /// From the first number to the second.
@@ -92,6 +94,7 @@ impl Args {
         let plural = |n: usize| if n == 1 { "argument" } else { "arguments" };
         match self {
             Args::None if count > 0 => Some("accepts no arguments".to_owned()),
+            Args::Counted(n) if count != n => Some(format!("accepts {n} arg(s), received {count}")),
             Args::Exactly(n) if count != n => Some(format!("requires {n} {}", plural(n))),
             Args::AtLeast(n) if count < n => Some(format!("requires at least {n} {}", plural(n))),
             Args::Between(0, high) if count > high => {

@@ -34,13 +34,14 @@ impl Config {
             Ok(bytes) => match serde_json::from_slice::<Value>(&bytes) {
                 Ok(Value::Object(values)) => (values, None),
                 Ok(_) => (Map::new(), Some("not an object".to_owned())),
+                Err(error) if error.is_eof() => (Map::new(), Some("unexpected EOF".to_owned())),
                 Err(error) => (Map::new(), Some(error.to_string())),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Map::new(), None),
             Err(error) => (Map::new(), Some(error.to_string())),
         };
         let warning = warning
-            .map(|why| format!("WARNING: Error loading config file: {}: {why}\n", path.display()));
+            .map(|why| format!("WARNING: Error parsing config file ({}): {why}\n", path.display()));
         (Self { dir, values }, warning)
     }
 
@@ -65,9 +66,12 @@ impl Config {
             Some(value) => self.values.insert(name.to_owned(), value),
             None => self.values.shift_remove(name),
         };
+        // Docker's tools expect it, and write it themselves.
+        if !self.values.contains_key("auths") {
+            self.values.shift_insert(0, "auths".to_owned(), Value::Object(Map::new()));
+        }
         let path = self.dir.join("config.json");
-        let mut text = indent(&Value::Object(self.values.clone()));
-        text.push('\n');
+        let text = indent(&Value::Object(self.values.clone()));
         write_whole(&path, text.as_bytes())
     }
 }

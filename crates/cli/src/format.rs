@@ -46,6 +46,13 @@ impl Row {
         self.with(&format!("\0{name}"), Value::Object(map))
     }
 
+    /// The fields alone, by name.
+    pub(crate) fn plain(mut self) -> Value {
+        self.0.retain(|name, _| !name.starts_with('\0'));
+        self.0.sort_keys();
+        Value::Object(self.0)
+    }
+
     fn sorted(self) -> Value {
         // Marks the value as a row, which is written as JSON in a way of its own.
         let mut marked = self.with("\0", true);
@@ -58,6 +65,21 @@ impl Row {
 pub(crate) fn list(table: &Table, format: &str, rows: Vec<Row>) -> Outcome {
     print(render(table, format, rows)?)?;
     Ok(0)
+}
+
+/// Refuses a template that no row could fill, in the words of the list of containers, which looks
+/// before it asks the engine.
+pub(crate) fn probe(table: &Table, format: &str) -> Result<(), Failure> {
+    let format = format.trim();
+    let source = format.strip_prefix("table").unwrap_or(format).trim();
+    let source = if format == "json" { "" } else { source };
+    let template = Template::parse(&source.replace("\\t", "\t").replace("\\n", "\n"))
+        .map_err(|why| Failure::new(format!("failed to parse template: {why}")))?;
+    let row = table.titles.iter().fold(Row::default(), |row, (field, _)| row.with(field, ""));
+    let row = row.method("Label", []);
+    let filled = template.execute(&Data::row(row.sorted(), table.type_name));
+    filled.map_err(|why| Failure::new(format!("failed to execute template: {why}")))?;
+    Ok(())
 }
 
 /// The text that [`list`] prints.
@@ -73,8 +95,8 @@ pub(crate) fn render(table: &Table, format: &str, rows: Vec<Row>) -> Result<Stri
     };
     let source = source.replace("\\t", "\t").replace("\\n", "\n");
     let template = Template::parse(&source)
-        .map_err(|why| Failure::new(format!("failed to parse template: {why}")))?;
-    let failed = |why: String| Failure::new(format!("failed to execute template: {why}"));
+        .map_err(|why| Failure::new(format!("template parsing error: {why}")))?;
+    let failed = |why: String| Failure::new(format!("template parsing error: {why}"));
     let mut out = String::new();
     for row in rows {
         let data = Data::row(row.sorted(), table.type_name);
@@ -94,6 +116,13 @@ pub(crate) fn render(table: &Table, format: &str, rows: Vec<Row>) -> Result<Stri
     Ok(tabwriter::align(&format!("{header}\n{out}"), COLUMN_MIN, COLUMN_GAP))
 }
 
+/// Refuses what is no format of [`documents`], before anything is asked for.
+pub(crate) fn check(format: &str) -> Result<(), Failure> {
+    let parsed = Template::parse(format);
+    parsed.map_err(|why| Failure::new(format!("template parsing error: {why}")).with_code(64))?;
+    Ok(())
+}
+
 /// Documents as `inspect` prints them: a JSON list, or a template for each.
 pub(crate) fn documents(format: &str, documents: &[bytes::Bytes]) -> Result<String, Failure> {
     let text = |document: &bytes::Bytes| String::from_utf8_lossy(document).trim().to_owned();
@@ -110,10 +139,14 @@ pub(crate) fn documents(format: &str, documents: &[bytes::Bytes]) -> Result<Stri
         format => {
             let template = Template::parse(format)
                 .map_err(|why| Failure::new(format!("template parsing error: {why}")))?;
-            let mut out = String::new();
+            // Docker's prints an empty line where there is nothing to fill it with.
+            let mut out = if documents.is_empty() { "\n".to_owned() } else { String::new() };
             for document in documents {
-                let value: Value = serde_json::from_slice(document)
+                let mut value: Value = serde_json::from_slice(document)
                     .map_err(|error| Failure::new(format!("read the answer: {error}")))?;
+                if names_json(format) {
+                    value.sort_all_objects();
+                }
                 let filled = template.execute(&Data::document(value));
                 out.push_str(
                     &filled
@@ -126,16 +159,49 @@ pub(crate) fn documents(format: &str, documents: &[bytes::Bytes]) -> Result<Stri
     }
 }
 
+/// Whether a template names a field as JSON does and Go does not. Docker's command line then fills
+/// it from maps, whose keys are sorted, instead of from its types.
+fn names_json(template: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "CpuCount",
+        "CpuPercent",
+        "CpuPeriod",
+        "CpuQuota",
+        "CpuRealtimePeriod",
+        "CpuRealtimeRuntime",
+        "CpuShares",
+        "Dns",
+        "DnsOptions",
+        "DnsSearch",
+        "Id",
+        "NanoCpus",
+    ];
+    let word = |text: &str| text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
+    let mut fields = template.split('.').skip(1);
+    fields.any(|rest| NAMES.contains(&&rest[..word(rest)]))
+}
+
 /// One document as `json` or a template, with a line end.
 pub(crate) fn document(format: &str, value: Value) -> Outcome {
+    document_of(format, value, "map[string]interface {}")
+}
+
+/// The same, where errors name the document's type in Go.
+pub(crate) fn document_of(format: &str, value: Value, type_name: &'static str) -> Outcome {
     if format == "json" {
         print(format!("{value}\n"))?;
         return Ok(0);
     }
     let template = Template::parse(format)
         .map_err(|why| Failure::new(format!("template parsing error: {why}")).with_code(64))?;
-    let filled = template.execute(&Data::document(value)).map_err(Failure::new)?;
-    print(format!("{filled}\n"))?;
+    match template.execute(&Data::document(value).of_type(type_name)) {
+        Ok(filled) => print(format!("{filled}\n"))?,
+        Err(why) => {
+            // What a document prints before it fails is an empty line.
+            print("\n")?;
+            return Err(Failure::new(why));
+        }
+    }
     Ok(0)
 }
 
@@ -191,10 +257,10 @@ mod tests {
         );
         assert_eq!(
             shown("{{.Foo}}"),
-            "failed to execute template: template: :1:2: executing \
+            "template parsing error: template: :1:2: executing \
             \"\" at <.Foo>: can't evaluate field Foo in type *formatter.testContext"
         );
-        assert_eq!(shown("{{"), "failed to parse template: template: :1: unclosed action");
+        assert_eq!(shown("{{"), "template parsing error: template: :1: unclosed action");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use crate::command::{Action, Command};
 use crate::flags::Flag;
 use crate::table::{GLOBALS, SECTIONS};
 
-/// Commands that the stock client does not have: not listed under its name.
-const OWN: [&str; 9] = [
+/// Commands that the stock client does not have, or lists in a swarm only: not listed under its
+/// name.
+const OWN: [&str; 10] = [
     "artifact",
     "image referrers",
     "diagnose",
@@ -17,6 +18,7 @@ const OWN: [&str; 9] = [
     "volume import",
     "volume rename",
     "volume snapshot",
+    "volume update",
 ];
 
 /// What the stock client says of commands that it calls experimental.
@@ -44,7 +46,9 @@ pub(crate) struct Names<'a> {
 impl Names<'_> {
     /// The text with both in their places.
     pub(crate) fn fill(&self, text: &str) -> String {
-        text.replace("{prog}", self.prog).replace("{home}", self.home)
+        // A misprint of version 28, which its help pages are compared with.
+        let bar = if self.prog == "docker" { "|" } else { "" };
+        text.replace("{prog}", self.prog).replace("{home}", self.home).replace("{bar}", bar)
     }
 }
 
@@ -106,6 +110,11 @@ pub(crate) fn root(names: &Names<'_>, width: usize) -> String {
     out.push_str("\nGlobal Options:\n");
     out.push_str(&flag_usages(names, GLOBALS.iter().collect(), width));
     out.push_str(&names.fill("\nRun '{prog} COMMAND --help' for more information on a command.\n"));
+    if names.prog == "docker" {
+        out.push_str(
+            "\nFor more help on how to use Docker, head to https://docs.docker.com/go/guides/\n",
+        );
+    }
     out
 }
 

@@ -47,7 +47,19 @@ impl Globals {
         if !known.contains(&level.to_ascii_lowercase().as_str()) {
             return Err(Failure::new(format!("Unable to parse logging level: {level}")));
         }
-        Ok(())
+        self.check_aliases()
+    }
+
+    /// The configuration may give `builder` another meaning, and nothing else.
+    fn check_aliases(&self) -> Result<(), Failure> {
+        let aliases = self.config().value("aliases").and_then(Value::as_object);
+        match aliases.into_iter().flatten().find(|(name, _)| *name != "builder") {
+            None => Ok(()),
+            Some((name, _)) => Err(Failure::new(format!(
+                "not allowed to alias {name:?} (allowed: map[string]struct {{}}{{\"builder\":struct \
+                 {{}}{{}}}})"
+            ))),
+        }
     }
 
     /// The program's name as it was called.
@@ -83,6 +95,7 @@ impl Globals {
         }
         match std::env::var("DOCKER_HOST") {
             Ok(host) if !host.is_empty() => host,
+            _ if let Some(socket) = users_own() => format!("unix://{}", socket.display()),
             _ if self.prog == "docker" => "unix:///var/run/docker.sock".to_owned(),
             _ => "unix:///run/estiba/estiba.sock".to_owned(),
         }
@@ -113,7 +126,7 @@ impl Globals {
         let name = self.context_name()?;
         let host = if name == DEFAULT {
             if self.matches.list("host").len() > 1 {
-                return Err("Specify only one -H".into());
+                return Err(unresolved("Specify only one -H"));
             }
             self.default_host()
         } else {
@@ -122,16 +135,20 @@ impl Globals {
         Endpoint::parse(&host).map_err(unresolved)
     }
 
-    /// TLS as the flags and the environment ask for it. Files that are not named are used when
-    /// they are where Docker's tools put them.
-    fn tls(&self) -> Option<TlsFiles> {
+    /// TLS as the context, or else the flags and the environment, ask for it. Files that are not
+    /// named are used when they are where Docker's tools put them.
+    fn tls(&self) -> Result<Option<TlsFiles>, Failure> {
+        let name = self.context_name()?;
+        if name != DEFAULT {
+            return context::tls_of(self.config_dir(), &name);
+        }
         let asked = std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|v| !v.is_empty());
         let verify = match self.matches.changed("tlsverify") {
             true => self.matches.bool("tlsverify"),
             false => asked,
         };
         if !verify && !self.matches.bool("tls") {
-            return None;
+            return Ok(None);
         }
         let dir = std::env::var_os("DOCKER_CERT_PATH").filter(|dir| !dir.is_empty());
         let dir = dir.map_or_else(|| self.config_dir.clone(), PathBuf::from);
@@ -139,12 +156,23 @@ impl Globals {
             Some(path) => Some(PathBuf::from(path)),
             None => Some(dir.join(name)).filter(|path| path.exists()),
         };
-        Some(TlsFiles {
+        let files = TlsFiles {
             verify,
-            authority: file("tlscacert", "ca.pem"),
+            authority: match file("tlscacert", "ca.pem") {
+                // Docker's trusts no authority that it was not given.
+                None if verify && self.prog == "docker" => Some(dir.join("ca.pem")),
+                found => found,
+            },
             certificate: file("tlscert", "cert.pem"),
             key: file("tlskey", "key.pem"),
-        })
+        };
+        for path in [&files.authority, &files.certificate, &files.key].into_iter().flatten() {
+            if !path.exists() {
+                let path = path.display();
+                return Err(unresolved(format!("open {path}: no such file or directory")));
+            }
+        }
+        Ok(Some(files))
     }
 }
 
@@ -160,7 +188,7 @@ impl Invocation {
             _ => None,
         };
         let mut client = Client::new(endpoint, version);
-        if let Some(files) = self.globals.tls() {
+        if let Some(files) = self.globals.tls()? {
             client = client.with_tls(&files).map_err(|error| Failure::new(error.to_string()))?;
         }
         let Some(Value::Object(headers)) = self.globals.config().value("HttpHeaders") else {
@@ -205,4 +233,15 @@ fn unresolved(why: impl std::fmt::Display) -> Failure {
 /// The report of a mistake in a command's flags.
 pub(crate) fn misuse(path: &str, usage: &str, why: impl std::fmt::Display) -> Failure {
     Failure::new(format!("{why}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"))
+}
+
+/// The socket of an ordinary user's own daemon, where there is one.
+fn users_own() -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    // Root's is the host's, wherever its login left the variable.
+    if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
+        return None;
+    }
+    let dir = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty())?);
+    Some(dir.join("docker.sock")).filter(|socket| socket.exists())
 }

@@ -117,11 +117,17 @@ fn dispatch(prog: &'static str, words: &[String]) -> Outcome {
     let Some((first, rest)) = words.split_first() else {
         return match version {
             true => print_version(prog),
-            false => root_help(prog, config.as_deref()),
+            false => {
+                complain(root_page(prog, config.as_deref()));
+                Ok(0)
+            }
         };
     };
     match first.as_str() {
         "help" => return help_command(prog, rest, config.as_deref()),
+        word if rest.iter().any(|word| word == "--help") && table::is_unknown(word) => {
+            return root_help(prog, config.as_deref());
+        }
         "__complete" => return commands::complete::complete(prog, rest, true),
         "__completeNoDesc" => return commands::complete::complete(prog, rest, false),
         "__man" => return manual_pages(prog, rest),
@@ -147,14 +153,26 @@ fn resolve<'a>(
         && !word.starts_with('-')
     {
         let Some(member) = command.member(word) else {
+            if after.iter().any(|word| word == "--help") {
+                return Ok((path, command, after));
+            }
             let tried = format!("{path} {word}");
-            let advice = format!("Usage:  {prog} {path}\n\nRun '{prog} {path} --help'");
+            let usage = group_usage(&format!("{prog} {path}"));
+            let advice = format!("Usage:  {usage}\n\nRun '{prog} {path} --help'");
             return Err(unknown(prog, &tried, &tried, &advice));
         };
         path = format!("{path} {}", member.name);
         (command, rest) = (member, after);
     }
     Ok((path, command, rest))
+}
+
+/// The usage line of a group when a mistake is told. Docker's says more for two of them.
+fn group_usage(path: &str) -> String {
+    match path.split(' ').nth(1) {
+        Some("manifest" | "volume") => format!("{path} COMMAND"),
+        _ => path.to_owned(),
+    }
 }
 
 fn unknown(prog: &str, path: &str, tried: &str, advice: &str) -> Failure {
@@ -175,7 +193,10 @@ fn execute(globals: Globals, path: &str, command: &'static Command, rest: &[Stri
     let names = Names { prog, home: &home };
     let full = format!("{prog} {path}");
     let group = matches!(command.action, Action::Group(_));
-    let usage = if group { full.clone() } else { help::usage(&names, path, command) };
+    let usage = match group {
+        true => group_usage(&full),
+        false => help::usage(&names, path, command),
+    };
     let parsed = flags::parse(command.flags().collect(), command.interspersed, rest)
         .map_err(|why| misuse(&full, &usage, why).with_code(DAEMON_FAILED))?;
     let matches = match parsed {
@@ -220,8 +241,15 @@ fn arity(
     matches: &Matches,
 ) -> Result<(), Failure> {
     let Some(why) = command.args.refuse(matches.args().len()) else { return Ok(()) };
-    let verb =
-        if why.starts_with("requires at least") && !why.contains(" and ") { "See" } else { "Run" };
+    if why.starts_with("accepts ") && why.contains("arg(s)") {
+        return Err(Failure::new(why));
+    }
+    // The words of version 28, slips included: scripts compare them.
+    let verb = match prog {
+        "docker" if why.starts_with("requires at most") => "SRun",
+        _ if why.starts_with("requires at least") && !why.contains(" and ") => "See",
+        _ => "Run",
+    };
     Err(Failure::new(format!(
         "{prog}: '{path}' {why}\n\nUsage:  {usage}\n\n{verb} '{path} --help' for more information"
     )))
@@ -265,8 +293,12 @@ fn manual_pages(prog: &'static str, words: &[String]) -> Outcome {
 }
 
 fn root_help(prog: &'static str, config: Option<&str>) -> Outcome {
+    show(&root_page(prog, config))
+}
+
+fn root_page(prog: &'static str, config: Option<&str>) -> String {
     let home = config::Config::locate(config).display().to_string();
-    show(&help::root(&Names { prog, home: &home }, terminal::help_width()))
+    help::root(&Names { prog, home: &home }, terminal::help_width())
 }
 
 fn show(page: &str) -> Outcome {

@@ -114,7 +114,7 @@ pub(crate) fn since(text: &str) -> Result<String, String> {
     if number(whole) && number(fraction) {
         return Ok(text.to_owned());
     }
-    Err(format!("invalid time {text:?}: give RFC 3339, seconds of the epoch or a span like 10m"))
+    Err(format!("failed to parse value as time or duration: {text:?}"))
 }
 
 /// A date, or a date and time, without a zone: the user's.

@@ -2,6 +2,7 @@
 //! trusted: nothing is written outside the directory asked for, and no link is followed on the
 //! way. It never knows which command moves them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -24,8 +25,8 @@ const SMALL_BYTES: u64 = 10 << 20;
 /// Chunks that may wait between the connection and the disk.
 const CHUNKS_IN_FLIGHT: usize = 8;
 
-/// Refuses to write an archive where it cannot go.
-pub(crate) fn check_output(path: &str) -> Result<(), Failure> {
+/// Refuses to write an archive where it cannot go; `act` is what then fails (`save image`).
+pub(crate) fn check_output(path: &str, act: &str) -> Result<(), Failure> {
     if path.is_empty() {
         if is_terminal(rustix::stdio::stdout()) {
             return Err(Failure::new(
@@ -40,14 +41,14 @@ pub(crate) fn check_output(path: &str) -> Result<(), Failure> {
     };
     if !parent.is_dir() {
         return Err(Failure::new(format!(
-            "failed to save to {path}: invalid output path: directory \"{}\" does not exist",
+            "failed to {act}: invalid output path: stat {}: no such file or directory",
             parent.display()
         )));
     }
     match fs::metadata(path) {
-        Ok(found) if found.is_dir() => Err(Failure::new(format!(
-            "failed to save to {path}: invalid output path: {path:?} is a directory"
-        ))),
+        Ok(found) if found.is_dir() => {
+            Err(Failure::new(format!("failed to {act}: cannot write to a directory")))
+        }
         _ => Ok(()),
     }
 }
@@ -337,29 +338,27 @@ fn make_parents(root: &Path, relative: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A tar archive of one small file.
-pub(crate) fn single(name: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut builder = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o600);
-    header.set_size(bytes.len() as u64);
-    builder.append_data(&mut header, name, bytes)?;
-    builder.into_inner()
-}
-
-/// The file called `name` in a small tar archive.
-pub(crate) fn find(source: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
-    let failed = |error: io::Error| Failure::new(format!("read the archive: {error}"));
+/// Those of the files called `names` that are in a small tar archive.
+pub(crate) fn find(
+    source: impl Read,
+    names: &[&str],
+) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let failed = |error: io::Error| match error.to_string().contains("read entire block") {
+        true => Failure::new("unexpected EOF"),
+        false => Failure::new(format!("read the archive: {error}")),
+    };
     let mut archive = tar::Archive::new(source.take(SMALL_BYTES));
+    let mut found = BTreeMap::new();
     for entry in archive.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
-        if entry.path().map_err(failed)?.as_ref() == Path::new(name) {
+        let path = entry.path().map_err(failed)?.to_string_lossy().into_owned();
+        if names.contains(&path.as_str()) && entry.header().entry_type().is_file() {
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).map_err(failed)?;
-            return Ok(bytes);
+            found.insert(path, bytes);
         }
     }
-    Err(Failure::new(format!("the archive has no {name}")))
+    Ok(found)
 }
 
 /// Whether standard input is something that can hold an archive.

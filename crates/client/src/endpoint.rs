@@ -41,7 +41,7 @@ impl Endpoint {
             "ssh" => SshTarget::parse(rest)
                 .map(Endpoint::Ssh)
                 .ok_or_else(|| Error::Endpoint(format!("unable to parse docker host `{text}`"))),
-            _ => Err(Error::Endpoint(format!("unable to parse docker host `{text}`"))),
+            _ => Err(Error::Endpoint(format!("invalid bind address format: {text}"))),
         }
     }
 }

@@ -16,7 +16,7 @@ const PATH_STAT: &str = "x-docker-container-path-stat";
 
 /// `GET /containers/{id}/export`.
 pub(crate) async fn export(call: Call) -> Reply {
-    Ok(reply::archive(call.engine.containers.export(&call.target).await?))
+    reply::archive(call.engine.containers.export(&call.target).await?).await
 }
 
 /// `HEAD /containers/{id}/archive`.
@@ -32,7 +32,7 @@ pub(crate) async fn stat(call: Call) -> Reply {
 pub(crate) async fn download(call: Call) -> Reply {
     let path = path(&call.query)?;
     let (stat, stream) = call.engine.containers.archive_get(&call.target, path).await?;
-    let mut response = reply::archive(stream);
+    let mut response = reply::archive(stream).await?;
     add_stat(&mut response, stat);
     Ok(response)
 }

@@ -263,7 +263,7 @@ pub(crate) async fn save(call: Call) -> Reply {
     if names.is_empty() {
         return Err(Failure::invalid("no image names were given"));
     }
-    Ok(reply::archive(call.engine.images.save(&names, platform, &since).await?))
+    reply::archive(call.engine.images.save(&names, platform, &since).await?).await
 }
 
 /// `POST /images/prune`.

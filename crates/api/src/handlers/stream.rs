@@ -26,14 +26,15 @@ pub(super) fn content_type(kind: StreamKind, version: ApiVersion) -> &'static st
 pub(crate) async fn attach(call: Call) -> Reply {
     call.guard.review_known(&call.engine, &call.target)?;
     let query = &call.query;
-    let kind = call.engine.containers.check_attach(&call.target).await?;
+    let keys = query.text_or_empty("detachKeys");
+    let kind = call.engine.containers.check_attach(&call.target, keys).await?;
     let options = AttachOptions {
         stdin: query.flag("stdin"),
         stdout: query.flag("stdout"),
         stderr: query.flag("stderr"),
         logs: query.flag("logs"),
         stream: query.flag("stream"),
-        detach_keys: query.text_or_empty("detachKeys").to_owned(),
+        detach_keys: keys.to_owned(),
         framed: kind == StreamKind::Framed,
     };
     let (engine, target) = (call.engine.clone(), call.target.clone());

@@ -88,7 +88,7 @@ pub(crate) async fn prune(call: Call) -> Reply {
 
 /// `GET /estiba/volumes/{name}/export`: the content as a tar.
 pub(crate) async fn export(call: Call) -> Reply {
-    Ok(reply::archive(call.engine.volumes.export(&call.target).await?))
+    reply::archive(call.engine.volumes.export(&call.target).await?).await
 }
 
 /// `POST /estiba/volumes/{name}/import`: a new volume with the content of the tar sent.

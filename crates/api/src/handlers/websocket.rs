@@ -40,7 +40,10 @@ pub(crate) async fn attach(call: Call) -> Reply {
     };
     let accept = derive_accept_key(key.as_bytes());
     call.guard.review_known(&call.engine, &call.target)?;
-    call.engine.containers.check_attach(&call.target).await?;
+    call.engine
+        .containers
+        .check_attach(&call.target, call.query.text_or_empty("detachKeys"))
+        .await?;
     let query = &call.query;
     // Before 1.42 the streams could not be chosen.
     let wants = |stream: &str| !version.at_least(42) || query.flag(stream);

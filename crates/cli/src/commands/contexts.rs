@@ -1,6 +1,8 @@
 //! `context …`: named addresses of engines. None of them talks to an engine.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use crate::command::Outcome;
 use crate::config::Config;
@@ -57,7 +59,7 @@ pub(crate) fn list(invocation: &Invocation) -> Outcome {
     });
     let format = if quiet { "{{.Name}}" } else { matches.text("format") };
     format::list(&TABLE, format, rows.collect())?;
-    if !quiet && std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty()) {
+    if std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty()) {
         complain(
             "Warning: DOCKER_HOST environment variable overrides the active context. To use a \
              context, either set the global --context flag, or unset DOCKER_HOST environment \
@@ -109,7 +111,9 @@ fn document(invocation: &Invocation, dir: &std::path::Path, name: &str) -> Resul
     let context = context::load(dir, name)?;
     let (meta, tls) = context::storage(dir, name);
     let mut all = context.document.as_object().cloned().unwrap_or_default();
-    all.insert("TLSMaterial".to_owned(), Value::Object(Map::new()));
+    let files: Vec<&String> = context.tls.keys().collect();
+    let material = if files.is_empty() { json!({}) } else { json!({"docker": files}) };
+    all.insert("TLSMaterial".to_owned(), material);
     let path = |path: &std::path::Path| path.display().to_string();
     let storage = json!({"MetadataPath": path(&meta), "TLSPath": path(&tls)});
     all.insert("Storage".to_owned(), storage);
@@ -127,20 +131,17 @@ pub(crate) fn create(invocation: &Invocation) -> Outcome {
     if context::load(dir, name).is_ok() {
         return Err(Failure::new(format!("context \"{name}\" already exists")));
     }
-    let mut description = matches.text("description").to_owned();
-    let host = match (matches.text("from"), matches.list("docker").as_slice()) {
-        ("", []) => invocation.globals.default_host(),
+    let mut made = match (matches.text("from"), matches.list("docker").as_slice()) {
+        ("", []) => source(invocation, DEFAULT)?,
         ("", options) => endpoint(invocation, options)?,
-        (from, []) => {
-            let found = source(invocation, from)?;
-            if description.is_empty() {
-                description = found.description;
-            }
-            found.host
-        }
+        (from, []) => source(invocation, from)?,
         _ => return Err(Failure::new("cannot use --docker flag when --from is set")),
     };
-    context::store(dir, name, &description, &host)?;
+    name.clone_into(&mut made.name);
+    if let Some(description) = matches.string("description") {
+        description.clone_into(&mut made.description);
+    }
+    context::store(dir, &made)?;
     print(format!("{name}\n"))?;
     complain(format!("Successfully created context \"{name}\"\n"));
     Ok(0)
@@ -150,40 +151,87 @@ pub(crate) fn create(invocation: &Invocation) -> Outcome {
 pub(crate) fn update(invocation: &Invocation) -> Outcome {
     let (matches, name) = (&invocation.matches, invocation.arg(0));
     let dir = invocation.globals.config_dir();
+    if name == DEFAULT {
+        return Err(Failure::new("\"default\" is a reserved context name"));
+    }
     let found = context::load(dir, name)?;
-    let description = match matches.string("description") {
-        Some(description) => description,
-        None => &found.description,
+    let mut made = match matches.list("docker").as_slice() {
+        [] => found,
+        options => Context { description: found.description, ..endpoint(invocation, options)? },
     };
-    let host = match matches.list("docker").as_slice() {
-        [] => found.host.clone(),
-        options => endpoint(invocation, options)?,
-    };
-    context::store(dir, name, description, &host)?;
+    name.clone_into(&mut made.name);
+    if let Some(description) = matches.string("description") {
+        description.clone_into(&mut made.description);
+    }
+    context::store(dir, &made)?;
     print(format!("{name}\n"))?;
     complain(format!("Successfully updated context \"{name}\"\n"));
     Ok(0)
 }
 
-/// The address in `--docker host=…` or `--docker from=…`.
-fn endpoint(invocation: &Invocation, options: &[&str]) -> Result<String, Failure> {
-    let mut host = String::new();
-    for field in options.iter().map(|option| csv::split(option)) {
-        for pair in field? {
-            match pair.split_once('=') {
-                Some(("host", value)) => value.clone_into(&mut host),
-                Some(("from", name)) => host = source(invocation, name)?.host,
-                Some(("ca" | "cert" | "key" | "skip-tls-verify", _)) => {
-                    return Err(Failure::new("TLS endpoints are not available in this version"));
-                }
-                _ => return Err(Failure::new(format!("unrecognized config key: {pair}"))),
-            }
+/// A test of `--docker`: pairs, separated by commas.
+pub(crate) fn check_pairs(value: &str) -> Result<(), String> {
+    for pair in csv::split(value)? {
+        if !pair.contains('=') {
+            return Err(format!("{pair} must be formatted as key=value"));
         }
     }
-    client::Endpoint::parse(&host).map_err(|error| {
-        Failure::new(format!("unable to create docker endpoint config: {error}"))
-    })?;
-    Ok(host)
+    Ok(())
+}
+
+/// What `--docker` describes: an address, and the files of a connection by TLS.
+fn endpoint(invocation: &Invocation, options: &[&str]) -> Result<Context, Failure> {
+    const KEYS: [&str; 6] = ["from", "host", "ca", "cert", "key", "skip-tls-verify"];
+    let mut given = BTreeMap::new();
+    for fields in options.iter().map(|option| csv::split(option)) {
+        for pair in fields? {
+            let (key, value) = pair.split_once('=').unwrap_or((&pair, ""));
+            if !KEYS.contains(&key) {
+                let what = "unable to create docker endpoint config: unrecognized config key";
+                return Err(Failure::new(format!("{what}: {key}")));
+            }
+            given.insert(key.to_owned(), value.to_owned());
+        }
+    }
+    if let Some(name) = given.get("from") {
+        return source(invocation, name);
+    }
+    let text = |key: &str| given.get(key).map(String::as_str).unwrap_or_default();
+    let failed =
+        |why: String| Failure::new(format!("unable to create docker endpoint config: {why}"));
+    let mut tls = BTreeMap::new();
+    for (key, file) in ["ca", "cert", "key"].into_iter().zip(context::MATERIAL) {
+        if text(key).is_empty() {
+            continue;
+        }
+        let bytes = std::fs::read(text(key)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                failed(format!("open {}: no such file or directory", text(key)))
+            }
+            _ => failed(format!("open {}: {error}", text(key))),
+        })?;
+        let begins = b"-----BEGIN ";
+        if !bytes.windows(begins.len()).any(|found| found == begins) {
+            let what = "invalid docker endpoint options: failed to retrieve context tls info";
+            return Err(failed(format!("{what}: {file} seems invalid")));
+        }
+        tls.insert(file.to_owned(), bytes);
+    }
+    let skip_verify = match text("skip-tls-verify") {
+        "" => false,
+        value => crate::number::parse_bool(value).map_err(|_| {
+            let value = crate::number::quote(value);
+            failed(format!("skip-tls-verify: parsing {value}: invalid syntax"))
+        })?,
+    };
+    Ok(Context {
+        name: String::new(),
+        description: String::new(),
+        host: text("host").to_owned(),
+        skip_verify,
+        tls,
+        document: Value::Null,
+    })
 }
 
 fn source(invocation: &Invocation, name: &str) -> Result<Context, Failure> {
@@ -194,6 +242,8 @@ fn source(invocation: &Invocation, name: &str) -> Result<Context, Failure> {
         name: name.to_owned(),
         description: String::new(),
         host: invocation.globals.default_host(),
+        skip_verify: false,
+        tls: BTreeMap::new(),
         document: Value::Null,
     })
 }
@@ -231,7 +281,10 @@ pub(crate) fn remove(invocation: &Invocation) -> Outcome {
             name if name == current && !force => Err(Failure::new(format!(
                 "context \"{name}\" is in use, set -f flag to force remove"
             ))),
-            name => context::remove(dir, name),
+            name => match context::remove(dir, name) {
+                Err(_) if force => Ok(()),
+                removed => removed,
+            },
         };
         match removed {
             Ok(()) => print(format!("{name}\n"))?,
@@ -244,26 +297,59 @@ pub(crate) fn remove(invocation: &Invocation) -> Outcome {
     }
 }
 
-/// `context export`: the document and nothing else, as a tar archive.
+/// `context export`: the document and the files of its connection, as a tar archive.
 pub(crate) fn export(invocation: &Invocation) -> Outcome {
     let name = invocation.arg(0);
-    let found = context::load(invocation.globals.config_dir(), name)?;
+    let (found, document) = match name {
+        DEFAULT => {
+            let document = document(invocation, invocation.globals.config_dir(), name)?;
+            let kept = ["Name", "Metadata", "Endpoints"];
+            let kept = kept.map(|key| (key.to_owned(), document[key].clone()));
+            (source(invocation, name)?, Value::Object(kept.into_iter().collect()))
+        }
+        name => {
+            let found = context::load(invocation.globals.config_dir(), name)?;
+            let document = found.document.clone();
+            (found, document)
+        }
+    };
     let target = match invocation.matches.arg(1) {
         Some(target) => target.to_owned(),
         None => format!("{name}.dockercontext"),
     };
-    let bytes = transfer::single("meta.json", found.document.to_string().as_bytes())
+    let bytes = packed(&found, &document)
         .map_err(|error| Failure::new(format!("export context {name}: {error}")))?;
     if target == "-" {
         print(bytes)?;
         return Ok(0);
     }
     if std::path::Path::new(&target).exists() {
-        return Err(Failure::new(format!("cannot export to {target}: the file exists")));
+        return Err(Failure::new(format!("open {target}: file exists")));
     }
     crate::config::write_whole(std::path::Path::new(&target), &bytes)?;
     complain(format!("Written file \"{target}\"\n"));
     Ok(0)
+}
+
+/// `meta.json`, and what is in `tls`.
+fn packed(found: &Context, document: &Value) -> std::io::Result<Vec<u8>> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, kind: tar::EntryType, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(if kind.is_dir() { 0o700 } else { 0o644 });
+        header.set_size(bytes.len() as u64);
+        builder.append_data(&mut header, name, bytes)
+    };
+    add("meta.json", tar::EntryType::Regular, document.to_string().as_bytes())?;
+    add("tls", tar::EntryType::Directory, b"")?;
+    if !found.tls.is_empty() {
+        add("tls/docker", tar::EntryType::Directory, b"")?;
+    }
+    for (name, bytes) in &found.tls {
+        add(&format!("tls/docker/{name}"), tar::EntryType::Regular, bytes)?;
+    }
+    builder.into_inner()
 }
 
 /// `context import`.
@@ -278,13 +364,29 @@ pub(crate) fn import(invocation: &Invocation) -> Outcome {
         "-" => Box::new(std::io::stdin()),
         path => Box::new(transfer::open(path)?),
     };
-    let bytes = transfer::find(input, "meta.json")?;
+    let files = context::MATERIAL.map(|file| format!("tls/docker/{file}"));
+    let wanted: Vec<&str> =
+        std::iter::once("meta.json").chain(files.iter().map(|s| &**s)).collect();
+    let mut found = transfer::find(input, &wanted)?;
+    let bytes = found
+        .remove("meta.json")
+        .ok_or_else(|| Failure::new("invalid context: no meta.json in it"))?;
     let document: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Failure::new(format!("read {source}: {error}")))?;
-    let text =
-        |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let host = text("/Endpoints/docker/Host");
-    context::store(dir, name, text("/Metadata/Description"), host)?;
+    let text = |pointer: &str| {
+        document.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let skip = document.pointer("/Endpoints/docker/SkipTLSVerify").and_then(Value::as_bool);
+    let bare = |path: String| path.trim_start_matches("tls/docker/").to_owned();
+    let made = Context {
+        name: name.to_owned(),
+        description: text("/Metadata/Description"),
+        host: text("/Endpoints/docker/Host"),
+        skip_verify: skip.unwrap_or_default(),
+        tls: found.into_iter().map(|(path, bytes)| (bare(path), bytes)).collect(),
+        document: Value::Null,
+    };
+    context::store(dir, &made)?;
     print(format!("{name}\n"))?;
     complain(format!("Successfully imported context \"{name}\"\n"));
     Ok(0)

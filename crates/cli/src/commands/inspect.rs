@@ -73,6 +73,7 @@ pub(crate) async fn each<E: Into<Failure>>(
 ) -> Outcome {
     let mut failures = Failures::default();
     let mut found = Vec::new();
+    format::check(invocation.matches.text("format"))?;
     for name in invocation.matches.args() {
         found.extend(failures.note(look(name).await));
     }

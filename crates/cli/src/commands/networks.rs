@@ -150,8 +150,13 @@ fn ipam(invocation: &Invocation) -> Result<Vec<IpamConfig>, Failure> {
     }
     let mut all: Vec<IpamConfig> = Vec::new();
     for subnet in subnets {
-        let parsed = Prefix::parse(&subnet)
-            .ok_or_else(|| Failure::new(format!("invalid CIDR address: {subnet}")))?;
+        let Some(parsed) = Prefix::parse(&subnet) else {
+            if all.is_empty() {
+                all.push(IpamConfig { subnet, ..IpamConfig::default() });
+                continue;
+            }
+            return Err(Failure::new(format!("invalid CIDR address: {subnet}")));
+        };
         let overlaps = |known: &IpamConfig| {
             Prefix::parse(&known.subnet)
                 .is_some_and(|known| known.holds(parsed.address) || parsed.holds(known.address))
@@ -264,9 +269,7 @@ pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
     for name in invocation.matches.args() {
         match client.network_remove(name).await {
             Ok(()) => print(format!("{name}\n"))?,
-            Err(error) if invocation.matches.bool("force") && error.is_not_found() => {
-                complain(format!("{error}\n"));
-            }
+            Err(error) if invocation.matches.bool("force") && error.is_not_found() => {}
             Err(error) => {
                 complain(format!("{error}\n"));
                 code = 1;

@@ -29,13 +29,23 @@ pub(crate) const TABLE: Table = Table {
     type_name: "*formatter.volumeContext",
 };
 
+/// The table of `--cluster`.
+const CLUSTER: &str = "table {{.Name}}\t{{.Group}}\t{{.Driver}}\t{{.Availability}}\t{{.Status}}";
+
 /// `volume ls`.
 pub(crate) async fn list(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
     let quiet = matches.bool("quiet");
     let format = list_format(invocation, "volumesFormat");
-    let format = if quiet { "{{.Name}}" } else { format };
+    let cluster = matches.bool("cluster");
+    let format = match format {
+        _ if quiet => "{{.Name}}",
+        "" | "table" if cluster => CLUSTER,
+        format => format,
+    };
     let mut volumes = invocation.client()?.volume_list(&matches.filters("filter")).await?.volumes;
+    // None of a swarm's can be here.
+    volumes.retain(|_| !cluster);
     volumes.sort_by(|a, b| a.name.cmp(&b.name));
     format::list(&TABLE, format, volumes.iter().map(row).collect())
 }
@@ -70,15 +80,31 @@ pub(crate) fn row(volume: &Volume) -> Row {
 /// `volume create`.
 pub(crate) async fn create(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
+    let name = match (matches.text("name"), matches.arg(0)) {
+        (named, None) => named,
+        ("", Some(name)) => name,
+        _ => {
+            return Err(Failure::new(
+                "conflicting options: cannot specify a volume-name through both --name and as a \
+                 positional arg",
+            ));
+        }
+    };
     let body = VolumeCreateBody {
         driver: matches.string("driver").unwrap_or("local").to_owned(),
         driver_opts: Some(pairs(&matches.list("opt"))),
         labels: Some(pairs(&matches.list("label"))),
-        name: matches.arg(0).unwrap_or_default().to_owned(),
+        name: name.to_owned(),
     };
     let volume = invocation.client()?.volume_create(&body).await?;
     print(format!("{}\n", volume.name))?;
     Ok(0)
+}
+
+/// `volume update`: a swarm's volumes only, of which there are none.
+pub(crate) async fn update(invocation: &Invocation) -> Outcome {
+    invocation.client()?.volume_inspect_raw(invocation.arg(0)).await?;
+    Err(Failure::new("can only update cluster volumes"))
 }
 
 /// `volume inspect`.
@@ -90,7 +116,7 @@ pub(crate) async fn inspect(invocation: &Invocation) -> Outcome {
 /// `volume export`.
 pub(crate) async fn export(invocation: &Invocation) -> Outcome {
     let output = invocation.matches.text("output");
-    transfer::check_output(output)?;
+    transfer::check_output(output, "export volume")?;
     let client = invocation.client()?;
     transfer::save(client.volume_export(invocation.arg(0)).await?, output).await?;
     Ok(0)
@@ -140,6 +166,12 @@ pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
 /// `volume prune`.
 pub(crate) async fn prune(invocation: &Invocation) -> Outcome {
     let all = invocation.matches.bool("all");
+    let mut filters = pruning::filters(invocation);
+    if all && filters.iter().any(|(name, _)| name == "all") {
+        return Err(Failure::new(
+            "conflicting options: cannot specify both --all and --filter all=1",
+        ));
+    }
     let warning = match all {
         true => "This will remove all local volumes not used by at least one container.",
         false => "This will remove anonymous local volumes not used by at least one container.",
@@ -147,13 +179,7 @@ pub(crate) async fn prune(invocation: &Invocation) -> Outcome {
     if !pruning::agreed(invocation, warning)? {
         return Ok(0);
     }
-    let mut filters = pruning::filters(invocation);
     if all {
-        if filters.iter().any(|(name, _)| name == "all") {
-            return Err(Failure::new(
-                "conflicting options: cannot specify both --all and --filter all=1",
-            ));
-        }
         filters.push(("all".to_owned(), "true".to_owned()));
     }
     let report = invocation.client()?.volume_prune(&filters).await?;

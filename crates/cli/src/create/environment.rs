@@ -45,7 +45,9 @@ pub(crate) fn labels(matches: &Matches) -> Result<BTreeMap<String, String>, Stri
     let mut all = BTreeMap::new();
     for path in matches.list("label-file") {
         let lines = lines(path, "label file", "label")?;
-        all.extend(pairs(&lines.iter().map(String::as_str).collect::<Vec<_>>()));
+        // A name alone is passed over, as a variable that is not set.
+        let lines = lines.iter().map(String::as_str).filter(|line| line.contains('='));
+        all.extend(pairs(&lines.collect::<Vec<_>>()));
     }
     all.extend(pairs(&matches.list("label")));
     Ok(all)

@@ -153,6 +153,10 @@ pub(super) fn volumes(matches: &Matches) -> Result<(Vec<String>, BTreeMap<String
             return Err("invalid empty volume spec".to_owned());
         }
         match text.split_once(':') {
+            // Docker's command line takes this for a drive of Windows.
+            Some((drive, rest)) if is_letter(drive) && !rest.contains(':') => {
+                anonymous.insert(text.to_owned(), Empty {});
+            }
             None => {
                 anonymous.insert(text.to_owned(), Empty {});
             }
@@ -166,6 +170,10 @@ pub(super) fn volumes(matches: &Matches) -> Result<(Vec<String>, BTreeMap<String
         }
     }
     Ok((binds, anonymous))
+}
+
+fn is_letter(text: &str) -> bool {
+    text.len() == 1 && text.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
 /// `--tmpfs path[:options]`.

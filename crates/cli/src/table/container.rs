@@ -374,7 +374,7 @@ pub(crate) static TOP: Command = Command {
     short: "Display the running processes of a container",
     long: "",
     aliases: &["container top", "top"],
-    args: Args::Between(1, 2),
+    args: Args::AtLeast(1),
     interspersed: false,
     flags: &[],
     action: remote!(containers::top),

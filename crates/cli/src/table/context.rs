@@ -29,7 +29,8 @@ pub(crate) static CREATE: Command = Command {
     interspersed: true,
     flags: &[&[
         Flag::string("description", "Description of the context"),
-        Flag::typed("docker", "stringToString", "set the docker endpoint (default [])"),
+        Flag::typed("docker", "stringToString", "set the docker endpoint (default [])")
+            .check(contexts::check_pairs),
         Flag::string("from", "create context from a named context"),
     ]],
     action: Action::Local(contexts::create),
@@ -127,7 +128,8 @@ pub(crate) static UPDATE: Command = Command {
     interspersed: true,
     flags: &[&[
         Flag::string("description", "Description of the context"),
-        Flag::typed("docker", "stringToString", "set the docker endpoint (default [])"),
+        Flag::typed("docker", "stringToString", "set the docker endpoint (default [])")
+            .check(contexts::check_pairs),
     ]],
     action: Action::Local(contexts::update),
 };
@@ -139,7 +141,7 @@ pub(crate) static USE: Command = Command {
     short: "Set the current docker context",
     long: "",
     aliases: &[],
-    args: Args::Exactly(1),
+    args: Args::Counted(1),
     interspersed: true,
     flags: &[],
     action: Action::Local(contexts::use_),

@@ -15,7 +15,7 @@ pub(crate) static GROUP: Command = Command {
            built for multiple architectures.\n\n\
            To see help for a subcommand, use:\n\n    \
            {prog} manifest CMD --help\n\n\
-           For full details on using docker manifest lists, see the registry v2 specification.\n",
+           For full details on using docker manifest lists, see the registry v2 specification.",
     aliases: &[],
     args: Args::None,
     interspersed: true,

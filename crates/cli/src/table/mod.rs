@@ -19,4 +19,4 @@ mod text;
 pub(crate) mod volume;
 
 pub(crate) use build::BUILD_FLAGS;
-pub(crate) use root::{GLOBALS, SECTIONS, absent, find, reason};
+pub(crate) use root::{GLOBALS, SECTIONS, absent, find, is_unknown, reason};

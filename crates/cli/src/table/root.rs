@@ -101,7 +101,6 @@ static ABSENT: &[&str] = &[
     "stack",
     "swarm",
     "trust",
-    "volume update",
 ];
 
 /// The flags before the command. `{home}` stands for the configuration directory.
@@ -133,6 +132,11 @@ pub(crate) static GLOBALS: &[Flag] = &[
 pub(crate) fn find(word: &str) -> Option<(&'static str, &'static Command)> {
     let entries = SECTIONS.iter().flat_map(|section| section.entries);
     entries.copied().find(|(name, _)| *name == word)
+}
+
+/// Whether there is no such command at the top level, not even one that is said to be absent.
+pub(crate) fn is_unknown(word: &str) -> bool {
+    !word.starts_with("__") && word != "completion" && find(word).is_none() && !absent(word)
 }
 
 /// Why a command is not there, where that is more than that nobody made it yet.

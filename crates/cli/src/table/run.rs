@@ -166,7 +166,7 @@ pub(crate) static CREATE: Command = Command {
         SHARED,
         &[Flag::string(
             "pull",
-            "Pull image before creating (\"always\", \"missing\", \"never\") (default \"missing\")",
+            "Pull image before creating (\"always\", \"{bar}missing\", \"never\") (default \"missing\")",
         )],
     ],
     action: remote!(containers::create),

@@ -16,8 +16,40 @@ pub(crate) static GROUP: Command = Command {
     interspersed: true,
     flags: &[],
     action: Action::Group(&[
-        &CREATE, &INSPECT, &LS, &PRUNE, &RM, &COPY, &EXPORT, &IMPORT, &RENAME, &SNAPSHOT,
+        &CREATE, &INSPECT, &LS, &PRUNE, &RM, &UPDATE, &COPY, &EXPORT, &IMPORT, &RENAME, &SNAPSHOT,
     ]),
+};
+
+/// Of cluster volumes, which only a swarm has: scripts may say them, and Docker's engine passes
+/// over them outside of one.
+const CLUSTER: &[Flag] = &[
+    AVAILABILITY,
+    Flag::string("group", "Cluster Volume group (cluster volumes)").hidden(),
+    Flag::bytes("limit-bytes", "Minimum size of the Cluster Volume in bytes").hidden(),
+    Flag::bytes("required-bytes", "Maximum size of the Cluster Volume in bytes").hidden(),
+    Flag::string("scope", "Cluster Volume access scope (\"single\", \"multi\")").hidden(),
+    Flag::map("secret", "Cluster Volume secrets").hidden(),
+    Flag::string("sharing", "Cluster Volume access sharing").hidden(),
+    Flag::list("topology-preferred", "A topology that the Cluster Volume would prefer").hidden(),
+    Flag::list("topology-required", "A topology that the Cluster Volume must have").hidden(),
+    Flag::string("type", "Cluster Volume access type (\"mount\", \"block\")").hidden(),
+];
+
+const AVAILABILITY: Flag =
+    Flag::string("availability", "Cluster Volume availability (\"active\", \"pause\", \"drain\")")
+        .hidden();
+
+/// `volume update`
+pub(crate) static UPDATE: Command = Command {
+    name: "update",
+    tail: "[OPTIONS] [VOLUME]",
+    short: "Update a volume (cluster volumes only)",
+    long: "",
+    aliases: &[],
+    args: Args::Exactly(1),
+    interspersed: true,
+    flags: &[&[AVAILABILITY]],
+    action: remote!(volumes::update),
 };
 
 /// `volume create`
@@ -29,11 +61,15 @@ pub(crate) static CREATE: Command = Command {
     aliases: &[],
     args: Args::Between(0, 1),
     interspersed: true,
-    flags: &[&[
-        Flag::string("driver", "Specify volume driver name (default \"local\")").short('d'),
-        Flag::list("label", "Set metadata for a volume"),
-        Flag::map("opt", "Set driver specific options (default map[])").short('o'),
-    ]],
+    flags: &[
+        &[
+            Flag::string("driver", "Specify volume driver name (default \"local\")").short('d'),
+            Flag::list("label", "Set metadata for a volume"),
+            Flag::map("opt", "Set driver specific options (default map[])").short('o'),
+            Flag::string("name", "Specify volume name").hidden(),
+        ],
+        CLUSTER,
+    ],
     action: remote!(volumes::create),
 };
 
@@ -60,6 +96,7 @@ pub(crate) static LS: Command = Command {
     args: Args::None,
     interspersed: true,
     flags: &[&[
+        Flag::bool("cluster", "Display only cluster volumes").hidden(),
         Flag::filter("filter", "Provide filter values (e.g. \"dangling=true\")").short('f'),
         Flag::string("format", text::TABLE_FORMAT),
         Flag::bool("quiet", "Only display volume names").short('q'),

@@ -266,6 +266,10 @@ impl State<'_> {
             return Ok(Val::new("<no value>".into()));
         }
         let why = match &value.json {
+            Value::Object(_) if *value == self.data.value && self.data.row.is_some() => {
+                let type_name = self.data.row.unwrap_or_default();
+                format!("can't evaluate field {name} in type {type_name}")
+            }
             Value::Object(_) => format!("map has no entry for key \"{name}\""),
             Value::Null => format!("nil pointer evaluating interface {{}}.{name}"),
             _ => format!("can't evaluate field {name} in type {}", value.type_name()),

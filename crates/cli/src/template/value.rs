@@ -79,6 +79,11 @@ impl Data {
         Self { value: Val::new(value), row: None, header: false }
     }
 
+    /// With the Go type that errors name.
+    pub(crate) fn of_type(self, type_name: &'static str) -> Self {
+        Self { row: Some(type_name), ..self }
+    }
+
     /// A row of a table: only its own fields exist. `type_name` appears in errors.
     pub(crate) fn row(value: Value, type_name: &'static str) -> Self {
         Self { value: Val::new(value), row: Some(type_name), header: false }

@@ -116,7 +116,7 @@ pub(crate) fn detach_keys(text: &str) -> std::result::Result<Vec<u8>, Denied> {
     if text.is_empty() {
         return Ok(DEFAULT_DETACH_KEYS.to_vec());
     }
-    let invalid = || Denied::invalid(format!("invalid detach keys ({text}) provided"));
+    let invalid = || Denied::invalid(format!("Invalid detach keys ({text}) provided"));
     let key = |word: &str| match (word.as_bytes(), word.strip_prefix("ctrl-")) {
         ([byte], _) => Ok(*byte),
         (_, Some(key)) => match key.as_bytes() {

@@ -174,9 +174,10 @@ impl Containers {
         self.order(query, |answer| Order::Resize { rows, cols, answer }).await
     }
 
-    /// Whether a client could attach, and how output would reach it.
-    pub async fn check_attach(&self, query: &str) -> Result<StreamKind> {
+    /// Whether a client could attach that detaches by `keys`, and how output would reach it.
+    pub async fn check_attach(&self, query: &str, keys: &str) -> Result<StreamKind> {
         let view = self.view(query)?;
+        crate::actor::detach_keys(keys)?;
         let id = &view.id;
         match view.phase {
             Phase::Paused(_) => Err(EngineError::conflict(format!(

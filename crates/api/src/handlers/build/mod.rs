@@ -102,7 +102,7 @@ pub(crate) async fn cancel(call: Call) -> Reply {
 
 /// `POST /build/prune`.
 pub(crate) async fn prune(call: Call) -> Reply {
-    const FILTERS: [&str; 9] = [
+    const FILTERS: [&str; 11] = [
         "until",
         "unused-for",
         "id",
@@ -112,9 +112,18 @@ pub(crate) async fn prune(call: Call) -> Reply {
         "inuse",
         "shared",
         "private",
+        "label",
+        "label!",
     ];
     let query = &call.query;
     let filters = Filters::parse(query, &FILTERS)?;
+    if !filters.values("label").is_empty() {
+        // Nothing in the cache has a label; `system prune` passes its filters on to here as well.
+        return reply::json(&BuildCachePruneReport {
+            caches_deleted: Vec::new().into(),
+            space_reclaimed: 0,
+        });
+    }
     let mut options = PruneOptions {
         all: query.flag("all"),
         ids: filters.values("id").iter().map(|id| (*id).to_owned()).collect(),

@@ -22,7 +22,7 @@ const MODE_LINK: u32 = 1 << 27;
 /// `export`.
 pub(crate) async fn export(invocation: &Invocation) -> Outcome {
     let output = invocation.matches.text("output");
-    transfer::check_output(output)?;
+    transfer::check_output(output, "export container")?;
     let client = invocation.client()?;
     let answer = client.container_export(invocation.arg(0)).await?;
     transfer::save(answer, output).await?;

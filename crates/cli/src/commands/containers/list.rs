@@ -52,6 +52,7 @@ pub(crate) async fn list(invocation: &Invocation) -> Outcome {
         "" | "table" if sized => WITH_SIZE,
         format => format,
     };
+    format::probe(&TABLE, format)?;
     let limit = match matches.bool("latest") {
         true => 1,
         false => matches.int("last").unwrap_or(-1),
@@ -59,7 +60,7 @@ pub(crate) async fn list(invocation: &Invocation) -> Outcome {
     let wanted = ListContainers {
         all: matches.bool("all") || limit > 0,
         limit,
-        size: sized || given.contains(".Size"),
+        size: sized || given.contains(".Size") || given.contains("json .}"),
         filters: matches.filters("filter"),
     };
     let containers = invocation.client()?.container_list(&wanted).await?;

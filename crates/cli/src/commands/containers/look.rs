@@ -19,7 +19,7 @@ pub(crate) async fn logs(invocation: &Invocation) -> Outcome {
     let moment = |flag: &str| match matches.text(flag) {
         "" => Ok(String::new()),
         text => time::since(text)
-            .map_err(|_| Failure::new(format!("invalid value for {}: {text:?}", quoted(flag)))),
+            .map_err(|why| Failure::new(format!("invalid value for {}: {why}", quoted(flag)))),
     };
     let wanted = LogQuery {
         follow: matches.bool("follow"),

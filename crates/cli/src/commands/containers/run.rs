@@ -90,7 +90,7 @@ async fn launch(invocation: &Invocation) -> Result<i32, Stop> {
     create::check_system(matches).map_err(|why| Stop::Plain(why.into()))?;
     let detached = matches.bool("detach");
     if detached && !matches.list("attach").is_empty() {
-        return Err(with_125(
+        return Err(Stop::Plain(
             "conflicting options: cannot specify both --attach and --detach".into(),
         ));
     }

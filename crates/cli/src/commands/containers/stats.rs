@@ -74,9 +74,10 @@ async fn watch(invocation: &Invocation, client: Rc<Client>, samples: Samples) ->
         for task in tasks {
             let _ = task.await;
         }
-        let failed = failure(&samples, !named.is_empty());
-        format::list(&TABLE, format, rows(&samples, whole))?;
-        return failed.map_or(Ok(0), Err);
+        if let Some(failure) = failure(&samples, !named.is_empty()) {
+            return Err(failure);
+        }
+        return format::list(&TABLE, format, rows(&samples, whole));
     }
     first_samples(&samples).await;
     if let Some(failure) = failure(&samples, !named.is_empty()) {

@@ -13,7 +13,7 @@ use crate::transfer;
 /// `save`.
 pub(crate) async fn save(invocation: &Invocation) -> Outcome {
     let output = invocation.matches.text("output");
-    transfer::check_output(output)?;
+    transfer::check_output(output, "save image")?;
     let platform = platform_json(invocation.matches.text("platform"))?;
     let client = invocation.client()?;
     let (names, since) = (invocation.matches.args(), invocation.matches.list("since"));

@@ -43,7 +43,7 @@ const HISTORY: Table = Table {
         ("ID", "IMAGE"),
         ("Size", "SIZE"),
     ],
-    type_name: "*history.historyContext",
+    type_name: "*image.historyContext",
 };
 
 /// `images`.

@@ -33,7 +33,9 @@ pub(crate) async fn pull(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
     let name = invocation.arg(0);
     check_reference(name)?;
-    let wanted = platform(matches.text("platform"))?;
+    // What is no platform is the engine's to refuse.
+    let wanted = matches.text("platform");
+    let wanted = platform(wanted).unwrap_or_else(|_| wanted.to_owned());
     trusted(matches)?;
     let (all, quiet) = (matches.bool("all-tags"), matches.bool("quiet"));
     let tagged = name.contains('@') || !split_tag(name).1.is_empty();

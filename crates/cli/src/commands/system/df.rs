@@ -20,7 +20,7 @@ const SUMMARY: Table = Table {
         ("TotalCount", "TOTAL"),
         ("Type", "TYPE"),
     ],
-    type_name: "*formatter.diskUsageContext",
+    type_name: "*formatter.diskUsageImagesContext",
 };
 
 const CACHE: Table = Table {
@@ -53,7 +53,24 @@ pub(crate) async fn df(invocation: &Invocation) -> Outcome {
         print(details(&usage)?)?;
         return Ok(0);
     }
+    if verbose {
+        return format::document_of(format, sections(&usage), "*formatter.diskUsageContext");
+    }
     format::list(&SUMMARY, format, summary(&usage))
+}
+
+/// What a template of `-v` is filled in with: a list of rows for each kind.
+fn sections(usage: &LegacyDiskUsage) -> serde_json::Value {
+    let list = |rows: Vec<Row>| rows.into_iter().map(Row::plain).collect::<Vec<_>>();
+    let images = usage.images.as_deref().unwrap_or_default();
+    let containers = usage.containers.as_deref().unwrap_or_default();
+    let volumes = usage.volumes.as_deref().unwrap_or_default();
+    serde_json::json!({
+        "Images": list(images::rows(images, true, false)),
+        "Containers": list(containers.iter().map(|it| containers::row(it, true)).collect()),
+        "Volumes": list(volumes.iter().map(volumes::row).collect()),
+        "BuildCache": list(cache_rows(usage)),
+    })
 }
 
 fn human(bytes: i64) -> String {
@@ -156,8 +173,20 @@ fn details(usage: &LegacyDiskUsage) -> Result<String, Failure> {
     let container_rows = containers.iter().map(|c| containers::row(&own(c), false)).collect();
     let volume_rows = volumes.iter().map(volumes::row).collect();
     let total: i64 = cache.iter().map(|cache| cache.size).sum();
-    let cache_rows = cache.iter().map(|cache| {
-        let ago = |text: &str| time::parse(text).map_or_else(String::new, time::ago);
+    Ok(format!(
+        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space \
+         usage:\n\n{}\nBuild cache usage: {}\n\n{}",
+        format::render(&images::TABLE, IMAGES, image_rows)?,
+        format::render(&containers::TABLE, CONTAINERS, container_rows)?,
+        format::render(&volumes::TABLE, VOLUMES, volume_rows)?,
+        human(total),
+        format::render(&CACHE, "", cache_rows(usage))?,
+    ))
+}
+
+fn cache_rows(usage: &LegacyDiskUsage) -> Vec<Row> {
+    let ago = |text: &str| time::parse(text).map_or_else(String::new, time::ago);
+    let row = |cache: &BuildCache| {
         Row::default()
             .with("CacheType", cache.kind.clone())
             .with("CreatedSince", ago(&cache.created_at))
@@ -166,14 +195,6 @@ fn details(usage: &LegacyDiskUsage) -> Result<String, Failure> {
             .with("Shared", cache.shared.to_string())
             .with("Size", human(cache.size))
             .with("UsageCount", cache.usage_count.to_string())
-    });
-    Ok(format!(
-        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space \
-         usage:\n\n{}\nBuild cache usage: {}\n\n{}",
-        format::render(&images::TABLE, IMAGES, image_rows)?,
-        format::render(&containers::TABLE, CONTAINERS, container_rows)?,
-        format::render(&volumes::TABLE, VOLUMES, volume_rows)?,
-        human(total),
-        format::render(&CACHE, "", cache_rows.collect())?,
-    ))
+    };
+    usage.build_cache.as_deref().unwrap_or_default().iter().map(row).collect()
 }

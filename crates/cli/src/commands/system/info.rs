@@ -19,7 +19,12 @@ pub(crate) async fn info(invocation: &Invocation) -> Outcome {
     let client = invocation.client()?;
     let own = if invocation.prog == "docker" { DOCKER_VERSION } else { VERSION };
     if !format.is_empty() {
-        return with_format(format, client.info_raw().await, (own, &context, debug));
+        let mut own = super::version::own(invocation, &client.version().to_string(), &context);
+        own.shift_remove("ApiVersion");
+        own.shift_insert(0, "Debug".to_owned(), debug.into());
+        own.insert("Plugins".to_owned(), json!([]));
+        own.insert("Warnings".to_owned(), Value::Null);
+        return with_format(format, client.info_raw().await, own);
     }
     print(format!(
         "Client:\n Version:    {own}\n Context:    {context}\n Debug Mode: {debug}\n\nServer:\n"
@@ -32,31 +37,30 @@ pub(crate) async fn info(invocation: &Invocation) -> Outcome {
             }
             Ok(0)
         }
-        Err(error) => {
-            complain(format!("ERROR: {error}\n"));
-            Err(Failure::new("errors pretty printing info"))
-        }
+        Err(error) => Err(error.into()),
     }
 }
 
 fn with_format(
     format: &str,
     asked: client::Result<bytes::Bytes>,
-    (version, context, debug): (&str, &str, bool),
+    own: Map<String, Value>,
 ) -> Outcome {
-    let own = json!({
-        "Debug": debug, "Version": version, "Context": context, "Plugins": [], "Warnings": null,
-    });
     match asked {
         Ok(bytes) => {
             let mut all: Map<String, Value> = serde_json::from_slice(&bytes)
                 .map_err(|error| Failure::new(format!("read the answer: {error}")))?;
-            all.insert("ClientInfo".to_owned(), own);
-            format::document(format, Value::Object(all))
+            if let Some(Value::Object(registries)) = all.get_mut("RegistryConfig") {
+                // Docker's library writes this one from a map.
+                registries.sort_keys();
+            }
+            all.insert("ClientInfo".to_owned(), Value::Object(own));
+            format::document_of(format, Value::Object(all), "system.dockerInfo")
         }
         Err(error) => {
             let errors = json!([error.to_string()]);
-            format::document(format, json!({"ServerErrors": errors, "ClientInfo": own}))?;
+            let known = json!({"ServerErrors": errors, "ClientInfo": own});
+            format::document_of(format, known, "system.dockerInfo")?;
             Err(Failure::silent(1))
         }
     }

@@ -13,13 +13,12 @@ use crate::{DOCKER_VERSION, VERSION, tabwriter, time};
 /// `version`. What is known of the client is printed even when no engine answers.
 pub(crate) async fn version(invocation: &Invocation) -> Outcome {
     let format = invocation.matches.text("format");
-    let template =
-        match format {
-            "" | "json" => None,
-            format => Some(Template::parse(format).map_err(|why| {
-                Failure::new(format!("template parsing error: {why}")).with_code(64)
-            })?),
-        };
+    let template = match format {
+        "" | "json" => None,
+        format => Some(Template::parse(format).map_err(|why| {
+            Failure::new(format!("template parsing error: {}", named(&why))).with_code(64)
+        })?),
+    };
     let context = invocation.globals.context_name()?;
     let client = invocation.client()?;
     let asked = client.engine_version().await;
@@ -33,11 +32,13 @@ pub(crate) async fn version(invocation: &Invocation) -> Outcome {
         (_, Some(template)) => {
             let server = server.map_or(Value::Null, |server| json!(server));
             let data = Data::document(json!({"Client": own, "Server": server}));
-            let filled = template.execute(&data);
+            let filled = template.execute(&data.of_type("system.versionInfo"));
             if let (Err(_), Err(error)) = (&filled, &asked) {
                 return Err(Failure::new(error.to_string()));
             }
-            print(format!("{}\n", filled.map_err(Failure::new)?))?;
+            // What fails has printed an empty line before.
+            print(format!("{}\n", filled.as_deref().unwrap_or_default()))?;
+            filled.map_err(|why| Failure::new(named(&why)))?;
         }
         (_, None) => print(page(&own, server))?,
     }
@@ -47,8 +48,17 @@ pub(crate) async fn version(invocation: &Invocation) -> Outcome {
     }
 }
 
+/// A template's failure, with the name that the template has here.
+fn named(why: &str) -> String {
+    why.replacen("template: :", "template: version:", 1).replacen(
+        "executing \"\"",
+        "executing \"version\"",
+        1,
+    )
+}
+
 /// What this program is. Started as `docker`, it says which version of it it follows.
-fn own(invocation: &Invocation, api: &str, context: &str) -> Map<String, Value> {
+pub(super) fn own(invocation: &Invocation, api: &str, context: &str) -> Map<String, Value> {
     let mut own = Map::new();
     let mut put = |name: &str, value: &str| own.insert(name.to_owned(), value.into());
     let docker = invocation.prog == "docker";
