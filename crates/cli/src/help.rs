@@ -8,10 +8,11 @@ use crate::table::{GLOBALS, SECTIONS};
 
 /// Commands that the stock client does not have, or lists in a swarm only: not listed under its
 /// name.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "artifact",
     "image referrers",
     "diagnose",
+    "ports",
     "profile",
     "volume cp",
     "volume export",
