@@ -8,7 +8,7 @@ use runtime::caps::{Cap, CapSet};
 use runtime::seccomp::{self, Arch, ProfileFacts, ProfileOptions};
 use runtime::witness::Seen;
 use std::collections::BTreeSet;
-use wire::oci::runtime::{Seccomp, Syscall};
+use wire::oci::runtime::{Seccomp, Syscall, SyscallArg};
 
 /// Calls that every program may come to make without being asked: ends, signals, and what a
 /// program of the same image begins with, so that an exec and a health check can be run.
@@ -153,11 +153,20 @@ fn narrowed(base: Seccomp, seen: &Seen) -> (Seccomp, usize) {
 /// A rule for sockets of a domain that was not used.
 fn foreign_socket(rule: &Syscall, seen: &Seen) -> bool {
     let only = rule.names.iter().all(|name| name == "socket" || name == "socketpair");
-    let mut domains = rule.args.iter().filter(|arg| arg.index == 0 && arg.op == "SCMP_CMP_EQ");
+    let mut domains = rule.args.iter().filter_map(domain_of);
     let used = |domain: u64| seen.sockets.iter().any(|(seen, _)| *seen == domain);
     // Of pairs the domain is not seen: only sockets are narrowed.
     let pairs = rule.names.iter().any(|name| name == "socketpair");
-    only && !pairs && domains.next().is_some_and(|arg| !used(arg.value))
+    only && !pairs && domains.next().is_some_and(|domain| !used(domain))
+}
+
+/// The domain that a condition singles out: of the lower half of the first argument.
+fn domain_of(arg: &SyscallArg) -> Option<u64> {
+    match (arg.index, arg.op.as_str()) {
+        (0, "SCMP_CMP_EQ") => Some(arg.value),
+        (0, "SCMP_CMP_MASKED_EQ") => Some(arg.value_two),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -207,7 +216,8 @@ mod tests {
             profile.syscalls.iter().filter(has).filter(|r| r.action == "SCMP_ACT_ALLOW").collect()
         };
         assert!(of("clone").iter().all(|rule| !rule.args.is_empty()));
-        let domains: Vec<u64> = of("socket").iter().map(|rule| rule.args[0].value).collect();
+        let domains: Vec<u64> =
+            of("socket").iter().filter_map(|rule| domain_of(&rule.args[0])).collect();
         assert_eq!(domains, [2]);
         // What is refused as if it were unknown stays so.
         assert!(profile.syscalls.iter().any(|rule| rule.errno_ret == Some(38)));
