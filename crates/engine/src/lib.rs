@@ -63,7 +63,9 @@ pub use events::{EventBus, EventStream};
 pub use execs::Execs;
 pub use images::Images;
 pub use managed::{ManagedPlugins, PluginOrder, PluginView};
-pub use net::{Exposure, InterfaceStats, Options as NetOptions, run_resolver};
+pub use net::{
+    Exposure, InterfaceStats, Iptables, Options as NetOptions, Outside, run_carrier, run_resolver,
+};
 pub use networks::Networks;
 pub use options::Options;
 pub use review::Review;

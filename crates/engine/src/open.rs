@@ -84,11 +84,12 @@ fn open_parts(options: Options) -> Result<Node> {
     let net = Arc::new(net::Net::open(net_options)?);
     let hierarchy =
         Hierarchy::detect().map_err(|error| EngineError::Internal(crate::error::chain(&error)))?;
+    host::tell_limits(&hierarchy);
     let live = RwLock::new(Arc::new(Live::new(options.clone(), &store)?));
     let id = record::daemon_fact(store.records(), "id", uuid::random_uuid)?;
     let node = Node {
         facts: host::facts(&hierarchy),
-        ids: IdPool::new(options.id_pool_base, options.id_pool_ranges),
+        ids: IdPool::of_this_process(options.id_pool_base, options.id_pool_ranges)?,
         filters: Filters::new(&options.exec_root.join("seccomp")),
         runtime_exe: sealed(&options.runtime_exe)?,
         ready: Default::default(),

@@ -167,7 +167,7 @@ impl System {
             network_drivers: self.drivers(&["bridge", "host", "null"], "networkdriver"),
             volume_drivers: self.drivers(&["local"], "volumedriver"),
             logging_driver: options.log_driver.clone(),
-            cgroup_driver: "cgroupfs".to_owned(),
+            cgroup_driver: if node.hierarchy.is_none() { "none" } else { "cgroupfs" }.to_owned(),
             cgroup_version: if unified { "2" } else { "1" }.to_owned(),
             kernel: text(uname.release()),
             operating_system: os_release("PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned()),
@@ -243,6 +243,9 @@ impl System {
         }
         if options.security_profile == SecurityProfile::Estiba || options.no_new_privileges {
             out.push("name=no-new-privileges".to_owned());
+        }
+        if options.rootless {
+            out.push("name=rootless".to_owned());
         }
         if options.rootless {
             out.push("name=rootless".to_owned());
@@ -336,7 +339,7 @@ fn storage_status(root: &Path) -> Vec<(String, String)> {
         ("Supports d_type".to_owned(), "true".to_owned()),
         ("Using metacopy".to_owned(), "false".to_owned()),
         ("Native Overlay Diff".to_owned(), "true".to_owned()),
-        ("userxattr".to_owned(), "false".to_owned()),
+        ("userxattr".to_owned(), (!runtime::userns::is_first()).to_string()),
     ]
 }
 

@@ -17,6 +17,8 @@ fn main() -> ExitCode {
         Program::Resolver { arguments } => resolve(&arguments),
         Program::Registry { name, arguments } => registry::run(&name, &arguments),
         Program::Unpacker { descriptor } => engine::unpacker::main(&descriptor),
+        Program::Keeper { descriptor } => rootless::keeper_main(&descriptor),
+        Program::Carrier { descriptor } => daemon::carry(&descriptor),
         Program::CommandLine => cli::run(std::env::args_os()),
     };
     ExitCode::from(u8::try_from(status).unwrap_or(1))

@@ -28,6 +28,16 @@ pub(crate) enum Program {
         /// The number of the descriptor that orders come through.
         descriptor: String,
     },
+    /// The process that holds an ordinary user's namespaces, started by a daemon.
+    Keeper {
+        /// The number of the descriptor that orders come through.
+        descriptor: String,
+    },
+    /// The process that carries ports into them, started by the keeper.
+    Carrier {
+        /// The number of the descriptor that orders come through.
+        descriptor: String,
+    },
     /// The command line, which reads all words itself.
     CommandLine,
 }
@@ -44,6 +54,12 @@ impl Program {
             // Only the daemon starts it so: no environment, no other word.
             ("estiba", Some(engine::unpacker::WORD)) if words.len() == 3 => {
                 Self::Unpacker { descriptor: words[2].clone() }
+            }
+            ("estiba", Some(rootless::KEEPER)) if words.len() == 3 => {
+                Self::Keeper { descriptor: words[2].clone() }
+            }
+            ("estiba", Some(rootless::CARRIER)) if words.len() == 3 => {
+                Self::Carrier { descriptor: words[2].clone() }
             }
             (name, Some("daemon")) => {
                 Self::Daemon { name: format!("{name} daemon"), arguments: words[2..].to_vec() }
@@ -82,6 +98,9 @@ mod tests {
             ("docker registry", Program::CommandLine),
             ("estiba unpacker 5", Program::Unpacker { descriptor: "5".into() }),
             ("docker unpacker 5", Program::CommandLine),
+            ("estiba rootless-keeper 3", Program::Keeper { descriptor: "3".into() }),
+            ("estiba rootless-carrier 7", Program::Carrier { descriptor: "7".into() }),
+            ("docker rootless-keeper 3", Program::CommandLine),
             ("estiba run x daemon", Program::CommandLine),
             ("docker ps", Program::CommandLine),
             ("estiba", Program::CommandLine),

@@ -9,6 +9,7 @@
 //!      │     dns/names.rs         (pure but for ports.rs, which tries whether a port is free)
 //!      ▼
 //!   act      apply.rs  netns.rs  sysctl.rs  netlink/  nft/firewall.rs  round.rs  relay.rs
+//!            outside.rs  carrier.rs (an ordinary user's ports)
 //!            iptables/ (the administrator's DOCKER-USER)  dns/server.rs
 //! ```
 //!
@@ -27,6 +28,7 @@
 
 mod apply;
 mod bridge;
+mod carrier;
 mod dns;
 mod endpoints;
 mod error;
@@ -41,6 +43,7 @@ mod netns;
 mod networks;
 mod nft;
 mod options;
+mod outside;
 mod plan;
 mod ports;
 mod publish;
@@ -53,11 +56,13 @@ mod stats;
 mod sublink;
 mod sysctl;
 
+pub use carrier::run_carrier;
 pub use dns::{DnsSettings, run_resolver};
 pub use endpoints::{Adopt, Attach};
 pub use error::{Error, Result};
 pub use exposure::Exposure;
 pub use options::{AddressPool, FirewallMark, Iptables, Options, PublishPolicy};
+pub use outside::Outside;
 pub use remote::{AddressAsk, Joined, PoolAsk, Remote};
 pub use routes::RouteNews;
 pub use service::Net;

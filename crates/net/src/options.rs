@@ -1,6 +1,7 @@
 //! What the daemon's configuration decides about networks. Values only; never reads a file.
 
 use crate::nft::{ALLOWED, PASSED};
+use crate::outside::Outside;
 use crate::remote::Remote;
 use crate::routes::RouteNews;
 use model::network::Cidr;
@@ -68,6 +69,8 @@ pub struct Options {
     pub remote: Option<Arc<dyn Remote>>,
     /// Who is told of routes of the host that come later and overlap a network.
     pub route_news: Option<Arc<dyn RouteNews>>,
+    /// Who opens the host's ports, where they are not this namespace's.
+    pub outside: Option<Arc<dyn Outside>>,
     /// Where the host's resolvers are named.
     pub resolv_conf: PathBuf,
     /// The directory of the resolver's socket, and leave to start this very program as
@@ -107,6 +110,7 @@ impl Default for Options {
             iptables: Iptables::default(),
             system_bus: crate::firewalld::system_bus(),
             remote: None,
+            outside: None,
             route_news: None,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             resolver: None,

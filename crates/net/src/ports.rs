@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::holder;
 use crate::nft::{Publication, Way};
+use crate::outside::{self, Opened, Outside};
 use crate::relay::{Relay, Relays};
 use model::network::{PortBinding, PortSpec, Protocol};
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// Host ports that sockets of ours hold at once. Beyond, a port is only tried: a socket costs
 /// some four kilobytes and a descriptor, and ranges have thousands of ports.
@@ -29,6 +31,7 @@ pub(crate) struct Ports {
     held: usize,
     next_ephemeral: u16,
     relays: Relays,
+    outside: Option<Arc<dyn Outside>>,
 }
 
 #[derive(Debug)]
@@ -37,6 +40,8 @@ struct Taken {
     owner: Owner,
     /// Keeps other programs from binding the port.
     hold: Hold,
+    /// The port of the host, where this namespace is not the host's.
+    _outside: Option<Opened>,
 }
 
 /// Who publishes.
@@ -80,6 +85,11 @@ pub(crate) struct Side {
 }
 
 impl Ports {
+    /// None taken yet; each is opened by `outside` too.
+    pub(crate) fn through(outside: Option<Arc<dyn Outside>>) -> Self {
+        Self { outside, ..Self::default() }
+    }
+
     /// Takes all of the ports for an endpoint, or none.
     pub(crate) fn take(&mut self, owner: &Owner, wanted: &[Wanted]) -> Result<Vec<Publication>> {
         let mut done = Vec::with_capacity(wanted.len());
@@ -238,7 +248,10 @@ impl Ports {
                 Hold::Socket(socket)
             }
         };
-        let taken = Taken { publication, owner: owner.clone(), hold };
+        let outside = self.outside.as_ref().filter(|_| publication.way != Way::Direct);
+        let opened = outside.map(|outside| outside::open(outside, &publication)).transpose()?;
+        let _outside = opened.flatten();
+        let taken = Taken { publication, owner: owner.clone(), hold, _outside };
         self.taken.entry(publication.port).or_default().push(taken);
         Ok(())
     }

@@ -163,6 +163,8 @@ impl Net {
             Sysctl::new("ipv4/ip_forward", "1").apply()?;
         }
         let state: Arc<Mutex<State>> = Arc::default();
+        state.lock().unwrap_or_else(PoisonError::into_inner).ports =
+            Ports::through(options.outside.clone());
         let zones = tell_firewalld(&state, options.system_bus.clone())?;
         let reloaded = zones.clone();
         let reloaded = move || _ = reloaded.try_send(());
@@ -192,6 +194,7 @@ impl Net {
             accept_mark: first.accept_mark,
             iptables: first.iptables.clone(),
             remote: first.remote.clone(),
+            outside: first.outside.clone(),
             route_news: first.route_news.clone(),
             resolv_conf: first.resolv_conf.clone(),
             resolver: first.resolver.clone(),
@@ -217,6 +220,9 @@ impl Net {
         if let Some(firewall) = &self.firewall {
             firewall.lay()?;
             let _ = self.zones.try_send(());
+        }
+        if let Some(outside) = &self.options().outside {
+            outside.settle();
         }
         let lives: BTreeSet<ContainerId> =
             self.lock().endpoints.values().map(|known| known.container).collect();

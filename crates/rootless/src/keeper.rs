@@ -360,6 +360,8 @@ fn start(way_out: &WayOut, pid: i32, dir: &Path) -> Result<Option<sys::clone::Ch
     let log = File::create(dir.join(LOG)).map_err(starting())?;
     let child = sys::clone::clone3(0, || {
         let ready = sys::process::set_parent_death_signal(rustix::process::Signal::KILL.as_raw())
+            // pasta takes a signal that is ignored already for a failure.
+            .and_then(|()| sys::process::reset_signals())
             .and_then(|()| rustix::stdio::dup2_stdout(&log))
             .and_then(|()| rustix::stdio::dup2_stderr(&log))
             .and_then(|()| sys::process::close_on_exec_from(3));

@@ -28,7 +28,7 @@ use wire::oci::runtime::Resources;
 mod channel;
 mod stdio;
 
-pub(crate) use channel::{Doomed, await_end, await_execution, await_prepared};
+pub(crate) use channel::{Doomed, await_end, await_execution, await_prepared, clone_inside};
 pub use stdio::Stdio;
 pub(crate) use stdio::slots;
 
@@ -204,7 +204,7 @@ fn clone_child(
         Some(join) => {
             let userns = sys::netns::open(&join.path)
                 .map_err(|error| LaunchError::at("open the user namespace", error.errno))?;
-            channel::clone_inside(userns.as_fd(), plan.clone, || init::run(&plan.init, slots))
+            channel::clone_inside((userns.as_fd(), sys::clone::ns::USER), plan.clone, || init::run(&plan.init, slots))
         }
     };
     // The visited namespaces are left in reverse order.

@@ -6,7 +6,7 @@
 
 use crate::container::{
     Doomed, Running, Stdio, apply_limits, await_end, await_execution, await_prepared, cgroup_error,
-    slots,
+    clone_inside, slots,
 };
 use crate::error::LaunchError;
 use crate::init::message::{Message, Tag};
@@ -136,23 +136,30 @@ fn clone_in(
     plan: &InitPlan,
     slots: init::Slots,
 ) -> Result<sys::clone::Child, LaunchError> {
+    let failed = |errno| match errno {
+        // The namespace's first process has ended, pid_namespaces(7).
+        Errno::NOMEM => LaunchError::runtime("the container is not running"),
+        errno => LaunchError::at("make a process in the container", errno),
+    };
+    if joined & ns::PID != 0 && !sys::userns::is_first() {
+        // For who is not the machine's root there is no way back from another pid namespace: a
+        // child goes, and makes the process.
+        let namespace = (target.pidfd.as_fd(), ns::PID);
+        return clone_inside(namespace, 0, || init::run(plan, slots)).map_err(failed);
+    }
     let inside = match joined & ns::PID {
         0 => None,
         kind => {
             let entered = sys::netns::enter_kind(target.pidfd.as_fd(), kind, "pid");
-            let failed = |e: sys::SysError| LaunchError::at("join the pid namespace", e.errno);
-            Some(entered.map_err(failed)?)
+            let not = |e: sys::SysError| LaunchError::at("join the pid namespace", e.errno);
+            Some(entered.map_err(not)?)
         }
     };
     let into = target.cgroup.clone_into_fd().map_err(cgroup_error)?;
     let into = into.as_ref().map(AsFd::as_fd);
     let made = sys::clone::clone3_into(0, into, || init::run(plan, slots));
     drop(inside);
-    made.map_err(|errno| match errno {
-        // The namespace's first process has ended, pid_namespaces(7).
-        Errno::NOMEM => LaunchError::runtime("the container is not running"),
-        errno => LaunchError::at("make a process in the container", errno),
-    })
+    made.map_err(failed)
 }
 
 fn copy(fd: BorrowedFd<'_>) -> Result<OwnedFd, LaunchError> {

@@ -209,9 +209,7 @@ fn mount(lower: &[OwnedFd], upper: Option<(&OwnedFd, &OwnedFd)>) -> Result<Owned
         }
         None => attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY,
     }
-    for (key, value) in [("redirect_dir", "off"), ("metacopy", "off"), ("index", "off")] {
-        fsconfig_set_string(context.as_fd(), key, value).act(mounting)?;
-    }
+    crate::snapshot::plain(context.as_fd()).act(mounting)?;
     fsconfig_create(context.as_fd()).act(mounting)?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).act(mounting)
 }
@@ -436,8 +434,9 @@ impl Walk<'_> {
 /// Takes away overlayfs' own notes about where a file came from: they say nothing in a layer.
 fn clean(file: impl AsFd) -> Result<()> {
     let cleaning = || "clean overlay attributes".to_owned();
+    let prefix = crate::tar::node::overlay_xattr("");
     for name in tree::xattr_names(&file).act(cleaning)? {
-        let note = name.strip_prefix("trusted.overlay.");
+        let note = name.strip_prefix(prefix.as_str());
         if matches!(note, Some("origin" | "impure" | "nlink" | "upper" | "uuid" | "protattr")) {
             match fs::fremovexattr(&file, name.as_str()) {
                 Ok(()) | Err(Errno::NODATA) => {}

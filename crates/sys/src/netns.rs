@@ -64,6 +64,10 @@ pub fn enter_kind(
     which: u64,
     name: &'static str,
 ) -> Result<Entered, SysError> {
+    if which == ns::PID && !crate::userns::is_first() {
+        // The way back leads into a namespace that only the machine's root may enter.
+        return Err(SysError::new("setns", name, rustix::io::Errno::PERM));
+    }
     let own = open(&Path::new("/proc/thread-self/ns").join(name))?;
     crate::mount::setns(namespace, which).map_err(|errno| SysError::new("setns", name, errno))?;
     Ok(Entered { own, which })

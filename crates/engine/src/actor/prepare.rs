@@ -60,10 +60,11 @@ pub(super) fn prepare(
     let block_devices = crate::host::block_devices(&spec.resources)?;
     let cgroup = format!("{}/{}", spec.cgroup_parent.trim_end_matches('/'), definition.id);
     let groups = groups(node, definition)?;
+    let id_maps = id_range.map(|first| node.ids.maps(first));
     let mut oci = bundle::spec(&Plan {
         spec,
         cgroup: &cgroup,
-        id_range,
+        id_maps: id_maps.as_ref(),
         sources: &sources,
         etc: &etc,
         devices: &devices,
@@ -199,9 +200,15 @@ fn id_range_of(pid: i32) -> Result<Option<u32>> {
     let path = format!("/proc/{pid}/uid_map");
     let text = std::fs::read_to_string(&path)
         .map_err(|source| EngineError::io(format!("read {path}"), source))?;
+    let own = std::fs::read_link("/proc/self/ns/user");
+    let theirs = std::fs::read_link(format!("/proc/{pid}/ns/user"));
+    if let (Ok(own), Ok(theirs)) = (own, theirs)
+        && own == theirs
+    {
+        return Ok(None);
+    }
     let mut words = text.split_whitespace();
-    let first = words.nth(1).and_then(|word| word.parse::<u32>().ok());
-    Ok(first.filter(|host| *host != 0))
+    Ok(words.nth(1).and_then(|word| word.parse::<u32>().ok()))
 }
 
 fn make_dir(path: &Path) -> Result<()> {

@@ -11,7 +11,7 @@ pub(crate) use resources::{BlockDevices, update};
 use model::draft::SharedNamespace;
 use model::network::NetworkMode;
 use model::resources::Ulimit;
-use model::spec::{ContainerSpec, ID_RANGE, Isolation};
+use model::spec::{ContainerSpec, Isolation};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wire::oci::runtime as oci;
@@ -23,8 +23,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a ContainerSpec,
     /// Its cgroup, `/parent/id`.
     pub(crate) cgroup: &'a str,
-    /// First host id of its range; `None` in the host's user namespace.
-    pub(crate) id_range: Option<u32>,
+    /// Id maps of its user namespace, users and groups; `None` in the host's.
+    pub(crate) id_maps: Option<&'a (Vec<oci::IdMapping>, Vec<oci::IdMapping>)>,
     /// Where the sources of its mounts are, in the order of the spec's mounts.
     pub(crate) sources: &'a [Source],
     /// The engine's own files in it.
@@ -125,11 +125,10 @@ fn rlimit(limit: &Ulimit) -> oci::Rlimit {
 
 fn linux(plan: &Plan<'_>) -> oci::Linux {
     let spec = plan.spec;
-    let mapping =
-        plan.id_range.map(|host_id| oci::IdMapping { container_id: 0, host_id, size: ID_RANGE });
+    let (uid_mappings, gid_mappings) = plan.id_maps.cloned().unwrap_or_default();
     oci::Linux {
-        uid_mappings: mapping.into_iter().collect(),
-        gid_mappings: mapping.into_iter().collect(),
+        uid_mappings,
+        gid_mappings,
         sysctl: spec.sysctls.clone(),
         resources: Some(resources::limits(plan)),
         cgroups_path: plan.cgroup.to_owned(),
@@ -154,7 +153,7 @@ fn namespaces(plan: &Plan<'_>) -> Vec<oci::Namespace> {
     };
     let hosts = |mode: &SharedNamespace| *mode == SharedNamespace::Host;
     let mut out = vec![own("mount")];
-    if plan.id_range.is_some() {
+    if plan.id_maps.is_some() {
         out.push(of("user", "user", joined.user));
     }
     if plan.spec.network != NetworkMode::Host {

@@ -48,10 +48,12 @@ fn spec_of(decided: &ContainerSpec, joined: Joined, sources: &[Source]) -> oci::
         hosts: Some("/c/hosts".into()),
         resolv_conf: Some("/c/resolv.conf".into()),
     };
+    let line = vec![oci::IdMapping { container_id: 0, host_id: 1 << 28, size: 65_536 }];
+    let maps = (line.clone(), line);
     spec(&Plan {
         spec: decided,
         cgroup: "/estiba/cd",
-        id_range: decided.isolation.own_ids.then_some(1 << 28),
+        id_maps: decided.isolation.own_ids.then_some(&maps),
         sources,
         etc: &etc,
         devices: &[],

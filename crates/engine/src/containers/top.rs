@@ -19,7 +19,10 @@ pub(super) fn top(node: &Node, view: &ContainerView, args: &str) -> Result<Top> 
     let columns = columns(args)?;
     let path = format!("{}/{}", view.spec.cgroup_parent.trim_end_matches('/'), view.id);
     let group = Cgroup::open(&node.hierarchy, &path).map_err(EngineError::internal)?;
-    let mut pids = group.processes().map_err(EngineError::internal)?;
+    let mut pids = match (group.is_none(), view.phase.run()) {
+        (true, Some(run)) => of_pid_namespace(run.pid),
+        _ => group.processes().map_err(EngineError::internal)?,
+    };
     pids.sort_unstable();
     pids.dedup();
     let host = Host::read();
@@ -31,6 +34,22 @@ pub(super) fn top(node: &Node, view: &ContainerView, args: &str) -> Result<Top> 
             .map(|process| columns.iter().map(|(_, value)| value(&process, &host)).collect())
             .collect(),
     })
+}
+
+/// Where there are no control groups: the processes that share the pid namespace of `first`, and
+/// that are seen from here.
+fn of_pid_namespace(first: i32) -> Vec<i32> {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(theirs) = namespace(&first.to_string()) else { return Vec::new() };
+    if namespace("self").is_none_or(|own| own == theirs) {
+        // With the host's processes, its own cannot be told from others.
+        return vec![first];
+    }
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let numbers = names.filter(|name| name.parse::<i32>().is_ok());
+    let same = numbers.filter(|name| namespace(name).as_ref() == Some(&theirs));
+    same.filter_map(|name| name.parse().ok()).collect()
 }
 
 type Column = (&'static str, fn(&Process, &Host) -> String);

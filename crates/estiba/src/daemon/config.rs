@@ -97,15 +97,20 @@ impl Config {
             false => ("/run/estiba/estiba.sock", "/run/estiba/estiba.pid"),
         };
         let mut options = Options::default();
+        let own = super::rootless::Places::of_user();
+        let (socket, pidfile) = match &own {
+            Some(own) => own.give(&mut options),
+            None => (socket.into(), pidfile.into()),
+        };
         options.registry.proxies = super::proxies::of(&|name| std::env::var(name).ok());
         Self {
             options,
-            listen: vec![Listen::Unix(socket.into())],
+            listen: vec![Listen::Unix(socket)],
             allow_plain_tcp: false,
             tls: Tls::default(),
             authority: api::AuthorityConfig::default(),
-            group: as_docker.then(|| "docker".to_owned()),
-            pidfile: pidfile.into(),
+            group: (as_docker && own.is_none()).then(|| "docker".to_owned()),
+            pidfile,
             log_level: LevelFilter::INFO,
             log_json: false,
         }
@@ -113,6 +118,9 @@ impl Config {
 
     /// Where a daemon called `name` looks for its configuration file.
     pub(crate) fn file_of(name: &str) -> PathBuf {
+        if let Some(own) = super::rootless::Places::of_user() {
+            return own.configuration(name);
+        }
         let dir = if name.contains("docker") { "/etc/docker" } else { "/etc/estiba" };
         PathBuf::from(dir).join("daemon.json")
     }
@@ -251,6 +259,7 @@ fn set_network(o: &mut Options, name: &str, texts: &[String], text: &str) -> Res
 
 fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Result<(), String> {
     match name {
+        "rootless" => o.rootless = switch(text)?,
         "data-root" => o.data_root = absolute(text)?,
         "exec-root" => o.exec_root = absolute(text)?,
         "cgroup-parent" => o.cgroup_parent = text.to_owned(),

@@ -7,6 +7,7 @@ mod given;
 mod in_force;
 mod proxies;
 mod reload;
+mod rootless;
 mod settings;
 mod sockets;
 mod supervisor;
@@ -18,6 +19,7 @@ use engine::Engine;
 use given::Line;
 use in_force::InForce;
 use reload::Serving;
+pub(crate) use rootless::carry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,13 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> i32 {
     match prepare(name, arguments) {
         Ok(Plan::Serve(told)) => {
             let (told, reading) = *told;
+            let reading = match rootless::enter(reading) {
+                Ok(reading) => reading,
+                Err(why) => {
+                    eprintln!("{name}: {why}");
+                    return 1;
+                }
+            };
             serve(name, told, reading)
         }
         Ok(Plan::Say(text)) => {

@@ -170,7 +170,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Applied,
     ),
     row(Flag::string("resolv-conf", "Where the host's resolvers are named"), NotYet),
-    row(Flag::bool("rootless", "Run without root"), NotYet),
+    row(Flag::bool("rootless", "Run without root (what an ordinary user does anyway)"), Applied),
     row(
         Flag::string("runtime-path", "The program estiba-runtime, when it is not beside this one"),
         Applied,
@@ -216,6 +216,7 @@ pub(crate) static AT_START: &[&str] = &[
     "iptables",
     "log-format",
     "pidfile",
+    "rootless",
     "runtime-path",
 ];
 

@@ -10,6 +10,15 @@ use std::path::{Path, PathBuf};
 /// Opens an address: several sockets where a supervisor handed several over.
 pub(crate) async fn open(address: &Listen, config: &Config) -> Result<Vec<Listener>, String> {
     let files = config.tls.files();
+    // A user's daemon has a network namespace of its own, which nobody reaches.
+    if let Listen::Tcp(host) = address
+        && let Some(socket) = super::rootless::listen(*host)
+    {
+        let socket = socket.map_err(|error| format!("listen on {address}: {error}"))?;
+        let listener = activated(socket, config, files.as_ref())?;
+        tracing::info!("listening on {address}");
+        return Ok(vec![listener]);
+    }
     let listener = match address {
         Listen::Unix(path) => {
             make_parent(path)?;

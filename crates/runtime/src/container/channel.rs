@@ -192,14 +192,14 @@ fn ended(pidfd: BorrowedFd<'_>) -> LaunchError {
 /// Makes a process in an existing user namespace and in new ones that belong to it: a first child
 /// goes there and makes the second, a child of ours too, and ends.
 pub(crate) fn clone_inside(
-    userns: BorrowedFd<'_>,
+    (namespace, kind): (BorrowedFd<'_>, u64),
     namespaces: u64,
     child: impl FnOnce() -> i32,
 ) -> rustix::io::Result<sys::clone::Child> {
     let (ours, theirs) = sys::socket::message_pair()?;
     let ours_too = ours.as_fd();
     let first = sys::clone::clone3(0, || {
-        let made = sys::mount::setns(userns, sys::clone::ns::USER)
+        let made = sys::mount::setns(namespace, kind)
             .and_then(|()| sys::clone::clone3(namespaces | sys::clone::CLONE_PARENT, child));
         let said = match made {
             Ok(second) => {

@@ -3,7 +3,7 @@
 //! opaque directories).
 
 use crate::error::{Act, Error, Result};
-use crate::tar::node::OPAQUE_XATTR;
+use crate::tar::node::overlay_xattr;
 use crate::tar::{Entry, Kind, Time};
 use crate::tree::{self, MAX_WALK_DEPTH};
 use rustix::fs::{self, FileType, OFlags, Stat};
@@ -113,10 +113,10 @@ impl MergedDir {
 /// would show the wrong content.
 pub(crate) fn is_opaque(dir: &OwnedFd) -> Result<bool> {
     let reading = || "read overlay attribute".to_owned();
-    if tree::xattr(dir, "trusted.overlay.redirect").act(reading)?.is_some() {
+    if tree::xattr(dir, &overlay_xattr("redirect")).act(reading)?.is_some() {
         return Err(Error::Damaged("layer uses overlayfs redirects".into()));
     }
-    Ok(tree::xattr(dir, OPAQUE_XATTR).act(reading)?.is_some_and(|value| value == b"y"))
+    Ok(tree::xattr(dir, &overlay_xattr("opaque")).act(reading)?.is_some_and(|value| value == b"y"))
 }
 
 /// Refuses depths that only a hostile tree has.
@@ -193,8 +193,9 @@ pub(crate) fn complete(
 fn kept_xattrs(file: &OwnedFd) -> Result<Vec<(String, Vec<u8>)>> {
     let reading = || "read extended attributes".to_owned();
     let mut kept = Vec::new();
+    let metacopy = overlay_xattr("metacopy");
     for name in tree::xattr_names(file).act(reading)? {
-        if name == "trusted.overlay.metacopy" {
+        if name == metacopy {
             return Err(Error::Damaged("layer uses overlayfs metacopy".into()));
         }
         if crate::tar::node::is_kept_xattr(&name)

@@ -15,13 +15,13 @@ use merge::MergedDir;
 use model::{ContainerId, Denied, Digest, ImageId};
 use rustix::fs::{self, FileType, Gid, Mode, Uid};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen,
 };
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::{BufWriter, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 const STREAM_BUFFER: usize = 256 << 10;
@@ -202,9 +202,7 @@ impl Snapshots {
             let dir = tree::open_dir(path).act(mounting)?;
             fsconfig_set_fd(context.as_fd(), key, dir.as_fd()).act(mounting)?;
         }
-        for (key, value) in [("redirect_dir", "off"), ("metacopy", "off"), ("index", "off")] {
-            option(key, value)?;
-        }
+        plain(context.as_fd()).act(mounting)?;
         fsconfig_create(context.as_fd()).act(mounting)?;
         fsmount(
             context.as_fd(),
@@ -282,6 +280,20 @@ impl Snapshots {
         }
         Ok((0o755, 0, 0))
     }
+}
+
+/// Lets overlayfs write nothing that this crate does not read: no redirects, no files without their
+/// data. Outside of the first user namespace its own attributes are the owner's, which rules out
+/// both.
+pub(crate) fn plain(context: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    match sys::userns::is_first() {
+        true => {
+            fsconfig_set_string(context, "redirect_dir", "off")?;
+            fsconfig_set_string(context, "metacopy", "off")?;
+        }
+        false => fsconfig_set_flag(context, "userxattr")?,
+    }
+    fsconfig_set_string(context, "index", "off")
 }
 
 /// Writes everything in a merged directory as a tar.

@@ -3,7 +3,7 @@
 //! is decided elsewhere.
 
 use super::name::TreePath;
-use super::node::OPAQUE_XATTR;
+use super::node::overlay_xattr;
 use super::{Entry, Kind};
 use rustix::fs::{self, FileType, Mode, XattrFlags, makedev};
 use std::ffi::CStr;
@@ -50,15 +50,20 @@ pub(crate) struct Node {
     pub(crate) device: (u32, u32),
 }
 
-/// Makes a node directly below `dir`; `EXIST` when something is there.
+/// Makes a node directly below `dir`; `EXIST` when something is there. Only the first user namespace
+/// has devices: in any other an empty file stands in its place, so that the name is there, and the
+/// runtime mounts over it what a container may use.
 pub(crate) fn make_node(dir: impl AsFd, name: &CStr, node: Node) -> rustix::io::Result<()> {
-    let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
-    let device = makedev(node.device.0, node.device.1);
+    let (kind, device) = match (sys::userns::is_first(), node.block) {
+        (false, _) => (FileType::RegularFile, 0),
+        (true, true) => (FileType::BlockDevice, makedev(node.device.0, node.device.1)),
+        (true, false) => (FileType::CharacterDevice, makedev(node.device.0, node.device.1)),
+    };
     fs::mknodat(&dir, name, kind, Mode::from_raw_mode(node.mode & 0o7777), device)?;
     super::node::set_mode(&super::node::open(dir, name)?, node.mode & 0o7777)
 }
 
 /// Marks a directory of a layer as hiding what lower layers have at its place.
 pub(crate) fn mark_opaque(dir: impl AsFd) -> rustix::io::Result<()> {
-    fs::fsetxattr(dir, OPAQUE_XATTR, b"y", XattrFlags::empty())
+    fs::fsetxattr(dir, overlay_xattr("opaque").as_str(), b"y", XattrFlags::empty())
 }

@@ -10,8 +10,12 @@ use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// Marks a directory of a layer as hiding what lower layers have at its place.
-pub(crate) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+/// The name of one of overlayfs' own attributes: what only the machine's root may set, and, in any
+/// other user namespace, where layers are mounted with `userxattr`, what the owner may.
+pub(crate) fn overlay_xattr(name: &str) -> String {
+    let class = if sys::userns::is_first() { "trusted" } else { "user" };
+    format!("{class}.overlay.{name}")
+}
 
 /// Who owns what an archive creates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -226,11 +226,8 @@ impl Unpacker {
 /// All ids that this process's user namespace has, as they are.
 fn everybody() -> IdRange {
     static COUNT: OnceLock<u32> = OnceLock::new();
-    let count = *COUNT.get_or_init(|| {
-        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        let words: Vec<&str> = map.split_whitespace().collect();
-        words.get(2).and_then(|count| count.parse().ok()).unwrap_or(u32::MAX)
-    });
+    let of = |extents: &[sys::userns::Extent]| sys::userns::contiguous(extents);
+    let count = *COUNT.get_or_init(|| of(&sys::userns::users()).min(of(&sys::userns::groups())));
     IdRange { inside: 0, outside: 0, count }
 }
 
