@@ -436,3 +436,39 @@ fn secrets_stay_where_they_are_asked_for() {
     let kind = &json(&meta)["containerimage.descriptor"]["mediaType"];
     assert_eq!(kind, "application/vnd.oci.image.manifest.v1+json");
 }
+
+/// Documents of a registry are looked at and put together; no layer moves.
+#[test]
+fn documents_of_registries_are_put_together() {
+    let lab = Lab::new();
+    let _registry = Registry::start(&lab);
+    let name = |name: &str| format!("127.0.0.1:5000/parts/{name}:1");
+    for platform in ["amd64", "arm64", "riscv64"] {
+        let dockerfile = format!("FROM scratch\nCOPY Dockerfile /{platform}\n");
+        let dir = context(&lab, &[("Dockerfile", &dockerfile)]);
+        let of = format!("linux/{platform}");
+        build(&lab, &dir, &["--platform", &of, "-t", &name(platform), "--push"]).ok();
+    }
+    let tools = |words: &[&str]| lab.estiba(&[&["buildx", "imagetools"], words].concat());
+    let (one, two, three, both) = (name("amd64"), name("arm64"), name("riscv64"), name("both"));
+    tools(&["create", "--dry-run", &one, &two]).ok();
+    assert_ne!(tools(&["inspect", &both]).status, 0, "nothing was to be written");
+    tools(&["create", "-t", &both, "--annotation", "index:who=me", &one, &two]).ok();
+    let of = || {
+        let raw = tools(&["inspect", "--raw", &both]).ok().to_owned();
+        let index: Value = serde_json::from_str(&raw).unwrap();
+        assert_eq!(index["annotations"]["who"], "me", "{raw}");
+        let entries = index["manifests"].as_array().unwrap().clone();
+        let named = entries.iter().map(|it| it["platform"]["architecture"].as_str().unwrap());
+        named.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(of(), "amd64 arm64");
+    let annotated = ["create", "--append", "-t", &both, "--annotation", "index:who=me", &three];
+    tools(&annotated).ok();
+    assert_eq!(of(), "amd64 arm64 riscv64");
+    let shown = tools(&["inspect", &both]).ok().to_owned();
+    assert!(shown.contains("application/vnd.oci.image.index.v1+json"), "{shown}");
+    assert!(shown.contains("linux/riscv64"), "{shown}");
+    assert!(tools(&["create", &one]).stderr.contains("at least one tag"));
+    assert!(tools(&["create", "-t", &both]).stderr.contains("no sources"));
+}

@@ -249,6 +249,43 @@ fn archives_and_files_come_over_http() {
     assert!(wrong.status != 0 && wrong.stderr.contains(&sum), "{wrong:?}");
 }
 
+/// Definitions of builds that are in a repository, or at an address; what is relative in them is
+/// where they are.
+#[test]
+fn definitions_are_baked_where_they_are() {
+    let lab = Lab::new();
+    let (home, _) = repositories(&lab);
+    let app = home.join("app");
+    let definition = "target \"default\" {\n  tags = [\"baked\"]\n}\n\
+        target \"below\" {\n  context = \"sub\"\n  tags = [\"baked-below\"]\n}\n\
+        target \"linked\" {\n  contexts = { other = \"sub\" }\n  \
+        dockerfile-inline = \"FROM busybox\\nCOPY --from=other only /linked\\n\"\n  \
+        tags = [\"baked-linked\"]\n}\n";
+    write(&app.join("docker-bake.hcl"), definition);
+    // What contexts leave out is no matter to definitions.
+    write(&app.join(".dockerignore"), "*.hcl\n");
+    git(&lab, &app, &["add", "."]);
+    git(&lab, &app, &["commit", "-qm", "three"]);
+    let _daemon = serve(&lab, &home);
+    let bake = |words: &[&str]| lab.estiba(&[&["buildx", "bake"], words].concat());
+    bake(&["git://127.0.0.1/app"]).ok();
+    assert_eq!(show(&lab, "baked", "cat /src/version"), "2");
+    bake(&["git://127.0.0.1/app#main", "below", "linked"]).ok();
+    assert_eq!(show(&lab, "baked-below", "cat /only"), "in the directory");
+    assert_eq!(show(&lab, "baked-linked", "cat /linked"), "in the directory");
+    bake(&["-f", "../x", "git://127.0.0.1/app"]).fails(1, "outside of its repository");
+    let web = lab.dir().join("web");
+    let there = r#"{"target": {
+        "default": {"context": "git://127.0.0.1/app#v1", "tags": ["by-file"]},
+        "near": {"context": "."}}}"#;
+    write(&web.join("bake.json"), there);
+    let _files = serve_files(&lab, &web);
+    let address = "http://127.0.0.1:8000/bake.json";
+    bake(&[address]).ok();
+    assert_eq!(show(&lab, "by-file", "cat /src/version"), "1");
+    bake(&[address, "near"]).fails(1, "say cwd://");
+}
+
 /// The classic call fetches for clients that send nothing.
 #[test]
 fn the_classic_call_fetches_its_context() {

@@ -66,7 +66,15 @@ impl Store {
     /// What the layers show together, base first: the root of a read-only mount that nobody sees
     /// and that is gone when the last descriptor of it is closed.
     pub fn view(&self, layers: &[Digest]) -> Result<OwnedFd> {
-        mount(&self.lower(layers)?, None)
+        let mut lower = self.lower(layers)?;
+        // Without files in any layer there is only the empty one, and overlayfs wants two.
+        match lower.pop() {
+            Some(empty) if lower.is_empty() => Ok(empty),
+            last => {
+                lower.extend(last);
+                mount(&lower, None)
+            }
+        }
     }
 
     /// A writable tree over layers, base first. They are spared by collection while it lives.

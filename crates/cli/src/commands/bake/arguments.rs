@@ -6,7 +6,7 @@ use super::eval::text;
 use super::target::Target;
 
 /// The prefix of a path that is relative to where the command is called, not to the context.
-const HERE: &str = "cwd://";
+pub(super) const HERE: &str = "cwd://";
 
 /// The arguments, context last.
 ///

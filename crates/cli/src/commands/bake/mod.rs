@@ -11,6 +11,7 @@ mod compose;
 mod eval;
 mod file;
 mod functions;
+mod remote;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use crate::table::BUILD_FLAGS;
 use crate::tabwriter;
 use crate::terminal::print;
 use file::File;
+use remote::Remote;
 use target::{Target, Targets};
 
 /// The files that are read when none is named, all that are there, later ones over earlier ones.
@@ -55,12 +57,13 @@ const LINKED: &str = "target:";
 pub(crate) async fn bake(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
     let wrong = |why: String| Failure::new(format!("ERROR: {why}"));
-    let file = read(matches)?;
+    let (remote, names) = Remote::of(matches.args());
+    let file = read(invocation, remote.as_ref()).await?;
     if let Some(what) = matches.string("list") {
         return list(&file, what);
     }
     let targets = Targets::read(&file, &overrides(matches)?).map_err(wrong)?;
-    let names = match matches.args() {
+    let names = match names {
         [] => vec!["default".to_owned()],
         names => names.to_vec(),
     };
@@ -68,11 +71,17 @@ pub(crate) async fn bake(invocation: &Invocation) -> Outcome {
     if matches.bool("print") {
         return show(&targets, &names, chosen);
     }
-    let chosen = linked(&targets, chosen).map_err(wrong)?;
+    let mut chosen = linked(&targets, chosen).map_err(wrong)?;
+    if let Some(remote) = &remote {
+        let targets = chosen.iter_mut().map(|(_, target)| target);
+        targets.map(|target| remote.place(target)).collect::<Result<(), _>>().map_err(wrong)?;
+    }
     bake_all(invocation, chosen).await
 }
 
-fn read(matches: &Matches) -> Result<File, Failure> {
+/// The definitions: of files here, or of where they are.
+async fn read(invocation: &Invocation, remote: Option<&Remote>) -> Result<File, Failure> {
+    let matches = &invocation.matches;
     let wrong = |why: String| Failure::new(format!("ERROR: {why}"));
     let mut given = BTreeMap::new();
     for entry in matches.list("var") {
@@ -89,6 +98,22 @@ fn read(matches: &Matches) -> Result<File, Failure> {
     if paths.is_empty() {
         let from = std::env::var("BUILDX_BAKE_FILE").unwrap_or_default();
         paths = from.split(':').filter(|path| !path.is_empty()).map(str::to_owned).collect();
+    }
+    if let Some(remote) = remote {
+        // Files of this host say so, and go over those from elsewhere.
+        let (here, there): (Vec<_>, Vec<_>) =
+            paths.into_iter().partition(|path| path.starts_with(arguments::HERE));
+        let fetched = remote.files(invocation, &there).await?;
+        if fetched.is_empty() && here.is_empty() {
+            return Err(wrong("couldn't find a bake definition".to_owned()));
+        }
+        for (path, text) in fetched {
+            add(&mut file, &path, &text).map_err(wrong)?;
+        }
+        paths = here;
+        if paths.is_empty() {
+            return Ok(file);
+        }
     }
     if paths.is_empty() {
         let there = FILES.iter().filter(|path| Path::new(path).exists());
