@@ -247,9 +247,6 @@ impl System {
         if options.rootless {
             out.push("name=rootless".to_owned());
         }
-        if options.rootless {
-            out.push("name=rootless".to_owned());
-        }
         if options.default_cgroupns == SharedNamespace::Private {
             out.push("name=cgroupns".to_owned());
         }
@@ -335,6 +332,9 @@ fn storage_status(root: &Path) -> Vec<(String, String)> {
         _ => "unknown",
     };
     vec![
+        // Images are kept as they are in registries, whole indexes too: by this name of
+        // containerd's clients know it, and offer what needs it (several platforms at once).
+        ("driver-type".to_owned(), "io.containerd.snapshotter.v1".to_owned()),
         ("Backing Filesystem".to_owned(), backing.to_owned()),
         ("Supports d_type".to_owned(), "true".to_owned()),
         ("Using metacopy".to_owned(), "false".to_owned()),

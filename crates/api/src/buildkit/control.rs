@@ -131,7 +131,7 @@ impl pb::control_server::Control for Control {
         &self,
         _request: Request<pb::ListWorkersRequest>,
     ) -> Result<Response<pb::ListWorkersResponse>, Status> {
-        Ok(Response::new(pb::ListWorkersResponse { record: workers() }))
+        Ok(Response::new(pb::ListWorkersResponse { record: workers(&self.engine) }))
     }
 
     async fn info(
@@ -179,8 +179,19 @@ impl pb::control_server::Control for Control {
     }
 }
 
-/// The one worker: this node.
-pub(super) fn workers() -> Vec<WorkerRecord> {
+/// The one worker: this node. By its labels clients know what they may ask for: with a snapshotter
+/// that keeps images as they are in registries, also several platforms, attestations, caches
+/// exported and layouts as results.
+pub(super) fn workers(engine: &Engine) -> Vec<WorkerRecord> {
+    let label =
+        |name: &str, value: String| (format!("org.mobyproject.buildkit.worker.{name}"), value);
+    let mut labels = HashMap::from([
+        label("executor", "containers".to_owned()),
+        label("snapshotter", "overlayfs".to_owned()),
+    ]);
+    if let Some(gateway) = engine.builds.host_gateways().first() {
+        labels.extend([label("moby.host-gateway-ip", gateway.to_string())]);
+    }
     let platform = |platform: Platform| ops::Platform {
         architecture: platform.architecture,
         os: platform.os,
@@ -189,11 +200,8 @@ pub(super) fn workers() -> Vec<WorkerRecord> {
     };
     vec![WorkerRecord {
         id: "estiba".to_owned(),
-        labels: HashMap::from([(
-            "org.mobyproject.buildkit.worker.executor".to_owned(),
-            "containers".to_owned(),
-        )]),
-        platforms: vec![platform(Platform::of_this_build())],
+        labels,
+        platforms: engine.builds.platforms().into_iter().map(platform).collect(),
         gc_policy: Vec::new(),
         buildkit_version: Some(version()),
         cdi_devices: Vec::new(),

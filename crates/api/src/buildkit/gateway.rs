@@ -263,7 +263,7 @@ impl pb::llb_bridge_server::LlbBridge for Bridge {
         Ok(Response::new(pb::PongResponse {
             frontend_api_caps: FRONTEND_CAPS.into_iter().map(cap).collect(),
             llb_caps: LLB_CAPS.split_ascii_whitespace().map(cap).collect(),
-            workers: workers(),
+            workers: workers(&self.engine),
         }))
     }
 

@@ -28,7 +28,7 @@ use effects::Stop;
 
 pub(crate) use attach::detach_keys;
 pub(crate) use ending::{clear, clear_files, kill_cgroup, orphans};
-pub(crate) use network::DEFAULT_NETWORK;
+pub(crate) use network::{DEFAULT_NETWORK, gateways_of_host};
 pub(crate) use order::{Answer, ExecOrder, Order, answered};
 pub(crate) use prepare::missing_bind;
 pub(crate) use restore::{First, abandon};

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 pub(crate) const DEFAULT_NETWORK: &str = "bridge";
 
 /// The addresses that `host-gateway` stands for.
-pub(super) fn gateways_of_host(node: &Node) -> Vec<IpAddr> {
+pub(crate) fn gateways_of_host(node: &Node) -> Vec<IpAddr> {
     let live = node.live();
     if !live.options.host_gateways.is_empty() {
         return live.options.host_gateways.clone();

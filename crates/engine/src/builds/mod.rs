@@ -133,6 +133,11 @@ impl Builds {
         worker::platforms()
     }
 
+    /// The addresses that `host-gateway` stands for.
+    pub fn host_gateways(&self) -> Vec<std::net::IpAddr> {
+        crate::actor::gateways_of_host(&self.node)
+    }
+
     /// Takes a context in: a tar, plain or compressed, into a directory of its own.
     pub async fn receive(&self, body: ByteStream) -> Result<LocalDir> {
         let store = self.node.store.clone();
