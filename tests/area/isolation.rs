@@ -1,6 +1,7 @@
 //! What a container may not do, by default and on every path that starts a process.
 
 use lab::{Lab, Output};
+use std::path::Path;
 
 /// The lines of /proc/PID/status that say what a process may do.
 fn posture(output: &Output) -> Vec<String> {
@@ -215,4 +216,57 @@ fn limits_hold() {
     assert_eq!(limit.ok(), "64\n128");
     lab.estiba(&["run", "--rm", "-m", "1m", "busybox"])
         .fails(125, "Minimum memory limit allowed is 6MB");
+}
+
+/// `--pid`, `--ipc`, `--network` of another container, alone and together (a sidecar that watches):
+/// its processes, shared memory and addresses are seen, the files and limits stay one's own.
+#[test]
+fn namespaces_of_another_container_are_shared() {
+    let lab = Lab::new();
+    let base = ["run", "-d", "--name", "base", "--ipc", "shareable", "busybox", "sleep", "4321"];
+    lab.estiba(&base).ok();
+    lab.estiba(&["exec", "base", "sh", "-c", "echo theirs > /dev/shm/note"]).ok();
+    let of_base = |kind: &str| format!("--{kind}=container:base");
+    let (pid, ipc, network) = (of_base("pid"), of_base("ipc"), of_base("network"));
+    let seen = lab.estiba(&["run", "--rm", &pid, "busybox", "ps"]);
+    assert!(seen.ok().contains("sleep 4321"), "{seen:?}");
+    let all = ["run", "-d", "--name", "side", "--pids-limit", "30", &pid, &ipc, &network];
+    lab.estiba(&[&all[..], &["busybox", "sleep", "1234"]].concat()).ok();
+    let look = "ps | grep -c 'sleep [14]'; cat /dev/shm/note; hostname; ls /proc/1/root 2>&1 | head -n 1";
+    let seen = lab.estiba(&["exec", "side", "sh", "-c", look]);
+    let lines: Vec<&str> = seen.ok().lines().collect();
+    assert_eq!(lines[1], "theirs", "{seen:?}");
+    assert!(lines[0].parse::<u32>().is_ok_and(|count| count >= 2), "{seen:?}");
+    let links = |name: &str| {
+        let kinds = "readlink /proc/self/ns/pid /proc/self/ns/ipc /proc/self/ns/net /proc/self/ns/user";
+        lab.estiba(&["exec", name, "sh", "-c", kinds]).ok().to_owned()
+    };
+    assert_eq!(links("side"), links("base"));
+    // A neighbour sees the program of the other and its own, and is no init: it ends alone.
+    lab.estiba(&["stop", "-t", "0", "side"]).ok();
+    assert_eq!(lab.estiba(&["exec", "base", "echo", "lives"]).ok(), "lives");
+    lab.estiba(&["start", "side"]).ok();
+    lab.estiba(&["rm", "-f", "base"]).ok();
+    lab::eventually("it ends with the namespace it lives in", || {
+        lab.estiba(&["inspect", "-f", "{{.State.Running}}", "side"]).stdout.trim() == "false"
+    });
+}
+
+/// The host's own namespaces, each when it is asked for and no other.
+#[test]
+fn namespaces_of_the_host_are_shared() {
+    let lab = Lab::new();
+    let kinds = "readlink /proc/self/ns/pid /proc/self/ns/ipc /proc/self/ns/net /proc/self/ns/uts";
+    let own = lab.estiba(&["run", "--rm", "busybox", "sh", "-c", kinds]);
+    let own: Vec<&str> = own.ok().lines().collect();
+    for (number, kind) in ["pid", "ipc", "network", "uts"].iter().enumerate() {
+        let host = format!("--{kind}=host");
+        let seen = lab.estiba(&["run", "--rm", &host, "busybox", "sh", "-c", kinds]);
+        let seen: Vec<&str> = seen.ok().lines().collect();
+        let file = ["pid", "ipc", "net", "uts"][number];
+        let theirs = format!("/proc/{}/ns/{file}", lab.daemon_pid().as_raw_nonzero());
+        let theirs = std::fs::read_link(theirs).unwrap();
+        assert_eq!(Path::new(seen[number]), theirs, "{kind}");
+        assert_ne!(Path::new(own[number]), theirs, "{kind}");
+    }
 }

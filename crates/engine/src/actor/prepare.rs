@@ -70,6 +70,7 @@ pub(super) fn prepare(
         devices: &devices,
         block_devices: &block_devices,
         joined: &joined.processes,
+        host_queues: Path::new("/dev/mqueue").is_dir(),
         groups: &groups,
         annotations: &definition.draft.host.annotations,
     });

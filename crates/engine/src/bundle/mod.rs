@@ -35,6 +35,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) block_devices: &'a BlockDevices,
     /// Processes whose namespaces it joins.
     pub(crate) joined: &'a Joined,
+    /// Whether the host shows its message queues, at `/dev/mqueue`.
+    pub(crate) host_queues: bool,
     /// Supplementary groups, by number.
     pub(crate) groups: &'a [u32],
     /// Annotations asked for.

@@ -78,8 +78,9 @@ fn kernel(plan: &Plan<'_>) -> Vec<oci::Mount> {
     let queues = mount("/dev/mqueue", "mqueue", "mqueue", &memory);
     match (&spec.isolation.ipc, plan.joined.ipc) {
         (SharedNamespace::Host, _) => {
-            out.push(mount("/dev/mqueue", "bind", "/dev/mqueue", &["rbind", "rprivate", "rw"]));
-            out.push(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate", "rw"]));
+            let theirs = |at| mount(at, "bind", at, &["rbind", "rprivate", "rw"]);
+            out.extend(plan.host_queues.then(|| theirs("/dev/mqueue")));
+            out.push(theirs("/dev/shm"));
         }
         (_, Some(process)) => {
             let shared = format!("/proc/{process}/root/dev/shm");

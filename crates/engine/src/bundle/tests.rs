@@ -59,6 +59,7 @@ fn spec_of(decided: &ContainerSpec, joined: Joined, sources: &[Source]) -> oci::
         devices: &[],
         block_devices: &BlockDevices::from([("/dev/sda".to_owned(), (8, 0))]),
         joined: &joined,
+        host_queues: true,
         groups: &[77],
         annotations: &BTreeMap::new(),
     })
