@@ -37,7 +37,8 @@ pub(crate) struct Ports {
 #[derive(Debug)]
 struct Taken {
     publication: Publication,
-    owner: Owner,
+    /// One for all ports of an endpoint: there may be ten thousand.
+    owner: Arc<Owner>,
     /// Keeps other programs from binding the port.
     hold: Hold,
     /// The port of the host, where this namespace is not the host's.
@@ -91,7 +92,11 @@ impl Ports {
     }
 
     /// Takes all of the ports for an endpoint, or none.
-    pub(crate) fn take(&mut self, owner: &Owner, wanted: &[Wanted]) -> Result<Vec<Publication>> {
+    pub(crate) fn take(
+        &mut self,
+        owner: &Arc<Owner>,
+        wanted: &[Wanted],
+    ) -> Result<Vec<Publication>> {
         let mut done = Vec::with_capacity(wanted.len());
         for (n, want) in wanted.iter().enumerate() {
             let hold = n < HELD_PER_REQUEST;
@@ -107,7 +112,7 @@ impl Ports {
     }
 
     /// Takes a port that an earlier daemon published, whoever holds it now.
-    pub(crate) fn adopt(&mut self, owner: &Owner, publication: Publication) {
+    pub(crate) fn adopt(&mut self, owner: &Arc<Owner>, publication: Publication) {
         let socket = match publication.way {
             Way::Direct => None,
             _ => reserve(&publication).ok().flatten(),
@@ -139,7 +144,12 @@ impl Ports {
         all.filter(|t| t.owner.endpoint == endpoint).map(|t| t.publication).collect()
     }
 
-    fn take_one(&mut self, owner: &Owner, want: &Wanted, hold: bool) -> Result<Vec<Publication>> {
+    fn take_one(
+        &mut self,
+        owner: &Arc<Owner>,
+        want: &Wanted,
+        hold: bool,
+    ) -> Result<Vec<Publication>> {
         if want.sides.iter().all(|side| side.way == Way::Direct) {
             return self.take_sides(owner, want, (want.container.port, false));
         }
@@ -170,7 +180,7 @@ impl Ports {
     /// Takes one host port on every side, or none.
     fn take_sides(
         &mut self,
-        owner: &Owner,
+        owner: &Arc<Owner>,
         want: &Wanted,
         (port, hold): (u16, bool),
     ) -> Result<Vec<Publication>> {
@@ -232,7 +242,7 @@ impl Ports {
 
     fn insert(
         &mut self,
-        owner: &Owner,
+        owner: &Arc<Owner>,
         publication: Publication,
         socket: Option<OwnedFd>,
     ) -> Result<()> {
@@ -251,8 +261,10 @@ impl Ports {
         let outside = self.outside.as_ref().filter(|_| publication.way != Way::Direct);
         let opened = outside.map(|outside| outside::open(outside, &publication)).transpose()?;
         let _outside = opened.flatten();
-        let taken = Taken { publication, owner: owner.clone(), hold, _outside };
-        self.taken.entry(publication.port).or_default().push(taken);
+        let taken = Taken { publication, owner: Arc::clone(owner), hold, _outside };
+        let all = self.taken.entry(publication.port).or_default();
+        all.reserve_exact(1);
+        all.push(taken);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use model::error::Denied;
 use model::network::{DriverKind, Endpoint, PortBinding, PortSpec, Protocol};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 impl Net {
     /// Publishes ports of an endpoint: all or none. Returns the bindings in force, one host port
@@ -113,8 +114,9 @@ impl Net {
     }
 }
 
-fn owner(endpoint: &Endpoint) -> Owner {
-    Owner { endpoint: endpoint.id.clone(), container: endpoint.container.short() }
+fn owner(endpoint: &Endpoint) -> Arc<Owner> {
+    let container = endpoint.container.short();
+    Arc::new(Owner { endpoint: endpoint.id.clone(), container })
 }
 
 /// Where ports are published: an endpoint of a network.
