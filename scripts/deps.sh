@@ -7,7 +7,7 @@ build="gcc make"
 run="iproute2 nftables busybox-static mmdebstrap ca-certificates curl util-linux procps"
 case "${1:-build}" in
 build) want="$build $run" ;;
-test) want="$build $run git openssh-client iptables apache2-utils openssl skopeo python3 python3-venv strace runc crun libseccomp2 python3-seccomp podman buildah umoci docker-registry xz-utils zstd uidmap passt slirp4netns iputils-ping libcap2-bin" ;;
+test) want="$build $run git openssh-client iptables apache2-utils openssl skopeo python3 python3-venv strace runc crun libseccomp2 python3-seccomp podman buildah umoci docker-registry xz-utils zstd iputils-ping libcap2-bin uidmap passt slirp4netns" ;;
 vm) want="qemu-system-x86 cpio zstd iptables nftables iproute2 apparmor" ;;
 drivers) want="$run podman buildah conmon catatonit tini crun runc" ;;
 *) echo "usage: scripts/deps.sh build|test|vm|drivers" >&2; exit 2 ;;

@@ -360,7 +360,10 @@ pub(crate) fn watcher(tx: &mpsc::Sender<Result<Step>>) -> Events {
 }
 
 /// An operation's outcome; nothing when the watcher left before.
-pub(crate) async fn watched<T>(tx: &mpsc::Sender<Result<Step>>, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn watched<T>(
+    tx: &mpsc::Sender<Result<Step>>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     tokio::select! {
         done = work => Some(done),
         () = tx.closed() => None,

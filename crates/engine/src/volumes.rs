@@ -229,11 +229,6 @@ pub(crate) fn create(node: &Node, draft: &VolumeDraft) -> Result<Made> {
     }
     let draft = &labelled;
     let named = VolumeName::parse(&draft.name).ok();
-    let mut labelled = draft.clone();
-    if draft.anonymous || draft.name.is_empty() {
-        labelled.labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
-    }
-    let draft = &labelled;
     let local = named.as_ref().is_some_and(|name| node.store.volumes().find(name).is_ok());
     if !local && let Some(volume) = plugin_volume(node, &draft.name)? {
         check_driver(draft, &volume.driver)?;

@@ -67,10 +67,10 @@ pub struct Options {
     pub system_bus: PathBuf,
     /// Drivers outside the daemon.
     pub remote: Option<Arc<dyn Remote>>,
-    /// Who is told of routes of the host that come later and overlap a network.
-    pub route_news: Option<Arc<dyn RouteNews>>,
     /// Who opens the host's ports, where they are not this namespace's.
     pub outside: Option<Arc<dyn Outside>>,
+    /// Who is told of routes of the host that come later and overlap a network.
+    pub route_news: Option<Arc<dyn RouteNews>>,
     /// Where the host's resolvers are named.
     pub resolv_conf: PathBuf,
     /// The directory of the resolver's socket, and leave to start this very program as

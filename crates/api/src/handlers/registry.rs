@@ -142,7 +142,12 @@ pub(crate) async fn push(call: Call) -> Reply {
 type Item = Result<Step, EngineError>;
 
 /// Sends the lines of an operation. Whether there may be a next one.
-pub(super) async fn tell(head: Option<Item>, rest: &mut Steps, shown: &str, chunks: &Chunks) -> bool {
+pub(super) async fn tell(
+    head: Option<Item>,
+    rest: &mut Steps,
+    shown: &str,
+    chunks: &Chunks,
+) -> bool {
     let mut next = head;
     while let Some(item) = next {
         let failed = item.is_err();

@@ -279,15 +279,6 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
         "default-pids-limit" => o.default_pids_limit = number(text, 0..=4_194_304)?,
         "default-shm-size" => o.default_shm_size_bytes = bytes(text)?,
         "default-stop-timeout" => o.default_stop_timeout = number(text, -1..=86_400)?,
-        "init" => o.init = switch(text)?,
-        "add-runtime" => {
-            let pairs = texts.iter().map(|t| pair(t).map(|(name, path)| (name, path.into())));
-            o.runtimes = pairs.collect::<Result<_, String>>()?;
-        }
-        "default-runtime" => o.default_runtime = text.to_owned(),
-        "label" => o.labels = texts.to_vec(),
-        "runtime-path" => o.runtime_exe = absolute(text)?,
-        "live-restore" => o.live_restore = switch(text)?,
         "default-ipc-mode" => {
             o.default_ipc = match one_of(text, &["private", "shareable"])? {
                 "shareable" => SharedNamespace::Shareable,
@@ -301,6 +292,15 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
             };
         }
         "seccomp-profile" => o.default_seccomp = seccomp(text)?,
+        "init" => o.init = switch(text)?,
+        "add-runtime" => {
+            let pairs = texts.iter().map(|t| pair(t).map(|(name, path)| (name, path.into())));
+            o.runtimes = pairs.collect::<Result<_, String>>()?;
+        }
+        "default-runtime" => o.default_runtime = text.to_owned(),
+        "label" => o.labels = texts.to_vec(),
+        "runtime-path" => o.runtime_exe = absolute(text)?,
+        "live-restore" => o.live_restore = switch(text)?,
         "shutdown-timeout" => o.shutdown_timeout = number(text, 0..=86_400)?,
         "insecure-registry" => o.registry.insecure = texts.to_vec(),
         "registry-mirror" => {

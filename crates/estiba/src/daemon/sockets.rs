@@ -22,7 +22,8 @@ pub(crate) async fn open(address: &Listen, config: &Config) -> Result<Vec<Listen
     let listener = match address {
         Listen::Unix(path) => {
             make_parent(path)?;
-            Listener::bind_unix(path, socket_group(config)?).await
+            let bound = Listener::bind_unix(path, socket_group(config)?).await;
+            bound.map_err(|error| error.to_string())
         }
         Listen::Activated(name) => {
             let handed = supervisor::sockets(name)?.into_iter();
@@ -32,14 +33,18 @@ pub(crate) async fn open(address: &Listen, config: &Config) -> Result<Vec<Listen
             return open;
         }
         Listen::Tcp(address) => match &files {
-            Some(files) => Listener::bind_tls(&address.to_string(), files).await,
+            Some(files) => {
+                let bound = Listener::bind_tls(&address.to_string(), files).await;
+                bound.map_err(|error| error.to_string())
+            }
             None => {
                 tracing::warn!("serving tcp://{address} without TLS: whoever reaches it is root");
-                Listener::bind_tcp_without_tls(&address.to_string()).await
+                let bound = Listener::bind_tcp_without_tls(&address.to_string()).await;
+                bound.map_err(|error| error.to_string())
             }
         },
     };
-    let listener = listener.map_err(|error| error.to_string())?;
+    let listener = listener?;
     tracing::info!("listening on {address}");
     Ok(vec![listener])
 }
