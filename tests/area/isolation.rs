@@ -232,13 +232,15 @@ fn namespaces_of_another_container_are_shared() {
     assert!(seen.ok().contains("sleep 4321"), "{seen:?}");
     let all = ["run", "-d", "--name", "side", "--pids-limit", "30", &pid, &ipc, &network];
     lab.estiba(&[&all[..], &["busybox", "sleep", "1234"]].concat()).ok();
-    let look = "ps | grep -c 'sleep [14]'; cat /dev/shm/note; hostname; ls /proc/1/root 2>&1 | head -n 1";
+    let look =
+        "ps | grep -c 'sleep [14]'; cat /dev/shm/note; hostname; ls /proc/1/root 2>&1 | head -n 1";
     let seen = lab.estiba(&["exec", "side", "sh", "-c", look]);
     let lines: Vec<&str> = seen.ok().lines().collect();
     assert_eq!(lines[1], "theirs", "{seen:?}");
     assert!(lines[0].parse::<u32>().is_ok_and(|count| count >= 2), "{seen:?}");
     let links = |name: &str| {
-        let kinds = "readlink /proc/self/ns/pid /proc/self/ns/ipc /proc/self/ns/net /proc/self/ns/user";
+        let kinds =
+            "readlink /proc/self/ns/pid /proc/self/ns/ipc /proc/self/ns/net /proc/self/ns/user";
         lab.estiba(&["exec", name, "sh", "-c", kinds]).ok().to_owned()
     };
     assert_eq!(links("side"), links("base"));

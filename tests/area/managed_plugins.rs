@@ -60,7 +60,7 @@ impl Shop {
         std::fs::copy(env!("CARGO_BIN_EXE_test-plugin"), root.join("bin/driver")).unwrap();
         std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
         let mut config = json!({
-            "description": "keeps things\nwhere they are found again, and tells of all it was asked",
+            "description": "keeps things\nwhere they are found again, and tells what it was asked",
             "documentation": "https://example.org",
             "entrypoint": ["/bin/driver", "first"],
             "interface": {

@@ -270,7 +270,8 @@ fn a_user_builds_and_networks() {
     std::fs::create_dir(&context).unwrap();
     std::fs::write(
         context.join("Dockerfile"),
-        "FROM busybox\nRUN echo built > /index.html && chown 33 /index.html\nCMD [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/\"]\n",
+        "FROM busybox\nRUN echo built > /index.html && chown 33 /index.html\n\
+         CMD [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/\"]\n",
     )
     .unwrap();
     corner.ok(&["build", "-q", "-t", "built", &context.to_string_lossy()]);
@@ -381,7 +382,9 @@ fn what_is_missing_is_said_with_its_cure() {
     assert!(text.contains("usermod --add-subuids"), "{text}");
     let text = said(&Unusual { network: Some("carrier-pigeons"), ..Unusual::default() }, &|_| ());
     assert!(text.contains("want pasta, slirp4netns or none"), "{text}");
-    let text = said(&Unusual::default(), &|command| drop(command.env_remove("XDG_RUNTIME_DIR")));
+    let text = said(&Unusual::default(), &|command| {
+        command.env_remove("XDG_RUNTIME_DIR");
+    });
     assert!(text.contains("XDG_RUNTIME_DIR is not set"), "{text}");
     let mut root = Command::new(binaries().join("estiba"));
     let output = root.args(["daemon", "--rootless", "--validate"]).output().unwrap();

@@ -70,7 +70,8 @@ pub(crate) fn text(text: &'static str) -> Reply {
     Ok(with_type(StatusCode::OK, "text/plain; charset=utf-8", body))
 }
 
-/// 200 and an archive from the engine, once it has begun: what cannot even begin has another status.
+/// 200 and an archive from the engine, once it has begun: what cannot even begin has another
+/// status.
 ///
 /// # Errors
 /// Why there is no archive.

@@ -56,8 +56,8 @@ impl Globals {
         match aliases.into_iter().flatten().find(|(name, _)| *name != "builder") {
             None => Ok(()),
             Some((name, _)) => Err(Failure::new(format!(
-                "not allowed to alias {name:?} (allowed: map[string]struct {{}}{{\"builder\":struct \
-                 {{}}{{}}}})"
+                "not allowed to alias {name:?} (allowed: map[string]struct \
+                 {{}}{{\"builder\":struct {{}}{{}}}})"
             ))),
         }
     }

@@ -35,7 +35,8 @@ pub(crate) fn tell_limits(hierarchy: &Hierarchy) {
     if hierarchy.is_none() {
         tracing::warn!(
             "no control groups were delegated to this user: containers have no limits, and those \
-             that ask for one are refused; delegate a cgroup v2 (systemd: Delegate=yes) to have them"
+             that ask for one are refused; delegate a cgroup v2 (systemd: Delegate=yes) to have \
+             them"
         );
         return;
     }

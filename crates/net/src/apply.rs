@@ -83,16 +83,8 @@ impl<'a> Executor<'a> {
                 let port = BridgePort { link, bridge, hairpin: *hairpin, isolated: *isolated };
                 netlink::enslave(batch, &port, alias);
             }
-            NetOp::Settle { link } => {
-                self.flush(batch)?;
-                // Asking for a link's state makes the kernel (since 6.8) finish its pending
-                // change first.
-                netlink::link_by_name(self.socket, link)?;
-            }
-            NetOp::SettleFar { peer } => {
-                self.flush(batch)?;
-                self.settle_far(peer)?;
-            }
+            NetOp::Settle { link } => self.settle_near(link, batch)?,
+            NetOp::SettleFar { peer } => self.settle_far(peer, batch)?,
             NetOp::Sublink { parent, peer, mode, mac, mtu } => {
                 let parent = self.index(parent, batch)?;
                 let netns = self.netns;
@@ -129,8 +121,15 @@ impl<'a> Executor<'a> {
         Ok(())
     }
 
+    /// Asking for a link's state makes the kernel (since 6.8) finish its pending change first.
+    fn settle_near(&mut self, link: &str, batch: &mut Batch) -> Result<()> {
+        self.flush(batch)?;
+        netlink::link_by_name(self.socket, link).map(drop)
+    }
+
     /// Lets the kernel finish the change of the other end of a pair, and then of its bridge.
-    fn settle_far(&mut self, peer: &str) -> Result<()> {
+    fn settle_far(&mut self, peer: &str, batch: &mut Batch) -> Result<()> {
+        self.flush(batch)?;
         let Some(far) = self.far.get(peer) else { return Ok(()) };
         let end = netlink::link_by_index(self.socket, *far)?;
         match end.map(|end| end.master) {

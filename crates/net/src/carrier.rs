@@ -1,7 +1,7 @@
 //! A process that carries ports of the host into a network namespace: it is handed bound sockets of
 //! the host's, and lives in the namespace that they lead to. Orders come over a socket that keeps
-//! messages apart, one line each; its end is the end of the process. Knows addresses and ports, never
-//! containers.
+//! messages apart, one line each; its end is the end of the process. Knows addresses and ports,
+//! never containers.
 //!
 //! ```text
 //!   open NUMBER tcp|udp TARGET   with the socket     ok, or what is wrong

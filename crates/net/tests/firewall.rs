@@ -325,7 +325,8 @@ fn marked_packets_come_in_but_never_to_internal_networks() {
             priority -200; }'");
         let marked = |mark: &str| {
             sh(&format!(
-                "nft 'flush chain ip admin in; add rule ip admin in iifname up0 meta mark set {mark}'"
+                "nft 'flush chain ip admin in; \
+                 add rule ip admin in iifname up0 meta mark set {mark}'"
             ));
         };
         assert!(neighbour.ask(&it.at(80)).is_err(), "without a mark");

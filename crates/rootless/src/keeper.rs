@@ -307,7 +307,7 @@ fn settle(
     sys::process::set_parent_death_signal(rustix::process::Signal::KILL.as_raw())?;
     sys::process::close_copies(told.unsigned_abs(), told.unsigned_abs())?;
     let mut byte = [0u8];
-    while rustix::io::retry_on_intr(|| rustix::io::read(go, &mut byte))? == 0 {
+    if rustix::io::retry_on_intr(|| rustix::io::read(go, &mut byte))? == 0 {
         return Err(rustix::io::Errno::PIPE);
     }
     // What the host mounts is seen here, and nothing the other way.

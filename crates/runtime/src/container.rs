@@ -204,7 +204,9 @@ fn clone_child(
         Some(join) => {
             let userns = sys::netns::open(&join.path)
                 .map_err(|error| LaunchError::at("open the user namespace", error.errno))?;
-            channel::clone_inside((userns.as_fd(), sys::clone::ns::USER), plan.clone, || init::run(&plan.init, slots))
+            channel::clone_inside((userns.as_fd(), sys::clone::ns::USER), plan.clone, || {
+                init::run(&plan.init, slots)
+            })
         }
     };
     // The visited namespaces are left in reverse order.

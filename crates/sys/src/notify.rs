@@ -1,5 +1,5 @@
-//! Answering system calls in the kernel's place: the listener of a seccomp filter, seccomp_unotify(2).
-//! Who is answered what is not known here.
+//! Answering system calls in the kernel's place: the listener of a seccomp filter,
+//! seccomp_unotify(2). Who is answered what is not known here.
 
 use crate::error::check;
 use rustix::fd::{AsRawFd, BorrowedFd};

@@ -42,7 +42,8 @@ impl Names {
             patterns: compiled.collect(),
             hexadecimal: Regex::new(r"\b([0-9a-f]{64}|[0-9a-f]{12})\b").expect("a pattern"),
             relative: Regex::new(
-                r"(Less than a second|About (a minute|an hour)|\d+ (seconds?|minutes?|hours?))( ago)?",
+                "(Less than a second|About (a minute|an hour)|\\d+ (seconds?|minutes?|hours?))\
+                 ( ago)?",
             )
             .expect("a pattern"),
             padding: Regex::new(" {3,}").expect("a pattern"),

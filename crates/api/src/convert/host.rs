@@ -1,7 +1,7 @@
 //! `HostConfig`: how the host is asked to run a container.
 
 use model::Denied;
-use model::draft::{Draft, HostDraft, LogDraft, UpdateDraft};
+use model::draft::{BindDraft, Draft, HostDraft, LogDraft, UpdateDraft};
 use model::publish::HostPorts;
 use model::resources::Resources;
 use model::restart::RestartPolicy;
@@ -13,13 +13,7 @@ use super::{restart, security};
 
 /// How the host is asked to run a container. Anonymous volumes among the binds go to `volumes`.
 pub(crate) fn from_wire(host: HostConfig, volumes: &mut Vec<String>) -> Result<HostDraft, Denied> {
-    let mut binds = Vec::new();
-    for text in host.binds.iter().flatten() {
-        match bind::parse(text)? {
-            Bind::Named(bind) => binds.push(bind),
-            Bind::Anonymous(target) => volumes.push(target),
-        }
-    }
+    let binds = binds(&host, volumes)?;
     let restart = restart::from_wire(&host.restart_policy)?;
     if host.auto_remove && restart != RestartPolicy::No {
         return Err(Denied::invalid("can't create 'AutoRemove' container with restart policy"));
@@ -82,6 +76,17 @@ pub(crate) fn from_wire(host: HostConfig, volumes: &mut Vec<String>) -> Result<H
         container_id_file: host.container_id_file,
         console_size: console_size(host.console_size),
     })
+}
+
+fn binds(host: &HostConfig, anonymous: &mut Vec<String>) -> Result<Vec<BindDraft>, Denied> {
+    let mut binds = Vec::new();
+    for text in host.binds.iter().flatten() {
+        match bind::parse(text)? {
+            Bind::Named(bind) => binds.push(bind),
+            Bind::Anonymous(target) => anonymous.push(target),
+        }
+    }
+    Ok(binds)
 }
 
 fn check_annotations(host: &HostConfig) -> Result<(), Denied> {

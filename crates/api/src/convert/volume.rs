@@ -35,6 +35,5 @@ pub(crate) fn to_wire(view: &VolumeView) -> Volume {
             .iter()
             .filter_map(|(name, text)| Some((name.clone(), serde_json::from_str(text).ok()?)))
             .collect(),
-        ..Volume::default()
     }
 }

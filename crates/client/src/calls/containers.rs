@@ -208,7 +208,7 @@ impl Client {
     /// What a container was denied; it is watched for so many seconds first, when it runs.
     pub async fn container_denials(&self, id: &str, seconds: u64) -> Result<Vec<Denied>> {
         let request = self.get(format!("/estiba{}", path(id, "/denials")));
-        request.query("seconds", &seconds.to_string()).fetch().await
+        request.query("seconds", seconds.to_string()).fetch().await
     }
 
     /// What a container changed in its file system.

@@ -88,7 +88,7 @@ fn a_plain_container_has_everything_of_its_own() {
     assert_eq!(process.user.additional_gids, [77]);
     let linux = spec.linux.as_ref().unwrap();
     assert_eq!(linux.uid_mappings[0].host_id, 1 << 28);
-    assert_eq!(linux.uid_mappings[0].size, ID_RANGE);
+    assert_eq!(linux.uid_mappings[0].size, 65_536);
     let rules = &linux.resources.as_ref().unwrap().devices;
     assert!(!rules[0].allow && rules[0].kind == "a", "what is not named is refused");
     assert!(rules.iter().skip(1).all(|rule| rule.allow));

@@ -9,8 +9,8 @@
 //!  keeper                     the one task that owns a plugin
 //!  run                        its container, its socket, what it shares with the host
 //! ```
-//! How plugins are asked is [`crate::plugins`]: what runs is entered there. This module knows none of
-//! their methods.
+//! How plugins are asked is [`crate::plugins`]: what runs is entered there. This module knows none
+//! of their methods.
 
 mod document;
 mod fetch;

@@ -175,7 +175,8 @@ mod tests {
     use runtime::seccomp::compile;
 
     fn seen(calls: &[&'static str], sockets: &[(u64, u64)]) -> Seen {
-        let mut seen = Seen::new(None, true);
+        let mut seen = Seen::default();
+        seen.sees_capabilities = true;
         seen.calls = calls.iter().copied().collect();
         seen.sockets = sockets.iter().copied().collect();
         seen

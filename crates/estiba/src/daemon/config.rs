@@ -279,18 +279,8 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
         "default-pids-limit" => o.default_pids_limit = number(text, 0..=4_194_304)?,
         "default-shm-size" => o.default_shm_size_bytes = bytes(text)?,
         "default-stop-timeout" => o.default_stop_timeout = number(text, -1..=86_400)?,
-        "default-ipc-mode" => {
-            o.default_ipc = match one_of(text, &["private", "shareable"])? {
-                "shareable" => SharedNamespace::Shareable,
-                _ => SharedNamespace::Private,
-            };
-        }
-        "default-cgroupns-mode" => {
-            o.default_cgroupns = match one_of(text, &["private", "host"])? {
-                "host" => SharedNamespace::Host,
-                _ => SharedNamespace::Private,
-            };
-        }
+        "default-ipc-mode" => o.default_ipc = shared(text, ["private", "shareable"])?,
+        "default-cgroupns-mode" => o.default_cgroupns = shared(text, ["private", "host"])?,
         "seccomp-profile" => o.default_seccomp = seccomp(text)?,
         "init" => o.init = switch(text)?,
         "add-runtime" => {
@@ -328,6 +318,14 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
         _ => {}
     }
     Ok(())
+}
+
+fn shared(text: &str, words: [&str; 2]) -> Result<SharedNamespace, String> {
+    Ok(match one_of(text, &words)? {
+        "shareable" => SharedNamespace::Shareable,
+        "host" => SharedNamespace::Host,
+        _ => SharedNamespace::Private,
+    })
 }
 
 fn listen(text: &str) -> Result<Listen, String> {

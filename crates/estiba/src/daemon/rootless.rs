@@ -83,7 +83,8 @@ pub(crate) fn enter(mut reading: Reading) -> Result<Reading, String> {
         rootless::check_overlay(&options.data_root).map_err(|error| error.to_string())?;
         return Ok(reading);
     }
-    if !is_users() && !(options.rootless && runtime::userns::is_first()) {
+    let wanted = is_users() || options.rootless && runtime::userns::is_first();
+    if !wanted {
         return Ok(reading);
     }
     let choice = rootless::Choice::of_environment().map_err(|error| error.to_string())?;

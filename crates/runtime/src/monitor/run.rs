@@ -56,8 +56,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Whether a mount of the container passes on to the host what is mounted there. The mounts of other
-/// runtimes are made in the monitor's namespace, which must then be its own.
+/// Whether a mount of the container passes on to the host what is mounted there. The mounts of
+/// other runtimes are made in the monitor's namespace, which must then be its own.
 fn shows_mounts(launch: &Launch) -> bool {
     let root = launch.spec.linux.as_ref().map(|linux| linux.rootfs_propagation.as_str());
     launch.runtime.is_none() && matches!(root, Some("shared" | "rshared"))

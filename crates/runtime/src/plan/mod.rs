@@ -196,9 +196,10 @@ fn root_propagation(linux: &Linux) -> Result<Propagation, LaunchError> {
     })
 }
 
-/// Where no process may gain privileges, programs whose file grants them execute without: the kernel
-/// refuses a file with capabilities that the bounding set lacks (Debian's `ping`), unless its mount
-/// is `nosuid`. Only for the engine's containers: others' documents say what they want of a mount.
+/// Where no process may gain privileges, programs whose file grants them execute without: the
+/// kernel refuses a file with capabilities that the bounding set lacks (Debian's `ping`), unless
+/// its mount is `nosuid`. Only for the engine's containers: others' documents say what they want of
+/// a mount.
 fn root_attributes(
     launch: &Launch,
     linux: &Linux,

@@ -50,9 +50,9 @@ pub(crate) struct Node {
     pub(crate) device: (u32, u32),
 }
 
-/// Makes a node directly below `dir`; `EXIST` when something is there. Only the first user namespace
-/// has devices: in any other an empty file stands in its place, so that the name is there, and the
-/// runtime mounts over it what a container may use.
+/// Makes a node directly below `dir`; `EXIST` when something is there. Only the first user
+/// namespace has devices: in any other an empty file stands in its place, so that the name is
+/// there, and the runtime mounts over it what a container may use.
 pub(crate) fn make_node(dir: impl AsFd, name: &CStr, node: Node) -> rustix::io::Result<()> {
     let (kind, device) = match (sys::userns::is_first(), node.block) {
         (false, _) => (FileType::RegularFile, 0),

@@ -73,8 +73,7 @@ pub(crate) async fn bake(invocation: &Invocation) -> Outcome {
     }
     let mut chosen = linked(&targets, chosen).map_err(wrong)?;
     if let Some(remote) = &remote {
-        let targets = chosen.iter_mut().map(|(_, target)| target);
-        targets.map(|target| remote.place(target)).collect::<Result<(), _>>().map_err(wrong)?;
+        chosen.iter_mut().try_for_each(|(_, target)| remote.place(target)).map_err(wrong)?;
     }
     bake_all(invocation, chosen).await
 }
