@@ -225,15 +225,17 @@ fn own_builds_take_and_give_directories() {
 fn hostile_sessions_are_refused() {
     let lab = Lab::new();
     let socket = lab.socket();
-    let ask = |path: &str, id: &str| {
+    let asked = |path: &str, id: &str, upgrade: &[&str]| {
         let mut arguments = vec!["curl", "-sS", "--max-time", "30", "-X", "POST", "--unix-socket"];
         let header = format!("X-Docker-Expose-Session-Uuid: {id}");
         let url = format!("http://localhost{path}");
         arguments.extend([text(&socket), "-H", &header, "-w", "%{http_code}", &url]);
+        arguments.extend(upgrade);
         lab.in_network(&arguments).stdout
     };
+    let ask = |path: &str, id: &str| asked(path, id, &[]);
     for id in ["../../etc", "a/b", "", "a b"] {
-        let answer = ask("/session", id);
+        let answer = asked("/session", id, &["-H", "Connection: Upgrade", "-H", "Upgrade: h2c"]);
         assert!(answer.contains("invalid session id") && answer.ends_with("400"), "{answer}");
     }
     // A good id, but no protocol to go on with.

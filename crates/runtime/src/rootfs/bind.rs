@@ -1,12 +1,12 @@
 //! Bind mounts: clones of what lies on the host, pinned, changed while nobody can see them.
 
-use super::{Supplier, clone_tree, map_ids};
+use super::{Supplier, clone_tree, made_by_child, map_ids};
 use crate::error::{FailureKind, LaunchError};
 use crate::plan::step::{Bind, BindIds};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use sys::mount::MountChange;
 
 /// `PROC_SUPER_MAGIC`, statfs(2).
@@ -16,9 +16,11 @@ impl Supplier<'_> {
     pub(super) fn bind(&mut self, bind: &Bind) -> Result<OwnedFd, LaunchError> {
         let source = bind.source.display();
         let failed = |errno| LaunchError::at(format!("bind {source}"), errno);
-        let cloned = match &bind.beneath {
-            None => clone_tree(CWD, &bind.source, bind.recursive),
-            Some(path) => beneath(&bind.source, path)
+        let neighbours = in_root_of_process(&bind.source);
+        let cloned = match (&bind.beneath, &neighbours) {
+            (None, Some((process, path))) => of_process(process, path, bind.recursive),
+            (None, None) => clone_tree(CWD, &bind.source, bind.recursive),
+            (Some(path), _) => beneath(&bind.source, path)
                 .and_then(|found| clone_tree(found.as_fd(), Path::new(""), bind.recursive)),
         };
         let mount = cloned.map_err(|errno| match errno {
@@ -47,6 +49,8 @@ impl Supplier<'_> {
             Some(owner) => {
                 super::owner::show_as(mount.as_fd(), self.mapped.as_ref(), owner, bind.recursive)?;
             }
+            // What a neighbour mounted shows its ids already.
+            None if neighbours.is_some() => {}
             None => self.map_bind(mount.as_fd(), bind)?,
         }
         Ok(mount)
@@ -77,6 +81,29 @@ impl Supplier<'_> {
             }
         }
     }
+}
+
+/// The directory in procfs of the process whose root a path leads through, and the path in there:
+/// `/proc/7/root/dev/shm`.
+fn in_root_of_process(source: &Path) -> Option<(PathBuf, PathBuf)> {
+    let mut parts = source.strip_prefix("/proc").ok()?.components();
+    let process = parts.next()?.as_os_str();
+    process.to_str()?.parse::<u32>().ok()?;
+    (parts.next()?.as_os_str() == "root")
+        .then(|| (Path::new("/proc").join(process), parts.as_path().to_owned()))
+}
+
+/// What a process sees at `path`: the kernel clones mounts only for who is in their namespace. No
+/// link on the way is followed, for the process may be anybody's.
+fn of_process(process: &Path, path: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
+    let namespace = sys::netns::open(&process.join("ns/mnt")).map_err(|error| error.errno)?;
+    made_by_child(|| {
+        sys::mount::setns(namespace.as_fd(), sys::clone::ns::MOUNT)?;
+        let root = sys::Root::open(Path::new("/")).map_err(|error| error.errno)?;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let found = sys::root::open_how(root.as_fd(), path, OFlags::PATH, Mode::empty(), resolve)?;
+        clone_tree(found.as_fd(), Path::new(""), recursive)
+    })
 }
 
 /// What lies at `path` in the directory `source`, pinned. Links are followed as long as they stay

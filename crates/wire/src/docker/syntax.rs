@@ -32,6 +32,9 @@ fn unexpected(found: char, place: &str) -> String {
     let shown = match found {
         '\'' => "'\\''".to_owned(),
         '"' => "'\"'".to_owned(),
+        control if control < ' ' && !matches!(control, '\t' | '\n' | '\r') => {
+            format!("'\\x{:02x}'", u32::from(control))
+        }
         other => format!("'{}'", other.escape_debug()),
     };
     format!("invalid character {shown} {place}")
