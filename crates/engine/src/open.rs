@@ -27,8 +27,7 @@ use crate::{EngineError, EventBus, Options, Result, clock, host, random, uuid};
 use model::NetworkId;
 use model::phase::Phase;
 use runtime::cgroup::Hierarchy;
-use rustix::fs::{MemfdFlags, SealFlags};
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -135,22 +134,10 @@ fn make_dir(path: &Path) -> Result<()> {
 /// A program in memory that nobody can change: neither a container that finds it through
 /// /proc/PID/exe, nor an upgrade under a running daemon.
 fn sealed(path: &Path) -> Result<OwnedFd> {
-    let failed = |source: std::io::Error| {
-        EngineError::io(format!("load the runtime from {}", path.display()), source)
-    };
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memory = rustix::fs::memfd_create("estiba-runtime", flags | MemfdFlags::EXEC)
-        // Kernels before 6.3 do not know the flag, and mean it.
-        .or_else(|_| rustix::fs::memfd_create("estiba-runtime", flags))
-        .map_err(|errno| failed(errno.into()))?;
-    let mut memory = File::from(memory);
-    let mut program = File::open(path).map_err(failed)?;
-    std::io::copy(&mut program, &mut memory).map_err(failed)?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&memory, seals).map_err(|errno| failed(errno.into()))?;
-    // Executed through a descriptor that cannot write.
-    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&memory));
-    Ok(File::open(path).map_err(failed)?.into())
+    runtime::sealed_program(c"estiba-runtime", path).map_err(|errno| {
+        let failed = format!("load the runtime from {}", path.display());
+        EngineError::io(failed, std::io::Error::from(errno))
+    })
 }
 
 /// The recorded networks, and those that always are.

@@ -1,9 +1,10 @@
 //! Anonymous files that nobody can change any more: programs are executed from them.
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use std::ffi::CStr;
+use std::path::Path;
 
 /// Everything about the file is fixed.
 const SEALS: SealFlags =
@@ -24,6 +25,19 @@ pub fn sealed_copy(name: &CStr, source: BorrowedFd<'_>) -> rustix::io::Result<Ow
         }
     }
     seal(memfd)
+}
+
+/// The program at `path`, copied and sealed, behind a descriptor that cannot write: only such a
+/// file can be executed.
+///
+/// # Errors
+/// As open(2) and [`sealed_copy`].
+pub fn sealed_program(name: &CStr, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let program = rustix::fs::open(path, flags, Mode::empty())?;
+    let memfd = sealed_copy(name, program.as_fd())?;
+    let again = format!("/proc/self/fd/{}", memfd.as_raw_fd());
+    rustix::fs::open(again, flags, Mode::empty())
 }
 
 /// A sealed, executable memfd with the given contents.
@@ -85,9 +99,22 @@ fn seal(memfd: OwnedFd) -> rustix::io::Result<OwnedFd> {
     // F_SEAL_EXEC (fixing the execute bits) is from Linux 6.3; without it the file cannot be
     // changed either.
     let exec = SealFlags::from_bits_retain(0x20);
-    match rustix::fs::fcntl_add_seals(&memfd, SEALS | exec) {
-        Err(Errno::INVAL) => rustix::fs::fcntl_add_seals(&memfd, SEALS)?,
+    match add_seals(&memfd, SEALS | exec) {
+        Err(Errno::INVAL) => add_seals(&memfd, SEALS)?,
         result => result?,
     }
     Ok(memfd)
+}
+
+/// `EBUSY` says that the kernel itself still holds a page of the file for a moment, as it may on a
+/// busy machine after copying (`memfd_wait_for_pins`).
+fn add_seals(memfd: &OwnedFd, seals: SealFlags) -> rustix::io::Result<()> {
+    const ATTEMPTS: u32 = 50;
+    for _ in 0..ATTEMPTS {
+        match rustix::fs::fcntl_add_seals(memfd, seals) {
+            Err(Errno::BUSY) => std::thread::sleep(std::time::Duration::from_millis(20)),
+            done => return done,
+        }
+    }
+    rustix::fs::fcntl_add_seals(memfd, seals)
 }
