@@ -144,8 +144,9 @@ impl Shipping {
                 stop: stop.clone(),
                 abandoned: Arc::clone(&abandoned),
             };
+            let reader = route.reader().map_err(failed)?;
             let thread = std::thread::Builder::new().name("log".to_owned());
-            thread.stack_size(STACK_BYTES).spawn(move || route.run()).map_err(failed)?;
+            thread.stack_size(STACK_BYTES).spawn(move || route.run(reader)).map_err(failed)?;
             shipping.stops.push(stop);
         }
         Ok(Some(shipping))
@@ -175,21 +176,26 @@ struct Route {
 }
 
 impl Route {
-    fn run(self) {
-        if let Err(error) = self.deliver_all() {
+    fn run(self, reader: Reader) {
+        if let Err(error) = self.deliver_all(reader) {
             let receiver = self.sink.kind.name();
             tracing::warn!(container = %self.origin.id, receiver, %error, "ship logs");
         }
     }
 
-    fn deliver_all(&self) -> io::Result<()> {
-        let mut sink = self.open()?;
+    /// The log, opened: its files may be gone before the receiver is found, with a container that
+    /// removes itself.
+    fn reader(&self) -> io::Result<Reader> {
         let options = ReadOptions { follow: true, ..ReadOptions::default() };
         let stop = Some(self.stop.clone());
-        let mut reader = match self.place.read() {
-            Some(place) => log::read_from(&self.path, options, stop, place)?,
-            None => log::read(&self.path, options, stop)?,
-        };
+        match self.place.read() {
+            Some(place) => log::read_from(&self.path, options, stop, place),
+            None => log::read(&self.path, options, stop),
+        }
+    }
+
+    fn deliver_all(&self, mut reader: Reader) -> io::Result<()> {
+        let mut sink = self.open()?;
         let mut ended: Option<Instant> = None;
         while let Some(batch) = next_batch(&mut reader)? {
             if self.stop.is_given() {
@@ -213,10 +219,11 @@ impl Route {
         let mut pause = FIRST_PAUSE;
         let mut told = false;
         loop {
+            let Err(error) = sink.deliver(batch) else { return true };
+            // What can be delivered at once is, from a container that is gone too.
             if self.abandoned.load(Ordering::Relaxed) {
                 return false;
             }
-            let Err(error) = sink.deliver(batch) else { return true };
             if !std::mem::replace(&mut told, true) {
                 let receiver = self.sink.kind.name();
                 tracing::warn!(container = %self.origin.id, receiver, %error, "deliver logs");

@@ -71,7 +71,10 @@ impl Lab {
     fn deliver(&self, kind: SinkKind) -> JoinHandle<()> {
         let route = self.route(kind);
         route.stop.stop();
-        std::thread::spawn(move || route.run())
+        std::thread::spawn(move || {
+            let reader = route.reader().unwrap();
+            route.run(reader);
+        })
     }
 }
 
@@ -116,7 +119,10 @@ fn a_receiver_that_was_away_gets_everything_once_and_in_order() {
     lab.write(&lines[..300]);
     let route = lab.route(kind.clone());
     let stop = route.stop.clone();
-    let sending = std::thread::spawn(move || route.run());
+    let sending = std::thread::spawn(move || {
+        let reader = route.reader().unwrap();
+        route.run(reader);
+    });
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     let number = || {
@@ -282,7 +288,10 @@ fn a_receiver_that_hangs_is_left_when_the_container_is_gone() {
     let route = lab.route(SinkKind::Fluentd { address, sub_second: false, acknowledge: false });
     let abandoned = Arc::clone(&route.abandoned);
     route.stop.stop();
-    let sending = std::thread::spawn(move || route.run());
+    let sending = std::thread::spawn(move || {
+        let reader = route.reader().unwrap();
+        route.run(reader);
+    });
     abandoned.store(true, Ordering::Relaxed);
     sending.join().unwrap();
 }
