@@ -232,7 +232,7 @@ fn bad_json_is_refused_with_a_reason() {
         assert!(answer.contains(&format!("{{\"message\":\"{message}")), "{body}: {answer}");
     }
     let nested = "[".repeat(1 << 20);
-    assert!(server.post("/json", JSON, &nested).contains("recursion limit exceeded"));
+    assert!(server.post("/json", JSON, &nested).contains("exceeded max depth"));
     server.is_well();
 }
 
