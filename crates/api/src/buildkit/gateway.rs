@@ -71,8 +71,8 @@ const LLB_CAPS: &str = "source.image source.image.resolvemode source.image.layer
     exec.validexitcode file.base file.rm.wildcard file.copy.includeexcludepatterns \
     file.copy.requiredpaths file.copy.alwaysreplaceexistingdestpaths file.copy.modestring \
     file.symlink.create constraints platform meta.ignorecache meta.description \
-    meta.exportcache mergeop diffop exporter.image.annotations exporter.sourcedateepoch \
-    exporter.multiple";
+    meta.exportcache mergeop diffop exporter.image.annotations exporter.image.attestations \
+    exporter.sourcedateepoch exporter.multiple";
 
 /// Builds that clients drive.
 #[derive(Debug, Default)]

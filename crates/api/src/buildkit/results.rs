@@ -261,7 +261,9 @@ pub(super) fn attestations(attrs: &Attrs) -> Result<Attestations> {
             .map(|field| field.split_once('=').unwrap_or((field, "true")))
             .collect();
         let field = |name: &str| fields.iter().find(|(own, _)| *own == name).map(|(_, v)| *v);
-        if field("disabled").is_some_and(flag) || field("false").is_some() {
+        // `inline-only` is what buildx adds by itself where nobody asked: a plain build stays one.
+        let own = field("inline-only").is_some_and(flag);
+        if own || field("disabled").is_some_and(flag) || field("false").is_some() {
             continue;
         }
         match kind {
@@ -374,6 +376,8 @@ mod tests {
         assert!(!attestations(&Attrs::new()).unwrap().any());
         let off = attrs(&[("attest:provenance", "disabled=true"), ("attest:sbom", "false")]);
         assert!(!attestations(&off).unwrap().any());
+        let own = attrs(&[("attest:provenance", "mode=min,inline-only=true")]);
+        assert!(!attestations(&own).unwrap().any());
         let on = attrs(&[
             ("attest:provenance", "mode=max,version=v1,builder-id=me"),
             ("attest:sbom", "generator=h/scan"),
