@@ -51,6 +51,12 @@ vm: ## a core subset on Debian's kernel with cgroup v2, in a virtual machine
 	cargo build --locked -p estiba -p runtime
 	@scripts/vm-test.sh target/$(TARGET)/debug $(IMAGES) target/vm
 
+vm-firewall: ## nft, iptables legacy and neither in the virtual machine; wants a quiet one
+	@scripts/deps.sh vm
+	@scripts/images.sh $(IMAGES) busybox
+	cargo build --locked -p estiba -p runtime
+	@scripts/vm-test.sh target/$(TARGET)/debug $(IMAGES) target/vm firewall
+
 drivers: ## Debian's podman, buildah and dockerd run their containers on our runtime
 	@scripts/images.sh $(IMAGES) busybox
 	cargo build --locked -p runtime
