@@ -45,6 +45,14 @@ pub enum Error {
     /// What the registry said breaks a rule, and is not used.
     #[error("{0}")]
     BadContent(String),
+    /// What the administrator wrote about registries cannot be meant.
+    #[error("{file}: {why}")]
+    Config {
+        /// The file.
+        file: std::path::PathBuf,
+        /// What is wrong in it, and where.
+        why: String,
+    },
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -65,6 +73,10 @@ impl Error {
 
     pub(crate) fn transport(act: impl Into<String>, why: impl std::fmt::Display) -> Self {
         Self::Transport { act: act.into(), why: why.to_string() }
+    }
+
+    pub(crate) fn config(file: &std::path::Path, why: &dyn std::fmt::Display) -> Self {
+        Self::Config { file: file.to_owned(), why: why.to_string() }
     }
 
     pub(crate) fn io(act: impl Into<String>, source: std::io::Error) -> Self {
@@ -106,7 +118,7 @@ impl HasKind for Error {
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Status { status: 403, .. } => ErrorKind::Forbidden,
             Self::Status { .. } | Self::Transport { .. } | Self::Io { .. } => ErrorKind::Internal,
-            Self::BadContent(_) => ErrorKind::Internal,
+            Self::BadContent(_) | Self::Config { .. } => ErrorKind::Internal,
             Self::Store(error) => match error.kind() {
                 // What a registry gave is not the fault of who asked for it.
                 ErrorKind::Invalid => ErrorKind::Internal,

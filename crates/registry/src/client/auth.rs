@@ -4,8 +4,8 @@
 
 use super::body::Payload;
 use super::challenge::{self, Challenge};
+use super::endpoint::Endpoint;
 use super::session::Session;
-use super::settings::Endpoint;
 use super::transport::{Answer, Outgoing, basic};
 use super::url::{Origin, Scheme, Url, encode};
 use crate::error::{Error, Result};
@@ -78,8 +78,9 @@ impl Auth {
     }
 
     /// What this endpoint may be told.
-    fn credentials(&self, endpoint: &Endpoint) -> Option<&Credentials> {
-        self.credentials.as_ref().filter(|_| endpoint.mirror_of.is_none())
+    fn credentials<'a>(&'a self, endpoint: &'a Endpoint) -> Option<&'a Credentials> {
+        let own = self.credentials.as_ref().filter(|_| endpoint.own);
+        own.or(endpoint.credentials.as_ref())
     }
 
     /// The authorization that is already known to serve, or can be had without being asked.
@@ -181,6 +182,7 @@ impl Auth {
             }
             own => request(realm, service, scopes, own),
         };
+        let outgoing = Outgoing { reach: endpoint.way(&realm.origin).reach, ..outgoing };
         let answer = session
             .retry(|| async {
                 let answer = session.transport.send(&outgoing).await?;
@@ -238,7 +240,7 @@ fn request(
         url = url.with("client_id", CLIENT_ID).with("offline_token", "true");
         headers.push(("Authorization", basic(&format!("{}:{}", own.username, own.password))));
     }
-    Outgoing { method: Method::GET, url, headers, body: Payload::Empty }
+    Outgoing { method: Method::GET, url, headers, body: Payload::Empty, reach: None }
 }
 
 fn exchange(realm: &Url, service: Option<&str>, scopes: &[String], token: &str) -> Outgoing {
@@ -253,6 +255,7 @@ fn exchange(realm: &Url, service: Option<&str>, scopes: &[String], token: &str) 
         url: realm.clone(),
         headers: vec![("Content-Type", "application/x-www-form-urlencoded".into())],
         body: Payload::Bytes(form.into()),
+        reach: None,
     }
 }
 

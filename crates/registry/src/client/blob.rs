@@ -41,6 +41,18 @@ pub(crate) async fn document(session: &Session, at: usize, wanted: &Wanted) -> R
     Ok(bytes)
 }
 
+/// The same from the first endpoint from `first` on that gives it.
+pub(crate) async fn from_any(session: &Session, first: usize, wanted: &Wanted) -> Result<Vec<u8>> {
+    let mut failure = None;
+    for at in session.sources(first) {
+        match session.retry(|| document(session, at, wanted)).await {
+            Ok(bytes) => return Ok(bytes),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or_else(|| Error::bad("no endpoint serves content")))
+}
+
 /// Fetches what is missing of a download. `first` is the endpoint that is asked first.
 pub(crate) async fn fetch(
     session: &Session,
@@ -58,13 +70,13 @@ pub(crate) async fn fetch(
         if download.len() >= before + WORTH_BYTES {
             failures = 0;
         }
-        let mirror = at + 1 < session.endpoints();
-        if mirror && (matches!(error.status(), Some(400..=499)) || failures > 0) {
-            // A mirror that does not have it, or does not work: the next one.
+        let gone = matches!(error.status(), Some(400..=499)) || failures > 0;
+        // A mirror that does not have it, or does not work: the next one.
+        if let Some(next) = session.sources(at + 1).next().filter(|_| gone) {
             lacking += 1;
             if lacking <= session.endpoints() {
                 tracing::debug!(%error, "the next endpoint is asked");
-                first.store(at + 1, Ordering::Relaxed);
+                first.store(next, Ordering::Relaxed);
                 failures = 0;
                 continue;
             }

@@ -33,8 +33,13 @@ impl Client {
             if !authorization.is_empty() && url.origin == first {
                 headers.push(("authorization", authorization.to_owned()));
             }
-            let outgoing =
-                Outgoing { method: Method::GET, url: url.clone(), headers, body: Payload::Empty };
+            let outgoing = Outgoing {
+                method: Method::GET,
+                url: url.clone(),
+                headers,
+                body: Payload::Empty,
+                reach: None,
+            };
             let answer = transport.send(&outgoing).await?;
             if answer.status.is_success() {
                 return Ok(Download { answer });

@@ -54,19 +54,7 @@ impl Client {
             || reference.tag().unwrap_or_default().to_owned(),
             |digest| digest.to_string(),
         );
-        let last = session.endpoints() - 1;
-        let mut found = None;
-        for at in 0..=last {
-            match session.retry(|| session.manifest(at, &name, digest)).await {
-                Ok(document) => {
-                    found = Some((at, document));
-                    break;
-                }
-                Err(error) if at == last => return Err(error),
-                Err(error) => tracing::debug!(%error, "a mirror does not serve the image"),
-            }
-        }
-        let (at, document) = found.ok_or_else(|| Error::bad("no endpoint"))?;
+        let (first, document) = session.find(&name, digest).await?;
         let platforms = match &document.kind {
             Kind::Index(index) => {
                 index.manifests.iter().filter_map(|entry| entry.platform.clone()).collect()
@@ -74,8 +62,7 @@ impl Client {
             Kind::Manifest(own) => match manifest::image_parts(own) {
                 Ok(parts) => {
                     let wanted = Wanted { digest: parts.config.0, size: parts.config.1 };
-                    let bytes = session.retry(|| blob::document(&session, at, &wanted)).await?;
-                    vec![platform(&bytes)?]
+                    vec![platform(&blob::from_any(&session, first, &wanted).await?)?]
                 }
                 // An artifact runs on nothing.
                 Err(_) => Vec::new(),

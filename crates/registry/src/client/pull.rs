@@ -137,13 +137,15 @@ impl Client {
     ) -> Result<Arc<Pull>> {
         let wanted = (reference.host(), reference.path());
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        let session = Session::to_read(&self.settings, wanted, credentials)?;
+        let first = session.sources(0).next().unwrap_or(0);
         Ok(Arc::new(Pull {
             store: self.store.clone(),
-            session: Session::to_read(&self.settings, wanted, credentials)?,
+            endpoint: AtomicUsize::new(first),
+            session,
             lease: self.store.lease(),
             keep: self.settings.keep_packed,
             events,
-            endpoint: AtomicUsize::new(0),
             downloads: Semaphore::new(self.settings.max_downloads.max(1)),
             unpackers: Semaphore::new(processors.clamp(2, 8)),
         }))
@@ -229,7 +231,7 @@ impl Pull {
 
     /// The digest that a tag has now, if an endpoint says so without giving the document.
     async fn promised(&self, tag: &str) -> Option<Digest> {
-        let endpoint = self.session.endpoint(0).await.ok()?;
+        let endpoint = self.session.endpoint(self.session.resolver()?).await.ok()?;
         let mut ask = self.session.ask(endpoint, Method::HEAD, &format!("manifests/{tag}"));
         ask.headers.push(("Accept", manifest::ACCEPT.to_owned()));
         let answer = self.session.expect(&ask, &[200]).await.ok()?;
@@ -240,21 +242,9 @@ impl Pull {
 
     /// The document that a name stands for, from the first endpoint that gives it.
     async fn find(&self, name: &str, want: Option<Digest>) -> Result<Document> {
-        let last = self.session.endpoints() - 1;
-        for at in 0..=last {
-            let found = self.session.retry(|| self.session.manifest(at, name, want));
-            match found.await {
-                Ok(document) => {
-                    self.endpoint.store(at, std::sync::atomic::Ordering::Relaxed);
-                    return Ok(document);
-                }
-                Err(error) if at < last => {
-                    tracing::debug!(%error, "a mirror does not serve the image");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::bad("no endpoint"))
+        let (first, document) = self.session.find(name, want).await?;
+        self.endpoint.store(first, std::sync::atomic::Ordering::Relaxed);
+        Ok(document)
     }
 
     /// From an index to the manifest for a platform. Returns the indexes on the way, outermost
@@ -292,7 +282,7 @@ impl Pull {
         }
         let first = self.endpoint.load(std::sync::atomic::Ordering::Relaxed);
         let mut failure = None;
-        for at in first..self.session.endpoints() {
+        for at in self.session.sources(first) {
             let name = digest.to_string();
             let found = self.session.retry(|| self.session.manifest(at, &name, Some(digest)));
             match found.await {
@@ -311,15 +301,7 @@ impl Pull {
         }
         let wanted = Wanted { digest, size };
         let first = self.endpoint.load(std::sync::atomic::Ordering::Relaxed);
-        let mut failure = None;
-        for at in first..self.session.endpoints() {
-            let found = self.session.retry(|| blob::document(&self.session, at, &wanted));
-            match found.await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or_else(|| Error::bad("no endpoint")))
+        blob::from_any(&self.session, first, &wanted).await
     }
 
     /// All layers, each once, at the same time.

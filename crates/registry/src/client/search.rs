@@ -52,10 +52,10 @@ impl Client {
         let host = registry_host(host);
         let session = Session::to_write(&self.settings, (&host, ""), credentials)?;
         let hub = host == DEFAULT_HOST;
-        let known = session.endpoint(0).await;
+        let known = session.endpoint(session.endpoints().saturating_sub(1)).await;
         let mut endpoint = match (hub, known) {
             // The index is another machine than the registry.
-            (true, _) => self.settings.endpoints(&host, "", false)?.remove(0),
+            (true, _) => self.settings.registry((&host, ""), false)?,
             (false, known) => known?.clone(),
         };
         let mut url = match hub {

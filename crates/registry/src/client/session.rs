@@ -3,13 +3,13 @@
 
 use super::auth::Auth;
 use super::body::Payload;
-use super::settings::{Endpoint, Settings};
+use super::endpoint::{Endpoint, May};
+use super::settings::Settings;
 use super::transport::{Answer, Outgoing, Transport};
 use super::url::Url;
 use crate::error::{Error, Result};
 use crate::{Credentials, client::manifest};
 use hyper::{Method, StatusCode};
-use model::reference::DEFAULT_HOST;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,11 +88,12 @@ impl Session {
 
     /// Checks that the credentials are good for the registry.
     pub(crate) async fn login(&self) -> Result<Option<String>> {
-        let endpoint = self.endpoint(0).await?;
+        // The registry itself is the last.
+        let endpoint = self.endpoint(self.endpoints().saturating_sub(1)).await?;
         let ask = Ask {
             endpoint,
             method: Method::GET,
-            url: Url { origin: endpoint.origin.clone(), target: "/v2/".into() },
+            url: Url { origin: endpoint.origin.clone(), target: endpoint.root.clone() },
             headers: Vec::new(),
             body: Payload::Empty,
             scopes: Vec::new(),
@@ -106,13 +107,60 @@ impl Session {
         self.endpoints.len()
     }
 
+    /// The endpoints from `first` on that are asked for content of a known digest.
+    pub(crate) fn sources(&self, first: usize) -> impl Iterator<Item = usize> {
+        let all = self.endpoints.iter().enumerate().skip(first);
+        all.filter(|(_, (endpoint, _))| endpoint.may.content).map(|(at, _)| at)
+    }
+
+    /// The first endpoint that may say what a tag stands for.
+    pub(crate) fn resolver(&self) -> Option<usize> {
+        self.endpoints.iter().position(|(endpoint, _)| endpoint.may.tags)
+    }
+
+    /// The document that a name stands for, from the first endpoint that may say so and does; with
+    /// the endpoint from which on its content is asked for.
+    pub(crate) async fn find(
+        &self,
+        name: &str,
+        want: Option<model::Digest>,
+    ) -> Result<(usize, manifest::Document)> {
+        let asked: fn(May) -> bool = match want {
+            Some(_) => |may| may.digests,
+            None => |may| may.tags,
+        };
+        let mut failure = None;
+        for (at, (endpoint, _)) in self.endpoints.iter().enumerate() {
+            if !asked(endpoint.may) {
+                continue;
+            }
+            match self.retry(|| self.manifest(at, name, want)).await {
+                Ok(document) => {
+                    // Who may not say what a name is may well have what it is.
+                    let silent = |i: &usize| !asked(self.endpoints[*i].0.may);
+                    let first = self.sources(0).take_while(|i| *i < at).find(silent);
+                    return Ok((first.or(self.sources(at).next()).unwrap_or(at), document));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, origin = %endpoint.origin, "it does not serve the image");
+                    failure = Some(error);
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            let message = format!("no host may say what {}/{}:{name} is", self.host, self.path);
+            model::Denied { kind: model::ErrorKind::Forbidden, message }.into()
+        }))
+    }
+
     /// An endpoint, as it is really reached.
     pub(crate) async fn endpoint(&self, at: usize) -> Result<&Endpoint> {
         let (configured, settled) =
             self.endpoints.get(at).ok_or_else(|| Error::bad("no such endpoint"))?;
         settled
             .get_or_try_init(async || {
-                let origin = self.transport.settle(&configured.origin, configured.insecure).await?;
+                let way = configured.way(&configured.origin);
+                let origin = self.transport.settle(&way, configured.insecure).await?;
                 Ok(Endpoint { origin, ..configured.clone() })
             })
             .await
@@ -120,9 +168,9 @@ impl Session {
 
     /// A request below the repository: `manifests/latest`, `blobs/sha256:…`.
     pub(crate) fn ask<'a>(&self, endpoint: &'a Endpoint, method: Method, rest: &str) -> Ask<'a> {
-        let mut target = format!("/v2/{}{}/{rest}", endpoint.prefix, self.path);
-        if let Some(host) = endpoint.mirror_of.as_ref().filter(|host| *host != DEFAULT_HOST) {
-            // How mirrors of several hosts are told which one is meant (containerd's convention).
+        let mut target = format!("{}{}/{rest}", endpoint.root, endpoint.repository);
+        if let Some(host) = &endpoint.stands_for {
+            // How mirrors of several hosts are told which one is meant.
             target.push_str(if rest.contains('?') { "&ns=" } else { "?ns=" });
             target.push_str(&super::url::encode(host));
         }
@@ -132,7 +180,7 @@ impl Session {
             url: Url { origin: endpoint.origin.clone(), target },
             headers: Vec::new(),
             body: Payload::Empty,
-            scopes: vec![format!("repository:{}{}:{}", endpoint.prefix, self.path, self.actions)],
+            scopes: vec![format!("repository:{}:{}", endpoint.repository, self.actions)],
         }
     }
 
@@ -188,6 +236,7 @@ impl Session {
                 url: url.clone(),
                 headers,
                 body: ask.body.clone(),
+                reach: ask.endpoint.way(&url.origin).reach,
             };
             let answer = self.transport.send(&outgoing).await?;
             let moved = matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308);

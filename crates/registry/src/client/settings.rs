@@ -1,13 +1,21 @@
 //! What the administrator decided about registries, as values, and what follows from it for a
 //! host: which endpoints are asked, in which order, and how they are reached. Pure, but for the
-//! lookup of `certs.d` (see `tls`).
+//! lookup of `certs.d` (see `tls` and `hosts`) and of `registries.conf` (see `registries`).
+//!
+//! ```text
+//! blocked? pull-only-from? ── registry-mirrors ── registries.conf: mirrors ── its location
+//!                                                       └─ hosts.toml of that: hosts, server
+//! ```
 
+use super::endpoint::{Endpoint, May, Reach};
 use super::url::{Origin, Scheme, Url};
+use super::{hosts, registries};
 use crate::error::{Error, Result};
 use model::Denied;
 use model::reference::DEFAULT_HOST;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where Docker Hub answers.
@@ -24,13 +32,19 @@ pub struct Settings {
     pub insecure: Vec<String>,
     /// Hosts (or `host/path` prefixes) that may not be spoken to.
     pub blocked: Vec<String>,
+    /// Hosts (or `host/path` prefixes) that alone images may come from; none: everywhere.
+    pub pull_only_from: Vec<String>,
     /// `HOST=REALM-HOST`: further hosts that get a registry's credentials when it asks for a token
     /// from there.
     pub realms: Vec<String>,
     /// HTTP proxy of plain requests, HTTP proxy of TLS requests, hosts reached without one.
     pub proxies: (String, String, String),
-    /// Directories with `<host[:port]>/{*.crt,*.cert,*.key}`.
+    /// Directories with `<host[:port]>/{*.crt,*.cert,*.key}` and `<host[:port]>/hosts.toml`.
     pub certificates: Vec<PathBuf>,
+    /// Whether each `hosts.toml` there counts. Not for who is the place that they lead to.
+    pub hosts_files: bool,
+    /// `registries.conf`; no such file, no such rules.
+    pub registries: Option<PathBuf>,
     /// Layers downloaded at once.
     pub max_downloads: usize,
     /// Layers uploaded at once.
@@ -53,9 +67,12 @@ impl Default for Settings {
             mirrors: Vec::new(),
             insecure: Vec::new(),
             blocked: Vec::new(),
+            pull_only_from: Vec::new(),
             realms: Vec::new(),
             proxies: Default::default(),
             certificates: vec!["/etc/estiba/certs.d".into(), "/etc/docker/certs.d".into()],
+            hosts_files: true,
+            registries: Some("/etc/estiba/registries.conf".into()),
             max_downloads: 3,
             max_uploads: 5,
             attempts: 5,
@@ -67,18 +84,6 @@ impl Default for Settings {
     }
 }
 
-/// A place where a repository is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    pub(crate) origin: Origin,
-    /// Before the repository's path, `""` or `a/b/`.
-    pub(crate) prefix: String,
-    /// The host that this stands for, when it is a mirror.
-    pub(crate) mirror_of: Option<String>,
-    /// Certificates are not checked, plain HTTP is allowed.
-    pub(crate) insecure: bool,
-}
-
 impl Settings {
     /// Checks what was configured.
     ///
@@ -86,7 +91,7 @@ impl Settings {
     /// A mirror or a proxy is no URL.
     pub fn check(&self) -> Result<()> {
         for mirror in &self.mirrors {
-            self.mirror(mirror, DEFAULT_HOST)?;
+            self.mirror(mirror, (DEFAULT_HOST, ""))?;
         }
         for proxy in [&self.proxies.0, &self.proxies.1] {
             if !proxy.is_empty() {
@@ -96,32 +101,93 @@ impl Settings {
         Ok(())
     }
 
-    /// The endpoints of a host in the order they are asked; with `mirrors`, for reading.
+    /// The endpoints of a repository in the order they are asked; with `mirrors`, for reading.
+    /// The last is the registry itself, where it may be asked at all.
     pub(crate) fn endpoints(&self, host: &str, path: &str, mirrors: bool) -> Result<Vec<Endpoint>> {
+        self.permit(host, path, mirrors)?;
+        let ruled = match &self.registries {
+            Some(file) => registries::rules(file, (host, path))?,
+            None => registries::Ruled::default(),
+        };
+        let mut endpoints = Vec::new();
+        let mut at = (host.to_owned(), path.to_owned());
+        if mirrors {
+            for rule in &self.mirrors {
+                endpoints.extend(self.mirror(rule, (host, path))?);
+            }
+            for place in ruled.mirrors {
+                let found = self.registry((&place.host, &place.path), place.insecure)?;
+                let may = May { tags: place.tags, digests: place.digests, ..May::READ };
+                let stands_for = Some(host.to_owned());
+                endpoints.push(Endpoint { may, stands_for, own: false, ..found });
+            }
+            at = ruled.location.unwrap_or(at);
+        }
+        let itself = self.registry((host, path), ruled.insecure)?;
+        let mut last = self.registry((&at.0, &at.1), ruled.insecure)?;
+        last.own = last.origin == itself.origin;
+        last.stands_for = (!last.own).then(|| host.to_owned());
+        let found = match self.hosts_files {
+            true => hosts::endpoints(&self.certificates, (&at.0, &at.1), &last)?,
+            false => None,
+        };
+        let mut found = found.unwrap_or_else(|| vec![last]);
+        if let Some(server) = found.last_mut() {
+            // One that was put in the registry's place gets no secrets for that alone.
+            server.own =
+                server.origin == itself.origin || self.trusts_realm(&itself.origin, &server.origin);
+        }
+        endpoints.extend(found.into_iter().filter(|endpoint| match mirrors {
+            true => endpoint.may.tags || endpoint.may.digests,
+            false => endpoint.may.push,
+        }));
+        if endpoints.is_empty() {
+            let act = if mirrors { "read from" } else { "pushed to" };
+            let message = format!("registry {host} may not be {act}, by its hosts.toml");
+            return Err(Denied { kind: model::ErrorKind::Forbidden, message }.into());
+        }
+        Ok(endpoints)
+    }
+
+    /// Whether a repository may be used at all.
+    fn permit(&self, host: &str, path: &str, reading: bool) -> Result<()> {
         let whole = format!("{host}/{path}");
         let covers = |rule: &String| {
             let rule = rule.trim_end_matches('/');
             rule == host || whole == *rule || whole.starts_with(&format!("{rule}/"))
         };
-        if self.blocked.iter().any(covers) {
-            let message = format!("registry {host} is blocked by the administrator");
-            return Err(Denied { kind: model::ErrorKind::Forbidden, message }.into());
-        }
-        let mut endpoints = Vec::new();
-        if mirrors {
-            for rule in &self.mirrors {
-                endpoints.extend(self.mirror(rule, host)?);
-            }
-        }
-        let authority = if host == DEFAULT_HOST { HUB } else { host };
-        let origin = Origin::of(Scheme::Https, authority)?;
-        let insecure = self.is_insecure(authority, &origin);
-        let (prefix, mirror_of) = (String::new(), None);
-        endpoints.push(Endpoint { origin, prefix, mirror_of, insecure });
-        Ok(endpoints)
+        let message = if self.blocked.iter().any(covers) {
+            format!("registry {host} is blocked by the administrator")
+        } else if reading
+            && !self.pull_only_from.is_empty()
+            && !self.pull_only_from.iter().any(covers)
+        {
+            let allowed = self.pull_only_from.join(", ");
+            format!("{whole}: the administrator lets images come from {allowed} only")
+        } else {
+            return Ok(());
+        };
+        Err(Denied { kind: model::ErrorKind::Forbidden, message }.into())
     }
 
-    fn mirror(&self, rule: &str, host: &str) -> Result<Option<Endpoint>> {
+    /// A registry, asked for a repository under its own name.
+    pub(crate) fn registry(&self, (host, path): (&str, &str), insecure: bool) -> Result<Endpoint> {
+        let authority = if host == DEFAULT_HOST { HUB } else { host };
+        let origin = Origin::of(Scheme::Https, authority)?;
+        Ok(Endpoint {
+            insecure: insecure || self.is_insecure(authority, &origin),
+            origin,
+            root: "/v2/".to_owned(),
+            repository: path.to_owned(),
+            stands_for: None,
+            own: true,
+            may: May::ALL,
+            reach: insecure.then(|| Arc::new(Reach { skip_verify: true, ..Reach::default() })),
+            credentials: None,
+        })
+    }
+
+    fn mirror(&self, rule: &str, (host, path): (&str, &str)) -> Result<Option<Endpoint>> {
         let (rule_host, url) = match rule.split_once('=') {
             Some((rule_host, url)) if !rule_host.contains('/') => (rule_host, url),
             _ => (DEFAULT_HOST, rule),
@@ -141,8 +207,18 @@ impl Settings {
         let prefix = if matches!(prefix, "" | "v2") { String::new() } else { format!("{prefix}/") };
         let insecure = url.origin.scheme == Scheme::Http
             || self.is_insecure(&url.origin.authority(), &url.origin);
-        let mirror_of = Some(host.to_owned());
-        Ok(Some(Endpoint { origin: url.origin, prefix, mirror_of, insecure }))
+        Ok(Some(Endpoint {
+            origin: url.origin,
+            root: "/v2/".to_owned(),
+            repository: format!("{prefix}{path}"),
+            // Mirrors of Docker Hub were never told.
+            stands_for: (host != DEFAULT_HOST).then(|| host.to_owned()),
+            own: false,
+            insecure,
+            may: May::READ,
+            reach: None,
+            credentials: None,
+        }))
     }
 
     /// Whether an origin that a registry sends us to may be spoken to without protection.
@@ -289,8 +365,14 @@ mod tests {
     use super::*;
 
     fn shown(settings: &Settings, host: &str) -> Vec<String> {
-        let endpoints = settings.endpoints(host, "library/x", true).unwrap();
-        endpoints.iter().map(|e| format!("{}|{}|{}", e.origin, e.prefix, e.insecure)).collect()
+        let endpoints = settings.endpoints(host, "x", true).unwrap();
+        let shown = |e: &Endpoint| format!("{}|{}|{}", e.origin, e.repository, e.insecure);
+        endpoints.iter().map(shown).collect()
+    }
+
+    /// Without this machine's files.
+    fn bare() -> Settings {
+        Settings { certificates: Vec::new(), registries: None, ..Settings::default() }
     }
 
     #[test]
@@ -302,46 +384,106 @@ mod tests {
                 "*=https://all.mirror/v2/{host}".into(),
             ],
             insecure: vec!["10.9.0.0/16".into(), "plain.example:5000".into()],
-            ..Settings::default()
+            ..bare()
         };
         assert_eq!(
             shown(&settings, "docker.io"),
             [
-                "https://hub.mirror|cache/|false",
-                "https://all.mirror|docker.io/|false",
-                "https://registry-1.docker.io||false"
+                "https://hub.mirror|cache/x|false",
+                "https://all.mirror|docker.io/x|false",
+                "https://registry-1.docker.io|x|false"
             ]
         );
         assert_eq!(
             shown(&settings, "quay.io"),
             [
-                "http://10.0.0.1:5000|quay/|true",
-                "https://all.mirror|quay.io/|false",
-                "https://quay.io||false"
+                "http://10.0.0.1:5000|quay/x|true",
+                "https://all.mirror|quay.io/x|false",
+                "https://quay.io|x|false"
             ]
         );
         let last = |host| shown(&settings, host).pop().unwrap();
-        assert_eq!(last("localhost:5000"), "https://localhost:5000||true");
-        assert_eq!(last("127.0.0.5"), "https://127.0.0.5||true");
-        assert_eq!(last("[::1]:5000"), "https://[::1]:5000||true");
-        assert_eq!(last("10.9.3.4:443"), "https://10.9.3.4||true");
-        assert_eq!(last("plain.example:5000"), "https://plain.example:5000||true");
-        assert_eq!(last("plain.example"), "https://plain.example||false");
+        assert_eq!(last("localhost:5000"), "https://localhost:5000|x|true");
+        assert_eq!(last("127.0.0.5"), "https://127.0.0.5|x|true");
+        assert_eq!(last("[::1]:5000"), "https://[::1]:5000|x|true");
+        assert_eq!(last("10.9.3.4:443"), "https://10.9.3.4|x|true");
+        assert_eq!(last("plain.example:5000"), "https://plain.example:5000|x|true");
+        assert_eq!(last("plain.example"), "https://plain.example|x|false");
         assert!(Settings { mirrors: vec!["ftp://x".into()], ..settings }.check().is_err());
     }
 
     #[test]
     fn what_is_blocked_is_not_asked() {
         let blocked = vec!["docker.io".into(), "quay.io/bad".into()];
-        let settings = Settings { blocked, ..Settings::default() };
+        let settings = Settings { blocked, ..bare() };
         assert!(settings.endpoints("docker.io", "library/x", true).is_err());
         assert!(settings.endpoints("quay.io", "bad/x", true).is_err());
         assert!(settings.endpoints("quay.io", "badly/x", true).is_ok());
     }
 
     #[test]
+    fn images_come_from_where_they_may() {
+        let pull_only_from = vec!["quay.io/good".into(), "r.test:5000".into()];
+        let settings = Settings { pull_only_from, ..bare() };
+        let reads = |host, path| settings.endpoints(host, path, true).is_ok();
+        assert!(reads("quay.io", "good/x") && reads("r.test:5000", "any/x"));
+        assert!(!reads("quay.io", "other/x") && !reads("docker.io", "library/x"));
+        assert!(!reads("quay.io", "goodness/x"));
+        assert!(settings.endpoints("docker.io", "me/x", false).is_ok(), "a push is no pull");
+    }
+
+    #[test]
+    fn files_add_places_and_take_some_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = dir.path().join("registries.conf");
+        let text = "[[registry]]\nprefix = \"quay.io/org\"\nlocation = \"moved.test/team\"\n\
+                    [[registry.mirror]]\nlocation = \"m.test:5000\"\ninsecure = true\n";
+        std::fs::write(&conf, text).unwrap();
+        let put = |name: &str, text: &str| {
+            std::fs::create_dir_all(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("hosts.toml"), text).unwrap();
+        };
+        put("moved.test", "[host.\"http://10.0.0.1/x\"]\ncapabilities = [\"pull\"]\n");
+        put("sealed.test", "capabilities = [\"pull\", \"resolve\"]\n");
+        let settings = Settings {
+            certificates: vec![dir.path().to_owned()],
+            registries: Some(conf),
+            realms: vec!["owned.test=served.elsewhere".into()],
+            ..Settings::default()
+        };
+        let shown = |host: &str, path: &str| -> Vec<String> {
+            let endpoints = settings.endpoints(host, path, true).unwrap();
+            let shown = |e: &Endpoint| {
+                let stands = e.stands_for.as_deref().unwrap_or("-");
+                format!("{}{}{} {stands} {}", e.origin, e.root, e.repository, e.own)
+            };
+            endpoints.iter().map(shown).collect()
+        };
+        assert_eq!(
+            shown("quay.io", "org/app"),
+            [
+                "https://m.test:5000/v2/app quay.io false",
+                "http://10.0.0.1/x/v2/team/app moved.test false",
+                "https://moved.test/v2/team/app quay.io false",
+            ]
+        );
+        assert_eq!(shown("quay.io", "other"), ["https://quay.io/v2/other - true"]);
+        let refused = settings.endpoints("sealed.test", "x", false).unwrap_err();
+        assert!(refused.to_string().contains("may not be pushed to"), "{refused}");
+        assert!(settings.endpoints("sealed.test", "x", true).is_ok());
+        put("owned.test", "server = \"https://served.elsewhere\"");
+        assert_eq!(
+            shown("owned.test", "x"),
+            ["https://served.elsewhere/v2/x owned.test true"],
+            "the administrator says that they are one"
+        );
+        put("other.test", "server = \"https://served.elsewhere\"");
+        assert_eq!(shown("other.test", "x"), ["https://served.elsewhere/v2/x other.test false"]);
+    }
+
+    #[test]
     fn credentials_stay_in_the_registrys_domain() {
-        let settings = Settings { realms: vec!["r.one=auth.two".into()], ..Settings::default() };
+        let settings = Settings { realms: vec!["r.one=auth.two".into()], ..bare() };
         let origin = |text: &str| Url::parse(text).unwrap().origin;
         for (registry, realm, trusted) in [
             ("https://registry-1.docker.io", "https://auth.docker.io/token", true),
@@ -369,7 +511,7 @@ mod tests {
                 "proxy:3129".into(),
                 "*.test.example.com, .example2.com,10.0.0.0/8,exact:8080".into(),
             ),
-            ..Settings::default()
+            ..bare()
         };
         let via = |text: &str| {
             settings.proxy(&Url::parse(text).unwrap().origin).unwrap().map(|p| p.origin.to_string())

@@ -1,6 +1,7 @@
 //! TLS to registries: the host's certificate authorities, what `certs.d` adds for one registry,
 //! and the registries whose certificates the administrator does not want checked.
 
+use super::endpoint::Way;
 use super::settings::Settings;
 use super::url::Origin;
 use crate::error::{Error, Result};
@@ -20,17 +21,25 @@ use std::sync::Arc;
 const MAX_FILES: usize = 64;
 
 /// How TLS is spoken to an origin. `check` is false for those whose certificates are not checked.
-pub(crate) fn config(settings: &Settings, origin: &Origin, check: bool) -> Result<ClientConfig> {
+pub(crate) fn config(settings: &Settings, way: &Way, check: bool) -> Result<ClientConfig> {
+    let Way { origin, reach } = way;
     let provider = Arc::new(ring::default_provider());
     let act = || format!("prepare TLS for {origin}");
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::transport(act(), error))?;
     let files = files(settings, origin)?;
-    let trust = if check { Some(Trust::read(&files, &provider)?) } else { None };
+    let reach = reach.as_deref();
+    let authorities: Vec<&PathBuf> = with_extension(&files, "crt")
+        .chain(reach.iter().flat_map(|reach| &reach.authorities))
+        .collect();
+    let trust = if check { Some(Trust::read(&authorities, &provider)?) } else { None };
     let verifier = Arc::new(Verifier { provider, trust });
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    match identity(&files)? {
+    let named = reach.and_then(|reach| reach.identity.clone());
+    let found = || with_extension(&files, "cert").next();
+    let files = named.or_else(|| found().map(|cert| (cert.clone(), cert.with_extension("key"))));
+    match files.map(|files| identity(&files)).transpose()? {
         None => Ok(builder.with_no_client_auth()),
         Some((chain, key)) => builder
             .with_client_auth_cert(chain, key)
@@ -78,7 +87,7 @@ struct Trust {
 }
 
 impl Trust {
-    fn read(files: &[PathBuf], provider: &Arc<CryptoProvider>) -> Result<Self> {
+    fn read(files: &[&PathBuf], provider: &Arc<CryptoProvider>) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         let native = rustls_native_certs::load_native_certs();
         for error in native.errors {
@@ -86,7 +95,7 @@ impl Trust {
         }
         roots.add_parsable_certificates(native.certs);
         let mut named = Vec::new();
-        for path in with_extension(files, "crt") {
+        for path in files {
             let certificates =
                 CertificateDer::pem_file_iter(path).map_err(|error| unreadable(path, error))?;
             for certificate in certificates {
@@ -127,15 +136,14 @@ impl Trust {
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// What we show of ourselves: the first `NAME.cert` with its `NAME.key`.
-fn identity(files: &[PathBuf]) -> Result<Option<Identity>> {
-    let Some(cert) = with_extension(files, "cert").next() else { return Ok(None) };
-    let key = cert.with_extension("key");
+/// What we show of ourselves: what `hosts.toml` names, or the first `NAME.cert` with its
+/// `NAME.key`.
+fn identity((cert, key): &(PathBuf, PathBuf)) -> Result<Identity> {
     let chain: std::result::Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(cert).map_err(|error| unreadable(cert, error))?.collect();
     let chain = chain.map_err(|error| unreadable(cert, error))?;
-    let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| unreadable(&key, error))?;
-    Ok(Some((chain, key)))
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error))?;
+    Ok((chain, key))
 }
 
 /// Checks the certificate by what is trusted, or takes any if nothing is to be checked; the
@@ -214,7 +222,7 @@ mod tests {
         let file = dir.path().join("ca.crt");
         std::fs::write(&file, named).unwrap();
         let provider = Arc::new(ring::default_provider());
-        let trust = Some(Trust::read(&[file], &provider).unwrap());
+        let trust = Some(Trust::read(&[&file], &provider).unwrap());
         let name = ServerName::try_from(name).unwrap();
         let days = (year - 1970) * 1461 / 4 + 1;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(days * 86_400));

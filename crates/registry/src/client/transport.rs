@@ -2,6 +2,7 @@
 //! sees a credential but the proxy's, and follows no redirect.
 
 use super::body::Payload;
+use super::endpoint::{Reach, Way};
 use super::settings::{Proxy, Settings};
 use super::tls;
 use super::url::{Origin, Scheme, Url};
@@ -17,7 +18,6 @@ use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,13 +40,21 @@ pub(crate) struct Outgoing {
     pub(crate) url: Url,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Payload,
+    /// How the URL's origin is reached, where somebody decided that.
+    pub(crate) reach: Option<Arc<Reach>>,
+}
+
+impl Outgoing {
+    fn way(&self) -> Way {
+        Way { origin: self.url.origin.clone(), reach: self.reach.clone() }
+    }
 }
 
 /// What an operation's connections share.
 pub(crate) struct Transport {
     settings: Arc<Settings>,
-    idle: Mutex<HashMap<Origin, Vec<SendRequest<Payload>>>>,
-    tls: Mutex<HashMap<(Origin, bool), Arc<rustls::ClientConfig>>>,
+    idle: Mutex<HashMap<Way, Vec<SendRequest<Payload>>>>,
+    tls: Mutex<HashMap<(Way, bool), Arc<rustls::ClientConfig>>>,
     reached: AtomicBool,
 }
 
@@ -55,6 +63,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) url: Url,
+    way: Way,
     body: Incoming,
     sender: SendRequest<Payload>,
     transport: Arc<Transport>,
@@ -81,16 +90,16 @@ impl Transport {
     /// Sends a request; the answer may be any status. A kept connection that turns out to be
     /// closed is replaced once.
     pub(crate) async fn send(self: &Arc<Self>, outgoing: &Outgoing) -> Result<Answer> {
-        let origin = &outgoing.url.origin;
+        let way = outgoing.way();
         let act = || format!("{} {}", outgoing.method, outgoing.url.shown());
-        if let Some(mut sender) = self.take(origin).await {
+        if let Some(mut sender) = self.take(&way).await {
             match self.exchange(&mut sender, outgoing).await {
                 Ok(answer) => return Ok(self.answer(outgoing, answer, sender)),
                 Err(_) if !matches!(outgoing.body, Payload::File { .. }) => {}
                 Err(error) => return Err(Error::transport(act(), error)),
             }
         }
-        let mut sender = self.connect(origin, !self.settings.tolerates(origin)).await?;
+        let mut sender = self.connect(&way, self.checks(&way)).await?;
         match self.exchange(&mut sender, outgoing).await {
             Ok(answer) => Ok(self.answer(outgoing, answer, sender)),
             Err(error) => Err(Error::transport(act(), error)),
@@ -98,22 +107,24 @@ impl Transport {
     }
 
     /// Where an endpoint that may do without TLS really is: TLS is tried first.
-    pub(crate) async fn settle(&self, origin: &Origin, insecure: bool) -> Result<Origin> {
+    pub(crate) async fn settle(&self, way: &Way, insecure: bool) -> Result<Origin> {
+        let origin = &way.origin;
         if !insecure || origin.scheme == Scheme::Http {
             return Ok(origin.clone());
         }
-        match self.connect(origin, false).await {
+        match self.connect(way, false).await {
             Ok(sender) => {
-                self.give_back(origin, sender);
+                self.give_back(way, sender);
                 Ok(origin.clone())
             }
             Err(error) => {
                 let port = if origin.port == 443 { 80 } else { origin.port };
                 let plain = Origin { scheme: Scheme::Http, port, ..origin.clone() };
+                let plain = Way { origin: plain, reach: way.reach.clone() };
                 match self.connect(&plain, false).await {
                     Ok(sender) => {
                         self.give_back(&plain, sender);
-                        Ok(plain)
+                        Ok(plain.origin)
                     }
                     Err(_) => Err(error),
                 }
@@ -130,7 +141,18 @@ impl Transport {
         self.reached.store(true, Ordering::Relaxed);
         let (head, body) = answer.into_parts();
         let (status, headers, url) = (head.status, head.headers, outgoing.url.clone());
-        Answer { status, headers, url, body, sender, transport: Arc::clone(self) }
+        let (way, transport) = (outgoing.way(), Arc::clone(self));
+        Answer { status, headers, url, way, body, sender, transport }
+    }
+
+    /// Whether the certificate of whoever answers there is checked.
+    fn checks(&self, way: &Way) -> bool {
+        match &way.reach {
+            Some(reach) if reach.skip_verify => false,
+            // Who names authorities means them.
+            Some(reach) if !reach.authorities.is_empty() => true,
+            _ => !self.settings.tolerates(&way.origin),
+        }
     }
 
     /// One request and the head of its answer. Time runs only while nothing moves.
@@ -166,6 +188,13 @@ impl Transport {
         if let Some(user) = proxy.and_then(|proxy| proxy.user) {
             request = request.header("Proxy-Authorization", basic(&user));
         }
+        let decided = outgoing.reach.iter().flat_map(|reach| &reach.headers);
+        for (name, value) in decided {
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| Error::bad(format!("bad value of header {name}")))?;
+            value.set_sensitive(true);
+            request = request.header(name.as_str(), value);
+        }
         for (name, value) in &outgoing.headers {
             let mut value = HeaderValue::from_str(value)
                 .map_err(|_| Error::bad(format!("bad value of header {name}")))?;
@@ -176,30 +205,34 @@ impl Transport {
         request.body(outgoing.body.clone()).map_err(|error| Error::transport(act(), error))
     }
 
-    async fn take(&self, origin: &Origin) -> Option<SendRequest<Payload>> {
+    async fn take(&self, way: &Way) -> Option<SendRequest<Payload>> {
         loop {
-            let mut sender = self.idle().get_mut(origin)?.pop()?;
+            let mut sender = self.idle().get_mut(way)?.pop()?;
             if sender.ready().await.is_ok() {
                 return Some(sender);
             }
         }
     }
 
-    fn give_back(&self, origin: &Origin, sender: SendRequest<Payload>) {
+    fn give_back(&self, way: &Way, sender: SendRequest<Payload>) {
         let mut idle = self.idle();
-        let kept = idle.entry(origin.clone()).or_default();
+        let kept = idle.entry(way.clone()).or_default();
         if kept.len() < MAX_IDLE && !sender.is_closed() {
             kept.push(sender);
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Origin, Vec<SendRequest<Payload>>>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<Way, Vec<SendRequest<Payload>>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect(&self, origin: &Origin, check: bool) -> Result<SendRequest<Payload>> {
-        let act = || format!("connect to {origin}");
-        let stream = in_time(act, self.stream(origin, check)).await?;
+    async fn connect(&self, way: &Way, check: bool) -> Result<SendRequest<Payload>> {
+        let act = || format!("connect to {}", way.origin);
+        let limit = way.reach.as_ref().and_then(|reach| reach.dial_timeout);
+        let limit = limit.unwrap_or(CONNECT_TIMEOUT);
+        let done = tokio::time::timeout(limit, self.stream(way, check)).await;
+        let stream =
+            done.unwrap_or_else(|_| Err(Error::transport(act(), "no connection in time")))?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Error::transport(act(), because(&error)))?;
@@ -210,7 +243,8 @@ impl Transport {
         Ok(sender)
     }
 
-    async fn stream(&self, origin: &Origin, check: bool) -> Result<Box<dyn Stream>> {
+    async fn stream(&self, way: &Way, check: bool) -> Result<Box<dyn Stream>> {
+        let origin = &way.origin;
         let proxy = self.settings.proxy(origin)?;
         let stream = match &proxy {
             None => dial(origin).await?,
@@ -218,7 +252,7 @@ impl Transport {
                 let stream = dial(&proxy.origin).await?;
                 let stream = match proxy.origin.scheme {
                     Scheme::Http => stream,
-                    Scheme::Https => self.encrypt(&proxy.origin, true, stream).await?,
+                    Scheme::Https => self.encrypt(&Way::plain(&proxy.origin), true, stream).await?,
                 };
                 match origin.scheme {
                     Scheme::Http => return Ok(stream),
@@ -228,22 +262,23 @@ impl Transport {
         };
         match origin.scheme {
             Scheme::Http => Ok(stream),
-            Scheme::Https => self.encrypt(origin, check, stream).await,
+            Scheme::Https => self.encrypt(way, check, stream).await,
         }
     }
 
     async fn encrypt(
         &self,
-        origin: &Origin,
+        way: &Way,
         check: bool,
         stream: Box<dyn Stream>,
     ) -> Result<Box<dyn Stream>> {
-        let key = (origin.clone(), check);
+        let origin = &way.origin;
+        let key = (way.clone(), check);
         let known = self.tls.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let config = match known {
             Some(config) => config,
             None => {
-                let config = Arc::new(tls::config(&self.settings, origin, check)?);
+                let config = Arc::new(tls::config(&self.settings, way, check)?);
                 let mut configs = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
                 configs.insert(key, Arc::clone(&config));
                 config
@@ -258,11 +293,6 @@ impl Transport {
             .map_err(|error| Error::transport(act(), error))?;
         Ok(Box::new(stream))
     }
-}
-
-async fn in_time<T>(act: impl Fn() -> String, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let done = tokio::time::timeout(CONNECT_TIMEOUT, work).await;
-    done.unwrap_or_else(|_| Err(Error::transport(act(), "no connection in time")))
 }
 
 async fn dial(origin: &Origin) -> Result<Box<dyn Stream>> {
@@ -365,7 +395,7 @@ impl Answer {
 
     /// The body was read to its end: the connection can serve again.
     pub(crate) fn finish(self) {
-        self.transport.give_back(&self.url.origin, self.sender);
+        self.transport.give_back(&self.way, self.sender);
     }
 }
 

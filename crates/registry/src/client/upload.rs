@@ -8,8 +8,8 @@
 //! ```
 
 use super::body::Payload;
+use super::endpoint::Endpoint;
 use super::session::{Ask, Session};
-use super::settings::Endpoint;
 use super::transport::Answer;
 use super::url::Url;
 use super::{Event, Events, LayerState, Progress};

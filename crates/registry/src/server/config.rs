@@ -204,6 +204,53 @@ mod tests {
         assert!(read(r#"{"access":[{"users":["a"],"repositories":["b"],"action":[]}]}"#).is_err());
     }
 
+    /// `docs/registry.md`, which is the reference of this file.
+    fn docs() -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/registry.md");
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn the_examples_of_the_documentation_are_valid() {
+        let docs = docs();
+        let examples: Vec<&str> = docs.split("```json\n").skip(1).collect();
+        assert!(examples.len() >= 4, "{}", examples.len());
+        for example in examples {
+            let example = example.split("```").next().unwrap();
+            let read = serde_json::from_str::<Config>(example);
+            assert!(read.is_ok(), "{}\n{example}", read.unwrap_err());
+            assert!(read.unwrap().address().is_ok(), "{example}");
+        }
+    }
+
+    /// The keys of a part: serde lists them when it is given one that is none.
+    fn keys<T: serde::de::DeserializeOwned>() -> Vec<String> {
+        let Err(error) = serde_json::from_str::<T>(r#"{"?": 0}"#) else { return Vec::new() };
+        let said = error.to_string();
+        let listed = said.split("expected").nth(1).unwrap_or_else(|| unreachable!("{said}"));
+        listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let docs = docs();
+        for (part, keys) in [
+            ("", keys::<Config>()),
+            ("auth.", keys::<Auth>()),
+            ("auth.token.", keys::<Token>()),
+            ("access[].", keys::<Rule>()),
+            ("upstream.", keys::<Upstream>()),
+            ("limits.", keys::<Limits>()),
+            ("retention[].", keys::<Retention>()),
+            ("notify[].", keys::<Notify>()),
+        ] {
+            assert!(keys.len() > 1, "{part} {keys:?}");
+            for key in keys {
+                assert!(docs.contains(&format!("`{part}{key}`")), "{part}{key}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_encrypted_stays_at_home() {
         let open = Config { listen: "0.0.0.0:5000".parse().ok(), ..Config::default() };

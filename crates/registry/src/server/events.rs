@@ -126,6 +126,7 @@ impl Listener {
             url: self.url.clone(),
             headers,
             body: Payload::Bytes(body.clone()),
+            reach: None,
         };
         let answer = self.transport.send(&outgoing).await?;
         if answer.status.is_success() {

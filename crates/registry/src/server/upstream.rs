@@ -37,7 +37,13 @@ impl Upstream {
         let said = |error: Error| format!("upstream: {error}");
         let url = Url::parse(&config.url).map_err(said)?;
         let host = url.origin.authority();
-        let mut settings = Settings { keep_packed: false, ..Settings::default() };
+        // What leads others here must not lead us to ourselves.
+        let mut settings = Settings {
+            keep_packed: false,
+            hosts_files: false,
+            registries: None,
+            ..Settings::default()
+        };
         if url.origin.scheme == Scheme::Http {
             settings.insecure.push(host.clone());
         }
