@@ -7,8 +7,8 @@ build="gcc make"
 run="iproute2 nftables busybox-static mmdebstrap ca-certificates curl util-linux procps"
 case "${1:-build}" in
 build) want="$build $run" ;;
-test) want="$build $run git openssh-client iptables apache2-utils openssl skopeo python3 python3-venv strace runc crun libseccomp2 python3-seccomp podman buildah umoci docker-registry xz-utils zstd iputils-ping libcap2-bin uidmap passt slirp4netns" ;;
-vm) want="qemu-system-x86 cpio zstd iptables nftables iproute2 apparmor" ;;
+test) want="$build $run e2fsprogs xfsprogs git openssh-client libwrap0 iptables apache2-utils openssl skopeo python3 python3-venv strace runc crun libseccomp2 python3-seccomp podman buildah umoci docker-registry xz-utils zstd iputils-ping libcap2-bin uidmap passt slirp4netns" ;;
+vm) want="qemu-system-x86 cpio zstd iptables nftables iproute2 apparmor uidmap mmdebstrap" ;;
 drivers) want="$run podman buildah conmon catatonit tini crun runc" ;;
 *) echo "usage: scripts/deps.sh build|test|vm|drivers" >&2; exit 2 ;;
 esac
@@ -32,6 +32,17 @@ if [ "${1:-build}" = test ] && [ ! -x "$docker20" ]; then
   if (cd "$fetched" && apt-get download -qq docker.io && dpkg-deb -x docker.io_*.deb . &&
     install -D -m 755 usr/bin/docker "$docker20"); then :; else
     echo "docker.io cannot be fetched; its tests are skipped" >&2
+  fi
+  rm -rf "$fetched"
+fi
+# A server of ssh, of which only the program is wanted: installed as a package it would serve the host.
+sshd=/usr/local/lib/estiba-test/sshd
+if [ "${1:-build}" = test ] && [ ! -x "$sshd" ]; then
+  fetched=$(mktemp -d)
+  chmod 755 "$fetched"
+  if (cd "$fetched" && apt-get download -qq openssh-server && dpkg-deb -x openssh-server_*.deb . &&
+    install -D -m 755 usr/sbin/sshd "$sshd"); then :; else
+    echo "openssh-server cannot be fetched; its tests are skipped" >&2
   fi
   rm -rf "$fetched"
 fi

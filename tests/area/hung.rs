@@ -87,7 +87,10 @@ fn nobody_waits_for_a_frozen_container() {
     let lab = Lab::new();
     pair(&lab);
     let waiting = lab.session(&["exec", "hung", "sleep", "1000"]);
-    eventually("it executes", || lab.estiba(&["top", "hung"]).ok().matches("sleep").count() == 2);
+    // A process comes into its control groups one after the other: until then there is no list.
+    eventually("it executes", || {
+        lab.estiba(&["top", "hung"]).stdout.matches("sleep").count() == 2
+    });
     lab.estiba(&["pause", "hung"]).ok();
     others(&lab);
     lab.estiba(&["top", "hung"]).ok();

@@ -17,9 +17,15 @@ pub struct Setup {
     /// Let the data root be a file system of this many mebibytes, inside the lab's mount
     /// namespace.
     pub data_mib: Option<u32>,
+    /// Let the data root be a file system of this type (`ext4`, `xfs`) with project quotas, in a
+    /// file of the lab's, inside the lab's mount namespace.
+    pub data_on: Option<&'static str>,
     /// Let the daemon and its monitors look for failpoints in the lab's `failpoints` directory.
     pub failpoints: bool,
 }
+
+/// Size of a file system in a file; xfs does not come smaller. Most of it is a hole.
+const DISK_BYTES: u64 = 320 << 20;
 
 /// A daemon in namespaces of its own. Dropping it removes everything, and fails the test when
 /// something was left behind.
@@ -58,6 +64,9 @@ impl Lab {
             let data = data.to_string_lossy();
             lab.in_network(&["mount", "-t", "tmpfs", "-o", &size, "small", &data]).ok();
         }
+        if let Some(kind) = lab.setup.data_on {
+            lab.mount_image(kind);
+        }
         lab.start_daemon();
         if !lab.setup.empty {
             let tar = archive("busybox");
@@ -65,6 +74,22 @@ impl Lab {
             lab.estiba(&words).ok();
         }
         lab
+    }
+
+    /// A file system in a file, as the data root.
+    fn mount_image(&self, kind: &str) {
+        let (image, data) = (self.dir.path().join("disk"), self.data_root());
+        std::fs::create_dir(&data).expect("the lab's directory is ours");
+        let file = std::fs::File::create(&image).expect("the lab's directory is writable");
+        file.set_len(DISK_BYTES).expect("files can have holes");
+        let (image, data) = (image.to_string_lossy(), data.to_string_lossy());
+        let make: &[&str] = match kind {
+            "ext4" => &["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota"],
+            "xfs" => &["mkfs.xfs", "-q"],
+            other => panic!("{other} is not made here"),
+        };
+        self.in_network(&[make, &[&*image]].concat()).ok();
+        self.in_network(&["mount", "-t", kind, "-o", "loop,prjquota", &*image, &*data]).ok();
     }
 
     /// The lab's own directory, for files a test needs on the host.

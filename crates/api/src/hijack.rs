@@ -25,6 +25,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::body::{Chunks, ReplyBody, RequestBody};
 use crate::call::Call;
 use crate::failure::Failure;
+use crate::raw::Conversation;
 use crate::reply::{self, Reply};
 
 /// How much output is copied at once.
@@ -115,8 +116,11 @@ fn switching_protocols(content_type: &'static str) -> Response<ReplyBody> {
 /// The socket under an upgraded connection, with what was read from it beyond the request. It
 /// stays non-blocking.
 fn socket_of(upgraded: Upgraded) -> io::Result<ClientStream> {
-    let (fd, read_ahead): (OwnedFd, Bytes) = match upgraded.downcast::<TokioIo<UnixStream>>() {
-        Ok(parts) => (parts.io.into_inner().into_std()?.into(), parts.read_buf),
+    let (fd, read_ahead): (OwnedFd, Bytes) = match upgraded.downcast::<Conversation>() {
+        Ok(parts) => {
+            let (stream, unread) = parts.io.into_parts();
+            (stream.into_std()?.into(), [parts.read_buf, unread].concat().into())
+        }
         Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => (parts.io.into_inner().into_std()?.into(), parts.read_buf),
             // Encrypted: the monitor gets the other end of a pair, and this process encrypts.

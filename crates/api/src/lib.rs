@@ -27,6 +27,7 @@ mod handlers;
 mod hijack;
 mod moment;
 mod query;
+mod raw;
 mod reply;
 mod router;
 mod routes;

@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::authority::{Authority, read_certificate};
 use crate::body::ReplyBody;
 use crate::call::Peer;
+use crate::raw::Conversation;
 use crate::service::{self, Api};
 use crate::tls::{Certificates, TlsError, TlsFiles};
 
@@ -317,11 +318,24 @@ async fn serve_socket<A: App>(app: A, socket: Socket, mut peer: Peer, shutdown: 
         }
         Socket::Unix(stream) => match hangup(&stream) {
             Ok(hangup) => tokio::select! {
-                () = converse(app, TokioIo::new(stream), (peer, true), shutdown) => {}
+                () = greet(app, stream, peer, shutdown) => {}
                 () = hangup => tracing::debug!("a client hung up"),
             },
             Err(error) => tracing::warn!(%error, "watch a client"),
         },
+    }
+}
+
+/// Waits for what a client says first, and serves it.
+async fn greet<A: App>(app: A, stream: UnixStream, peer: Peer, mut shutdown: Shutdown) {
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(HEAD_TIMEOUT, Conversation::begin(stream)) => begun,
+        () = ended_by(&mut shutdown) => return,
+    };
+    match begun {
+        Ok(Ok(client)) => converse(app, client, (peer, true), shutdown).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a connection broke off"),
+        Err(_elapsed) => tracing::debug!("a client said nothing"),
     }
 }
 

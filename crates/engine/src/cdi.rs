@@ -12,9 +12,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use wire::oci::runtime as oci;
 
-/// Directories searched, the later ones winning.
-const DIRECTORIES: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
-
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
@@ -96,13 +93,19 @@ impl Node {
     }
 }
 
-/// What the requests of a container come to.
-pub(crate) fn edits(requests: &[DeviceRequest]) -> Result<Edits> {
-    let directories: Vec<PathBuf> = DIRECTORIES.iter().map(PathBuf::from).collect();
-    edits_from(&directories, requests)
+/// The full names of the devices that there are. Files that cannot be read have none.
+pub(crate) fn devices(directories: &[PathBuf]) -> Vec<String> {
+    match read(directories) {
+        Ok(known) => known.devices.into_keys().collect(),
+        Err(error) => {
+            tracing::warn!(%error, "list devices");
+            Vec::new()
+        }
+    }
 }
 
-fn edits_from(directories: &[PathBuf], requests: &[DeviceRequest]) -> Result<Edits> {
+/// What the requests of a container come to. Of two directories the later one wins.
+pub(crate) fn edits(directories: &[PathBuf], requests: &[DeviceRequest]) -> Result<Edits> {
     let mut out = Edits::default();
     if requests.is_empty() {
         return Ok(out);
@@ -294,7 +297,7 @@ mod tests {
     fn a_device_brings_what_its_file_says() {
         let (_dir, places) = places();
         let wanted = [request("cdi", 0, &["vendor.com/net=a", "vendor.com/net=b"])];
-        let edits = edits_from(&places, &wanted).unwrap();
+        let edits = super::edits(&places, &wanted).unwrap();
         assert_eq!(edits.device_nodes[0].on_host(), "/dev/null");
         let mut spec = oci::Spec { process: Some(Default::default()), ..Default::default() };
         edits.apply(&mut spec).unwrap();
@@ -307,7 +310,7 @@ mod tests {
     fn what_is_not_there_is_named() {
         let (_dir, places) = places();
         for name in ["vendor.com/net=c", "other.com/x=a", "nonsense"] {
-            let why = edits_from(&places, &[request("cdi", 0, &[name])]).unwrap_err().to_string();
+            let why = edits(&places, &[request("cdi", 0, &[name])]).unwrap_err().to_string();
             assert!(why.contains(&format!("unresolvable CDI devices {name}")), "{why}");
         }
     }
@@ -315,7 +318,7 @@ mod tests {
     #[test]
     fn yaml_says_the_same_as_json() {
         let (dir, places) = places();
-        let edits = edits_from(&places, &[request("cdi", 0, &["yaml.com/dev=one"])]).unwrap();
+        let edits = super::edits(&places, &[request("cdi", 0, &["yaml.com/dev=one"])]).unwrap();
         assert_eq!(edits.env, ["Y=1"]);
         assert_eq!(
             (&*edits.device_nodes[0].path, &*edits.device_nodes[0].permissions),
@@ -325,9 +328,16 @@ mod tests {
         for text in ["kind: [", "devices: 1", "a: &a [*a]"] {
             std::fs::write(dir.path().join("run/bad.yml"), text).unwrap();
             let wanted = [request("cdi", 0, &["vendor.com/net=a"])];
-            let why = edits_from(&places, &wanted).unwrap_err().to_string();
+            let why = super::edits(&places, &wanted).unwrap_err().to_string();
             assert!(why.contains("bad.yml"), "{text}: {why}");
         }
+    }
+
+    #[test]
+    fn every_device_is_listed() {
+        let (_dir, places) = places();
+        let names = ["vendor.com/net=a", "vendor.com/net=b", "yaml.com/dev=one"];
+        assert_eq!(devices(&places), names);
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Further processes in running containers.
 
 use crate::actor::{ExecOrder, Order, answered};
-use crate::node::Node;
+use crate::node::{Node, blocking};
 use crate::record::{self, ExecRecord};
 use crate::streams::{ClientStream, StreamKind};
 use crate::{EngineError, Result, random};
 use model::event::EventKind;
 use model::exec::{ExecDraft, ExecState, ExecView};
 use model::phase::Phase;
-use model::{ContainerId, ExecId};
+use model::view::ContainerView;
+use model::error::HasKind;
+use model::{ContainerId, ErrorKind, ExecId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -107,7 +109,22 @@ impl Execs {
         }
         let missing = || EngineError::NoSuchContainer(exec.container.to_string());
         let view = self.node.registry.by_id(&exec.container).ok_or_else(missing)?.view();
-        check_running(&view.phase, &view.id)
+        check_running(&view.phase, &view.id)?;
+        self.check_user(view, exec.draft.user).await
+    }
+
+    /// Somebody who does not exist is refused while there is an answer to do it in, as by Docker.
+    /// Numbers always mean somebody.
+    async fn check_user(&self, view: Arc<ContainerView>, user: String) -> Result<()> {
+        if user.bytes().all(|c| c.is_ascii_digit() || c == b':') {
+            return Ok(());
+        }
+        let node = Arc::clone(&self.node);
+        match blocking(move || crate::containers::user(&node, &view, &user)).await {
+            Err(error) if error.kind() == ErrorKind::Invalid => Err(error),
+            // What else is wrong is its monitor's to say.
+            _ => Ok(()),
+        }
     }
 
     /// Starts it; with `client`, the stream is handed over. Who starts it says how output reaches

@@ -24,6 +24,7 @@ mod filters;
 mod host;
 mod ids;
 mod image_config;
+mod imageless;
 mod images;
 mod link;
 mod live;
@@ -79,6 +80,11 @@ pub use witness::{Advice, Learned};
 
 /// The values that configuration is made of, for the composition root.
 pub mod settings {
+    /// Bytes from `512m`, `10G`; the message of what is no size.
+    pub fn size_bytes(text: &str) -> std::result::Result<u64, String> {
+        model::size::bytes(text).map_err(|denied| denied.message)
+    }
+
     pub use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
     pub use model::network::{Cidr, Protocol};
     pub use model::resources::Ulimit;
@@ -141,7 +147,10 @@ impl Engine {
         let node = &self.system.node;
         let live = node.live();
         if !live.options.live_restore {
-            self.stop_all(live.options.shutdown_timeout).await;
+            let running = self.containers.list().into_iter();
+            let running = running.filter(|view| view.phase.run().is_some()).map(|view| view.id);
+            let timeout_s = Some(live.options.shutdown_timeout);
+            self.containers.leave_all(running.collect(), timeout_s).await;
         }
         node.teardowns.idle().await;
         if !live.options.live_restore {
@@ -151,25 +160,6 @@ impl Engine {
         let flushed = node::blocking(move || Ok(flushing.store.records().flush()?)).await;
         if let Err(error) = flushed {
             tracing::error!(%error, "write the last records");
-        }
-    }
-
-    async fn stop_all(&self, timeout_s: i64) {
-        let running = self.containers.list().into_iter().filter(|view| view.phase.run().is_some());
-        let stops: Vec<_> = running
-            .map(|view| {
-                let containers = self.containers.clone();
-                tokio::spawn(async move {
-                    let id = view.id.to_string();
-                    if let Err(error) = containers.stop(&id, None, Some(timeout_s)).await {
-                        tracing::warn!(container = %id, %error, "stop at shutdown");
-                    }
-                })
-            })
-            .collect();
-        for stop in stops {
-            // A stop that panicked has said so.
-            let _ = stop.await;
         }
     }
 }

@@ -7,6 +7,7 @@
 //! running, …          a monitor that says created        aborted, then as below
 //! running, …          exit.json                          an exit, as if heard just now
 //! running, …          nothing                            an exit with 137
+//! running, …          a monitor, live restore is off     stopped; started again by its policy
 //! starting            nothing                            exited with 128; undone
 //! restarting          –                                  its pause goes on
 //! removing            –                                  removed
@@ -185,11 +186,35 @@ async fn restore(node: &Arc<Node>) -> Result<Vec<model::ContainerId>> {
             Err(error) => tracing::error!(container = %id, %error, "restore container"),
         }
     }
+    let alive = |(actor, _): &(Actor, actor::First)| {
+        let view = actor.handle().view();
+        view.phase.run().map(|_| view.id)
+    };
+    let alive: Vec<_> = actors.iter().filter_map(alive).collect();
     // Only now: one may join the namespaces, or the mounts, of another.
     for (actor, first) in actors {
         tokio::spawn(actor.resume(first));
     }
+    if !node.live().options.live_restore {
+        end_strays(node, alive).await;
+    }
     Ok(known)
+}
+
+/// A daemon that was killed could not stop its containers. This one does, where containers are not
+/// to outlive their daemon, and starts those again whose policy says so.
+async fn end_strays(node: &Arc<Node>, ids: Vec<model::ContainerId>) {
+    let containers = crate::Containers { node: Arc::clone(node) };
+    containers.leave_all(ids.clone(), None).await;
+    for id in ids {
+        let Some(handle) = node.registry.by_id(&id) else { continue };
+        if !handle.view().spec.restart.starts_with_daemon(false) {
+            continue;
+        }
+        if let Err(error) = containers.start(&id.to_string()).await {
+            tracing::warn!(container = %id, %error, "start with the daemon");
+        }
+    }
 }
 
 async fn restore_one(

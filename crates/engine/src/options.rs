@@ -90,6 +90,25 @@ pub struct Options {
     pub debug: bool,
     /// Experimental features.
     pub experimental: bool,
+    /// What is switched on or off by name (`--feature`).
+    pub features: BTreeMap<String, bool>,
+    /// Directories of CDI specifications, the later ones winning (`--cdi-spec-dir`).
+    pub cdi_dirs: Vec<PathBuf>,
+    /// The most bytes that a container which does not say may write to its root
+    /// (`--storage-opt`).
+    pub root_limit_bytes: Option<u64>,
+}
+
+impl Options {
+    /// Whether a feature is on; those that nobody switched are.
+    pub fn feature(&self, name: &str) -> bool {
+        self.features.get(name).copied().unwrap_or(true)
+    }
+
+    /// Where devices of the Container Device Interface are looked for.
+    pub fn cdi_dirs(&self) -> &[PathBuf] {
+        if self.feature("cdi") { &self.cdi_dirs } else { &[] }
+    }
 }
 
 impl Default for Options {
@@ -133,6 +152,9 @@ impl Default for Options {
             builder: crate::BuilderOptions::default(),
             debug: false,
             experimental: false,
+            features: BTreeMap::new(),
+            cdi_dirs: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).into(),
+            root_limit_bytes: None,
         }
     }
 }

@@ -110,7 +110,8 @@ pub struct PathStat {
 pub struct ArchivePut {
     /// Refuse to replace a directory by something else, or the other way round.
     pub no_overwrite_dir_non_dir: bool,
-    /// Keep the archive's owners instead of the destination's.
+    /// Everything becomes the container's user's, where it has one, instead of staying the
+    /// archive's owners'. Docker's rule, whatever the name says.
     pub copy_uidgid: bool,
 }
 

@@ -103,6 +103,12 @@ pub struct SystemView {
     pub warnings: Vec<String>,
     /// Open file descriptors of the daemon.
     pub open_files: usize,
+    /// Tasks of the daemon.
+    pub tasks: usize,
+    /// Directories of CDI specifications.
+    pub cdi_dirs: Vec<String>,
+    /// Devices in them, by their full names.
+    pub devices: Vec<String>,
     /// Event listeners.
     pub event_listeners: usize,
     /// Now.
@@ -196,6 +202,10 @@ impl System {
             address_pools: address_pools(options),
             warnings: self.warnings(),
             open_files: std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or(0),
+            tasks: tokio::runtime::Handle::try_current()
+                .map_or(0, |handle| handle.metrics().num_alive_tasks()),
+            cdi_dirs: options.cdi_dirs().iter().map(|dir| dir.display().to_string()).collect(),
+            devices: crate::cdi::devices(options.cdi_dirs()),
             event_listeners: node.events.listeners(),
             time: crate::clock::now(),
             started: node.started,
@@ -207,6 +217,11 @@ impl System {
             userns: options.userns,
             init_binary: "estiba-init".to_owned(),
         }
+    }
+
+    /// Whether a feature is on (`--feature`); those that nobody switched are.
+    pub fn feature(&self, name: &str) -> bool {
+        self.node.live().options.feature(name)
     }
 
     /// Our own drivers, and the plugins that we run.

@@ -204,6 +204,8 @@ pub struct HostDraft {
     pub annotations: BTreeMap<String, String>,
     /// Where the client wrote the id; only shown back.
     pub container_id_file: String,
+    /// `default` or empty, which are the same; only shown back.
+    pub isolation: String,
     /// Initial terminal size, rows and columns.
     pub console_size: Option<(u16, u16)>,
 }
@@ -269,6 +271,8 @@ pub struct SecurityDraft {
     pub labels: Vec<String>,
     /// Nothing masked, nothing read-only (`systempaths=unconfined`).
     pub unmasked: bool,
+    /// The container's own control groups can be written in it (`writable-cgroups`).
+    pub writable_cgroups: bool,
     /// As written, shown back.
     pub text: Vec<String>,
 }

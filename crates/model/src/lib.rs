@@ -23,6 +23,7 @@ pub mod resolve;
 pub mod resources;
 pub mod restart;
 pub mod signal;
+pub mod size;
 pub mod spec;
 pub mod step;
 pub mod time;

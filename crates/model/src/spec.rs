@@ -140,6 +140,8 @@ pub struct Isolation {
     pub apparmor: String,
     /// SELinux labels.
     pub labels: Vec<String>,
+    /// Its control groups can be written in it.
+    pub writable_cgroups: bool,
     /// Paths masked.
     pub masked_paths: Vec<String>,
     /// Paths read-only.

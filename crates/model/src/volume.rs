@@ -11,7 +11,8 @@ pub struct VolumeDraft {
     pub name: String,
     /// Driver; empty for `local`.
     pub driver: String,
-    /// Driver options (local: `type`, `o`, `device`, and our `uid`, `gid`, `mode`).
+    /// Driver options (local: `type`, `o`, `device`, `size`, and our `uid`, `gid`,
+    /// `mode`).
     pub options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,

@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use wire::file_mode;
 
 const STREAM_BUFFER: usize = 256 << 10;
 const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -145,14 +146,14 @@ struct Place {
     /// The path as asked, cleaned.
     path: TreePath,
     stat: Stat,
-    /// Whether the path ended in `/.`.
+    /// Whether the path ended in `/.` or `/./`.
     is_dot: bool,
 }
 
 impl Place {
     fn find(root: BorrowedFd<'_>, asked: &str) -> Result<Self> {
         let path = TreePath::parse(absolute(asked).as_bytes())?;
-        let is_dot = asked.ends_with("/.") || asked == ".";
+        let is_dot = asked.trim_end_matches('/').rsplit('/').next() == Some(".");
         let whole = is_dot || asked.ends_with('/');
         let split = if whole { None } else { path.split_last() };
         let (dir, name) = match split {
@@ -306,18 +307,16 @@ fn missing(path: &str, errno: Errno) -> Error {
 /// Mode bits as Go's `os.FileMode` has them.
 fn go_mode(mode: u32) -> u32 {
     let kind = match FileType::from_raw_mode(mode) {
-        FileType::Directory => 1 << 31,
-        FileType::Symlink => 1 << 27,
-        FileType::BlockDevice => 1 << 26,
-        FileType::CharacterDevice => 1 << 26 | 1 << 21,
-        FileType::Fifo => 1 << 25,
-        FileType::Socket => 1 << 24,
+        FileType::Directory => file_mode::DIR,
+        FileType::Symlink => file_mode::SYMLINK,
+        FileType::BlockDevice => file_mode::DEVICE,
+        FileType::CharacterDevice => file_mode::DEVICE | file_mode::CHAR_DEVICE,
+        FileType::Fifo => file_mode::NAMED_PIPE,
+        FileType::Socket => file_mode::SOCKET,
         FileType::RegularFile => 0,
-        FileType::Unknown => 1 << 19,
+        FileType::Unknown => file_mode::IRREGULAR,
     };
-    let special = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
-    let special = special.iter().filter(|(bit, _)| mode & bit != 0).map(|(_, go)| go);
-    kind | mode & 0o777 | special.sum::<u32>()
+    kind | file_mode::from_kernel(mode)
 }
 
 #[cfg(test)]

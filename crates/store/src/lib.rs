@@ -26,6 +26,7 @@
 pub mod archive;
 mod blob;
 mod blobs;
+mod bound;
 mod compress;
 pub mod download;
 mod error;
@@ -40,6 +41,7 @@ pub mod layer;
 pub mod mirror;
 mod pack;
 pub mod record;
+mod replica;
 pub mod snapshot;
 mod store;
 pub mod tar;

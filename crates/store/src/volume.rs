@@ -1,9 +1,11 @@
 //! Volumes of the `local` driver: directories that outlive containers. What a volume mounts
 //! (`type`, `o`, `device`) is told as data: this module makes directories and never mounts.
 
+use crate::bound::Bound;
 use crate::error::{Act, Result};
 use crate::image::now;
 use crate::record::{self, v1};
+use crate::replica::{self, Original};
 use crate::snapshot::merge::MergedDir;
 use crate::store::{Published, Store, random_name};
 use crate::tar::extract::{Extractor, Rules};
@@ -11,10 +13,10 @@ use crate::tar::name::TreePath;
 use crate::tar::node::Ownership;
 use crate::tar::reader::{Discard, End, TarReader};
 use crate::tree;
-use crate::{Error, archive, compress, snapshot};
+use crate::{Error, archive, compress};
 use model::volume::VolumeDraft;
 use model::{ContainerId, Denied, Timestamp, VolumeName};
-use rustix::fs::{self, FileType, Gid, Mode, RenameFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{self, FileType, Gid, Mode, RenameFlags, Uid};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io::BufReader;
@@ -66,6 +68,8 @@ struct Meaning {
     mount: Option<LocalMount>,
     owner: Option<(u32, u32)>,
     mode: Option<u32>,
+    /// The most that its content may take.
+    limit_bytes: Option<u64>,
 }
 
 impl Volumes {
@@ -96,22 +100,14 @@ impl Volumes {
         let source = self.find(from)?;
         let data = self.content(from)?;
         let mut options = source.options;
-        options.retain(|name, _| matches!(name.as_str(), "uid" | "gid" | "mode"));
+        options.retain(|name, _| matches!(name.as_str(), "uid" | "gid" | "mode" | "size"));
         let draft = VolumeDraft {
             name: to.to_string(),
             labels: source.labels,
             options,
             ..VolumeDraft::default()
         };
-        self.create_filled(&draft, |target| {
-            copied(
-                move |out| {
-                    let options = archive::ReadOptions::default();
-                    archive::read(data.as_fd(), "/.", options, out)
-                },
-                |tar| unpack(target, tar),
-            )
-        })
+        self.create_filled(&draft, |target| replica::make(&Original::Plain(data), target))
     }
 
     /// Gives a volume another name. The caller knows that nothing uses or mounts it.
@@ -175,6 +171,9 @@ impl Volumes {
         fs::fchown(&data, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).act(making)?;
         fs::fchmod(&data, Mode::from_raw_mode(meaning.mode.unwrap_or(0o755))).act(making)?;
         sys::failpoint::hit("store.volume.made");
+        let what = || format!("volume {name}");
+        let bound =
+            meaning.limit_bytes.map(|bytes| Bound::set(&data, bytes, &what())).transpose()?;
         fill(&data)?;
         sys::failpoint::hit("store.volume.filled");
         let meta = v1::VolumeMeta {
@@ -190,8 +189,10 @@ impl Volumes {
         fs::fsync(&scratch.dir).act(making)?;
         let volumes = &self.store.inner.dirs.volumes;
         // Who was faster made the one that both get.
-        let (Published::New | Published::Known) =
-            scratch.publish(volumes, name.as_str()).act(making)?;
+        let published = scratch.publish(volumes, name.as_str()).act(making)?;
+        if let (Published::New, Some(bound)) = (published, bound) {
+            bound.keep();
+        }
         sys::failpoint::hit("store.volume.named");
         fs::fsync(volumes).act(making)?;
         self.find(&name)
@@ -222,6 +223,9 @@ impl Volumes {
         fs::renameat(&self.store.inner.dirs.volumes, name.as_str(), &scratch.dir, c"removed")
             .act(removing)?;
         sys::failpoint::hit("store.volume.removed");
+        let _bound = tree::child_dir(&scratch.dir, c"removed")
+            .ok()
+            .and_then(|removed| Bound::of(&removed, c"_data"));
         tree::remove(&scratch.dir, c"removed").act(removing)
     }
 
@@ -243,20 +247,9 @@ impl Volumes {
         }
         let merged = self.store.snapshots().merged(container)?;
         let Some(source) = descend(merged, path)? else { return Ok(false) };
-        if !source.children()?.is_empty() {
-            sys::failpoint::hit("store.volume.copy-up");
-            copy_tree(&source, &data)?;
-        }
+        sys::failpoint::hit("store.volume.copy-up");
+        replica::make(&Original::Merged(source), &data)?;
         sys::failpoint::hit("store.volume.copied-up");
-        let Some(top) = source.top() else { return Ok(false) };
-        let stat = fs::fstat(top).act(copying)?;
-        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-        fs::fchown(&data, Some(uid), Some(gid)).act(copying)?;
-        fs::fchmod(&data, Mode::from_raw_mode(stat.st_mode & 0o7777)).act(copying)?;
-        let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
-        let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: nanos };
-        let times = Timestamps { last_access: time, last_modification: time };
-        fs::futimens(&data, &times).act(copying)?;
         Ok(true)
     }
 
@@ -282,13 +275,7 @@ fn meaning(options: &BTreeMap<String, String>) -> Result<Meaning> {
     let fail = |message: String| Err(Denied::invalid(message).into());
     for (key, value) in options {
         match key.as_str() {
-            "type" | "o" | "device" | "uid" | "gid" | "mode" => {}
-            "size" => {
-                return Err(Denied::unsupported(
-                    "option \"size\": quotas are not supported by this storage",
-                )
-                .into());
-            }
+            "type" | "o" | "device" | "uid" | "gid" | "mode" | "size" => {}
             other => return fail(format!("invalid option: {other:?}")),
         }
         if value.contains('\0') {
@@ -320,7 +307,23 @@ fn meaning(options: &BTreeMap<String, String>) -> Result<Meaning> {
             options: option("o").unwrap_or_default().to_owned(),
         }),
     };
-    Ok(Meaning { mount, owner, mode })
+    let limit_bytes = option("size").map(model::size::bytes).transpose()?;
+    let (mount, limit_bytes) = match (mount, limit_bytes) {
+        // Memory knows by itself how much of it may be used.
+        (Some(mut mount), Some(bytes)) if mount.fstype == "tmpfs" => {
+            let comma = if mount.options.is_empty() { "" } else { "," };
+            mount.options = format!("{}{comma}size={bytes}", mount.options);
+            (Some(mount), None)
+        }
+        (Some(mount), Some(_)) => {
+            return fail(format!(
+                "option \"size\": what {:?} holds is bounded where it is kept",
+                mount.device
+            ));
+        }
+        bounded => bounded,
+    };
+    Ok(Meaning { mount, owner, mode, limit_bytes })
 }
 
 /// The directory that a path means in the image, links followed inside it.
@@ -362,19 +365,6 @@ fn descend(root: MergedDir, path: &str) -> Result<Option<MergedDir>> {
     Ok(above.pop())
 }
 
-/// Copies a merged directory's content, through a pipe with a tar in it.
-fn copy_tree(source: &MergedDir, data: &OwnedFd) -> Result<()> {
-    copied(
-        move |out| snapshot::write_tree(source, out),
-        |tar| {
-            let mut tar = TarReader::new(BufReader::new(tar), Discard, End::Marked);
-            let owner = Ownership::default();
-            let rules = Rules { layer: false, keep_kinds: false, root: false, owner };
-            Extractor::new(data.as_fd(), TreePath::default(), rules).run(&mut tar).map(drop)
-        },
-    )
-}
-
 /// Extracts a volume's whole content, attributes of its root included.
 fn unpack(data: &OwnedFd, tar: &mut dyn std::io::Read) -> Result<()> {
     let owner = Ownership::default();
@@ -385,26 +375,6 @@ fn unpack(data: &OwnedFd, tar: &mut dyn std::io::Read) -> Result<()> {
     let source = BufReader::new(compress::plain(tar)?);
     let mut tar = TarReader::new(source, Discard, End::Marked);
     Extractor::new(data.as_fd(), TreePath::default(), rules).run(&mut tar).map(drop)
-}
-
-/// What `write` writes on another thread is what `read` reads.
-fn copied(
-    write: impl FnOnce(&mut dyn std::io::Write) -> Result<()> + Send,
-    read: impl FnOnce(&mut dyn std::io::Read) -> Result<()>,
-) -> Result<()> {
-    let (mut reader, mut writer) = std::io::pipe().act(|| "make pipe".into())?;
-    std::thread::scope(|scope| {
-        let written = scope.spawn(move || write(&mut writer));
-        let done = read(&mut reader);
-        // A writer that waits for a reader which failed gets a broken pipe.
-        drop(reader);
-        let written =
-            written.join().unwrap_or_else(|_| Err(Error::Damaged("copy panicked".into())));
-        match (done, written) {
-            (Ok(()), written) => written,
-            (Err(Error::BadContent(_)), Err(error)) | (Err(error), _) => Err(error),
-        }
-    })
 }
 
 fn random_volume_name() -> Result<VolumeName> {

@@ -44,16 +44,20 @@ pub fn sealed_program(name: &CStr, path: &Path) -> rustix::io::Result<OwnedFd> {
 ///
 /// # Errors
 /// As memfd_create(2), write(2) and fcntl(2).
-pub fn sealed_bytes(name: &CStr, mut bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub fn sealed_bytes(name: &CStr, bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
     let memfd = create(name)?;
-    while !bytes.is_empty() {
-        match rustix::io::write(&memfd, bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
+    fill(&memfd, bytes)?;
     seal(memfd)
+}
+
+///
+/// # Errors
+/// As [`sealed_bytes`].
+pub fn sealed_data(name: &CStr, bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let memfd = create_with(name, MemfdFlags::empty())?;
+    fill(&memfd, bytes)?;
+    add_seals(&memfd, SEALS)?;
+    Ok(memfd)
 }
 
 /// The running program, if it is executed from a sealed memfd.
@@ -85,11 +89,26 @@ fn own_program() -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
+fn fill(memfd: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(memfd, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
 fn create(name: &CStr) -> rustix::io::Result<OwnedFd> {
+    create_with(name, MemfdFlags::EXEC)
+}
+
+fn create_with(name: &CStr, kind: MemfdFlags) -> rustix::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Kernels from 6.3 want to be told whether a memfd may be executed; older ones refuse to
     // know the flag.
-    match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
+    match rustix::fs::memfd_create(name, flags | kind) {
         Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
         result => result,
     }

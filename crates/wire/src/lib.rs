@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod docker;
+pub mod file_mode;
 pub mod oci;
 pub mod plugin;
 pub mod policy;

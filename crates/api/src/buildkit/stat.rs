@@ -3,26 +3,11 @@
 
 use bollard_buildkit_proto::fsutil::types::Stat;
 use engine::mirror::{Entry, Kind};
-
-// Go's os.FileMode, package io/fs.
-const DIR: u32 = 1 << 31;
-const SYMLINK: u32 = 1 << 27;
-const DEVICE: u32 = 1 << 26;
-const NAMED_PIPE: u32 = 1 << 25;
-const SOCKET: u32 = 1 << 24;
-const SETUID: u32 = 1 << 23;
-const SETGID: u32 = 1 << 22;
-const CHAR_DEVICE: u32 = 1 << 21;
-const STICKY: u32 = 1 << 20;
-const IRREGULAR: u32 = 1 << 19;
-/// Every bit that says what a file is.
-const TYPE: u32 = DIR | SYMLINK | DEVICE | NAMED_PIPE | SOCKET | CHAR_DEVICE | IRREGULAR;
-/// The special bits in Go's place and in the kernel's.
-const SPECIAL: [(u32, u32); 3] = [(SETUID, 0o4000), (SETGID, 0o2000), (STICKY, 0o1000)];
+use wire::file_mode::{self, DIR, IRREGULAR, NAMED_PIPE, SYMLINK};
 
 /// What a client says of a file. Nothing is checked here but the form.
 pub(super) fn entry(stat: Stat) -> Entry {
-    let kind = match stat.mode & TYPE {
+    let kind = match stat.mode & file_mode::TYPE {
         DIR => Kind::Dir,
         SYMLINK => Kind::Symlink(stat.linkname),
         NAMED_PIPE => Kind::Fifo,
@@ -30,10 +15,9 @@ pub(super) fn entry(stat: Stat) -> Entry {
         0 => Kind::File,
         _ => Kind::Other,
     };
-    let special = SPECIAL.iter().filter(|(go, _)| stat.mode & go != 0);
     Entry {
         path: stat.path,
-        mode: special.fold(stat.mode & 0o777, |mode, (_, kernel)| mode | kernel),
+        mode: file_mode::to_kernel(stat.mode),
         uid: stat.uid,
         gid: stat.gid,
         size: u64::try_from(stat.size).unwrap_or(0),
@@ -53,10 +37,9 @@ pub(super) fn stat(entry: Entry) -> Stat {
         Kind::Fifo => (NAMED_PIPE, String::new()),
         Kind::Other => (IRREGULAR, String::new()),
     };
-    let special = SPECIAL.iter().filter(|(_, kernel)| entry.mode & kernel != 0);
     Stat {
         path: entry.path,
-        mode: special.fold(kind | (entry.mode & 0o777), |mode, (go, _)| mode | go),
+        mode: kind | file_mode::from_kernel(entry.mode),
         uid: entry.uid,
         gid: entry.gid,
         size: i64::try_from(entry.size).unwrap_or(i64::MAX),
@@ -70,6 +53,7 @@ pub(super) fn stat(entry: Entry) -> Stat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::file_mode::{CHAR_DEVICE, DEVICE, SETGID, SETUID, SOCKET, STICKY};
 
     #[test]
     fn modes_go_both_ways() {

@@ -74,8 +74,17 @@ pub(crate) fn from_wire(host: HostConfig, volumes: &mut Vec<String>) -> Result<H
         storage_opt: host.storage_opt.unwrap_or_default(),
         annotations: host.annotations.unwrap_or_default(),
         container_id_file: host.container_id_file,
+        isolation: isolation(host.isolation)?,
         console_size: console_size(host.console_size),
     })
+}
+
+/// The ways that Windows has are none of Linux.
+fn isolation(text: String) -> Result<String, Denied> {
+    if matches!(text.to_ascii_lowercase().as_str(), "" | "default") {
+        return Ok(text);
+    }
+    Err(Denied::invalid(format!("invalid isolation '{text}' on linux")))
 }
 
 fn binds(host: &HostConfig, anonymous: &mut Vec<String>) -> Result<Vec<BindDraft>, Denied> {
@@ -126,10 +135,15 @@ pub(crate) fn update_from_wire(body: ContainerUpdateBody) -> Result<UpdateDraft,
 /// How the host was asked to run a container, with what was decided where inspect shows that.
 pub(crate) fn to_wire(draft: &Draft, masked: &[String], readonly: &[String]) -> HostConfig {
     let host = &draft.host;
+    // Docker has no lists where all is privileged and none was asked for.
+    let shown = |decided: &[String], asked: &Option<Vec<String>>| {
+        (!host.privileged || asked.is_some()).then(|| decided.to_vec())
+    };
     let size = host.console_size.unwrap_or_default();
     HostConfig {
         binds: null_if_empty(host.binds.iter().map(|bind| bind.text.clone()).collect()),
         container_id_file: host.container_id_file.clone(),
+        isolation: host.isolation.clone(),
         log_config: LogConfig {
             kind: host.log.driver.clone(),
             config: Some(host.log.options.clone()),
@@ -170,8 +184,8 @@ pub(crate) fn to_wire(draft: &Draft, masked: &[String], readonly: &[String]) -> 
         runtime: host.runtime.clone(),
         resources: resources::to_wire(&host.resources, &host.cgroup_parent),
         mounts: null_if_empty(host.mounts.iter().map(mount::to_wire).collect()),
-        masked_paths: Some(masked.to_vec()),
-        readonly_paths: Some(readonly.to_vec()),
+        masked_paths: shown(masked, &host.masked_paths),
+        readonly_paths: shown(readonly, &host.readonly_paths),
         init: host.init,
         ..HostConfig::default()
     }
@@ -200,6 +214,7 @@ mod tests {
         for (text, part) in [
             (r#"{"ShmSize":-1}"#, "SHM size can not be less than 0"),
             (r#"{"Annotations":{"":"a"}}"#, "invalid Annotations: the empty string is not"),
+            (r#"{"Isolation":"hyperv"}"#, "invalid isolation 'hyperv' on linux"),
             (r#"{"OomScoreAdj":1001}"#, "Invalid value 1001, range for oom score adj"),
             (
                 r#"{"AutoRemove":true,"RestartPolicy":{"Name":"always"}}"#,

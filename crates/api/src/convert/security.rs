@@ -19,6 +19,10 @@ fn read(security: &mut SecurityDraft, option: &str) -> Result<(), Denied> {
         security.no_new_privileges = Some(true);
         return Ok(());
     }
+    if option == "writable-cgroups" {
+        security.writable_cgroups = true;
+        return Ok(());
+    }
     // The colon is the separator of old clients.
     let (name, value) = option
         .split_once('=')
@@ -27,6 +31,10 @@ fn read(security: &mut SecurityDraft, option: &str) -> Result<(), Denied> {
     let unknown = || Denied::invalid(format!("invalid --security-opt 2: {option:?}"));
     match name {
         "no-new-privileges" => security.no_new_privileges = Some(truth(value).ok_or_else(unknown)?),
+        // Nothing but the two words, as Docker has it.
+        "writable-cgroups" if matches!(value, "true" | "false") => {
+            security.writable_cgroups = value == "true";
+        }
         "label" => security.labels.push(value.to_owned()),
         "apparmor" => value.clone_into(&mut security.apparmor),
         "seccomp" => {
@@ -132,6 +140,8 @@ mod tests {
         assert_eq!(one("label=disable").unwrap().labels, ["disable"]);
         assert_eq!(one("apparmor=unconfined").unwrap().apparmor, "unconfined");
         assert!(one("systempaths=unconfined").unwrap().unmasked);
+        assert!(one("writable-cgroups").unwrap().writable_cgroups);
+        assert!(!one("writable-cgroups=false").unwrap().writable_cgroups);
         assert_eq!(one("profile=docker").unwrap().profile, Some(SecurityProfile::Docker));
         assert_eq!(one("label=disable").unwrap().text, ["label=disable"]);
     }
@@ -142,6 +152,7 @@ mod tests {
             ("nonsense", "invalid --security-opt 1: \"nonsense\""),
             ("a=b", "invalid --security-opt 2: \"a=b\""),
             ("no-new-privileges=maybe", "invalid --security-opt 2"),
+            ("writable-cgroups=1", "invalid --security-opt 2"),
             ("systempaths=x", "invalid --security-opt 2"),
             ("profile=x", "invalid --security-opt 2"),
         ] {

@@ -73,6 +73,9 @@ pub(crate) fn info(view: SystemView) -> wire_system::Info {
         bridge_nf_ip6tables: true,
         debug: view.debug,
         n_fd: count(view.open_files),
+        n_goroutines: count(view.tasks),
+        cdi_spec_dirs: view.cdi_dirs.clone(),
+        discovered_devices: view.devices.iter().map(|name| device(name)).collect(),
         // An OOM killer that can be switched off is a thing of cgroup v1.
         oom_kill_disable: view.cgroup_version == "1",
         system_time: rfc3339(view.time),
@@ -95,6 +98,10 @@ pub(crate) fn info(view: SystemView) -> wire_system::Info {
             .collect(),
         ..info_texts(view)
     }
+}
+
+fn device(name: &str) -> wire_system::DeviceInfo {
+    wire_system::DeviceInfo { source: "cdi".to_owned(), id: name.to_owned() }
 }
 
 /// A proxy's address without the account in it, which is nobody's business.
@@ -156,9 +163,12 @@ fn registries(view: &SystemView) -> wire_system::RegistryServiceConfig {
     let (networks, hosts): (Vec<_>, Vec<_>) =
         view.insecure_registries.iter().cloned().partition(|entry| entry.contains('/'));
     let loopback = ["::1/128", "127.0.0.0/8"].map(str::to_owned);
+    // Clients compare them with what they gave, and Docker ends them all with a slash.
+    let slashed = |mirror: &String| format!("{}/", mirror.trim_end_matches('/'));
+    let mirrors: Vec<String> = view.registry_mirrors.iter().map(slashed).collect();
     let hub = wire_system::IndexInfo {
         name: "docker.io".to_owned(),
-        mirrors: view.registry_mirrors.clone(),
+        mirrors: mirrors.clone(),
         secure: true,
         official: true,
     };
@@ -171,7 +181,7 @@ fn registries(view: &SystemView) -> wire_system::RegistryServiceConfig {
     wire_system::RegistryServiceConfig {
         insecure_registry_cidrs: loopback.into_iter().chain(networks).collect(),
         index_configs,
-        mirrors: Some(view.registry_mirrors.clone()),
+        mirrors: Some(mirrors),
     }
 }
 

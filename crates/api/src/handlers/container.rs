@@ -14,7 +14,9 @@ use wire::docker::host_config::ContainerUpdateBody;
 use super::{listing, signal, size, until};
 use crate::call::Call;
 use crate::clock;
-use crate::convert::{draft, host, inspect as inspect_view, namespace, null_if_empty, summary};
+use crate::convert::{
+    draft, host, image, inspect as inspect_view, namespace, null_if_empty, summary,
+};
 use crate::failure::Failure;
 use crate::filters::Filters;
 use crate::reply::{self, Reply};
@@ -103,6 +105,10 @@ pub(crate) async fn inspect(call: Call) -> Reply {
     }
     let mut shown = inspect_view::to_wire(&view, &call.storage_driver, call.version);
     shown.host_config.links = null_if_empty(listing::links(&call.engine, &view));
+    if call.version.at_least(48) {
+        let manifest = call.engine.images.manifest_of(view.image);
+        shown.image_manifest_descriptor = manifest.as_ref().map(image::of_platform);
+    }
     reply::json(&shown)
 }
 
@@ -129,8 +135,8 @@ pub(crate) async fn resize(call: Call) -> Reply {
 
 /// `POST /containers/{id}/start`.
 pub(crate) async fn start(call: Call) -> Reply {
-    if call.query.text("checkpoint").is_some() {
-        return Err(Failure::unsupported("checkpoints are not supported"));
+    if call.query.text("checkpoint").is_some_and(|name| !name.is_empty()) {
+        return super::refused::checkpoint(call).await;
     }
     call.guard.review_known(&call.engine, &call.target)?;
     reply::outcome(call.engine.containers.start(&call.target).await?)
@@ -228,8 +234,12 @@ fn old_refusal(call: &Call) -> Option<Failure> {
     Some(Failure::new(StatusCode::CONFLICT, message))
 }
 
-/// `DELETE /containers/{id}/{alias}`: a legacy link of a container.
+/// `DELETE /containers/{id}/{alias}`: a legacy link of a container. One component more, and it is
+/// a checkpoint.
 pub(crate) async fn remove_link(call: Call) -> Reply {
+    if call.target.split('/').nth(1) == Some("checkpoints") {
+        return super::refused::checkpoint(call).await;
+    }
     let (container, alias) = call.target.rsplit_once('/').unwrap_or_default();
     if !call.query.flag("link") {
         return Err(engine::EngineError::NoSuchContainer(call.target.clone()).into());

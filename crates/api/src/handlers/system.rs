@@ -12,10 +12,11 @@ use crate::failure::Failure;
 use crate::reply::{self, Reply};
 
 /// `GET /_ping` and `HEAD /_ping`.
-pub(crate) async fn ping(_call: Call) -> Reply {
+pub(crate) async fn ping(call: Call) -> Reply {
     let mut response = reply::text("OK")?;
     let headers = response.headers_mut();
-    for (name, value) in [("builder-version", "2"), ("swarm", "inactive")] {
+    let builder = if call.engine.system.feature("buildkit") { "2" } else { "1" };
+    for (name, value) in [("builder-version", builder), ("swarm", "inactive")] {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));

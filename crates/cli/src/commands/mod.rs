@@ -25,6 +25,7 @@ use crate::command::Outcome;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::terminal::{complain, print};
+use futures_util::stream::{self, StreamExt};
 
 /// Collects what failed for some of several objects; the others are done all the same.
 #[derive(Default)]
@@ -49,6 +50,24 @@ impl Failures {
             false => Err(Failure::new(self.0.join("\n"))),
         }
     }
+}
+
+/// Does something to each object that is named, to so many at a time; the names of those it was
+/// done to are printed in the order they were given.
+async fn each<E: Into<Failure>>(
+    invocation: &Invocation,
+    at_once: usize,
+    act: impl AsyncFn(&str) -> Result<(), E>,
+) -> Outcome {
+    let mut failures = Failures::default();
+    let acts = invocation.matches.args().iter().map(async |name| (name, act(name).await));
+    let mut acts = stream::iter(acts).buffered(at_once);
+    while let Some((name, done)) = acts.next().await {
+        if failures.note(done).is_some() {
+            print(format!("{name}\n"))?;
+        }
+    }
+    failures.outcome()
 }
 
 /// Asks for a confirmation on standard output; anything but `y` is a no.

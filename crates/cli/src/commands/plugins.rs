@@ -7,7 +7,7 @@ use wire::docker::plugin::{Plugin, PluginPrivilege};
 use wire::plugin::Config;
 
 use super::images::{check_reference, familiar, full, split_tag, trusted};
-use super::{Failures, auth, confirm, inspect as inspection, list_format};
+use super::{auth, confirm, inspect as inspection, list_format};
 use crate::command::Outcome;
 use crate::create::mount::absolute;
 use crate::failure::Failure;
@@ -262,13 +262,6 @@ pub(crate) async fn set(invocation: &Invocation) -> Outcome {
 
 /// `plugin rm`.
 pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
-    let client = invocation.client()?;
-    let force = invocation.matches.bool("force");
-    let mut failures = Failures::default();
-    for name in invocation.matches.args() {
-        if failures.note(client.plugin_remove(name, force).await).is_some() {
-            print(format!("{name}\n"))?;
-        }
-    }
-    failures.outcome()
+    let (client, force) = (invocation.client()?, invocation.matches.bool("force"));
+    super::each(invocation, 1, async |name| client.plugin_remove(name, force).await).await
 }

@@ -2,7 +2,7 @@
 
 use wire::docker::volume::{Volume, VolumeCreateBody};
 
-use super::{Failures, inspect as inspection, list_format, prune as pruning};
+use super::{inspect as inspection, list_format, prune as pruning};
 use crate::command::Outcome;
 use crate::create::environment::pairs;
 use crate::failure::Failure;
@@ -152,15 +152,8 @@ pub(crate) async fn rename(invocation: &Invocation) -> Outcome {
 
 /// `volume rm`.
 pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
-    let client = invocation.client()?;
-    let force = invocation.matches.bool("force");
-    let mut failures = Failures::default();
-    for name in invocation.matches.args() {
-        if failures.note(client.volume_remove(name, force).await).is_some() {
-            print(format!("{name}\n"))?;
-        }
-    }
-    failures.outcome()
+    let (client, force) = (invocation.client()?, invocation.matches.bool("force"));
+    super::each(invocation, 1, async |name| client.volume_remove(name, force).await).await
 }
 
 /// `volume prune`.

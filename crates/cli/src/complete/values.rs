@@ -94,6 +94,7 @@ const SECURITY: &[&str] = &[
     "seccomp=",
     "seccomp=unconfined",
     "systempaths=unconfined",
+    "writable-cgroups",
 ];
 
 const PLATFORMS: &[&str] = &[

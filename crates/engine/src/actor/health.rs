@@ -180,7 +180,10 @@ impl Actor {
                 (self.stop_signal, self.stop_timeout) = (None, self.definition.spec.stop_timeout);
                 self.decide(Input::Stop).await
             }
-            OnUnhealthy::Stop => self.begin_stop(None, None).await,
+            OnUnhealthy::Stop => {
+                self.state.stop_asked = true;
+                self.begin_stop(None, None).await
+            }
             OnUnhealthy::Kill => self.decide(Input::Kill(Signal::KILL)).await,
         };
         if let Err(error) = self.told(outcome) {

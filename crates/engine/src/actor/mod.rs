@@ -160,8 +160,10 @@ impl Actor {
         match order {
             Order::Start(answer) => reply(answer, self.start().await),
             Order::Stop { signal, timeout_s, answer } => {
+                self.state.stop_asked = true;
                 self.stop(signal, timeout_s, answer).await;
             }
+            Order::Leave { timeout_s, answer } => self.stop(None, timeout_s, answer).await,
             Order::Restart { signal, timeout_s, answer } => {
                 self.restart(signal, timeout_s, answer).await;
             }
@@ -290,6 +292,7 @@ impl Actor {
     ) {
         // Told before the stop: a container that is removed when it exits stays this once.
         self.restart = Some(answer);
+        self.state.stop_asked = true;
         let outcome = self.begin_stop(signal, timeout_s).await;
         if self.state.phase.run().is_some() && outcome.is_ok() {
             return;
@@ -316,7 +319,6 @@ impl Actor {
     ) -> std::result::Result<(), Stop> {
         self.stop_signal = signal;
         self.stop_timeout = timeout_s.unwrap_or(self.definition.spec.stop_timeout);
-        self.state.stop_asked = true;
         self.state.heal = false;
         self.decide(Input::Stop).await
     }

@@ -22,6 +22,11 @@ pub(crate) enum Order {
         timeout_s: Option<i64>,
         answer: Answer<Outcome>,
     },
+    /// Stop because the daemon stops: nobody asked for this container, and its policy holds.
+    Leave {
+        timeout_s: Option<i64>,
+        answer: Answer<Outcome>,
+    },
     Restart {
         signal: Option<Signal>,
         timeout_s: Option<i64>,

@@ -55,7 +55,8 @@ pub(super) fn prepare(
         .map(|mount| source(node, &definition.id, mount))
         .collect::<Result<Vec<_>>>()?;
     store::failpoint::hit("engine.prepare.sources");
-    let edits = cdi::edits(&spec.resources.device_requests)?;
+    let live = node.live();
+    let edits = cdi::edits(live.options.cdi_dirs(), &spec.resources.device_requests)?;
     let devices = devices::handed_in(definition, &edits)?;
     let block_devices = crate::host::block_devices(&spec.resources)?;
     let cgroup = format!("{}/{}", spec.cgroup_parent.trim_end_matches('/'), definition.id);

@@ -15,20 +15,19 @@ use crate::node::{Node, blocking};
 use crate::record::{Definition, State};
 use crate::roster::Handle;
 use crate::streams::{AttachOptions, ClientStream};
-use crate::{EngineError, Result, clock, random};
+use crate::{EngineError, Result, clock, imageless, random};
 use build::graph::{Limits, NetworkMode as StepNetwork, SecurityMode};
 use build::progress::Stream;
 use build::worker::{Ran, Step};
 use bytes::{Buf, Bytes, BytesMut};
 use model::draft::{BindDraft, Draft, HealthDraft, HostDraft};
-use model::image::ImageConfig;
 use model::mount::{Mount, MountOwner, MountSource};
 use model::network::NetworkMode;
-use model::resolve::{Ask, resolve};
 use model::resources::{DeviceRequest, Resources, Ulimit};
 use model::{ContainerId, ContainerName, Digest};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use store::record::Durability;
 use store::{LayerOptions, Lease};
@@ -166,7 +165,7 @@ async fn make(node: &Arc<Node>, id: ContainerId, step: Step) -> Result<(Actor, H
     let mut binds = handouts.give(&step.mounts).await?;
     store::failpoint::hit("engine.step.handed");
     let shown = std::mem::take(&mut binds.layers);
-    let devices = devices(&step.devices)?;
+    let devices = devices(node.live().options.cdi_dirs(), &step.devices)?;
     let layers = step.layers.clone();
     let mut draft = draft(step, binds);
     draft.host.resources.device_requests = devices;
@@ -182,16 +181,7 @@ async fn make(node: &Arc<Node>, id: ContainerId, step: Step) -> Result<(Actor, H
         node.store.records().put(STEPS, &key, parent.as_bytes(), Durability::Relaxed)?;
         let name = ContainerName::parse(&format!("build-{}", id.short()))?;
         store::failpoint::hit("engine.step.recorded");
-        let mut resolved = resolve(&Ask {
-            id: &id,
-            name: "build",
-            draft: &draft,
-            image: Digest::sha256([0; 32]),
-            config: &ImageConfig::default(),
-            defaults: &live.defaults,
-            facts: &node.facts,
-            inherited: &[],
-        })?;
+        let mut resolved = imageless::resolved(&node, &id, "build", &draft)?;
         let mounts = &mut resolved.spec.mounts;
         mounts.extend(shown.into_iter().map(|(target, layers, subpath)| Mount {
             target,
@@ -219,7 +209,7 @@ async fn make(node: &Arc<Node>, id: ContainerId, step: Step) -> Result<(Actor, H
 
 /// Devices of the Container Device Interface; those that are not there and need not be are left
 /// out.
-fn devices(wanted: &[(String, bool)]) -> Result<Vec<DeviceRequest>> {
+fn devices(dirs: &[PathBuf], wanted: &[(String, bool)]) -> Result<Vec<DeviceRequest>> {
     let mut requests = Vec::new();
     for (name, required) in wanted {
         let request = DeviceRequest {

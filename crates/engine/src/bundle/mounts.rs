@@ -56,7 +56,9 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> oci::
 
 fn kernel(plan: &Plan<'_>) -> Vec<oci::Mount> {
     let spec = plan.spec;
-    let access = if spec.isolation.privileged { "rw" } else { "ro" };
+    let access = |writable: bool| if writable { "rw" } else { "ro" };
+    let groups = access(spec.isolation.writable_cgroups || spec.isolation.privileged);
+    let access = access(spec.isolation.privileged);
     let mut out = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -71,7 +73,7 @@ fn kernel(plan: &Plan<'_>) -> Vec<oci::Mount> {
             "/sys/fs/cgroup",
             "cgroup",
             "cgroup",
-            &[access, "nosuid", "noexec", "nodev", "relatime"],
+            &[groups, "nosuid", "noexec", "nodev", "relatime"],
         ),
     ];
     let memory = ["nosuid", "noexec", "nodev"];

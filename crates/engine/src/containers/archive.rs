@@ -97,12 +97,13 @@ impl Containers {
         }
         let container = query.to_owned();
         blocking(move || {
+            let named = options.copy_uidgid && !view.spec.user.is_empty();
+            let user = named.then(|| place::user(&node, &view, &view.spec.user)).transpose()?;
             let place = place::find(&node, &view, &path)?;
             let mut source = Source::new(body);
             let options = WriteOptions {
                 no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
-                // Without a word about owners the destination's own root gets the files.
-                owner: (!options.copy_uidgid).then_some((0, 0)),
+                owner: user.map(|user| (user.uid, user.gid)),
                 shift: place.shift,
             };
             store::archive::write(place.root.as_fd(), &place.path, &mut source, options)

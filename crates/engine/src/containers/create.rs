@@ -6,7 +6,7 @@ use crate::actor::{Actor, links, missing_bind};
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition, State};
 use crate::volumes::Made;
-use crate::{EngineError, Result, Review, review};
+use crate::{EngineError, Options, Result, Review, review};
 use crate::{clock, image_config, images, names, random, shipping, variants, volumes};
 use model::draft::{Draft, SharedNamespace};
 use model::error::HasKind;
@@ -15,7 +15,7 @@ use model::log::{LogSpec, SinkKind};
 use model::mount::{Mount, MountKind, MountSource, Propagation};
 use model::network::NetworkMode;
 use model::policy::OWNER_LABEL;
-use model::resolve::{Ask, Resolved, resolve};
+use model::resolve::{Ask, Resolved, resolve, root_limit_bytes};
 use model::volume::VolumeDraft;
 use model::{ContainerId, ContainerName, ErrorKind, VolumeName};
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ fn make(
     node: &Node,
     id: ContainerId,
     name: ContainerName,
-    draft: Draft,
+    mut draft: Draft,
     review: Option<Review>,
 ) -> Result<(Definition, Snapshot)> {
     let named = images::find(node, &draft.image)?;
@@ -96,6 +96,7 @@ fn make(
         facts: &node.facts,
         inherited: &inherited,
     })?;
+    tell_log_options(&live.options, &mut draft);
     check_receivers(node, &spec.log)?;
     pin_containers(node, &mut spec).map_err(named_in_request)?;
     check_links(node, &draft)?;
@@ -111,7 +112,8 @@ fn make(
         record::begin(node.store.records(), &id, &fresh)?;
     }
     store::failpoint::hit("engine.create.begun");
-    let snapshot = node.store.snapshots().create(id, Some(image.id))?;
+    let limit = root_limit_bytes(&draft.host.storage_opt)?.or(live.options.root_limit_bytes);
+    let snapshot = node.store.snapshots().create_within(id, Some(image.id), limit)?;
     undo.snapshot = Some(id);
     store::failpoint::hit("engine.create.rooted");
     for mount in &mut spec.mounts {
@@ -123,6 +125,16 @@ fn make(
     store::failpoint::hit("engine.create.recorded");
     undo.keep();
     Ok((definition, snapshot))
+}
+
+/// Options that the daemon gives its own log driver are shown as the container's, as by Docker.
+fn tell_log_options(options: &Options, draft: &mut Draft) {
+    let log = &mut draft.host.log;
+    if log.driver.is_empty() || log.driver == options.log_driver {
+        for (name, value) in &options.log_options {
+            log.options.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
 }
 
 /// A log driver that is none of ours is a plugin, or a mistake; the time to say so is now.

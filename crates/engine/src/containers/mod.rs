@@ -10,6 +10,7 @@ mod top;
 mod types;
 
 pub(crate) use create::{asked_volume, sweep};
+pub(crate) use place::user;
 pub use types::{Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle};
 
 use crate::actor::{Answer, Order, answered};
@@ -102,6 +103,28 @@ impl Containers {
         timeout_s: Option<i64>,
     ) -> Result<Outcome> {
         self.order(query, |answer| Order::Stop { signal, timeout_s, answer }).await
+    }
+
+    /// Stops it because the daemon stops: what its restart policy says of the next daemon holds.
+    pub(crate) async fn leave(&self, id: &ContainerId, timeout_s: Option<i64>) -> Result<Outcome> {
+        self.order(&id.to_string(), |answer| Order::Leave { timeout_s, answer }).await
+    }
+
+    /// The same for several at a time; returns when all of them are over.
+    pub(crate) async fn leave_all(&self, ids: Vec<ContainerId>, timeout_s: Option<i64>) {
+        let leave = |id: ContainerId| {
+            let containers = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = containers.leave(&id, timeout_s).await {
+                    tracing::warn!(container = %id, %error, "stop with the daemon");
+                }
+            })
+        };
+        let leaving: Vec<_> = ids.into_iter().map(leave).collect();
+        for one in leaving {
+            // One that panicked has said so.
+            let _ = one.await;
+        }
     }
 
     /// Stops it when it runs, and starts it.

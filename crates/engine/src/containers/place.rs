@@ -7,7 +7,9 @@ use crate::node::Node;
 use crate::{EngineError, Result};
 use model::mount::{Mount, MountSource};
 use model::view::ContainerView;
-use std::os::fd::OwnedFd;
+use runtime::error::FailureKind;
+use runtime::user::User;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// A path, and the directory that it cannot leave.
@@ -40,6 +42,17 @@ pub(super) fn find(node: &Node, view: &ContainerView, path: &str) -> Result<Plac
     }
     let root = node.store.snapshots().mount(view.id)?;
     Ok(Place { root, shift: (0, 0), path: path.to_owned(), name: None })
+}
+
+/// Who a user is in the container, by the files it has itself.
+pub(crate) fn user(node: &Node, view: &ContainerView, name: &str) -> Result<User> {
+    let root = find(node, view, "/")?.root;
+    runtime::user::resolve(root.as_fd(), name).map_err(|error| {
+        match error.kind {
+            FailureKind::Invalid => EngineError::invalid(error.to_string()),
+            _ => EngineError::internal(error.to_string()),
+        }
+    })
 }
 
 /// The root of a running container is what its processes see, mounts included.
@@ -103,9 +116,9 @@ fn mount_of<'m>(mounts: &'m [Mount], path: &str) -> Option<(&'m Mount, String)> 
     };
     let (depth, mount) =
         mounts.iter().filter_map(|mount| Some((under(mount)?, mount))).max_by_key(|it| it.0)?;
-    let end = match path.rsplit('/').next() {
+    let end = match path.trim_end_matches('/').rsplit('/').next() {
         Some(".") => "/.",
-        Some("") => "/",
+        _ if path.ends_with('/') => "/",
         _ => "",
     };
     let rest = clean[depth..].join("/");
@@ -162,6 +175,7 @@ mod tests {
             ("/data", Some(("/data", "/"))),
             ("/data/", Some(("/data", "/"))),
             ("/data/.", Some(("/data", "/."))),
+            ("/data/./", Some(("/data", "/."))),
             ("data/a/b", Some(("/data", "/a/b"))),
             ("/data/a/", Some(("/data", "/a/"))),
             ("/data/a/.", Some(("/data", "/a/."))),

@@ -10,10 +10,8 @@ use crate::node::{Node, blocking};
 use crate::plugins::{Endpoint, Managed, Scope, connect_within};
 use crate::record::{self as records, Definition, State};
 use crate::roster::Handle;
-use crate::{EngineError, Result, clock};
-use model::image::ImageConfig;
+use crate::{EngineError, Result, clock, imageless};
 use model::phase::Phase;
-use model::resolve::{Ask, resolve};
 use model::{ContainerId, ContainerName, Digest};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use std::fs::DirBuilder;
@@ -216,17 +214,7 @@ pub(super) fn remove_root(node: &Node, id: &ContainerId) -> Result<()> {
 fn define(node: &Node, plugin: &Record) -> Result<(Definition, Snapshot)> {
     let draft = plan::draft(&plugin.config, &plugin.settings, &shared(node, &plugin.id))?;
     let id = plugin.id;
-    let live = node.live();
-    let resolved = resolve(&Ask {
-        id: &id,
-        name: "plugin",
-        draft: &draft,
-        image: Digest::sha256([0; 32]),
-        config: &ImageConfig::default(),
-        defaults: &live.defaults,
-        facts: &node.facts,
-        inherited: &[],
-    })?;
+    let resolved = imageless::resolved(node, &id, "plugin", &draft)?;
     let snapshots = node.store.snapshots();
     let snapshot = match snapshots.open(id) {
         Ok(snapshot) => snapshot,

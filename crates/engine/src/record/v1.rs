@@ -124,6 +124,8 @@ stored_structs! {
         storage_opt: BTreeMap<String, String>,
         annotations: BTreeMap<String, String>,
         container_id_file: String,
+        #[serde(default)]
+        isolation: String,
         console_size: Option<(u16, u16)>,
     }
     struct BindDraft = model::draft::BindDraft {
@@ -148,6 +150,8 @@ stored_structs! {
         apparmor: String,
         labels: Vec<String>,
         unmasked: bool,
+        #[serde(default)]
+        writable_cgroups: bool,
         text: Vec<String>,
     }
     struct LogDraft = model::draft::LogDraft {
@@ -334,6 +338,8 @@ stored_structs! {
         profile: SecurityProfile,
         apparmor: String,
         labels: Vec<String>,
+        #[serde(default)]
+        writable_cgroups: bool,
         masked_paths: Vec<String>,
         readonly_paths: Vec<String>,
         ipc: SharedNamespace,

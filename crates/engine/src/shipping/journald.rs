@@ -4,11 +4,9 @@
 use super::{Origin, Sink, severity, text};
 use model::log::LogSink;
 use runtime::monitor::log::Entry;
-use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use std::fs::File;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -100,11 +98,7 @@ fn too_long(error: &io::Error) -> bool {
 }
 
 fn send_memory(socket: &UnixDatagram, message: &[u8]) -> io::Result<()> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut memory = File::from(rustix::fs::memfd_create("journal", flags)?);
-    memory.write_all(message)?;
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&memory, seals)?;
+    let memory = runtime::sealed_data(c"journal", message)?;
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = [memory.as_fd()];

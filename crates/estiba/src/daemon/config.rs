@@ -312,12 +312,35 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
         "max-concurrent-uploads" => o.registry.max_uploads = number(text, 1..=64)?,
         "max-download-attempts" => o.registry.attempts = number(text, 1..=100)?,
         "experimental" => o.experimental = switch(text)?,
+        "cdi-spec-dir" => {
+            let named = texts.iter().filter(|text| !text.is_empty());
+            o.cdi_dirs = named.map(PathBuf::from).collect();
+        }
+        "feature" => o.features = texts.iter().map(|t| feature(t)).collect::<Result<_, _>>()?,
+        "storage-opt" => {
+            for text in texts {
+                match pair(text)? {
+                    (name, size) if name == "overlay2.size" || name == "size" => {
+                        o.root_limit_bytes = Some(engine::settings::size_bytes(&size)?);
+                    }
+                    // Kernels without overlayfs over several layers are none that run this.
+                    (name, _) if name == "overlay2.override_kernel_check" => {}
+                    (name, _) => return Err(format!("{name:?}: want overlay2.size=SIZE")),
+                }
+            }
+        }
         // Read before: they say what to do, not how to be.
         "config-file" | "validate" | "version" => {}
         // Accepted and without effect; `given::served` has said so.
         _ => {}
     }
     Ok(())
+}
+
+/// `name=true`, `name=false`, or a name alone.
+fn feature(text: &str) -> Result<(String, bool), String> {
+    let (name, on) = text.split_once('=').unwrap_or((text, "true"));
+    Ok((name.to_owned(), switch(on)?))
 }
 
 fn shared(text: &str, words: [&str; 2]) -> Result<SharedNamespace, String> {
@@ -335,7 +358,9 @@ fn listen(text: &str) -> Result<Listen, String> {
     if let Some(name) = text.strip_prefix("fd://") {
         return Ok(Listen::Activated(name.to_owned()));
     }
-    if let Some(address) = text.strip_prefix("tcp://") {
+    // An address alone is one of TCP, as with Docker.
+    let bare = !text.contains("://") && text.contains(':');
+    if let Some(address) = text.strip_prefix("tcp://").or(bare.then_some(text)) {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, "2375"));
         let host = if host.is_empty() { "127.0.0.1" } else { host };
         let whole = format!("{}:{port}", host.replace("localhost", "127.0.0.1"));
@@ -481,6 +506,10 @@ mod tests {
         assert_eq!(config.options.net.pools.len(), 1);
         assert_eq!(config.log_level, LevelFilter::DEBUG);
         assert_eq!(config.listen, [Listen::Unix("/x.sock".into())]);
+        let config = with(&[("storage-opt", "overlay2.size=1g"), ("feature", "cdi=false")]);
+        let options = config.unwrap().options;
+        assert_eq!(options.root_limit_bytes, Some(1 << 30));
+        assert!(options.cdi_dirs().is_empty() && !options.cdi_dirs.is_empty());
     }
 
     #[test]
@@ -492,6 +521,10 @@ mod tests {
             ("default-shm-size", "1q", "--default-shm-size"),
             ("default-ulimit", "nofile=9:8", "above the hard limit"),
             ("storage-driver", "zfs", "overlay2"),
+            ("storage-opt", "overlay2.size=much", "invalid size"),
+            ("storage-opt", "dm.basesize=1g", "want overlay2.size"),
+            ("feature", "cdi=maybe", "neither true nor false"),
+            ("host", "0.0.0.0:2375", "without TLS and client certificates"),
             ("host", "npipe://x", "cannot listen"),
             ("host", "tcp://0.0.0.0:2375", "without TLS and client certificates"),
             ("default-address-pool", "base=10.0.0.0/24,size=16", "does not fit"),

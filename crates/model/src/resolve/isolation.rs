@@ -54,6 +54,7 @@ pub(super) fn resolve(ask: &Ask<'_>) -> Result<Isolation, Denied> {
         profile,
         apparmor: apparmor(ask)?,
         labels: if privileged { vec!["disable".into()] } else { security.labels.clone() },
+        writable_cgroups: privileged || security.writable_cgroups,
         masked_paths: paths(&host.masked_paths, &MASKED_PATHS),
         readonly_paths: paths(&host.readonly_paths, &READONLY_PATHS),
         ipc: host.ipc.clone(),
@@ -76,7 +77,9 @@ fn own_ids(ask: &Ask<'_>) -> bool {
         || host.ipc == SharedNamespace::Host;
     // Other runtimes know nothing of layers and volumes whose ids are mapped by the kernel.
     let foreign = super::runtime(&host.runtime, ask.defaults).is_ok_and(|name| !name.is_empty());
-    let alone = !host.privileged && !shares_host && !foreign;
+    // Control groups belong to the host's root.
+    let groups = host.security.writable_cgroups;
+    let alone = !host.privileged && !shares_host && !foreign && !groups;
     ask.defaults.userns && host.userns == UsernsMode::Auto && alone
 }
 

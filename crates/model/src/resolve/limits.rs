@@ -3,6 +3,8 @@
 use super::{Ask, Defaults, HostFacts};
 use crate::error::Denied;
 use crate::resources::{Device, DeviceRequest, Resources, Ulimit};
+use crate::size;
+use std::collections::BTreeMap;
 
 /// The least memory a container can be limited to; Docker's number.
 pub const MIN_MEMORY_BYTES: i64 = 6 << 20;
@@ -26,6 +28,23 @@ const ULIMITS: [&str; 16] = [
     "sigpending",
     "stack",
 ];
+
+/// The most bytes that a container may write to its root, of `--storage-opt`: `size` is the only
+/// option there is. Whether the file system can hold it to that is the store's to say.
+pub fn root_limit_bytes(options: &BTreeMap<String, String>) -> Result<Option<u64>, Denied> {
+    let mut limit = None;
+    for (name, value) in options {
+        match name.as_str() {
+            "size" => limit = Some(size::bytes(value)?),
+            _ => {
+                return Err(Denied::invalid(format!(
+                    "unknown --storage-opt {name:?}: \"size\" is known"
+                )));
+            }
+        }
+    }
+    Ok(limit)
+}
 
 pub(super) fn resolve(ask: &Ask<'_>, warnings: &mut Vec<String>) -> Result<Resources, Denied> {
     let mut resources = ask.draft.host.resources.clone();

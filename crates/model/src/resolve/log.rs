@@ -4,6 +4,7 @@
 use super::Ask;
 use crate::error::Denied;
 use crate::log::{GelfCompression, LogFile, LogSink, LogSpec, SinkAddress, SinkKind, SyslogFormat};
+use crate::size;
 use std::collections::BTreeMap;
 
 /// Bytes before a log file is rotated, when nothing says: logs never fill a disk by default.
@@ -411,22 +412,7 @@ fn tag(ask: &Ask<'_>, template: &str) -> Result<String, Denied> {
     Ok(out)
 }
 
-/// `10m`, `1g`, `4096`, `20kb`, `-1` for no limit.
+/// As [`size::bytes`], and `-1` for no limit.
 fn size(text: &str) -> Result<u64, Denied> {
-    let invalid = || Denied::invalid(format!("invalid size: '{text}'"));
-    if text == "-1" {
-        return Ok(u64::MAX);
-    }
-    let lower = text.to_ascii_lowercase();
-    let number = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match lower[number.len()..].trim_end_matches("ib").trim_end_matches('b') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err(invalid()),
-    };
-    let number: u64 = number.trim().parse().map_err(|_| invalid())?;
-    number.checked_mul(1 << unit).filter(|size| *size > 0).ok_or_else(invalid)
+    if text == "-1" { Ok(u64::MAX) } else { size::bytes(text) }
 }

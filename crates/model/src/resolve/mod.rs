@@ -16,7 +16,7 @@ mod process;
 mod tests;
 
 pub use isolation::{MASKED_PATHS, READONLY_PATHS};
-pub use limits::{MIN_MEMORY_BYTES, check_resources};
+pub use limits::{MIN_MEMORY_BYTES, check_resources, root_limit_bytes};
 
 use crate::Draft;
 use crate::digest::Digest;

@@ -190,7 +190,8 @@ pub(crate) fn complete(
     Ok(Some(None))
 }
 
-fn kept_xattrs(file: &OwnedFd) -> Result<Vec<(String, Vec<u8>)>> {
+/// The attributes of a file or directory that an archive would keep.
+pub(crate) fn kept_xattrs(file: &OwnedFd) -> Result<Vec<(String, Vec<u8>)>> {
     let reading = || "read extended attributes".to_owned();
     let mut kept = Vec::new();
     let metacopy = overlay_xattr("metacopy");

@@ -6,6 +6,7 @@
 mod diff;
 pub(crate) mod merge;
 
+use crate::bound::Bound;
 use crate::error::{Act, Error, Result};
 use crate::record::{self, v1};
 use crate::store::{Published, Store, random_name};
@@ -81,19 +82,36 @@ impl Snapshots {
     /// Makes the writable layer of a container. The image's layers are spared by collection as
     /// long as it exists. A crash in between leaves only garbage in `tmp`.
     pub fn create(&self, id: ContainerId, image: Option<ImageId>) -> Result<Snapshot> {
+        self.create_within(id, image, None)
+    }
+
+    /// The same, but the container may write no more than so many bytes. Refused where the file
+    /// system cannot hold it to that.
+    pub fn create_within(
+        &self,
+        id: ContainerId,
+        image: Option<ImageId>,
+        limit_bytes: Option<u64>,
+    ) -> Result<Snapshot> {
         let layers = match image {
             Some(image) => self.store.images().record(image)?.diff_ids.clone(),
             None => Vec::new(),
         };
-        self.make(id, image, &layers)
+        self.make(id, image, &layers, limit_bytes)
     }
 
     /// The same over layers, base first, that need not be an image's.
     pub fn create_on(&self, id: ContainerId, layers: &[Digest]) -> Result<Snapshot> {
-        self.make(id, None, layers)
+        self.make(id, None, layers, None)
     }
 
-    fn make(&self, id: ContainerId, image: Option<ImageId>, layers: &[Digest]) -> Result<Snapshot> {
+    fn make(
+        &self,
+        id: ContainerId,
+        image: Option<ImageId>,
+        layers: &[Digest],
+        limit_bytes: Option<u64>,
+    ) -> Result<Snapshot> {
         let making = || format!("make snapshot {}", id.short());
         let lease = self.store.lease();
         for layer in layers {
@@ -102,6 +120,9 @@ impl Snapshots {
         let snapshot = self.describe(id, image, layers)?;
         let scratch = self.store.scratch()?;
         sys::failpoint::hit("store.snapshot.begun");
+        let what = || format!("the root of container {}", id.short());
+        let bound =
+            limit_bytes.map(|bytes| Bound::set(&scratch.dir, bytes, &what())).transpose()?;
         fs::mkdirat(&scratch.dir, c"upper", Mode::RWXU).act(making)?;
         fs::mkdirat(&scratch.dir, c"work", Mode::RWXU).act(making)?;
         let (mode, uid, gid) = self.root_attributes(layers)?;
@@ -119,6 +140,9 @@ impl Snapshots {
         match scratch.publish(&self.store.inner.dirs.snapshots, &id.to_string()).act(making)? {
             Published::New => {
                 sys::failpoint::hit("store.snapshot.published");
+                if let Some(bound) = bound {
+                    bound.keep();
+                }
                 Ok(snapshot)
             }
             Published::Known => {
@@ -145,6 +169,7 @@ impl Snapshots {
         match fs::renameat_with(&dirs.snapshots, &name, &dirs.tmp, &aside, flags) {
             Ok(()) => {
                 sys::failpoint::hit("store.snapshot.removed");
+                let _bound = Bound::of(&dirs.tmp, &aside);
                 tree::remove(&dirs.tmp, &aside).act(removing)
             }
             Err(rustix::io::Errno::NOENT) => Ok(()),

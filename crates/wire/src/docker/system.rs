@@ -200,8 +200,22 @@ pub struct Info {
     /// Directories of CDI specifications.
     #[serde(rename = "CDISpecDirs")]
     pub cdi_spec_dirs: Vec<String>,
+    /// Devices that containers can ask for by name.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub discovered_devices: Vec<DeviceInfo>,
     /// For the user.
     pub warnings: Strings,
+}
+
+/// A device that containers can ask for by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DeviceInfo {
+    /// Who knows it: `cdi`.
+    pub source: String,
+    /// Its full name.
+    #[serde(rename = "ID")]
+    pub id: String,
 }
 
 /// Plugins by kind.

@@ -124,6 +124,7 @@ fn isolation() -> Isolation {
         profile: model::draft::SecurityProfile::Estiba,
         apparmor: String::new(),
         labels: Vec::new(),
+        writable_cgroups: false,
         masked_paths: vec!["/proc/kcore".to_owned()],
         readonly_paths: vec!["/proc/sys".to_owned()],
         ipc: SharedNamespace::Private,

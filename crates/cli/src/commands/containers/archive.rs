@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use client::Client;
 use wire::docker::container::PathStat;
+use wire::file_mode;
 
 use crate::command::Outcome;
 use crate::create::mount::absolute;
@@ -13,11 +14,6 @@ use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::terminal::{complain, is_terminal};
 use crate::{base64, transfer, units};
-
-/// Go's bit for a directory in a file mode.
-const MODE_DIRECTORY: u32 = 1 << 31;
-/// Go's bit for a symbolic link in a file mode.
-const MODE_LINK: u32 = 1 << 27;
 
 /// `export`.
 pub(crate) async fn export(invocation: &Invocation) -> Outcome {
@@ -87,7 +83,7 @@ async fn fetch(invocation: &Invocation, container: &str, path: &str, target: &st
     let mut path = inner(path);
     if invocation.matches.bool("follow-link") {
         let stat = stat(&client, container, &path).await?;
-        if stat.mode & MODE_LINK != 0 {
+        if stat.mode & file_mode::SYMLINK != 0 {
             path = resolve_link(&path, &stat.link_target);
         }
     }
@@ -97,7 +93,7 @@ async fn fetch(invocation: &Invocation, container: &str, path: &str, target: &st
         return Ok(0);
     }
     let stat = decode(answer.header("X-Docker-Container-Path-Stat").unwrap_or_default())?;
-    let is_directory = stat.mode & MODE_DIRECTORY != 0;
+    let is_directory = stat.mode & file_mode::DIR != 0;
     let (root, name) = placed(target, base(&path), is_directory, path.ends_with("/."))?;
     let root = if root.is_empty() { "/".to_owned() } else { root };
     let keep_owner = invocation.matches.bool("archive");
@@ -112,13 +108,13 @@ async fn send(invocation: &Invocation, source: &str, container: &str, path: &str
     let path = inner(path);
     let mut target = path.clone();
     let found = match stat(&client, container, &target).await {
-        Ok(found) if found.mode & MODE_LINK != 0 => {
+        Ok(found) if found.mode & file_mode::SYMLINK != 0 => {
             target = resolve_link(&target, &found.link_target);
             stat(&client, container, &target).await.ok()
         }
         found => found.ok(),
     };
-    let directory = found.as_ref().map(|found| found.mode & MODE_DIRECTORY != 0);
+    let directory = found.as_ref().map(|found| found.mode & file_mode::DIR != 0);
     let keep_owner = invocation.matches.bool("archive");
     if source == "-" {
         if directory != Some(true) {

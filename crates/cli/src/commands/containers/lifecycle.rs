@@ -1,6 +1,6 @@
 //! `stop`, `restart`, `kill`, `pause`, `unpause`, `rm`, `wait` and `container prune`.
 
-use super::super::{Failures, prune as pruning};
+use super::super::{Failures, each, prune as pruning};
 use crate::command::Outcome;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
@@ -80,24 +80,6 @@ pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
     let mut removals = stream::iter(removals).buffered(AT_ONCE);
     while let Some((name, removed)) = removals.next().await {
         if failures.note(removed) == Some(true) {
-            print(format!("{name}\n"))?;
-        }
-    }
-    failures.outcome()
-}
-
-/// Does something to each container that is named, to so many at a time; the names of those it was
-/// done to are printed in the order they were given.
-async fn each<E: Into<Failure>>(
-    invocation: &Invocation,
-    at_once: usize,
-    act: impl AsyncFn(&str) -> Result<(), E>,
-) -> Outcome {
-    let mut failures = Failures::default();
-    let acts = invocation.matches.args().iter().map(async |name| (name, act(name).await));
-    let mut acts = stream::iter(acts).buffered(at_once);
-    while let Some((name, done)) = acts.next().await {
-        if failures.note(done).is_some() {
             print(format!("{name}\n"))?;
         }
     }

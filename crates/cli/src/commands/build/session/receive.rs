@@ -13,13 +13,9 @@ use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, mkdirat, openat, u
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
+use wire::file_mode::{self, DIR, SYMLINK};
 
-// Go's os.FileMode, package io/fs.
-const DIR: u32 = 1 << 31;
-const SYMLINK: u32 = 1 << 27;
-const OTHER: u32 = (1 << 26) | (1 << 25) | (1 << 24) | (1 << 21) | (1 << 19);
-/// The special bits in Go's place and in the kernel's.
-const SPECIAL: [(u32, u32); 3] = [(1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000)];
+const OTHER: u32 = file_mode::TYPE & !(DIR | SYMLINK);
 
 /// Writes a file as it comes.
 pub(super) async fn file(fd: OwnedFd, mut stream: Streaming<BytesMessage>) -> Result<(), Status> {
@@ -115,7 +111,7 @@ impl Taker<'_> {
         let id = u32::try_from(self.entries.len()).map_err(|_| "too many files".to_owned())?;
         let failed = |errno: Errno| format!("write {}: {errno}", stat.path);
         let (dir, name) = self.parent(&stat.path)?;
-        let kind = stat.mode & (DIR | SYMLINK | OTHER);
+        let kind = stat.mode & file_mode::TYPE;
         if kind & OTHER != 0 {
             return Err(format!("{}: devices and sockets are not taken", stat.path));
         }
@@ -208,8 +204,7 @@ impl Taker<'_> {
 /// Mode and time.
 fn settle(file: impl AsFd, stat: &Stat) -> Result<(), String> {
     let failed = |errno: Errno| format!("set the mode and time of {}: {errno}", stat.path);
-    let special = SPECIAL.iter().filter(|(go, _)| stat.mode & go != 0);
-    let mode = special.fold(stat.mode & 0o777, |mode, (_, kernel)| mode | kernel);
+    let mode = file_mode::to_kernel(stat.mode);
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(failed)?;
     let time = Timespec {
         tv_sec: stat.mod_time.div_euclid(1_000_000_000),

@@ -15,6 +15,7 @@ use bollard_buildkit_proto::fsutil::types::{Packet, Stat as Told};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
+use wire::file_mode::{self, DIR, NAMED_PIPE, SYMLINK};
 
 use super::filter::Filter;
 
@@ -22,13 +23,6 @@ use super::filter::Filter;
 const PIECE_BYTES: usize = 32 << 10;
 /// How deep directories may be nested.
 const MAX_DEPTH: usize = 512;
-
-// Go's os.FileMode, package io/fs.
-const DIR: u32 = 1 << 31;
-const SYMLINK: u32 = 1 << 27;
-const NAMED_PIPE: u32 = 1 << 25;
-/// The special bits in the kernel's place and in Go's.
-const SPECIAL: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
 
 type Sender = mpsc::Sender<Result<Packet, Status>>;
 
@@ -195,8 +189,7 @@ impl Walk<'_> {
 
 /// An entry as it is told. Who owns it here is nobody's business there.
 fn told(path: &str, stat: &Stat, kind: u32, linkname: String) -> Told {
-    let special = SPECIAL.iter().filter(|(kernel, _)| stat.st_mode & kernel != 0);
-    let mode = special.fold(kind | (stat.st_mode & 0o777), |mode, (_, go)| mode | go);
+    let mode = kind | file_mode::from_kernel(stat.st_mode);
     let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
     Told {
         path: path.to_owned(),
