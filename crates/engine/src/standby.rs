@@ -1,16 +1,23 @@
-//! A monitor kept ready: starting a program costs a good part of starting a container, and the next
-//! container need not wait for it. It is started when one was used, so a node on which nothing is
-//! started keeps none.
+//! A monitor kept ready, and the zygote that it was forked from: starting a program costs a good part
+//! of starting a container, and the next container need not wait for it. Both are started when a
+//! monitor was used, so a node on which nothing is started keeps none.
 
 use runtime::launch::Launch;
 use runtime::monitor::client::{self, ClientError, Connection, Standby};
+use runtime::monitor::zygote::Zygote;
 use std::os::fd::BorrowedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// At most one monitor without a container.
+/// At most one monitor without a container, and where others come from.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
-    monitor: Mutex<Option<Standby>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    monitor: Option<Standby>,
+    zygote: Option<Zygote>,
 }
 
 impl Ready {
@@ -21,7 +28,10 @@ impl Ready {
         program: BorrowedFd<'_>,
         launch: &Launch,
     ) -> Result<(Connection, i32), ClientError> {
-        let ready = self.monitor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ready = {
+            let mut kept = self.kept();
+            kept.monitor.take().or_else(|| kept.fork())
+        };
         if let Some(ready) = ready {
             let pid = ready.pid();
             match ready.launch(launch) {
@@ -37,11 +47,39 @@ impl Ready {
 
     /// Makes the next one ready, unless one is. Blocking.
     pub(crate) fn refill(&self, program: BorrowedFd<'_>) {
-        let mut monitor = self.monitor.lock().unwrap_or_else(PoisonError::into_inner);
-        if monitor.is_none() {
-            match Standby::spawn(program) {
-                Ok(next) => *monitor = Some(next),
+        let mut kept = self.kept();
+        if kept.monitor.is_some() {
+            return;
+        }
+        if kept.zygote.is_none() {
+            match Zygote::spawn(program) {
+                Ok(zygote) => kept.zygote = Some(zygote),
                 Err(error) => tracing::warn!(%error, "no monitor is kept ready"),
+            }
+        }
+        kept.monitor = kept.fork();
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// A monitor from the zygote, if there is one; a zygote that cannot is given up.
+    fn fork(&mut self) -> Option<Standby> {
+        let zygote = self.zygote.take()?;
+        match zygote.fork() {
+            Ok(monitor) => {
+                self.zygote = Some(zygote);
+                Some(monitor)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "fork a monitor");
+                let pid = zygote.pid();
+                drop(zygote);
+                reap(pid);
+                None
             }
         }
     }
@@ -49,16 +87,15 @@ impl Ready {
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        if let Some(ready) = self.monitor.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            let pid = ready.pid();
-            // It ends when it hears that there will be no order.
-            drop(ready);
-            reap(pid);
-        }
+        let kept = std::mem::take(&mut *self.kept());
+        let pids = [kept.monitor.as_ref().map(Standby::pid), kept.zygote.as_ref().map(Zygote::pid)];
+        // They end when they hear that there will be no order.
+        drop(kept);
+        pids.into_iter().flatten().for_each(reap);
     }
 }
 
-/// Takes leave of a monitor that has ended, or is about to.
+/// Takes leave of a process that has ended, or is about to.
 fn reap(pid: i32) {
     if let Some(pid) = rustix::process::Pid::from_raw(pid) {
         let options = rustix::process::WaitOptions::empty();

@@ -9,6 +9,7 @@ use runtime::launch::Launch;
 use runtime::monitor::client::{Connection, Standby, spawn};
 use runtime::monitor::log::{JsonFile, LogConfig, ReadOptions, Stop, Stream, read};
 use runtime::monitor::protocol::*;
+use runtime::monitor::zygote::Zygote;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
@@ -524,4 +525,54 @@ fn a_monitor_waits_for_its_order_and_ends_without_one() {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     reap(dead.pid());
     assert!(dead.launch(&lab.launch).is_err());
+}
+
+#[test]
+fn a_zygote_forks_monitors_that_are_the_callers_and_outlive_it() {
+    let program = std::fs::File::open(env!("CARGO_BIN_EXE_estiba-runtime")).unwrap();
+    let zygote = Zygote::spawn(program.as_fd()).unwrap();
+    let mut lab = Lab::new(&["echo", "hello"]);
+    lab.launch.log = LogConfig::None;
+    let (first, unused) = (zygote.fork().unwrap(), zygote.fork().unwrap());
+    let shown = |pid: i32, what: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().find_map(|line| line.strip_prefix(what).map(|it| it.trim().to_owned()))
+    };
+    let own = Some(std::process::id().to_string());
+    assert_eq!((shown(first.pid(), "PPid:"), shown(unused.pid(), "PPid:")), (own.clone(), own));
+    // Each takes a session of its own and, of descriptors, keeps three standard streams, its
+    // connection and its order.
+    let session = || shown(first.pid(), "NSsid:");
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", first.pid())).unwrap().count();
+    let alone = (Some(first.pid().to_string()), 5);
+    let patience = Instant::now() + Duration::from_secs(30);
+    while (session(), open()) != alone && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!((session(), open()), alone);
+    let (pid, idle) = (zygote.pid(), unused.pid());
+    drop(zygote);
+    reap(pid);
+    drop(unused);
+    reap(idle);
+    let (mut connection, pid) = first.launch(&lab.launch).unwrap();
+    let created = loop {
+        match connection.recv().unwrap().expect("the outcome of the launch").0 {
+            Message::Event(Event::Begun) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(created, Message::Reply(LAUNCH, Reply::Created { .. })), "{created:?}");
+    connection.send(&Request::Abort, &[]).unwrap();
+    reap(pid);
+}
+
+#[test]
+fn a_zygote_that_is_gone_forks_nothing() {
+    let program = std::fs::File::open(env!("CARGO_BIN_EXE_estiba-runtime")).unwrap();
+    let zygote = Zygote::spawn(program.as_fd()).unwrap();
+    let pid = rustix::process::Pid::from_raw(zygote.pid()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    reap(zygote.pid());
+    assert!(zygote.fork().is_err());
 }

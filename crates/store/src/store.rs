@@ -6,7 +6,7 @@ use crate::error::{Act, Error, Result};
 use crate::image::{Images, index::Index};
 use crate::layer::{Layer, Layers};
 use crate::record::Records;
-use crate::snapshot::Snapshots;
+use crate::snapshot::{Snapshots, points};
 use crate::tree;
 use crate::volume::Volumes;
 use model::Digest;
@@ -14,7 +14,7 @@ use rustix::fs::{self, Mode};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -78,6 +78,7 @@ impl Store {
         let records = Records::open(root)?;
         drop(sub("blobs")?);
         drop(sub("empty")?);
+        points::make(sub(points::NAME)?.as_fd())?;
         let dirs = Dirs {
             blobs: {
                 make_dir(&root.join("blobs/sha256"))?;

@@ -61,7 +61,7 @@ fn base(home: &Home) -> model::Digest {
     std::os::unix::fs::chown(root.path("data"), Some(7), Some(8)).unwrap();
     std::fs::set_permissions(root.path("data"), PermissionsExt::from_mode(0o750)).unwrap();
     drop(root);
-    assert_eq!(snapshot.lower.len(), 1);
+    assert_eq!(snapshot.lower.len(), 2, "a layer, and the mount points");
     let draft = ImageDraft { reference: "base".into(), ..ImageDraft::default() };
     let images = home.store.images();
     let id = images.commit(container(99), RunConfig::default(), "", &[], &draft).unwrap();
@@ -130,7 +130,7 @@ fn changes_are_what_was_changed() {
 fn a_commit_leaves_out_empty_mount_points_and_nothing_else() {
     let home = Home::new();
     let base = base(&home);
-    let points = ["/proc", "/etc/hosts", "/etc/resolv.conf", "/data"];
+    let points = ["/media", "/etc/point", "/etc/other", "/data"];
     let images = home.store.images();
     let commit = |container_id: u8| {
         let draft = ImageDraft::default();
@@ -140,23 +140,23 @@ fn a_commit_leaves_out_empty_mount_points_and_nothing_else() {
     let layers = |id| images.record(id).unwrap().config.rootfs.diff_ids.len();
     home.store.snapshots().create(container(1), Some(base)).unwrap();
     let root = Mounted::new(&home, 1);
-    std::fs::create_dir(root.path("proc")).unwrap();
-    std::fs::write(root.path("etc/hosts"), "").unwrap();
+    std::fs::create_dir(root.path("media")).unwrap();
+    std::fs::write(root.path("etc/point"), "").unwrap();
     drop(root);
     assert_eq!(layers(commit(1)), layers(base), "nothing was changed");
 
     home.store.snapshots().create(container(2), Some(base)).unwrap();
     let root = Mounted::new(&home, 2);
-    std::fs::create_dir(root.path("proc")).unwrap();
-    std::fs::write(root.path("proc/kept"), "").unwrap();
-    std::fs::write(root.path("etc/hosts"), "").unwrap();
-    std::fs::write(root.path("etc/resolv.conf"), "x").unwrap();
+    std::fs::create_dir(root.path("media")).unwrap();
+    std::fs::write(root.path("media/kept"), "").unwrap();
+    std::fs::write(root.path("etc/point"), "").unwrap();
+    std::fs::write(root.path("etc/other"), "x").unwrap();
     std::fs::write(root.path("data/f0"), "").unwrap();
     drop(root);
     home.store.snapshots().create(container(3), Some(commit(2))).unwrap();
     let root = Mounted::new(&home, 3);
-    assert!(root.path("proc/kept").exists() && root.path("etc/resolv.conf").exists());
-    assert!(!root.path("etc/hosts").exists(), "an empty mount point");
+    assert!(root.path("media/kept").exists() && root.path("etc/other").exists());
+    assert!(!root.path("etc/point").exists(), "an empty mount point");
     assert_eq!(std::fs::read(root.path("data/f0")).unwrap(), b"", "the image's own directory");
 }
 
@@ -178,7 +178,7 @@ fn the_export_and_the_commit_are_what_the_kernel_shows() {
     let committed =
         images.commit(container(1), RunConfig::default(), "", &[], &ImageDraft::default()).unwrap();
     home.store.snapshots().create(container(3), Some(committed)).unwrap();
-    assert_eq!(home.store.snapshots().open(container(3)).unwrap().lower.len(), 3);
+    assert_eq!(home.store.snapshots().open(container(3)).unwrap().lower.len(), 4);
     // Of the root itself only a layer that names it decides.
     want.remove("");
     for id in [2, 3] {
@@ -190,6 +190,32 @@ fn the_export_and_the_commit_are_what_the_kernel_shows() {
         }
         assert_eq!(have.len(), want.len(), "container {id}");
     }
+}
+
+#[test]
+fn what_is_mounted_on_is_there_and_nobodys_change() {
+    let home = Home::new();
+    home.store.snapshots().create(container(1), None).unwrap();
+    let root = Mounted::new(&home, 1);
+    for directory in ["dev", "proc", "sys", "etc"] {
+        assert_eq!(root.path(directory).metadata().unwrap().mode(), 0o40755, "{directory}");
+    }
+    for file in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
+        let found = root.path(file).metadata().unwrap();
+        assert_eq!((found.mode(), found.len()), (0o100_644, 0), "{file}");
+    }
+    assert_eq!(root.path(".dockerenv").metadata().unwrap().mode(), 0o100_755);
+    assert_eq!(changes(&home, 1), Vec::<String>::new());
+    // What one writes there the next does not find.
+    std::fs::write(root.path("etc/hosts"), "mine").unwrap();
+    std::fs::write(root.path("etc/new"), "").unwrap();
+    std::fs::remove_file(root.path(".dockerenv")).unwrap();
+    drop(root);
+    assert_eq!(changes(&home, 1), ["D /.dockerenv", "C /etc", "C /etc/hosts", "A /etc/new"]);
+    home.store.snapshots().create(container(2), None).unwrap();
+    let other = Mounted::new(&home, 2);
+    assert_eq!(other.path("etc/hosts").metadata().unwrap().len(), 0);
+    assert!(other.path(".dockerenv").exists() && !other.path("etc/new").exists());
 }
 
 #[test]
@@ -272,11 +298,16 @@ fn cp_out_gives_what_docker_gives() {
         listing(&out)
     };
     assert_eq!(read("/etc/passwd"), ["passwd"]);
-    assert_eq!(read("/etc"), ["etc/", "etc/caps", "etc/passwd"]);
-    assert_eq!(read("/etc/"), ["etc/", "etc/caps", "etc/passwd"]);
-    assert_eq!(read("/etc/."), ["./", "./caps", "./passwd"]);
+    let names = ["caps", "hostname", "hosts", "passwd", "resolv.conf"];
+    let below = |directory: &str| {
+        let names = names.map(|name| format!("{directory}{name}"));
+        [vec![directory.to_owned()], names.to_vec()].concat()
+    };
+    assert_eq!(read("/etc"), below("etc/"));
+    assert_eq!(read("/etc/"), below("etc/"));
+    assert_eq!(read("/etc/."), below("./"));
     assert_eq!(read("/bin/ls"), ["ls"]);
-    assert_eq!(read("/")[..2], ["/", "/bin/"]);
+    assert_eq!(read("/")[..3], ["/", "/.dockerenv", "/bin/"]);
 }
 
 #[test]

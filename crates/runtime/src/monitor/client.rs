@@ -165,23 +165,33 @@ impl Standby {
     /// # Errors
     /// [`ClientError::Spawn`] when no process can be made.
     pub fn spawn(runtime_exe: BorrowedFd) -> Result<Self, ClientError> {
-        Self::spawn_inner(runtime_exe).map_err(ClientError::Spawn)
+        Self::with(|control, order| {
+            sys::spawn::Spawn::new(runtime_exe, &[c"estiba-runtime", c"monitor"])
+                .fd(control, super::CONTROL_FD)
+                .fd(order, super::LAUNCH_FD)
+                .spawn()
+        })
     }
 
-    fn spawn_inner(runtime_exe: BorrowedFd) -> io::Result<Self> {
-        let (control, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        // Nobody else has the writing end: its end is the order's, and that of whoever gives it.
-        let (taken, order) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let pid = sys::spawn::Spawn::new(runtime_exe, &[c"estiba-runtime", c"monitor"])
-            .fd(theirs.as_fd(), super::CONTROL_FD)
-            .fd(taken.as_fd(), super::LAUNCH_FD)
-            .spawn()?;
-        Ok(Self { control, order, pid })
+    /// One that `start` makes a process of, with a control connection and the reading end of its
+    /// order.
+    pub(super) fn with(
+        start: impl FnOnce(BorrowedFd<'_>, BorrowedFd<'_>) -> io::Result<i32>,
+    ) -> Result<Self, ClientError> {
+        let make = || -> io::Result<Self> {
+            let (control, theirs) = rustix::net::socketpair(
+                AddressFamily::UNIX,
+                SocketType::STREAM,
+                SocketFlags::CLOEXEC,
+                None,
+            )?;
+            // Nobody else has the writing end: its end is the order's, and that of whoever gives
+            // it.
+            let (taken, order) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            let pid = start(theirs.as_fd(), taken.as_fd())?;
+            Ok(Self { control, order, pid })
+        };
+        make().map_err(ClientError::Spawn)
     }
 
     /// Its process id.

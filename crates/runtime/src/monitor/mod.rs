@@ -25,6 +25,7 @@ mod run;
 mod sandbox;
 mod server;
 mod stdio;
+pub mod zygote;
 
 pub use frame::FrameError;
 pub use run::run;

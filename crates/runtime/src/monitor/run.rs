@@ -37,23 +37,38 @@ const IGNORED_SIGNALS: [rustix::process::Signal; 5] = {
 /// launch order as descriptors 3 and 4. Returns after the container has ended, or could not be
 /// created; both are told on the connection.
 pub fn run() -> ExitCode {
-    let Ok(control) = sys::resident::inherited_fd(CONTROL_FD) else {
+    let control = sys::resident::inherited_fd(CONTROL_FD);
+    let order = sys::resident::inherited_fd(LAUNCH_FD);
+    let (Ok(control), Ok(order)) = (control, order) else {
         return ExitCode::FAILURE;
     };
+    let status = match settle_in() {
+        Ok(()) => watch_over(control, order),
+        Err(error) => refuse(&mut Control::new(control), &error),
+    };
+    ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+/// [`run`] in a process that has settled in, with the two descriptors. Returns the status to end
+/// with.
+pub(super) fn watch_over(control: OwnedFd, order: OwnedFd) -> i32 {
     let mut control = Control::new(control);
-    match launch(&mut control) {
+    match launch(&mut control, &order) {
         Ok(Some(parts)) => {
+            drop(order);
             Monitor::new(parts, control).run();
-            ExitCode::SUCCESS
+            0
         }
         // Whoever would have given an order is gone.
-        Ok(None) => ExitCode::SUCCESS,
-        Err(error) => {
-            let reply = Reply::Failed { exit_code: error.exit_code(), message: error.message() };
-            control.reply(LAUNCH, reply, &[]);
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
-        }
+        Ok(None) => 0,
+        Err(error) => refuse(&mut control, &error),
     }
+}
+
+fn refuse(control: &mut Control, error: &LaunchError) -> i32 {
+    let reply = Reply::Failed { exit_code: error.exit_code(), message: error.message() };
+    control.reply(LAUNCH, reply, &[]);
+    error.exit_code()
 }
 
 /// Whether a mount of the container passes on to the host what is mounted there. The mounts of
@@ -66,9 +81,12 @@ fn shows_mounts(launch: &Launch) -> bool {
 /// Creates the container and tells so. Kept out of [`run`], whose frame stays for the monitor's
 /// whole life: what is on the stack only here can be given back.
 #[inline(never)]
-fn launch(control: &mut Control) -> Result<Option<Parts<Container>>, LaunchError> {
-    settle_in()?;
-    let Some(launch) = read_launch()? else { return Ok(None) };
+fn launch(control: &mut Control, order: &OwnedFd) -> Result<Option<Parts<Container>>, LaunchError> {
+    // A session of its own, unless the one who started us has given us one.
+    let _ = rustix::process::setsid();
+    // The program may come from a memfd, whose name says nothing in a process list.
+    let _ = rustix::thread::set_name(c"estiba-monitor");
+    let Some(launch) = read_launch(order)? else { return Ok(None) };
     // Only now: it may have waited, and the host may have mounted something meanwhile. What the
     // host is to see mounted in the container has to be a share of the host's own mount.
     if !shows_mounts(&launch) {
@@ -100,15 +118,11 @@ fn launch(control: &mut Control) -> Result<Option<Parts<Container>>, LaunchError
     Ok(Some(Parts { id: launch.id, state_dir, sandbox, listener, init, log }))
 }
 
-/// Makes this process fit to stay.
-fn settle_in() -> Result<(), LaunchError> {
+/// Makes this process fit to stay, and its children.
+pub(super) fn settle_in() -> Result<(), LaunchError> {
     let at = |step: &'static str| move |errno| LaunchError::at(step, errno);
     sys::resident::ignore_signals(&IGNORED_SIGNALS.map(rustix::process::Signal::as_raw))
         .map_err(|error| LaunchError::io("ignore signals", &error))?;
-    // A session of its own, unless the one who started us has given us one.
-    let _ = rustix::process::setsid();
-    // The program may come from a memfd, whose name says nothing in a process list.
-    let _ = rustix::thread::set_name(c"estiba-monitor");
     rustix::process::chdir(c"/").map_err(at("change to /"))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     Ok(())
@@ -116,15 +130,12 @@ fn settle_in() -> Result<(), LaunchError> {
 
 /// The order, as soon as there is one: a monitor may be started ahead of it. `None` when there will
 /// be none.
-fn read_launch() -> Result<Option<Launch>, LaunchError> {
-    let order = sys::resident::inherited_fd(LAUNCH_FD)
-        .map_err(|error| LaunchError::io("take the launch order", &error))?;
-    await_order(&order);
+fn read_launch(order: &OwnedFd) -> Result<Option<Launch>, LaunchError> {
+    await_order(order);
+    let failed = |error: std::io::Error| LaunchError::io("read the launch order", &error);
     let mut text = Vec::with_capacity(LAUNCH_BYTES);
-    std::fs::File::from(order)
-        .take(MAX_LAUNCH_BYTES)
-        .read_to_end(&mut text)
-        .map_err(|error| LaunchError::io("read the launch order", &error))?;
+    let order = std::fs::File::from(order.try_clone().map_err(failed)?);
+    order.take(MAX_LAUNCH_BYTES).read_to_end(&mut text).map_err(failed)?;
     if text.is_empty() {
         return Ok(None);
     }

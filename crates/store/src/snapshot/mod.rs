@@ -5,6 +5,7 @@
 
 mod diff;
 pub(crate) mod merge;
+pub(crate) mod points;
 
 use crate::bound::Bound;
 use crate::error::{Act, Error, Result};
@@ -40,8 +41,8 @@ pub struct Snapshot {
     pub id: ContainerId,
     /// The image it started from.
     pub image: Option<ImageId>,
-    /// The image's layers, topmost first; an empty directory if there is none. Layers that add
-    /// nothing are left out.
+    /// The image's layers, topmost first, and below them what the runtime mounts things on. Layers
+    /// that add nothing are left out.
     pub lower: Vec<PathBuf>,
     /// What the container writes.
     pub upper: PathBuf,
@@ -289,9 +290,7 @@ impl Snapshots {
                 lower.push(path);
             }
         }
-        if lower.is_empty() {
-            lower.push(self.store.root().join("empty"));
-        }
+        lower.push(self.store.root().join(points::NAME));
         let home = self.store.root().join("snapshots").join(id.to_string());
         Ok(Snapshot { id, image, lower, upper: home.join("upper"), work: home.join("work") })
     }
