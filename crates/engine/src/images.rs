@@ -193,8 +193,8 @@ impl Images {
         Ok(produce(move |out| Ok(node.store.images().save(&queries, &options, out)?)))
     }
 
-    /// Removes images that no container uses: those without a name, or all. `keep` protects.
-    /// Returns what went and the bytes freed.
+    /// Removes images that no container uses: those without a name, or all, and then also names
+    /// that an image in use can do without. `keep` protects. Returns what went and the bytes freed.
     pub async fn prune(
         &self,
         dangling_only: bool,
@@ -203,6 +203,13 @@ impl Images {
         self.node.teardowns.idle().await;
         let all = self.list().await?;
         let parents: Vec<ImageId> = all.iter().filter_map(|image| image.parent).collect();
+        let spare: Vec<String> = match dangling_only {
+            true => Vec::new(),
+            false => {
+                let used = all.iter().filter(|image| image.containers > 0 && !keep(image));
+                used.flat_map(|image| spare_names(&self.node, image)).collect()
+            }
+        };
         let wanted: Vec<ImageView> = all
             .into_iter()
             .filter(|image| image.containers == 0 && !image.held && !keep(image))
@@ -215,6 +222,9 @@ impl Images {
             let before = used()?;
             let options = RemoveOptions { force: false, prune_parents: true };
             let mut removed = Vec::new();
+            for name in spare {
+                removed.extend(remove(&node, &name, options).unwrap_or_default());
+            }
             for image in wanted {
                 let names = image.tags.iter().chain(&image.digests).cloned();
                 let mut queries: Vec<String> = names.collect();
@@ -233,6 +243,25 @@ impl Images {
         })
         .await
     }
+}
+
+/// The tags that an image in use can do without: all but those that containers were made by, or but
+/// the last when they were made by its id.
+fn spare_names(node: &Node, image: &ImageView) -> Vec<String> {
+    let by = |view: &ContainerView| ImageRef::parse(&view.draft.image).ok().map(ImageRef::or_latest);
+    let all = node.registry.all().into_iter().map(|handle| handle.view());
+    let asked: HashSet<String> = all
+        .filter(|view| view.image == image.id)
+        .filter_map(|view| by(&view).map(|name| name.familiar()))
+        .collect();
+    let mut tags = image.tags.clone();
+    tags.sort();
+    let named = tags.iter().any(|tag| asked.contains(tag));
+    if !named {
+        tags.pop();
+    }
+    tags.retain(|tag| !asked.contains(tag));
+    tags
 }
 
 /// The image that a query means, in Docker's words when there is none.

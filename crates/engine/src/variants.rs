@@ -15,6 +15,9 @@ use wire::oci::image::ImageConfig;
 /// Which manifest an attestation is for (BuildKit, "attestation storage").
 const ATTESTS: &str = "vnd.docker.reference.digest";
 
+/// `os`, `architecture`, `variant`.
+type Triple = (String, String, String);
+
 impl Images {
     /// The manifests behind each image's name, by the image's id: those of its index, or its own.
     ///
@@ -36,6 +39,17 @@ impl Images {
             Ok(all)
         })
         .await
+    }
+
+    /// The manifest that one image came with, and what it runs on; nothing for an image that came
+    /// by another way, or is gone. Reads no disk.
+    #[must_use]
+    pub fn manifest_of(&self, id: ImageId) -> Option<(Document, Triple)> {
+        let record = self.node.store.images().record(id).ok()?;
+        let source = record.sources.iter().find(|source| !source.is_index())?;
+        let config = &record.config;
+        let variant = config.variant.clone().unwrap_or_default();
+        Some((document(source), (config.os.clone(), config.architecture.clone(), variant)))
     }
 
     /// Removes the images of some platforms from a name, which stays as long as it stands for one.

@@ -39,6 +39,16 @@ fn descriptor(document: &Document) -> wire_image::Descriptor {
     }
 }
 
+/// The manifest of one image, with what it runs on.
+pub(crate) fn of_platform(
+    (document, platform): &(Document, (String, String, String)),
+) -> wire_image::Descriptor {
+    let (os, architecture, variant) = platform.clone();
+    let platform =
+        wire_image::Platform { os, architecture, variant, ..wire_image::Platform::default() };
+    wire_image::Descriptor { platform: Some(platform), ..descriptor(document) }
+}
+
 /// A manifest behind an image's name.
 pub(crate) fn manifest(view: &ManifestView) -> wire_image::ManifestSummary {
     let (os, architecture, variant) = view.platform.clone();

@@ -122,8 +122,16 @@ pub(crate) async fn inspect(call: Call) -> Reply {
                                      both be set",
         ));
     }
+    let one = platform.is_some();
     let view = call.engine.images.view_for(&call.target, platform).await?;
     let mut shown = image::inspect(&view, &call.storage_driver, call.version);
+    if one
+        && call.version.at_least(48)
+        && let Some(found) = call.engine.images.manifest_of(view.id)
+    {
+        // Not what the name stands for: what it stands for on that platform.
+        shown.descriptor = Some(image::of_platform(&found));
+    }
     if manifests {
         let found = call.engine.images.manifests(vec![view.id]).await?;
         shown.manifests = found.values().flatten().map(image::manifest).collect();
