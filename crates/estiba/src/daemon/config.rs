@@ -302,6 +302,8 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
                 texts.iter().map(|t| absolute(t)).collect::<Result<_, _>>()?;
         }
         "blocked-registry" => o.registry.blocked = texts.to_vec(),
+        "pull-only-from" => o.registry.pull_only_from = texts.to_vec(),
+        "registry-rules" => o.registry.registries = Some(absolute(text)?),
         "registry-realm" => {
             let pairs = texts.iter().map(|t| pair(t).map(|_| t.clone()));
             o.registry.realms = pairs.collect::<Result<_, _>>()?;

@@ -61,6 +61,13 @@ impl Places {
         // takes is root's.
         options.net.iptables = Iptables::Off;
         options.net.system_bus = PathBuf::from("/nonexistent");
+        // What the user says of registries comes before what the machine says.
+        let own = ["estiba/certs.d", "docker/certs.d"].map(|name| self.config.join(name));
+        options.registry.certificates.splice(0..0, own);
+        let rules = self.config.join("estiba/registries.conf");
+        if rules.exists() {
+            options.registry.registries = Some(rules);
+        }
         (self.run.join("docker.sock"), self.run.join("docker.pid"))
     }
 

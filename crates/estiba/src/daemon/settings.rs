@@ -156,11 +156,15 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ),
         Applied,
     ),
+    row(
+        Flag::list("pull-only-from", "Registries, or repositories, that alone images come from"),
+        Applied,
+    ),
     row(Flag::bool("raw-logs", "Log without colours"), Moot("the log never has colours")),
     row(
         Flag::list(
             "registry-certificates",
-            "Directories with certificates of registries (certs.d)",
+            "Directories with certificates and hosts.toml of registries (certs.d)",
         ),
         Applied,
     ),
@@ -169,6 +173,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::list("registry-realm", "Token servers outside a registry's domain, HOST=SERVER"),
         Applied,
     ),
+    row(Flag::string("registry-rules", "File with rules for registries (registries.conf)"), Applied),
     row(Flag::string("resolv-conf", "Where the host's resolvers are named"), NotYet),
     row(Flag::bool("rootless", "Run without root (what an ordinary user does anyway)"), Applied),
     row(
