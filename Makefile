@@ -4,7 +4,7 @@ TARGET := x86_64-unknown-linux-gnu
 RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
-.PHONY: conformance conformance-registry crash differential fuzz profiles software
+.PHONY: vm-systemd conformance conformance-registry crash differential fuzz profiles software
 .PHONY: help build demo test images bench lint unit blackbox vm drivers cycles clean install
 
 help:
@@ -50,6 +50,13 @@ vm: ## a core subset on Debian's kernel with cgroup v2, in a virtual machine
 	@scripts/images.sh $(IMAGES) busybox
 	cargo build --locked -p estiba -p runtime
 	@scripts/vm-test.sh target/$(TARGET)/debug $(IMAGES) target/vm
+
+vm-systemd: ## Debian's systemd as the first process places the control groups, of version 2 and of version 1
+	@scripts/deps.sh vm
+	@scripts/images.sh $(IMAGES) busybox
+	cargo build --locked -p estiba -p runtime
+	@scripts/vm-systemd.sh target/$(TARGET)/debug $(IMAGES) target/vm
+	@scripts/vm-systemd.sh target/$(TARGET)/debug $(IMAGES) target/vm legacy
 
 vm-firewall: ## nft, iptables legacy and neither in the virtual machine; wants a quiet one
 	@scripts/deps.sh vm

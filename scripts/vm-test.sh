@@ -5,12 +5,13 @@
 set -eu
 bin=$1 images=$2 work=$3
 shift 3
-[ $# -gt 0 ] || set -- core groups apparmor
+[ $# -gt 0 ] || set -- core groups apparmor rootless
 rm -rf "$work/payload"
 mkdir -p "$work/payload/tools/usr/sbin"
 cp "$bin/estiba" "$bin/estiba-runtime" "$images/busybox.tar" tests/vm/*.sh "$work/payload/"
 # The host's own tools, with what they load; the machine's root is busybox alone.
-for tool in /usr/sbin/nft /usr/sbin/xtables-nft-multi /usr/sbin/xtables-legacy-multi /sbin/ip /usr/sbin/apparmor_parser; do
+for tool in /usr/sbin/nft /usr/sbin/xtables-nft-multi /usr/sbin/xtables-legacy-multi /sbin/ip /usr/sbin/apparmor_parser \
+  /usr/bin/setpriv /usr/bin/newuidmap /usr/bin/newgidmap; do
   cp -L "$tool" "$work/payload/tools/usr/sbin/"
   for library in $(ldd "$tool" | grep -o '/[^ ]*'); do
     mkdir -p "$work/payload/tools$(dirname "$library")"

@@ -4,6 +4,8 @@
 #   scripts/vm.sh WORK PAYLOAD COMMAND…
 # WORK keeps the kernel package between runs. PAYLOAD appears as /payload; COMMAND runs there as
 # root and its exit status is this script's. Nothing of the host but these two directories is read.
+# VM_ROOTFS names an archive of a root with systemd, which is the first process then, instead of busybox's; VM_KERNEL
+# are words for the kernel, instead of those that leave control groups of version 2 alone.
 set -eu
 work=${1:?usage: scripts/vm.sh WORK PAYLOAD COMMAND…}
 payload=$2
@@ -39,18 +41,23 @@ cat >"$work/initramfs/init" <<'I'
 /bin/busybox mount -t devtmpfs dev /dev
 i=0; while [ ! -b /dev/vda ] && [ $i -lt 100 ]; do /bin/busybox usleep 50000; i=$((i+1)); done
 /bin/busybox mount -t ext4 /dev/vda /new
-exec /bin/busybox switch_root /new /init
+exec /bin/busybox switch_root /new INIT
 I
+sed -i "s#INIT#${VM_ROOTFS:+/sbin}/init#" "$work/initramfs/init"
 chmod +x "$work/initramfs/init"
 (cd "$work/initramfs" && find . | busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$work/initramfs.gz"
 
 # 3. the root disk
 root=$work/root
+mkdir -p "$root"
+[ -z "${VM_ROOTFS:-}" ] || tar -C "$root" -xf "$VM_ROOTFS"
 mkdir -p "$root/bin" "$root/sbin" "$root/lib/modules" "$root/proc" "$root/sys" "$root/dev" \
   "$root/run" "$root/tmp" "$root/etc" "$root/root" "$root/var/lib" "$root/payload"
 cp /bin/busybox "$root/bin/"
-for applet in $(busybox --list); do [ "$applet" = busybox ] || ln -sf busybox "$root/bin/$applet"; done
-ln -sf ../bin/busybox "$root/sbin/modprobe"
+if [ -z "${VM_ROOTFS:-}" ]; then
+  for applet in $(busybox --list); do [ "$applet" = busybox ] || ln -sf busybox "$root/bin/$applet"; done
+  ln -sf ../bin/busybox "$root/sbin/modprobe"
+fi
 mkdir -p "$root/lib/modules/$release/kernel"
 cp -r "$modules/kernel/net" "$modules/kernel/fs" "$modules/kernel/lib" "$modules/kernel/crypto" \
   "$root/lib/modules/$release/kernel/"
@@ -58,11 +65,22 @@ mkdir -p "$root/lib/modules/$release/kernel/drivers"
 cp -r "$modules/kernel/drivers/net" "$root/lib/modules/$release/kernel/drivers/"
 cp "$modules"/modules.builtin* "$modules"/modules.order "$root/lib/modules/$release/" 2>/dev/null || true
 busybox depmod -b "$root" "$release"
-echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
-echo 'root:x:0:' >"$root/etc/group"
-echo 'nameserver 127.0.0.1' >"$root/etc/resolv.conf"
 cp -r "$payload/." "$root/payload/"
-{
+if [ -n "${VM_ROOTFS:-}" ]; then
+  printf '%s\n' '#!/bin/sh' 'cd /payload' "$*" 'echo "vm-exit-status: $?"; sync; systemctl poweroff -ff' >"$root/run-payload"
+  chmod +x "$root/run-payload"
+  printf '%s\n' '[Unit]' 'After=dbus.service' '[Service]' 'Type=exec' 'ExecStart=/run-payload' 'StandardOutput=tty' \
+    'StandardError=tty' 'TTYPath=/dev/ttyS0' 'Environment=HOME=/root' 'Delegate=yes' >"$root/etc/systemd/system/payload.service"
+  mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+  ln -sf ../payload.service "$root/etc/systemd/system/multi-user.target.wants/payload.service"
+  ln -sf /dev/null "$root/etc/systemd/system/serial-getty@ttyS0.service"
+  ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
+else
+  echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
+  echo 'root:x:0:' >"$root/etc/group"
+  echo 'nameserver 127.0.0.1' >"$root/etc/resolv.conf"
+fi
+[ -n "${VM_ROOTFS:-}" ] || {
   echo '#!/bin/sh'
   echo 'export PATH=/bin:/sbin:/payload HOME=/root'
   echo 'mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev 2>/dev/null'
@@ -74,7 +92,7 @@ cp -r "$payload/." "$root/payload/"
   printf '%s\n' "$*"
   echo 'echo "vm-exit-status: $?"; sync; poweroff -f'
 } >"$root/init"
-chmod +x "$root/init"
+[ ! -e "$root/init" ] || chmod +x "$root/init"
 rm -f "$work/disk.img"
 mke2fs -q -t ext4 -d "$root" "$work/disk.img" "${VM_DISK:-1536M}"
 
@@ -83,7 +101,7 @@ log=$work/console.log
 timeout "${VM_TIMEOUT:-900}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m "${VM_MEMORY:-1536}" \
   -nographic -no-reboot -nodefaults -serial stdio -kernel "$kernel" -initrd "$work/initramfs.gz" \
   -drive "file=$work/disk.img,if=virtio,format=raw,cache=unsafe" \
-  -append "console=ttyS0 quiet panic=-1 apparmor=1 security=apparmor cgroup_no_v1=all init=/init" \
+  -append "console=ttyS0 quiet panic=-1 apparmor=1 security=apparmor ${VM_KERNEL:-cgroup_no_v1=all} init=${VM_ROOTFS:+/sbin}/init" \
   </dev/null 2>&1 | tr -d '\r\033' | tee "$log"
 status=$(sed -n 's/^vm-exit-status: //p' "$log" | tail -n 1)
 rm -rf "$root" "$work/initramfs" "$work/disk.img"

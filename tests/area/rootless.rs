@@ -1,193 +1,12 @@
 //! An ordinary user's daemon: the same product without root. The user exists only in the test's
 //! own mount namespace: /etc/passwd, /etc/subuid and their like are the test's files there.
 
-use lab::{Output, archive, binaries, eventually};
-use std::io::{Read, Write};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-/// The user's ids; nobody's on the host.
-const USER: u32 = 24_711;
-
-/// A user with a home, and a daemon of the user's.
-struct Corner {
-    dir: tempfile::TempDir,
-    holder: Child,
-    daemon: Option<Child>,
-    environment: Vec<(&'static str, String)>,
-}
-
-/// What is unusual in a corner.
-#[derive(Default)]
-struct Unusual {
-    /// Lines of /etc/subuid and /etc/subgid.
-    no_ids: bool,
-    /// `ESTIBA_ROOTLESS_NET`.
-    network: Option<&'static str>,
-}
-
-impl Corner {
-    fn new(unusual: &Unusual) -> Self {
-        let dir = tempfile::Builder::new().prefix("estiba-user-").tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        for name in ["home", "run", "bin", "etc"] {
-            std::fs::create_dir(at(name)).unwrap();
-        }
-        chown(at("home"), Some(USER), Some(USER)).unwrap();
-        // Where the build is may be a directory of root's alone.
-        for program in ["estiba", "estiba-runtime"] {
-            std::fs::copy(binaries().join(program), at("bin").join(program)).unwrap();
-        }
-        std::fs::copy(archive("busybox"), at("busybox.tar")).unwrap();
-        let host = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-        let ids = if unusual.no_ids { "" } else { "ada:700000:65536\n" };
-        let home = at("home").display().to_string();
-        for (file, text) in [
-            ("passwd", format!("{}ada:x:{USER}:{USER}::{home}:/bin/sh\n", host("/etc/passwd"))),
-            ("group", format!("{}ada:x:{USER}:\n", host("/etc/group"))),
-            ("subuid", ids.to_owned()),
-            ("subgid", ids.to_owned()),
-            ("resolv.conf", "nameserver 127.0.0.1\n".to_owned()),
-        ] {
-            std::fs::write(at("etc").join(file), text).unwrap();
-        }
-        let mut holder = Command::new("unshare");
-        holder.args(["--net", "--mount", "--propagation", "private", "sh", "-ec"]);
-        holder.arg(format!(
-            "cd {0}; for f in etc/*; do test -e /$f; mount --bind $f /$f; done
-             mount -t tmpfs -o mode=700,uid={USER},gid={USER} run {0}/run
-             mknod -m 666 {0}/tun c 10 200; mount --bind {0}/tun /dev/net/tun
-             ip link set lo up; ip link add out type veth peer name far
-             ip addr add 192.0.2.9/24 dev out; ip link set out up; ip link set far up
-             ip route add default via 192.0.2.1
-             echo ready; exec sleep infinity",
-            dir.path().display()
-        ));
-        holder.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut holder = holder.spawn().expect("unshare(1) is installed");
-        let mut word = [0; 6];
-        holder.stdout.as_mut().unwrap().read_exact(&mut word).expect("/etc/subuid is there");
-        let mut environment = vec![
-            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
-            ("HOME", home),
-            ("XDG_RUNTIME_DIR", at("run").display().to_string()),
-        ];
-        environment.extend(unusual.network.map(|name| ("ESTIBA_ROOTLESS_NET", name.to_owned())));
-        Self { dir, holder, daemon: None, environment }
-    }
-
-    /// With a daemon and the `busybox` image.
-    fn ready() -> Self {
-        Self::ready_with(&Unusual::default())
-    }
-
-    fn ready_with(unusual: &Unusual) -> Self {
-        let mut corner = Self::new(unusual);
-        corner.start();
-        let tar = corner.at("busybox.tar");
-        corner.ok(&["import", "-c", "CMD [\"sh\"]", &tar.to_string_lossy(), "busybox"]);
-        corner
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.at("run").join("docker.sock")
-    }
-
-    /// A program as the user, in the corner's namespaces.
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &self.holder.id().to_string(), "-n", "-m", "--", "setpriv"]);
-        let id = USER.to_string();
-        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]).arg(program);
-        command.env_clear().envs(self.environment.iter().map(|(name, text)| (name, text)));
-        command
-    }
-
-    fn daemon(&self) -> Command {
-        let mut command = self.command(&self.at("bin/estiba"));
-        command.arg("daemon").stdin(Stdio::null());
-        command
-    }
-
-    fn start(&mut self) {
-        let log = self.dir.path().join("daemon.log");
-        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
-        let mut command = self.daemon();
-        command.stdout(log.try_clone().unwrap()).stderr(log);
-        let _ = std::fs::remove_file(self.socket());
-        self.daemon = Some(command.spawn().unwrap());
-        eventually("the user's daemon answers", || {
-            let ended = self.daemon.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "it ended: {}", self.log());
-            self.client(&["version"]).output().is_ok_and(|it| it.status.success())
-        });
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.at("daemon.log")).unwrap_or_default()
-    }
-
-    fn end(&mut self, signal: &str) {
-        let Some(mut daemon) = self.daemon.take() else { return };
-        // nsenter and setpriv have become the daemon: the pid is its.
-        let pid = daemon.id().to_string();
-        Command::new("kill").args([signal, &pid]).status().unwrap();
-        daemon.wait().unwrap();
-    }
-
-    fn client(&self, words: &[&str]) -> Command {
-        let mut command = self.command(&self.at("bin/estiba"));
-        command.args(words);
-        command
-    }
-
-    #[track_caller]
-    fn estiba(&self, words: &[&str]) -> Output {
-        Output::of(self.client(words))
-    }
-
-    #[track_caller]
-    fn ok(&self, words: &[&str]) -> String {
-        self.estiba(words).ok().to_owned()
-    }
-
-    /// In the corner's network namespace, as root there: somebody else on the host.
-    fn shell(&self, text: &str) -> String {
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &self.holder.id().to_string(), "-n", "-m", "--", "sh", "-c", text]);
-        let output = command.output().unwrap();
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    fn page(&self, address: &str) -> String {
-        let fetch = format!("curl -s --max-time 5 http://{address}/index.html");
-        self.shell(&fetch)
-    }
-}
-
-impl Drop for Corner {
-    fn drop(&mut self) {
-        if self.daemon.is_some() {
-            let all = self.estiba(&["ps", "-aq"]).stdout;
-            for id in all.split_whitespace() {
-                let _ = self.estiba(&["rm", "-f", id]);
-            }
-            self.end("-TERM");
-            // Nothing needs the namespaces any more: their keeper ends, and everything with it.
-            eventually("the keeper has ended", || {
-                !self.at("run/estiba/rootless/keeper.sock").exists()
-            });
-        }
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
-}
+use lab::corner::{Corner, USER, Unusual};
+use lab::{binaries, eventually};
+use std::io::Write;
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 const SERVE: &str = "echo page > /index.html; exec httpd -f -p 80 -h /";
 
@@ -286,6 +105,34 @@ fn a_user_builds_and_networks() {
     });
     corner.ok(&["rm", "-f", "db"]);
     corner.ok(&["network", "rm", "nn"]);
+}
+
+/// A step of a build is confined as a container is, without root too; what it makes is the
+/// image's, and belongs to nobody but the user on the host.
+#[test]
+fn a_users_steps_are_confined_as_its_containers_are() {
+    let corner = Corner::ready();
+    let context = corner.at("home/posture");
+    std::fs::create_dir(&context).unwrap();
+    let look = "grep -E '^(Uid|NoNewPrivs|Seccomp|Cap[A-Za-z]*):' /proc/self/status\n\
+        awk '{ print $1, $3 }' /proc/self/uid_map\n\
+        cat /proc/kcore | wc -c; mknod /x b 7 0 2>&1\n";
+    std::fs::write(context.join("look"), look).unwrap();
+    let dockerfile = "FROM busybox\nCOPY look /look\nRUN sh /look > /seen; \
+        touch /mine && chown 33:34 /mine\nUSER 5\nRUN id -u > /tmp/five\n";
+    std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+    let context = context.to_string_lossy().into_owned();
+    corner.ok(&["build", "-q", "-t", "posture", &context]);
+    let shown =
+        |words: &[&str]| corner.ok(&[&["run", "--rm", "-u", "0", "posture"], words].concat());
+    let step = shown(&["cat", "/seen"]);
+    assert!(step.contains("Seccomp:\t2") && step.contains("NoNewPrivs:\t1"), "{step}");
+    assert_eq!(step, shown(&["sh", "/look"]));
+    assert_eq!(shown(&["stat", "-c", "%u:%g", "/mine"]), "33:34");
+    assert_eq!(shown(&["cat", "/tmp/five"]), "5");
+    // Nothing of the image is another user's on the host.
+    let strangers = format!("find {} -uid 0 | wc -l", corner.at("home").display());
+    assert_eq!(corner.shell(&strangers), "0");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! with a data root, run root and cgroup of its own, and checks that nothing is left behind.
 //! Tests drive it only through the real binaries, as a user would.
 
+pub mod corner;
 mod daemon;
 mod footprint;
 mod leftovers;

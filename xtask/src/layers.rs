@@ -11,8 +11,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("wire", &[]),
     ("sys", &[]),
-    ("net", &["model", "sys"]),
-    ("runtime", &["model", "wire", "sys"]),
+    ("bus", &[]),
+    ("net", &["model", "sys", "bus"]),
+    ("runtime", &["model", "wire", "sys", "bus"]),
     ("store", &["model", "wire", "sys"]),
     ("registry", &["model", "wire", "store"]),
     ("build", &["model", "wire", "store", "registry"]),
@@ -32,7 +33,7 @@ const IMPURE: &[&str] = &["tokio", "hyper", "rustix", "libc", "redb", "getrandom
 const PURE: &[&str] = &["model", "wire"];
 
 /// The container's own process must stay small: no async runtime in it.
-const TOKIO_FREE: &[&str] = &["runtime", "sys", "store"];
+const TOKIO_FREE: &[&str] = &["runtime", "sys", "store", "bus"];
 
 pub(crate) fn check(root: &Path) -> Result<Vec<Finding>, String> {
     let graph = dependencies(root)?;

@@ -1,16 +1,20 @@
 //! What the host can do, read once when the engine opens.
 
 use crate::bundle::BlockDevices;
+use crate::options::CGROUP_PARENT;
 use crate::{EngineError, Options, Result};
 use model::resolve::{CapabilityFacts, Defaults, HostFacts};
 use model::resources::Resources;
 use runtime::caps::{self, CapSet};
+use runtime::cgroup::systemd::Scope;
 use runtime::cgroup::{Hierarchy, Layout};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// Reads the facts.
+/// Reads the facts, and has AppArmor know the profile that containers get.
 pub(crate) fn facts(hierarchy: &Hierarchy) -> HostFacts {
+    let enabled = line("/sys/module/apparmor/parameters/enabled") == "Y";
+    let profile = if enabled { crate::apparmor::load() } else { None };
     let controllers = hierarchy.controllers();
     let legacy = hierarchy.layout() != Layout::Unified;
     HostFacts {
@@ -20,7 +24,8 @@ pub(crate) fn facts(hierarchy: &Hierarchy) -> HostFacts {
         swap_limit: controllers.contains("memory") && swap_accounting(legacy),
         oom_kill_disable: legacy,
         no_pids_limit: !controllers.contains("pids"),
-        apparmor: line("/sys/module/apparmor/parameters/enabled") == "Y",
+        apparmor: enabled,
+        apparmor_default: profile.unwrap_or_default().to_owned(),
         capabilities: CapabilityFacts {
             known: names(CapSet::ALL),
             available: names(CapSet::bounding()),
@@ -33,6 +38,12 @@ pub(crate) fn facts(hierarchy: &Hierarchy) -> HostFacts {
 /// Says what this host, or this user, cannot have: nothing is silently weaker.
 pub(crate) fn tell_limits(hierarchy: &Hierarchy) {
     if hierarchy.is_none() {
+    if !runtime::has_scopes() {
+        tracing::info!(
+            "this kernel has no scopes of Landlock (Linux 6.12): signals and abstract sockets of \
+             containers are kept apart by namespaces alone"
+        );
+    }
         tracing::warn!(
             "no control groups were delegated to this user: containers have no limits, and those \
              that ask for one are refused; delegate a cgroup v2 (systemd: Delegate=yes) to have \
@@ -69,7 +80,29 @@ pub(crate) fn defaults(options: &Options) -> Defaults {
         init: options.init,
         runtime: options.default_runtime.clone(),
         runtimes: options.runtimes.keys().cloned().collect(),
-        cgroup_parent: options.cgroup_parent.clone(),
+        cgroup_parent: match (options.systemd_cgroup, options.cgroup_parent.as_str()) {
+            (true, CGROUP_PARENT) => "system.slice".to_owned(),
+            (_, parent) => parent.to_owned(),
+        },
+        slices: options.systemd_cgroup,
+    }
+}
+
+/// What the names of our scopes begin with, when systemd places cgroups.
+pub(crate) const SCOPE_PREFIX: &str = "estiba";
+
+/// Whether a container's cgroup is in a scope that systemd makes: its parent is a slice then.
+pub(crate) fn is_slice(parent: &str) -> bool {
+    !parent.starts_with('/')
+}
+
+/// The cgroup of a container below its parent, from the root of every tree.
+pub(crate) fn cgroup_of(parent: &str, id: &impl std::fmt::Display) -> String {
+    let scope = || Scope::new(parent, SCOPE_PREFIX, &id.to_string());
+    match is_slice(parent).then(scope) {
+        Some(Ok(scope)) => scope.path().to_owned(),
+        // A name that is no slice's fails the start.
+        _ => format!("{}/{id}", parent.trim_end_matches('/')),
     }
 }
 

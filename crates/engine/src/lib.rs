@@ -8,6 +8,7 @@
 //! before it acts, so a daemon that was killed finishes or undoes at its next start.
 
 mod actor;
+mod apparmor;
 mod artifacts;
 mod attestations;
 mod builds;

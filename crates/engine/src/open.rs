@@ -85,6 +85,10 @@ fn open_parts(options: Options) -> Result<Node> {
     let hierarchy =
         Hierarchy::detect().map_err(|error| EngineError::Internal(crate::error::chain(&error)))?;
     host::tell_limits(&hierarchy);
+    if options.systemd_cgroup {
+        runtime::cgroup::systemd::check()
+            .map_err(|source| EngineError::io("native.cgroupdriver=systemd", source))?;
+    }
     let live = RwLock::new(Arc::new(Live::new(options.clone(), &store)?));
     let id = record::daemon_fact(store.records(), "id", uuid::random_uuid)?;
     let node = Node {

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+/// The parent of containers' cgroups when nothing is said.
+pub(crate) const CGROUP_PARENT: &str = "/estiba";
+
 /// Everything the engine is told when it opens.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -18,6 +21,9 @@ pub struct Options {
     pub exec_root: PathBuf,
     /// Parent of all containers' cgroups (`--cgroup-parent`).
     pub cgroup_parent: String,
+    /// Cgroups are systemd's to place (`--exec-opt native.cgroupdriver=systemd`); the parent is a
+    /// slice then.
+    pub systemd_cgroup: bool,
     /// Log driver of containers that ask for none (`--log-driver`).
     pub log_driver: String,
     /// Its options (`--log-opt`): `max-size`, `max-file`, …
@@ -116,7 +122,8 @@ impl Default for Options {
         Self {
             data_root: "/var/lib/estiba".into(),
             exec_root: "/run/estiba".into(),
-            cgroup_parent: "/estiba".into(),
+            cgroup_parent: CGROUP_PARENT.into(),
+            systemd_cgroup: false,
             log_driver: "json-file".into(),
             log_options: BTreeMap::new(),
             security_profile: SecurityProfile::Estiba,

@@ -173,7 +173,12 @@ impl System {
             network_drivers: self.drivers(&["bridge", "host", "null"], "networkdriver"),
             volume_drivers: self.drivers(&["local"], "volumedriver"),
             logging_driver: options.log_driver.clone(),
-            cgroup_driver: if node.hierarchy.is_none() { "none" } else { "cgroupfs" }.to_owned(),
+            cgroup_driver: match (node.hierarchy.is_none(), options.systemd_cgroup) {
+                (true, _) => "none",
+                (false, true) => "systemd",
+                (false, false) => "cgroupfs",
+            }
+            .to_owned(),
             cgroup_version: if unified { "2" } else { "1" }.to_owned(),
             kernel: text(uname.release()),
             operating_system: os_release("PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned()),

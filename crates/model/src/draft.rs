@@ -271,6 +271,8 @@ pub struct SecurityDraft {
     pub labels: Vec<String>,
     /// Nothing masked, nothing read-only (`systempaths=unconfined`).
     pub unmasked: bool,
+    /// Signals and abstract sockets reach as far as namespaces let them (`landlock=unconfined`).
+    pub unscoped: bool,
     /// The container's own control groups can be written in it (`writable-cgroups`).
     pub writable_cgroups: bool,
     /// As written, shown back.

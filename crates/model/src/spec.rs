@@ -83,7 +83,7 @@ pub struct ContainerSpec {
     pub log: LogSpec,
     /// Health check, if there is one.
     pub health: Option<HealthSpec>,
-    /// Parent of the container's cgroup.
+    /// Parent of the container's cgroup: a path from the root, or a slice of systemd's by its name.
     pub cgroup_parent: String,
     /// Initial terminal size, rows and columns.
     pub console_size: Option<(u16, u16)>,
@@ -141,6 +141,9 @@ pub struct Isolation {
     /// SELinux labels.
     pub labels: Vec<String>,
     /// Its control groups can be written in it.
+    /// Nobody inside sends signals or connects to abstract sockets outside, where the kernel can
+    /// see to that.
+    pub scoped: bool,
     pub writable_cgroups: bool,
     /// Paths masked.
     pub masked_paths: Vec<String>,

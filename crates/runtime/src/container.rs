@@ -15,7 +15,7 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::error::LaunchError;
 use crate::hooks::{self, Inside, Point};
 use crate::init::message::{Message, Tag};
-use crate::launch::Launch;
+use crate::launch::{Launch, Scopes};
 use crate::plan::step::{InitPlan, Slot};
 use crate::plan::{Maps, Plan, StdioKind};
 use crate::rootfs::{Mapped, Supplier};
@@ -144,13 +144,10 @@ pub(crate) fn begin(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Beg
         slots.put(Slot::INIT_PROGRAM, program);
     }
     sys::failpoint::hit("runtime.create.planned");
-    let cgroup = Cgroup::begin(&hierarchy, &facts.cgroup_path).map_err(cgroup_error)?;
-    sys::failpoint::hit("runtime.create.grouped");
-    let mut doomed = Doomed::of_cgroup(&cgroup);
-    let into = cgroup.clone_into_fd().map_err(cgroup_error)?;
-    let child = clone_child(&plan, slots, into.as_ref().map(AsFd::as_fd))?;
-    sys::failpoint::hit("runtime.create.cloned");
-    doomed.with_process(child.pidfd.as_fd())?;
+    let (child, cgroup, doomed) = match launch.systemd {
+        false => clone_into_group(launch, &plan, slots, (&hierarchy, &facts.cgroup_path))?,
+        true => clone_into_scope(launch, &plan, slots, &hierarchy)?,
+    };
     Ok(Begun { plan, hierarchy, channel, child, cgroup, doomed })
 }
 
@@ -184,10 +181,46 @@ impl Begun {
     }
 }
 
+/// Makes the group, and the process in it.
+fn clone_into_group(
+    launch: &Launch,
+    plan: &Plan,
+    slots: init::Slots,
+    (hierarchy, path): (&Hierarchy, &str),
+) -> Result<(sys::clone::Child, Cgroup, Doomed), LaunchError> {
+    let cgroup = Cgroup::begin(hierarchy, path).map_err(cgroup_error)?;
+    sys::failpoint::hit("runtime.create.grouped");
+    let mut doomed = Doomed::of_cgroup(&cgroup);
+    let into = cgroup.clone_into_fd().map_err(cgroup_error)?;
+    let child = clone_child(plan, slots, into.as_ref().map(AsFd::as_fd), launch.scopes)?;
+    sys::failpoint::hit("runtime.create.cloned");
+    doomed.with_process(child.pidfd.as_fd())?;
+    Ok((child, cgroup, doomed))
+}
+
+/// Makes the process, has systemd make a scope for it, and the group in that.
+fn clone_into_scope(
+    launch: &Launch,
+    plan: &Plan,
+    slots: init::Slots,
+    hierarchy: &Hierarchy,
+) -> Result<(sys::clone::Child, Cgroup, Doomed), LaunchError> {
+    let scope = facts::scope(launch).map_err(cgroup_error)?;
+    let child = clone_child(plan, slots, None, launch.scopes)?;
+    let mut doomed = Doomed::new(child.pidfd.as_fd())?;
+    sys::failpoint::hit("runtime.create.cloned");
+    scope.start(child.pid).map_err(cgroup_error)?;
+    let cgroup = Cgroup::begin_around(hierarchy, scope.path(), child.pid).map_err(cgroup_error)?;
+    doomed.with_cgroup(&cgroup);
+    sys::failpoint::hit("runtime.create.grouped");
+    Ok((child, cgroup, doomed))
+}
+
 fn clone_child(
     plan: &Plan,
     slots: init::Slots,
     into: Option<BorrowedFd<'_>>,
+    scopes: Scopes,
 ) -> Result<sys::clone::Child, LaunchError> {
     let mut inside = Vec::with_capacity(plan.joins.len());
     for join in &plan.joins {
@@ -199,11 +232,15 @@ fn clone_child(
         let entered = sys::netns::enter_kind(namespace.as_fd(), join.kind, file);
         inside.push(entered.map_err(|error| failed(error.errno))?);
     }
-    let made = match &plan.userns {
+    let userns = plan.userns.as_ref().map(|join| sys::netns::open(&join.path)).transpose();
+    let userns = userns.map_err(|error| LaunchError::at("open the user namespace", error.errno))?;
+    // Not earlier: nobody's namespaces can be opened from inside. Not later: what is cloned is
+    // inside with its maker, and so is every process that enters.
+    sys::landlock::scope(scopes.signals, scopes.abstract_sockets)
+        .map_err(|errno| LaunchError::at("confine signals and abstract sockets", errno))?;
+    let made = match userns {
         None => sys::clone::clone3_into(plan.clone, into, || init::run(&plan.init, slots)),
-        Some(join) => {
-            let userns = sys::netns::open(&join.path)
-                .map_err(|error| LaunchError::at("open the user namespace", error.errno))?;
+        Some(userns) => {
             channel::clone_inside((userns.as_fd(), sys::clone::ns::USER), plan.clone, || {
                 init::run(&plan.init, slots)
             })

@@ -2,7 +2,8 @@
 //! before a container exists.
 
 use crate::caps::CapSet;
-use crate::cgroup::Hierarchy;
+use crate::cgroup::systemd::Scope;
+use crate::cgroup::{CgroupError, Hierarchy};
 use crate::error::LaunchError;
 use crate::launch::{Launch, Rootfs};
 use crate::plan::Facts;
@@ -58,7 +59,17 @@ fn common(launch: &Launch, user: Option<User>) -> Result<Facts, LaunchError> {
 /// The control group of a container: what the specification says, or one by its id.
 pub(crate) fn cgroup_path(launch: &Launch) -> String {
     let path = launch.spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str());
+    // What is no scope is refused before anything is made of it.
+    if let Some(scope) = launch.systemd.then(|| scope(launch)).and_then(Result::ok) {
+        return scope.path().to_owned();
+    }
     if path.is_empty() { format!("/estiba/{}", launch.id) } else { crate::plan::clean(path) }
+}
+
+/// The scope that systemd is to make for a container.
+pub(crate) fn scope(launch: &Launch) -> Result<Scope, CgroupError> {
+    let path = launch.spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str());
+    Scope::parse(path, &launch.id)
 }
 
 /// The compiled filter and its flags for seccomp(2).

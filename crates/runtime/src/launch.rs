@@ -53,9 +53,37 @@ pub struct Launch {
     /// Program of the OCI runtime that a monitor drives for this container; none for our own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<PathBuf>,
+    /// The control group is in a scope that systemd makes; `linux.cgroupsPath` is
+    /// `slice:prefix:name`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub systemd: bool,
+    /// What the container's processes have only among themselves. The process that creates the
+    /// container is confined with them, for good, and may have no other.
+    #[serde(default, skip_serializing_if = "Scopes::is_none")]
+    pub scopes: Scopes,
     /// The bundle directory, told to hooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<PathBuf>,
+}
+
+/// What processes of a container reach only among themselves, landlock(7). They share one domain,
+/// whichever way they were started: it is their maker's. Kernels before 6.12 have no scopes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scopes {
+    /// Nobody outside gets signals.
+    #[serde(default)]
+    pub signals: bool,
+    /// No abstract socket outside is connected to.
+    #[serde(default)]
+    pub abstract_sockets: bool,
+}
+
+impl Scopes {
+    /// Whether nothing is kept apart.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The root file system.

@@ -1,5 +1,5 @@
 //! Names that change while a container is made: a hundred thousand exchanges of a directory with a
-//! link that leads elsewhere, in a directory that the container shares (laws A1, A2 and A3).
+//! link that leads elsewhere, in a directory that the container shares (laws A1, A2, A3, B1, B5).
 
 mod lab;
 
@@ -17,14 +17,18 @@ const SWAPS: u64 = 100_000;
 const RUNS: u32 = 25;
 
 /// Exchanges `real` and `link` of `dir` all the time while `run` is called again and again.
-fn race(dir: &Path, mut run: impl FnMut()) {
+fn race(dir: &Path, run: impl FnMut()) {
+    race_of(&dir.join("real"), &dir.join("link"), run);
+}
+
+/// As [`race`], of any two names.
+fn race_of(real: &Path, link: &Path, mut run: impl FnMut()) {
     let (over, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (real, link) = (dir.join("real"), dir.join("link"));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 let flags = RenameFlags::EXCHANGE;
-                rustix::fs::renameat_with(CWD, &real, CWD, &link, flags).expect("exchange");
+                rustix::fs::renameat_with(CWD, real, CWD, link, flags).expect("exchange");
                 swaps.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -115,4 +119,42 @@ fn subpaths_never_show_what_lies_outside_of_their_volume() {
         Err(error) => assert!(error.to_string().contains("leads out of"), "{error}"),
     });
     assert!(shown > 0, "it is there half of the time");
+}
+
+#[test]
+fn working_directories_never_lead_out_of_the_root() {
+    // Descriptors of the runtime are reached by such a link until they are closed (CVE-2024-21626).
+    for target in ["/proc/self/fd/3", "/proc/self/fd/5/../../.."] {
+        let mut lab = Lab::new(&["readlink", "/proc/self/cwd"]);
+        let dir = shared(&lab, target);
+        lab.mounts().push(bind(&dir, "/vol", "rbind"));
+        lab.process().cwd = "/vol/real".into();
+        race(&dir, || match lab.try_run() {
+            Ok(done) => {
+                let at = done.stdout.trim();
+                assert!(["/vol/real", "/vol/link"].contains(&at), "{done:?}");
+            }
+            Err(error) => assert!(error.exit_code() >= 125, "{error}"),
+        });
+    }
+}
+
+#[test]
+fn users_are_never_read_outside_of_the_image() {
+    let mut lab = Lab::new(&["id", "-u"]);
+    lab.launch.user = Some("daemon".into());
+    let outside = lab.path("outside");
+    fs::write(&outside, "daemon:x:0:0::/:\n").expect("file");
+    let (passwd, link) = (lab.path("lower/etc/passwd"), lab.path("lower/etc/link"));
+    fs::write(&passwd, "daemon:x:41:41::/:\n").expect("file");
+    symlink(&outside, &link).expect("link");
+    let mut read = 0;
+    race_of(&passwd, &link, || match lab.try_run() {
+        Ok(done) => {
+            assert_eq!(done.stdout, "41\n", "{done:?}");
+            read += 1;
+        }
+        Err(error) => assert!(error.to_string().contains("user"), "{error}"),
+    });
+    assert!(read > 0, "it is there half of the time");
 }

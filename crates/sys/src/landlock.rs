@@ -13,8 +13,13 @@ const FILES: [u64; 5] = [(1 << 13) - 1, (1 << 14) - 1, (1 << 15) - 1, (1 << 15) 
 const EXECUTE: u64 = 1;
 /// Binding and connecting of TCP, since version 4.
 const TCP: u64 = 0b11;
-/// Abstract sockets and signals outside the domain, since version 6.
-const OUTSIDE: u64 = 0b11;
+/// Connecting to abstract sockets outside the domain, since version 6.
+const ABSTRACT_SOCKETS: u64 = 0b01;
+/// Signals to outside the domain, since version 6.
+const SIGNALS: u64 = 0b10;
+const OUTSIDE: u64 = ABSTRACT_SOCKETS | SIGNALS;
+/// The version that knows scopes, Linux 6.12.
+const SCOPES_SINCE: u32 = 6;
 const PATH_BENEATH: u32 = 1;
 
 #[repr(C)]
@@ -56,17 +61,44 @@ pub fn confine(dir: Option<BorrowedFd<'_>>) -> rustix::io::Result<bool> {
     let attr = RulesetAttr {
         files: FILES[known - 1],
         network: if version >= 4 { TCP } else { 0 },
-        scoped: if version >= 6 { OUTSIDE } else { 0 },
+        scoped: if version >= SCOPES_SINCE { OUTSIDE } else { 0 },
     };
     // The kernel takes a longer structure whose unknown end is zero.
     let ruleset = create(&attr)?;
     if let Some(dir) = dir {
         allow(&ruleset, dir, attr.files & !EXECUTE)?;
     }
+    restrict(&ruleset).map(|()| true)
+}
+
+/// Whether [`scope`] confines anything on this kernel: Linux 6.12 and later.
+#[must_use]
+pub fn has_scopes() -> bool {
+    version().is_some_and(|version| version >= SCOPES_SINCE)
+}
+
+/// Makes a domain of the calling thread and of all that it clones from now on, for good: nobody in
+/// it sends signals to processes outside, or connects to their abstract sockets. Inside, and from
+/// outside to inside, nothing changes; but who is inside cannot trace who is outside, and that is
+/// what looking at another's /proc/PID/ns takes. Files and mounts are not touched. The thread has
+/// no_new_privs or CAP_SYS_ADMIN. `false`: the kernel has no scopes, or none was asked for.
+///
+/// # Errors
+/// As landlock_restrict_self(2).
+pub fn scope(signals: bool, abstract_sockets: bool) -> rustix::io::Result<bool> {
+    let wanted = |wanted: bool, bit: u64| if wanted { bit } else { 0 };
+    let scoped = wanted(signals, SIGNALS) | wanted(abstract_sockets, ABSTRACT_SOCKETS);
+    if scoped == 0 || !has_scopes() {
+        return Ok(false);
+    }
+    restrict(&create(&RulesetAttr { scoped, ..RulesetAttr::default() })?).map(|()| true)
+}
+
+fn restrict(ruleset: &OwnedFd) -> rustix::io::Result<()> {
     // SAFETY: takes a descriptor and flags.
     let result =
         unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0u32) };
-    check(result).map(|_| true)
+    check(result).map(drop)
 }
 
 fn create(attr: &RulesetAttr) -> rustix::io::Result<OwnedFd> {
@@ -119,5 +151,35 @@ mod tests {
         let (inside, outside) = confined.join().unwrap();
         assert!(inside);
         assert_eq!(outside, Some(std::io::ErrorKind::PermissionDenied));
+    }
+
+    #[test]
+    fn who_is_scoped_reaches_nobody_outside_and_his_own() {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+        if !has_scopes() {
+            return;
+        }
+        let name = |part: &str| {
+            let name = format!("estiba-scope-{part}-{}", std::process::id());
+            SocketAddr::from_abstract_name(name).unwrap()
+        };
+        let (outside, inside) = (name("outside"), name("inside"));
+        let _listener = UnixListener::bind_addr(&outside).unwrap();
+        let connect = |to: &SocketAddr| UnixStream::connect_addr(to).map_err(|error| error.kind());
+        let confined = std::thread::spawn(move || {
+            crate::cred::set_no_new_privileges().unwrap();
+            assert!(!scope(false, false).unwrap(), "nothing was asked for");
+            assert!(connect(&outside).is_ok());
+            assert!(scope(true, true).unwrap());
+            let _own = UnixListener::bind_addr(&inside).unwrap();
+            let parent = rustix::process::getppid().unwrap();
+            let signal = rustix::process::test_kill_process(parent);
+            (connect(&outside).err(), connect(&inside).is_ok(), signal.err())
+        });
+        let (denied, own, signal) = confined.join().unwrap();
+        assert_eq!(denied, Some(std::io::ErrorKind::PermissionDenied));
+        assert!(own, "its own are reached");
+        assert_eq!(signal, Some(Errno::PERM));
     }
 }

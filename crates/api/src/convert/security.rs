@@ -45,6 +45,7 @@ fn read(security: &mut SecurityDraft, option: &str) -> Result<(), Denied> {
             }
         }
         "systempaths" if value == "unconfined" => security.unmasked = true,
+        "landlock" if value == "unconfined" => security.unscoped = true,
         "profile" if value.starts_with('{') => learned(security, value)?,
         "profile" => {
             security.profile = Some(match value {
@@ -140,6 +141,7 @@ mod tests {
         assert_eq!(one("label=disable").unwrap().labels, ["disable"]);
         assert_eq!(one("apparmor=unconfined").unwrap().apparmor, "unconfined");
         assert!(one("systempaths=unconfined").unwrap().unmasked);
+        assert!(one("landlock=unconfined").unwrap().unscoped);
         assert!(one("writable-cgroups").unwrap().writable_cgroups);
         assert!(!one("writable-cgroups=false").unwrap().writable_cgroups);
         assert_eq!(one("profile=docker").unwrap().profile, Some(SecurityProfile::Docker));
@@ -154,6 +156,7 @@ mod tests {
             ("no-new-privileges=maybe", "invalid --security-opt 2"),
             ("writable-cgroups=1", "invalid --security-opt 2"),
             ("systempaths=x", "invalid --security-opt 2"),
+            ("landlock=x", "invalid --security-opt 2"),
             ("profile=x", "invalid --security-opt 2"),
         ] {
             assert_eq!(one(option).unwrap_err().message.find(part), Some(0), "{option}");

@@ -94,6 +94,7 @@ const SECURITY: &[&str] = &[
     "seccomp=",
     "seccomp=unconfined",
     "systempaths=unconfined",
+    "landlock=unconfined",
     "writable-cgroups",
 ];
 

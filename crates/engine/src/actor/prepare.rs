@@ -4,6 +4,7 @@
 
 use super::devices;
 use crate::bundle::{self, EtcFiles, Joined, Plan, Source};
+use crate::host::{SCOPE_PREFIX, cgroup_of, is_slice};
 use crate::node::Node;
 use crate::record::Definition;
 use crate::{EngineError, Result, cdi, etc};
@@ -11,10 +12,10 @@ use model::ContainerId;
 use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
 use model::mount::{Mount, MountSource};
 use model::network::NetworkMode;
-use model::spec::LogSpec;
+use model::spec::{ContainerSpec, LogSpec};
 use model::view::ContainerView;
 use runtime::caps::CapSet;
-use runtime::launch::{Ids, Launch, Rootfs};
+use runtime::launch::{Ids, Launch, Rootfs, Scopes};
 use runtime::monitor::log::{JsonFile, LogConfig};
 use runtime::seccomp;
 use std::fs::DirBuilder;
@@ -59,12 +60,18 @@ pub(super) fn prepare(
     let edits = cdi::edits(live.options.cdi_dirs(), &spec.resources.device_requests)?;
     let devices = devices::handed_in(definition, &edits)?;
     let block_devices = crate::host::block_devices(&spec.resources)?;
-    let cgroup = format!("{}/{}", spec.cgroup_parent.trim_end_matches('/'), definition.id);
+    let cgroup = cgroup_of(&spec.cgroup_parent, &definition.id);
+    let foreign = other_runtime(node, &spec.runtime)?;
+    let systemd = is_slice(&spec.cgroup_parent) && foreign.is_none();
+    let asked = match systemd {
+        true => format!("{}:{SCOPE_PREFIX}:{}", spec.cgroup_parent, definition.id),
+        false => cgroup.clone(),
+    };
     let groups = groups(node, definition)?;
     let id_maps = id_range.map(|first| node.ids.maps(first));
     let mut oci = bundle::spec(&Plan {
         spec,
-        cgroup: &cgroup,
+        cgroup: &asked,
         id_maps: id_maps.as_ref(),
         sources: &sources,
         etc: &etc,
@@ -79,7 +86,6 @@ pub(super) fn prepare(
         process.env.extend(super::links::environment(node, definition));
     }
     edits.apply(&mut oci)?;
-    let foreign = other_runtime(node, &spec.runtime)?;
     let filter = filter(node, definition, &mut oci, foreign.is_some())?;
     let launch = Launch {
         version: runtime::launch::VERSION,
@@ -101,10 +107,19 @@ pub(super) fn prepare(
         stdin_once: spec.stdin_once,
         init: spec.init,
         stop_timeout_s: Some(spec.stop_timeout),
+        systemd,
+        scopes: scopes(spec),
         runtime: foreign,
         bundle: None,
     };
     Ok(Prepared { launch, cgroup })
+}
+
+/// Another container's network is its abstract sockets too.
+fn scopes(spec: &ContainerSpec) -> Scopes {
+    let scoped = spec.isolation.scoped;
+    let joins = matches!(spec.network, NetworkMode::Container(_));
+    Scopes { signals: scoped, abstract_sockets: scoped && !joins }
 }
 
 /// The program of the OCI runtime `name`; none for our own.

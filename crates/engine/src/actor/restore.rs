@@ -224,19 +224,19 @@ impl Actor {
     pub(crate) async fn resume(mut self, first: First) {
         match first {
             First::Nothing => {}
-            First::Exited(exit) => self.exited(exit).await,
+            First::Exited(exit) => Box::pin(self.exited(exit)).await,
             // Its policy may want it again; the failure is in its state.
-            First::Failed(exit) => drop(self.apply(Input::Failed(exit)).await),
-            First::Start => drop(self.start().await),
+            First::Failed(exit) => drop(Box::pin(self.apply(Input::Failed(exit))).await),
+            First::Start => drop(Box::pin(self.start()).await),
         }
         let stopped = matches!(self.state.phase, Phase::Exited(_));
         if stopped && self.starts_with_daemon() {
-            let _ = self.start().await;
+            let _ = Box::pin(self.start()).await;
         }
         self.run().await;
     }
 }
 
 fn cgroup_of(definition: &crate::record::Definition) -> String {
-    format!("{}/{}", definition.spec.cgroup_parent.trim_end_matches('/'), definition.id)
+    crate::host::cgroup_of(&definition.spec.cgroup_parent, &definition.id)
 }

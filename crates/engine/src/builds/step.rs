@@ -217,7 +217,7 @@ fn devices(dirs: &[PathBuf], wanted: &[(String, bool)]) -> Result<Vec<DeviceRequ
             device_ids: vec![name.clone()],
             ..DeviceRequest::default()
         };
-        match crate::cdi::edits(std::slice::from_ref(&request)) {
+        match crate::cdi::edits(dirs, std::slice::from_ref(&request)) {
             Ok(_) => requests.push(request),
             Err(error) if *required => return Err(error),
             Err(error) => tracing::debug!(%error, "a step goes without a device"),
@@ -364,7 +364,7 @@ pub(crate) async fn sweep(node: &Arc<Node>) -> Result<()> {
         let clearing = Arc::clone(node);
         blocking(move || {
             let parent = String::from_utf8_lossy(&parent).into_owned();
-            let cgroup = format!("{}/{id}", parent.trim_end_matches('/'));
+            let cgroup = crate::host::cgroup_of(&parent, &id);
             crate::actor::kill_cgroup(&clearing, &cgroup);
             super::handouts::sweep(&clearing, &id)?;
             crate::actor::clear_files(&clearing, &id)?;

@@ -21,7 +21,7 @@ use wire::oci::runtime as oci;
 pub(crate) struct Plan<'a> {
     /// The container.
     pub(crate) spec: &'a ContainerSpec,
-    /// Its cgroup, `/parent/id`.
+    /// Its cgroup, `/parent/id`, or `slice:prefix:id`.
     pub(crate) cgroup: &'a str,
     /// Id maps of its user namespace, users and groups; `None` in the host's.
     pub(crate) id_maps: Option<&'a (Vec<oci::IdMapping>, Vec<oci::IdMapping>)>,

@@ -7,6 +7,9 @@ use model::spec::ContainerSpec;
 use std::path::{Path, PathBuf};
 use wire::oci::runtime as oci;
 
+/// How options begin that the engine alone says to the runtime: users' are left out.
+const OWN: &str = "x-estiba.";
+
 /// Where the content of a mount is on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -85,9 +88,9 @@ fn kernel(plan: &Plan<'_>) -> Vec<oci::Mount> {
             out.push(theirs("/dev/shm"));
         }
         (_, Some(process)) => {
-            let shared = format!("/proc/{process}/root/dev/shm");
+            let theirs = format!("{OWN}process={process}");
             out.push(queues);
-            out.push(mount("/dev/shm", "bind", &shared, &["bind", "rprivate", "rw"]));
+            out.push(mount("/dev/shm", "bind", "/dev/shm", &["bind", "rprivate", "rw", &theirs]));
         }
         (SharedNamespace::Absent, _) => out.push(queues),
         _ => {
@@ -126,7 +129,7 @@ fn user(wanted: &Mount, source: &Source) -> oci::Mount {
         Source::Memory => memory(wanted),
         Source::Filesystem { kind, device, options } => {
             let mut out = mount(&wanted.target, kind, device, &[access]);
-            out.options.extend(options.iter().cloned());
+            out.options.extend(options.iter().filter(|it| !it.starts_with(OWN)).cloned());
             out
         }
         Source::Image(lower, path) => {
@@ -173,7 +176,8 @@ fn memory(wanted: &Mount) -> oci::Mount {
             out.options.push(default.to_owned());
         }
     }
-    let told = |option: &String| !out.options.contains(option) && option != "defaults";
+    let known = |option: &String| option == "defaults" || option.starts_with(OWN);
+    let told = |option: &String| !(out.options.contains(option) || known(option));
     let further: Vec<String> = options.iter().filter(|option| told(option)).cloned().collect();
     out.options.extend(further);
     if !wanted.writable && !options.iter().any(|option| option == "ro") {

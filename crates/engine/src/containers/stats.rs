@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 pub(super) fn sample(node: &Node, view: &ContainerView) -> Result<Stats> {
     let time = clock::now();
     let Some(run) = view.phase.run() else { return Ok(Stats { time, ..Stats::default() }) };
-    let path = format!("{}/{}", view.spec.cgroup_parent.trim_end_matches('/'), view.id);
+    let path = crate::host::cgroup_of(&view.spec.cgroup_parent, &view.id);
     let failed = |error: cgroup::CgroupError| EngineError::Internal(crate::error::chain(&error));
     let group = match Cgroup::open(&node.hierarchy, &path) {
         Ok(group) => group,

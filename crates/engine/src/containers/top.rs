@@ -17,7 +17,7 @@ const PAGE_BYTES: u64 = 4096;
 
 pub(super) fn top(node: &Node, view: &ContainerView, args: &str) -> Result<Top> {
     let columns = columns(args)?;
-    let path = format!("{}/{}", view.spec.cgroup_parent.trim_end_matches('/'), view.id);
+    let path = crate::host::cgroup_of(&view.spec.cgroup_parent, &view.id);
     let group = Cgroup::open(&node.hierarchy, &path).map_err(EngineError::internal)?;
     let mut pids = match (group.is_none(), view.phase.run()) {
         (true, Some(run)) => of_pid_namespace(run.pid),

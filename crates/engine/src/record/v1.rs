@@ -151,6 +151,8 @@ stored_structs! {
         labels: Vec<String>,
         unmasked: bool,
         #[serde(default)]
+        unscoped: bool,
+        #[serde(default)]
         writable_cgroups: bool,
         text: Vec<String>,
     }
@@ -337,6 +339,8 @@ stored_structs! {
         seccomp: SeccompDraft,
         profile: SecurityProfile,
         apparmor: String,
+        #[serde(default)]
+        scoped: bool,
         labels: Vec<String>,
         #[serde(default)]
         writable_cgroups: bool,

@@ -148,7 +148,7 @@ pub(crate) fn denials(node: &Node, view: &ContainerView, during: Duration) -> Re
 
 /// What the control group and the container's end tell.
 fn facts(node: &Node, view: &ContainerView) -> Facts {
-    let path = format!("{}/{}", view.spec.cgroup_parent.trim_end_matches('/'), view.id);
+    let path = crate::host::cgroup_of(&view.spec.cgroup_parent, &view.id);
     let cgroup = runtime::cgroup::Cgroup::open(&node.hierarchy, &path).ok();
     let events = cgroup.as_ref().and_then(|cgroup| cgroup.dir("pids")).and_then(|dir| {
         let text = std::fs::read_to_string(dir.join("pids.events")).ok()?;
@@ -162,7 +162,7 @@ fn facts(node: &Node, view: &ContainerView) -> Facts {
 
 /// Every thread of the container.
 fn tasks(node: &Node, view: &ContainerView, first: i32) -> Vec<i32> {
-    let path = format!("{}/{}", view.spec.cgroup_parent.trim_end_matches('/'), view.id);
+    let path = crate::host::cgroup_of(&view.spec.cgroup_parent, &view.id);
     let group = runtime::cgroup::Cgroup::open(&node.hierarchy, &path).ok();
     let processes = group.and_then(|group| group.processes().ok()).unwrap_or_default();
     let threads = processes.into_iter().chain([first]).flat_map(|pid| {

@@ -182,7 +182,8 @@ impl Config {
             }
             "exec-opt" => {
                 for text in texts {
-                    one_of(text, &["native.cgroupdriver=cgroupfs"])?;
+                    let drivers = ["native.cgroupdriver=cgroupfs", "native.cgroupdriver=systemd"];
+                    self.options.systemd_cgroup = one_of(text, &drivers)? == drivers[1];
                 }
             }
             "firewall-backend" => {

@@ -424,6 +424,7 @@ fn weakened(candidate: &Candidate<'_>) -> Option<&'static str> {
         (docker && baseline.profile != SecurityProfile::Docker, "security profile docker"),
         (asked.security.apparmor == "unconfined", "no AppArmor profile"),
         (asked.security.writable_cgroups, "writable control groups"),
+        (asked.security.unscoped, "no scopes of Landlock"),
         (!asked.security.labels.is_empty(), "another SELinux label"),
         (!isolation.no_new_privileges && baseline.no_new_privileges, "no-new-privileges=false"),
         (!covers(&isolation.masked_paths, &MASKED_PATHS), "a shorter list of masked paths"),

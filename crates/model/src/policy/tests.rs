@@ -141,6 +141,7 @@ fn every_way_to_the_host_is_closed() {
         (with(|d| d.host.security.no_new_privileges = Some(false)), "no-new-privileges=false"),
         (with(|d| d.host.security.unmasked = true), "masked paths"),
         (with(|d| d.host.security.writable_cgroups = true), "writable control groups"),
+        (with(|d| d.host.security.unscoped = true), "Landlock"),
         (with(|d| d.host.masked_paths = Some(Vec::new())), "masked paths"),
         (with(|d| d.host.readonly_paths = Some(Vec::new())), "read-only paths"),
         (with(|d| d.host.security.apparmor = "unconfined".into()), "AppArmor"),

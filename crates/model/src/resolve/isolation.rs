@@ -53,6 +53,7 @@ pub(super) fn resolve(ask: &Ask<'_>) -> Result<Isolation, Denied> {
         seccomp,
         profile,
         apparmor: apparmor(ask)?,
+        scoped: scoped(ask, profile),
         labels: if privileged { vec!["disable".into()] } else { security.labels.clone() },
         writable_cgroups: privileged || security.writable_cgroups,
         masked_paths: paths(&host.masked_paths, &MASKED_PATHS),
@@ -81,6 +82,18 @@ fn own_ids(ask: &Ask<'_>) -> bool {
     let groups = host.security.writable_cgroups;
     let alone = !host.privileged && !shares_host && !foreign && !groups;
     ask.defaults.userns && host.userns == UsernsMode::Auto && alone
+}
+
+/// Who shares processes or memory with others means to reach them, and the network of another
+/// container is its abstract sockets too (`bundle` leaves these out). Those of the host are not
+/// meant by the host's network: whoever listens there trusts everybody who can connect.
+fn scoped(ask: &Ask<'_>, profile: SecurityProfile) -> bool {
+    let host = &ask.draft.host;
+    let foreign = super::runtime(&host.runtime, ask.defaults).is_ok_and(|name| !name.is_empty());
+    let shares =
+        host.pid != SharedNamespace::Private || matches!(host.ipc, SharedNamespace::Container(_));
+    let asked = host.privileged || host.security.unscoped || profile == SecurityProfile::Docker;
+    !(asked || shares || foreign)
 }
 
 fn check_sharing(
@@ -112,7 +125,8 @@ fn apparmor(ask: &Ask<'_>) -> Result<String, Denied> {
     let asked = ask.draft.host.security.apparmor.as_str();
     match asked {
         "unconfined" => Ok(String::new()),
-        "" => Ok(String::new()),
+        "" if ask.draft.host.privileged => Ok(String::new()),
+        "" => Ok(ask.facts.apparmor_default.clone()),
         _ if !ask.facts.apparmor => {
             Err(Denied::invalid(format!("AppArmor profile {asked:?}: AppArmor is not enabled")))
         }

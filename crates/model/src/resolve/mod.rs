@@ -48,6 +48,8 @@ pub struct HostFacts {
     pub no_pids_limit: bool,
     /// AppArmor is on.
     pub apparmor: bool,
+    /// AppArmor profile of containers that ask for none; empty where there is none.
+    pub apparmor_default: String,
     /// Capabilities.
     pub capabilities: CapabilityFacts,
 }
@@ -98,6 +100,8 @@ pub struct Defaults {
     pub runtimes: Vec<String>,
     /// Parent of containers' cgroups.
     pub cgroup_parent: String,
+    /// Parents of cgroups are slices of systemd's.
+    pub slices: bool,
 }
 
 /// Everything a container is resolved from.
@@ -224,6 +228,12 @@ fn cgroup_parent(asked: &str, defaults: &Defaults) -> Result<String, Denied> {
     let bad = parent.split('/').any(|part| part == "..") || parent.contains(['\n', '\0']);
     if bad || parent.len() > 1024 {
         return Err(Denied::invalid(format!("invalid cgroup parent {parent:?}")));
+    }
+    if defaults.slices {
+        let slice = parent.ends_with(".slice") && !parent.contains('/');
+        let denied =
+            "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"";
+        return if slice { Ok(parent.to_owned()) } else { Err(Denied::invalid(denied)) };
     }
     Ok(format!("/{}", parent.trim_matches('/')))
 }

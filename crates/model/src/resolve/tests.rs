@@ -22,6 +22,7 @@ fn facts() -> HostFacts {
         oom_kill_disable: true,
         no_pids_limit: false,
         apparmor: false,
+        apparmor_default: String::new(),
         capabilities: CapabilityFacts {
             known: strings(&["CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_RESOURCE"]),
             available: strings(&["CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN"]),
@@ -137,6 +138,57 @@ fn isolation_is_tight_unless_something_else_is_asked_for() {
     ] {
         assert!(!shares.isolation.own_ids);
     }
+}
+
+#[test]
+fn signals_and_sockets_are_scoped_unless_they_are_to_be_shared() {
+    let scoped = |change: fn(&mut Draft)| spec(change).isolation.scoped;
+    assert!(scoped(|_| ()));
+    assert!(scoped(|it| it.host.network = NetworkMode::Host));
+    assert!(!scoped(|it| it.host.pid = SharedNamespace::Host));
+    assert!(!scoped(|it| it.host.pid = SharedNamespace::Container("other".into())));
+    assert!(!scoped(|it| it.host.ipc = SharedNamespace::Container("other".into())));
+    assert!(!scoped(|it| it.host.privileged = true));
+    assert!(!scoped(|it| it.host.security.profile = Some(SecurityProfile::Docker)));
+    assert!(!scoped(|it| it.host.security.unscoped = true));
+}
+
+#[test]
+fn parents_are_slices_where_systemd_places_groups() {
+    let slices = Defaults { slices: true, cgroup_parent: "system.slice".into(), ..defaults() };
+    let parent = |asked: &str| super::cgroup_parent(asked, &slices);
+    assert_eq!(parent("").unwrap(), "system.slice");
+    assert_eq!(parent("a-b.slice").unwrap(), "a-b.slice");
+    for bad in ["/estiba", "a", "/a.slice", "a/b.slice", "../a.slice"] {
+        assert!(parent(bad).is_err(), "{bad}");
+    }
+    assert_eq!(super::cgroup_parent("a.slice", &defaults()).unwrap(), "/a.slice");
+}
+
+#[test]
+fn apparmor_has_a_profile_for_who_names_none() {
+    let facts = HostFacts { apparmor: true, apparmor_default: "default".into(), ..facts() };
+    let profile = |change: fn(&mut Draft)| {
+        let (id, draft) = (ContainerId::from_bytes([0xab; 32]), with(change));
+        resolve(&Ask {
+            id: &id,
+            name: "web",
+            draft: &draft,
+            image: Digest::sha256([1; 32]),
+            config: &image(),
+            defaults: &defaults(),
+            facts: &facts,
+            inherited: &[],
+        })
+        .unwrap()
+        .spec
+        .isolation
+        .apparmor
+    };
+    assert_eq!(profile(|_| ()), "default");
+    assert_eq!(profile(|it| it.host.security.apparmor = "own".into()), "own");
+    assert_eq!(profile(|it| it.host.security.apparmor = "unconfined".into()), "");
+    assert_eq!(profile(|it| it.host.privileged = true), "");
 }
 
 #[test]

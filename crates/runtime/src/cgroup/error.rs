@@ -17,6 +17,16 @@ pub enum CgroupError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// systemd did not make the unit that the cgroup is to be in.
+    #[error("have systemd start {unit} in {slice}: {source}")]
+    Systemd {
+        /// The unit.
+        unit: String,
+        /// Its slice.
+        slice: String,
+        /// What it said, or why it cannot be asked.
+        source: io::Error,
+    },
     /// A limit was asked for that this host cannot set.
     #[error("set {limit}: this host has no {controller} cgroup controller")]
     NoController {

@@ -23,6 +23,7 @@ mod oom;
 mod path;
 mod setting;
 mod stats;
+pub mod systemd;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -92,10 +93,28 @@ impl Cgroup {
     /// # Errors
     /// As [`Cgroup::create`]; nothing is left behind.
     pub fn begin(hierarchy: &Hierarchy, path: &str) -> Result<Cgroup, CgroupError> {
-        let path = CgroupPath::parse(path)?;
-        let mut made = Cgroup { path, v1: Vec::new(), v2: None };
-        let outcome = made.make_unified(hierarchy);
+        let mut made = Cgroup::nothing(path)?;
+        let outcome = made.make_unified(hierarchy, None);
         made.or_delete(outcome).map(|()| made)
+    }
+
+    /// [`Cgroup::begin`] below a group that process `pid` is in: a group with processes hands no
+    /// controllers on, so the process goes first.
+    ///
+    /// # Errors
+    /// As [`Cgroup::begin`], and as [`Cgroup::join`].
+    pub fn begin_around(
+        hierarchy: &Hierarchy,
+        path: &str,
+        pid: i32,
+    ) -> Result<Cgroup, CgroupError> {
+        let mut made = Cgroup::nothing(path)?;
+        let outcome = made.make_unified(hierarchy, Some(pid));
+        made.or_delete(outcome).map(|()| made)
+    }
+
+    fn nothing(path: &str) -> Result<Cgroup, CgroupError> {
+        Ok(Cgroup { path: CgroupPath::parse(path)?, v1: Vec::new(), v2: None })
     }
 
     /// The second half of [`Cgroup::create`]: the v1 trees, and all limits.
@@ -246,17 +265,32 @@ impl Cgroup {
     /// [`CgroupError::Delete`] for the first directory that stays; the others are removed still.
     pub fn delete(&self) -> Result<(), CgroupError> {
         let dirs = self.v1.iter().map(|tree| &tree.dir).chain(self.v2.iter().map(|v2| &v2.dir));
-        dirs.map(|dir| dir.remove(file::REMOVE_RETRIES)).fold(Ok(()), Result::and)
+        let removed = |dir: &Dir| {
+            let outcome = dir.remove(file::REMOVE_RETRIES);
+            // systemd removes a scope where it has made one, and knows not all trees.
+            if let Some(scope) = systemd::scope_of(dir.path()) {
+                let _ = rustix::fs::rmdir(scope);
+            }
+            outcome
+        };
+        dirs.map(removed).fold(Ok(()), Result::and)
     }
 
     /// The directory in the v2 tree, at creation.
-    fn make_unified(&mut self, hierarchy: &Hierarchy) -> Result<(), CgroupError> {
+    fn make_unified(
+        &mut self,
+        hierarchy: &Hierarchy,
+        first: Option<i32>,
+    ) -> Result<(), CgroupError> {
         if let Some(tree) = &hierarchy.v2 {
             let dir = Dir::new(self.path.below(&tree.dir));
             match path::make_leaf(&tree.dir, &self.path, |_| Ok(())) {
                 Ok(()) => {
                     let wanted = &tree.controllers;
                     let made = self.v2.insert(UnifiedDir { dir, controllers: BTreeSet::new() });
+                    if let Some(pid) = first {
+                        made.dir.join(pid).map_err(|errno| join_error(&made.dir, pid, errno))?;
+                    }
                     made.controllers = path::enable_controllers(&tree.dir, &self.path, wanted)?;
                 }
                 // Beside v1 the v2 tree is nice to have; it may be mounted read-only.

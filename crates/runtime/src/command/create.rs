@@ -52,7 +52,7 @@ pub(super) fn create(global: &Global, mut args: Args) -> Result<i32, Failed> {
     let id = args.required("the container's id")?;
     args.end()?;
     let dir = record::reserve(global, &id)?;
-    let made = prepare(&dir, &id, &options, true);
+    let made = prepare((global, &dir), &id, &options, true);
     let (created, record) = made.inspect_err(|_| forget(&dir))?;
     let done = announce(&created, &record, &options, &dir);
     done.inspect_err(|_| forget(&dir))?;
@@ -65,15 +65,15 @@ pub(super) fn run(global: &Global, mut args: Args) -> Result<i32, Failed> {
     let id = args.required("the container's id")?;
     args.end()?;
     let dir = record::reserve(global, &id)?;
-    let ended = run_in(&dir, &id, &options);
+    let ended = run_in((global, &dir), &id, &options);
     if !options.detach && !options.keep || ended.is_err() {
         forget(&dir);
     }
     ended
 }
 
-fn run_in(dir: &Path, id: &str, options: &Options) -> Result<i32, Failed> {
-    let (mut created, record) = prepare(dir, id, options, false)?;
+fn run_in((global, dir): (&Global, &Path), id: &str, options: &Options) -> Result<i32, Failed> {
+    let (mut created, record) = prepare((global, dir), id, options, false)?;
     announce(&created, &record, options, dir)?;
     let console = created.console.take();
     let launch = created_launch(&record);
@@ -127,14 +127,14 @@ pub(super) fn has_inner_hooks(global: &Global, mut args: Args) -> bool {
 
 /// Creates the container of a bundle, behind a gate or not.
 fn prepare(
-    dir: &Path,
+    (global, dir): (&Global, &Path),
     id: &str,
     options: &Options,
     gated: bool,
 ) -> Result<(Created, Record), Failed> {
     let bundle = options.bundle.clone().unwrap_or_else(|| PathBuf::from("."));
     let config = options.config.clone().unwrap_or_else(|| bundle.join("config.json"));
-    let launch = launch_of(&bundle, &config, id, dir)?;
+    let launch = launch_of((&bundle, &config), id, dir, global.systemd)?;
     let terminal = launch.spec.process.as_ref().is_some_and(|process| process.terminal);
     if terminal && options.console_socket.is_none() && (gated || options.detach) {
         return Err(Failed::said("a terminal in the background needs --console-socket"));
@@ -170,7 +170,12 @@ fn announce(
     Ok(())
 }
 
-fn launch_of(bundle: &Path, path: &Path, id: &str, state_dir: &Path) -> Result<Launch, Failed> {
+fn launch_of(
+    (bundle, path): (&Path, &Path),
+    id: &str,
+    state_dir: &Path,
+    systemd: bool,
+) -> Result<Launch, Failed> {
     let bundle = std::path::absolute(bundle)
         .map_err(|error| Failed::io(format!("find bundle {}", bundle.display()), &error))?;
     let text =
@@ -201,6 +206,9 @@ fn launch_of(bundle: &Path, path: &Path, id: &str, state_dir: &Path) -> Result<L
         stdin_once: false,
         init: false,
         stop_timeout_s: None,
+        // Whoever enters later is another process, in another domain.
+        scopes: Default::default(),
+        systemd,
         runtime: None,
         bundle: Some(bundle),
     })

@@ -48,7 +48,8 @@ Options:
       --log FILE          write errors to a file too
       --log-format FORMAT text or json
       --debug             accepted
-      --systemd-cgroup    refused: control groups are made directly
+      --systemd-cgroup    control groups are systemd's to place; cgroupsPath is
+                          slice:prefix:name
   -v, --version           show the version
   -h, --help              show this help
 ";
@@ -86,12 +87,20 @@ pub(crate) struct Global {
     root: PathBuf,
     log: Option<PathBuf>,
     log_json: bool,
+    systemd: bool,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        let root = PathBuf::from(DEFAULT_ROOT);
+        Self { root, log: None, log_json: false, systemd: false }
+    }
 }
 
 /// Whether the command that `words` ask for lets a process of this program into a container.
 pub fn enters_container(words: &[String]) -> bool {
     let mut args = Args::new(words.to_vec());
-    let mut global = Global { root: PathBuf::from(DEFAULT_ROOT), log: None, log_json: false };
+    let mut global = Global::default();
     if !matches!(read_global(&mut args, &mut global, &mut |_| {}), Ok(true)) {
         return false;
     }
@@ -105,7 +114,7 @@ pub fn enters_container(words: &[String]) -> bool {
 /// Runs the command that `words` (without the program's name) ask for.
 pub fn run(words: Vec<String>) -> ExitCode {
     let mut args = Args::new(words);
-    let mut global = Global { root: PathBuf::from(DEFAULT_ROOT), log: None, log_json: false };
+    let mut global = Global::default();
     let outcome = read_global(&mut args, &mut global, &mut say).and_then(|go| match go {
         true => dispatch(&global, args),
         false => Ok(0),
@@ -132,9 +141,7 @@ fn read_global(
             "--log-format" => global.log_json = args.value(&option)? == "json",
             "--debug" => {}
             "--rootless" => drop(args.value(&option)?),
-            "--systemd-cgroup" => {
-                return Err(Failed::said("control groups are not made through systemd"));
-            }
+            "--systemd-cgroup" => global.systemd = args.switch(&option)?,
             "--version" | "-v" => {
                 say(&format!(
                     "estiba-runtime version {}\nspec: {}\n",
@@ -158,6 +165,13 @@ fn dispatch(global: &Global, mut args: Args) -> Result<i32, Failed> {
         say(HELP);
         return Ok(0);
     };
+    let enters = matches!(command.as_str(), "create" | "run" | "exec");
+    if enters && !rustix::process::geteuid().is_root() {
+        return Err(Failed::said(
+            "an ordinary user's containers are made where that user is root: run `unshare \
+             --map-root-user --mount estiba-runtime ...`, or have podman or `estiba daemon` do it",
+        ));
+    }
     match command.as_str() {
         "create" => create::create(global, args),
         "start" => create::start(global, args),

@@ -175,7 +175,7 @@ pub(super) fn features(mut args: Args) -> Result<i32, Failed> {
             cgroup: Some(CgroupFeatures {
                 v1,
                 v2,
-                systemd: Some(false),
+                systemd: Some(true),
                 systemd_user: Some(false),
                 rdma: Some(true),
             }),
@@ -224,15 +224,17 @@ fn seccomp_features() -> SeccompFeatures {
 
 pub(super) fn spec(mut args: Args) -> Result<i32, Failed> {
     let mut bundle = PathBuf::from(".");
+    let mut rootless = false;
     while let Some(option) = args.option() {
         match option.as_str() {
             "--bundle" | "-b" => bundle = args.value(&option)?.into(),
+            "--rootless" => rootless = args.switch(&option)?,
             _ => return Err(Usage::UnknownOption(option).into()),
         }
     }
     args.end()?;
     let path = bundle.join("config.json");
-    let text = serde_json::to_string_pretty(&template())
+    let text = serde_json::to_string_pretty(&template(rootless))
         .map_err(|error| Failed::said(error.to_string()))?;
     let file = fs::OpenOptions::new().write(true).create_new(true).open(&path);
     file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
@@ -240,8 +242,13 @@ pub(super) fn spec(mut args: Args) -> Result<i32, Failed> {
     Ok(0)
 }
 
-/// A specification to begin with: a shell under everything that protects the host.
-fn template() -> Value {
+/// A specification to begin with: a shell under everything that protects the host. A namespace in
+/// which an ordinary user is root has no group 5 to own terminals.
+fn template(rootless: bool) -> Value {
+    let terminals = match rootless {
+        true => &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"][..],
+        false => &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    };
     let caps = crate::caps::estiba_default().names();
     let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| {
         let mut mount = json!({"destination": destination, "type": kind, "source": source});
@@ -267,8 +274,7 @@ fn template() -> Value {
         "mounts": [
             mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
             mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-            mount("/dev/pts", "devpts", "devpts",
-                &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+            mount("/dev/pts", "devpts", "devpts", terminals),
             mount("/dev/shm", "tmpfs", "shm",
                 &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
             mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),

@@ -297,6 +297,7 @@ impl<'a> Making<'a> {
         let slot = self.supply(Supply::Bind(Bind {
             source: PathBuf::from(&mount.source),
             beneath: wanted.beneath.as_ref().map(PathBuf::from),
+            process: wanted.process,
             owner: wanted.owner,
             recursive: wanted.bind == Some(BindScope::Tree),
             set: wanted.set,
@@ -375,6 +376,7 @@ impl<'a> Making<'a> {
             return self.supply(Supply::Bind(Bind {
                 source: host,
                 beneath: None,
+                process: None,
                 owner: None,
                 recursive: false,
                 set: wanted.set,

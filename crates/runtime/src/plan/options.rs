@@ -33,6 +33,8 @@ pub(super) struct Options {
     pub(super) lower: Vec<String>,
     /// The owner of a bind's source appears as this one (`x-estiba.uid=ID`, `x-estiba.gid=ID`).
     pub(super) owner: Option<Owner>,
+    /// A bind's source is what this process sees, `x-estiba.process=PID`.
+    pub(super) process: Option<u32>,
     /// What the file system itself understands.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -141,6 +143,8 @@ impl Options {
         match option.split_once('=') {
             Some(("lower", path)) => self.lower.push(path.to_owned()),
             Some(("subpath", path)) => self.beneath = Some(path.to_owned()),
+            // Number 0 is nobody's: what is no number finds no process.
+            Some(("process", id)) => self.process = Some(id.parse().unwrap_or(0)),
             Some(("uid", id)) => self.owner.get_or_insert_default().uid = id.parse().ok(),
             Some(("gid", id)) => self.owner.get_or_insert_default().gid = id.parse().ok(),
             _ => {}

@@ -142,6 +142,8 @@ pub struct Bind {
     /// Where below the source, for what lies in a directory that others write in: no link leads
     /// out of it.
     pub beneath: Option<PathBuf>,
+    /// The source is not the host's but what this process sees there; its ids are right already.
+    pub process: Option<u32>,
     /// Whom the owner of the source appears as.
     pub owner: Option<Owner>,
     /// Also what is mounted below.

@@ -51,6 +51,8 @@ pub(super) fn launch(spec: Value) -> Launch {
         stdin_once: false,
         init: false,
         stop_timeout_s: None,
+        scopes: Default::default(),
+        systemd: false,
         runtime: None,
         bundle: None,
     }

@@ -6,7 +6,7 @@ use crate::plan::step::{Bind, BindIds};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use sys::mount::MountChange;
 
 /// `PROC_SUPER_MAGIC`, statfs(2).
@@ -16,9 +16,8 @@ impl Supplier<'_> {
     pub(super) fn bind(&mut self, bind: &Bind) -> Result<OwnedFd, LaunchError> {
         let source = bind.source.display();
         let failed = |errno| LaunchError::at(format!("bind {source}"), errno);
-        let neighbours = in_root_of_process(&bind.source);
-        let cloned = match (&bind.beneath, &neighbours) {
-            (None, Some((process, path))) => of_process(process, path, bind.recursive),
+        let cloned = match (&bind.beneath, bind.process) {
+            (None, Some(process)) => of_process(process, &bind.source, bind.recursive),
             (None, None) => clone_tree(CWD, &bind.source, bind.recursive),
             (Some(path), _) => beneath(&bind.source, path)
                 .and_then(|found| clone_tree(found.as_fd(), Path::new(""), bind.recursive)),
@@ -50,7 +49,7 @@ impl Supplier<'_> {
                 super::owner::show_as(mount.as_fd(), self.mapped.as_ref(), owner, bind.recursive)?;
             }
             // What a neighbour mounted shows its ids already.
-            None if neighbours.is_some() => {}
+            None if bind.process.is_some() => {}
             None => self.map_bind(mount.as_fd(), bind)?,
         }
         Ok(mount)
@@ -83,20 +82,12 @@ impl Supplier<'_> {
     }
 }
 
-/// The directory in procfs of the process whose root a path leads through, and the path in there:
-/// `/proc/7/root/dev/shm`.
-fn in_root_of_process(source: &Path) -> Option<(PathBuf, PathBuf)> {
-    let mut parts = source.strip_prefix("/proc").ok()?.components();
-    let process = parts.next()?.as_os_str();
-    process.to_str()?.parse::<u32>().ok()?;
-    (parts.next()?.as_os_str() == "root")
-        .then(|| (Path::new("/proc").join(process), parts.as_path().to_owned()))
-}
-
 /// What a process sees at `path`: the kernel clones mounts only for who is in their namespace. No
 /// link on the way is followed, for the process may be anybody's.
-fn of_process(process: &Path, path: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
-    let namespace = sys::netns::open(&process.join("ns/mnt")).map_err(|error| error.errno)?;
+fn of_process(process: u32, path: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
+    let namespace = sys::netns::open(Path::new(&format!("/proc/{process}/ns/mnt")))
+        .map_err(|error| error.errno)?;
+    let path = path.strip_prefix("/").unwrap_or(path);
     made_by_child(|| {
         sys::mount::setns(namespace.as_fd(), sys::clone::ns::MOUNT)?;
         let root = sys::Root::open(Path::new("/")).map_err(|error| error.errno)?;

@@ -199,6 +199,8 @@ impl Lab {
             stdin_once: false,
             init: false,
             stop_timeout_s: None,
+            scopes: Default::default(),
+            systemd: false,
             runtime: None,
             bundle: None,
         };

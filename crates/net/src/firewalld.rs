@@ -5,8 +5,6 @@
 //!
 //! Asks the running firewalld over the system's bus; without one nothing happens.
 
-mod bus;
-
 use crate::error::{Error, Result};
 use bus::{Answer, Bus, Method, Value, texts};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! As much of D-Bus as calling methods takes (D-Bus specification 0.43: "Message Protocol",
-//! "Authentication Protocol"): one connection to the system's bus, one call at a time. Knows
-//! nothing of who is called. Own rather than a crate: a few hundred bytes are said to one service,
-//! and every crate that can say them brings an async runtime or libdbus.
+//! "Authentication Protocol"): one connection, one call at a time. Knows nothing of who is called:
+//! firewalld and systemd are their callers' affair. Own rather than a crate: a few hundred bytes
+//! are said to two services, and every crate that can say them brings an async runtime or libdbus.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::net::UnixStream;
@@ -26,54 +26,85 @@ const SIGNATURE: u8 = 8;
 
 /// A value of an argument.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
     /// `s`
     Text(&'a str),
+    /// `b`
+    Truth(bool),
     /// `i`
     Number(i32),
+    /// `au`
+    Numbers(&'a [u32]),
     /// `as`
     Texts(&'a [&'a str]),
     /// `a{sv}`
     Map(&'a [(&'a str, Value<'a>)]),
+    /// `a(sv)`: what systemd takes properties as.
+    Pairs(&'a [(&'a str, Value<'a>)]),
+    /// `a(sa(sv))`, empty.
+    NoUnits,
 }
 
 impl Value<'_> {
     fn signature(&self) -> &'static str {
         match self {
             Self::Text(_) => "s",
+            Self::Truth(_) => "b",
             Self::Number(_) => "i",
+            Self::Numbers(_) => "au",
             Self::Texts(_) => "as",
             Self::Map(_) => "a{sv}",
+            Self::Pairs(_) => "a(sv)",
+            Self::NoUnits => "a(sa(sv))",
         }
     }
 }
 
 /// Whom to call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Method<'a> {
+pub struct Method<'a> {
+    /// The name of the service; empty where the peer is no bus but the service itself.
     pub service: &'a str,
+    /// The object's path.
     pub path: &'a str,
+    /// The interface.
     pub interface: &'a str,
+    /// The method's name.
     pub name: &'a str,
 }
 
 /// What came back: the body of an answer, or the message of a refusal.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub enum Answer {
+    /// Its bytes, in this host's byte order.
     Body(Vec<u8>),
+    /// The name of the error and its message.
     Refused(String),
 }
 
-/// A connection to the system's bus.
+/// A connection to a bus, or to a service that listens itself.
 #[derive(Debug)]
-pub(super) struct Bus {
+pub struct Bus {
     stream: UnixStream,
     serial: u32,
 }
 
 impl Bus {
-    /// Connects as the user that this process is.
-    pub(super) fn connect(socket: &Path) -> Result<Self> {
+    /// Connects to a bus as the user that this process is.
+    ///
+    /// # Errors
+    /// As connect(2); and when the bus does not know this user.
+    pub fn connect(socket: &Path) -> Result<Self> {
+        let mut bus = Self::connect_peer(socket)?;
+        bus.call_bus("Hello", &[])?;
+        Ok(bus)
+    }
+
+    /// Connects to a service that listens itself.
+    ///
+    /// # Errors
+    /// As [`Bus::connect`].
+    pub fn connect_peer(socket: &Path) -> Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -85,12 +116,14 @@ impl Bus {
             return Err(Error::new(ErrorKind::PermissionDenied, "the bus does not know us"));
         }
         bus.stream.write_all(b"BEGIN\r\n")?;
-        bus.call_bus("Hello", &[])?;
         Ok(bus)
     }
 
     /// Whether somebody has this name now.
-    pub(super) fn has(&mut self, service: &str) -> Result<bool> {
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub fn has(&mut self, service: &str) -> Result<bool> {
         match self.call_bus("NameHasOwner", &[Value::Text(service)])? {
             Answer::Body(body) => Ok(body.first() == Some(&1)),
             Answer::Refused(_) => Ok(false),
@@ -114,7 +147,11 @@ impl Bus {
     }
 
     /// Calls a method and waits for its answer.
-    pub(super) fn call(&mut self, method: Method<'_>, arguments: &[Value<'_>]) -> Result<Answer> {
+    ///
+    /// # Errors
+    /// When nothing comes back within twenty seconds, or nothing that is D-Bus. What the service
+    /// refuses is an [`Answer`].
+    pub fn call(&mut self, method: Method<'_>, arguments: &[Value<'_>]) -> Result<Answer> {
         self.serial += 1;
         let message = encode(method, arguments, self.serial);
         self.stream.write_all(&message)?;
@@ -153,7 +190,8 @@ impl Bus {
 }
 
 /// The texts of an answer that is `as`.
-pub(super) fn texts(body: &[u8]) -> Vec<String> {
+#[must_use]
+pub fn texts(body: &[u8]) -> Vec<String> {
     // Answers come in the byte order of who answers, which is this host's.
     let read = Reader { bytes: body, big: cfg!(target_endian = "big") };
     let mut found = Vec::new();
@@ -184,7 +222,7 @@ fn encode(method: Method<'_>, arguments: &[Value<'_>], serial: u32) -> Vec<u8> {
     ];
     out.sized(8, |out| {
         for (code, kind, text) in fields {
-            if code == SIGNATURE && text.is_empty() {
+            if matches!(code, SIGNATURE | DESTINATION) && text.is_empty() {
                 continue;
             }
             out.align(8);
@@ -242,11 +280,16 @@ impl Writer {
     fn value(&mut self, value: &Value<'_>) {
         match value {
             Value::Text(text) => self.text(text),
+            Value::Truth(truth) => self.number(u32::from(*truth)),
             Value::Number(number) => self.number(number.cast_unsigned()),
+            Value::Numbers(numbers) => {
+                self.sized(4, |out| numbers.iter().for_each(|number| out.number(*number)));
+            }
+            Value::NoUnits => self.sized(8, |_| {}),
             Value::Texts(texts) => {
                 self.sized(4, |out| texts.iter().for_each(|text| out.text(text)));
             }
-            Value::Map(entries) => self.sized(8, |out| {
+            Value::Map(entries) | Value::Pairs(entries) => self.sized(8, |out| {
                 for (key, value) in *entries {
                     out.align(8);
                     out.text(key);
@@ -345,6 +388,21 @@ mod tests {
             1, 0, 0, 0, b'n', 0, 1, b'i', 0, 0, 0, 0, 255, 255, 255, 255,
         ];
         assert_eq!(out.0, want);
+    }
+
+    #[test]
+    fn properties_of_units_are_written_as_specified() {
+        let mut out = Writer::default();
+        out.value(&Value::Pairs(&[("D", Value::Truth(true)), ("P", Value::Numbers(&[7]))]));
+        out.value(&Value::NoUnits);
+        let want = [
+            36, 0, 0, 0, 0, 0, 0, 0, // length, padding
+            1, 0, 0, 0, b'D', 0, 1, b'b', 0, 0, 0, 0, 1, 0, 0, 0, // the first
+            1, 0, 0, 0, b'P', 0, 2, b'a', b'u', 0, 0, 0, 4, 0, 0, 0, 7, 0, 0, 0, // the second
+            0, 0, 0, 0, // no units
+        ];
+        assert_eq!(out.0, want);
+        assert_eq!(Value::Pairs(&[]).signature(), "a(sv)");
     }
 
     #[test]
