@@ -88,9 +88,7 @@ fn nobody_waits_for_a_frozen_container() {
     pair(&lab);
     let waiting = lab.session(&["exec", "hung", "sleep", "1000"]);
     // A process comes into its control groups one after the other: until then there is no list.
-    eventually("it executes", || {
-        lab.estiba(&["top", "hung"]).stdout.matches("sleep").count() == 2
-    });
+    eventually("it executes", || lab.estiba(&["top", "hung"]).stdout.matches("sleep").count() == 2);
     lab.estiba(&["pause", "hung"]).ok();
     others(&lab);
     lab.estiba(&["top", "hung"]).ok();

@@ -62,7 +62,8 @@ impl Conversation {
 /// The same bytes with a head, up to `end`, that says what it means. Only HTTP 1.1 has a word for
 /// it.
 fn said(bytes: &[u8], end: usize) -> Vec<u8> {
-    let head = String::from_utf8_lossy(&bytes[..end - 2]).replacen(" HTTP/1.0\r\n", " HTTP/1.1\r\n", 1);
+    let head =
+        String::from_utf8_lossy(&bytes[..end - 2]).replacen(" HTTP/1.0\r\n", " HTTP/1.1\r\n", 1);
     [head.as_bytes(), TAKE, &bytes[end..]].concat()
 }
 
@@ -182,7 +183,8 @@ mod tests {
         assert!(!takes("POST /containers/a/start HTTP/1.1\r\n\r\n"));
         assert!(!takes("GET /containers/a/attach HTTP/1.1\r\n\r\n"));
         let old = b"POST /exec/1/start HTTP/1.0\r\nA: b\r\n\r\n{}";
-        let new = "POST /exec/1/start HTTP/1.1\r\nA: b\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n{}";
+        let new =
+            "POST /exec/1/start HTTP/1.1\r\nA: b\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n{}";
         assert_eq!(String::from_utf8(said(old, old.len() - 2)).as_deref(), Ok(new));
     }
 

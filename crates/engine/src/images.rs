@@ -248,7 +248,8 @@ impl Images {
 /// The tags that an image in use can do without: all but those that containers were made by, or but
 /// the last when they were made by its id.
 fn spare_names(node: &Node, image: &ImageView) -> Vec<String> {
-    let by = |view: &ContainerView| ImageRef::parse(&view.draft.image).ok().map(ImageRef::or_latest);
+    let by =
+        |view: &ContainerView| ImageRef::parse(&view.draft.image).ok().map(ImageRef::or_latest);
     let all = node.registry.all().into_iter().map(|handle| handle.view());
     let asked: HashSet<String> = all
         .filter(|view| view.image == image.id)

@@ -33,7 +33,8 @@ fn part(digits: &str, shift: u32) -> Option<u64> {
         return Some(0);
     }
     let places = u32::try_from(digits.len()).ok().filter(|_| digits.len() <= MAX_DIGITS)?;
-    let value = digits.bytes().all(|c| c.is_ascii_digit()).then(|| digits.parse::<u128>().ok())??;
+    let value =
+        digits.bytes().all(|c| c.is_ascii_digit()).then(|| digits.parse::<u128>().ok())??;
     u64::try_from((value << shift) / 10u128.pow(places)).ok()
 }
 

@@ -18,10 +18,8 @@ fn main() -> ExitCode {
         return refuse(&format!("open /dev/null: {errno}"));
     }
     let words: Vec<OsString> = args.collect();
-    match words.first().and_then(|word| word.to_str()) {
-        Some("monitor") => return runtime::monitor::run(),
-        Some(runtime::monitor::zygote::COMMAND) => return runtime::monitor::zygote::serve(),
-        _ => {}
+    if words.first().is_some_and(|word| word == "monitor") {
+        return runtime::monitor::run();
     }
     let texts = words.iter().cloned().map(OsString::into_string).collect::<Result<Vec<_>, _>>();
     let texts = match texts {

@@ -154,9 +154,8 @@ fn control(
 ) -> rustix::io::Result<()> {
     let command = command << 8 | PROJECT;
     // SAFETY: private to this module, whose callers pass live structures of the command's kind.
-    let result = unsafe {
-        libc::syscall(libc::SYS_quotactl_fd, dir.as_raw_fd(), command, project, data)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_quotactl_fd, dir.as_raw_fd(), command, project, data) };
     check(result).map(drop)
 }
 

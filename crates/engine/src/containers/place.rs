@@ -47,11 +47,9 @@ pub(super) fn find(node: &Node, view: &ContainerView, path: &str) -> Result<Plac
 /// Who a user is in the container, by the files it has itself.
 pub(crate) fn user(node: &Node, view: &ContainerView, name: &str) -> Result<User> {
     let root = find(node, view, "/")?.root;
-    runtime::user::resolve(root.as_fd(), name).map_err(|error| {
-        match error.kind {
-            FailureKind::Invalid => EngineError::invalid(error.to_string()),
-            _ => EngineError::internal(error.to_string()),
-        }
+    runtime::user::resolve(root.as_fd(), name).map_err(|error| match error.kind {
+        FailureKind::Invalid => EngineError::invalid(error.to_string()),
+        _ => EngineError::internal(error.to_string()),
     })
 }
 

@@ -173,7 +173,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::list("registry-realm", "Token servers outside a registry's domain, HOST=SERVER"),
         Applied,
     ),
-    row(Flag::string("registry-rules", "File with rules for registries (registries.conf)"), Applied),
+    row(
+        Flag::string("registry-rules", "File with rules for registries (registries.conf)"),
+        Applied,
+    ),
     row(Flag::string("resolv-conf", "Where the host's resolvers are named"), NotYet),
     row(Flag::bool("rootless", "Run without root (what an ordinary user does anyway)"), Applied),
     row(

@@ -35,12 +35,13 @@ const IGNORED_SIGNALS: [rustix::process::Signal; 5] = {
 
 /// `estiba-runtime monitor`: started by [`super::client::spawn`] with a control connection and a
 /// launch order as descriptors 3 and 4. Returns after the container has ended, or could not be
-/// created; both are told on the connection.
+/// created; both are told on the connection. Without an order it is a [`super::zygote`].
 pub fn run() -> ExitCode {
-    let control = sys::resident::inherited_fd(CONTROL_FD);
-    let order = sys::resident::inherited_fd(LAUNCH_FD);
-    let (Ok(control), Ok(order)) = (control, order) else {
+    let Ok(control) = sys::resident::inherited_fd(CONTROL_FD) else {
         return ExitCode::FAILURE;
+    };
+    let Ok(order) = sys::resident::inherited_fd(LAUNCH_FD) else {
+        return super::zygote::serve(control);
     };
     let status = match settle_in() {
         Ok(()) => watch_over(control, order),

@@ -15,9 +15,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
-/// The command of `estiba-runtime` that is a zygote.
-pub const COMMAND: &str = "zygote";
-
 /// What a request says: there is only one.
 const FORK: [u8; 1] = [1];
 
@@ -43,7 +40,7 @@ impl Zygote {
     pub fn spawn(runtime_exe: BorrowedFd) -> Result<Self, ClientError> {
         let spawn = || -> io::Result<Self> {
             let (socket, theirs) = sys::socket::message_pair()?;
-            let pid = sys::spawn::Spawn::new(runtime_exe, &[c"estiba-runtime", c"zygote"])
+            let pid = sys::spawn::Spawn::new(runtime_exe, &[c"estiba-runtime", c"monitor"])
                 .fd(theirs.as_fd(), CONTROL_FD)
                 .spawn()?;
             Ok(Self { socket, pid })
@@ -76,12 +73,10 @@ impl Zygote {
     }
 }
 
-/// `estiba-runtime zygote`: forks until there is nobody to do it for.
-pub fn serve() -> ExitCode {
-    let Ok(socket) = sys::resident::inherited_fd(CONTROL_FD) else {
-        return ExitCode::FAILURE;
-    };
-    // Inherited by the monitors, which need it too; they have names of their own.
+/// Forks until there is nobody to do it for. Its command is a monitor's, so that process lists show
+/// monitors as such; only its name tells it from them.
+pub(super) fn serve(socket: OwnedFd) -> ExitCode {
+    // Inherited by the monitors, which need it too.
     if run::settle_in().is_err() {
         return ExitCode::FAILURE;
     }
