@@ -74,7 +74,7 @@ impl System {
 /// Makes the default network anew when it is not what the configuration says and no container is
 /// on it; otherwise says that it waits.
 pub(crate) fn renew_default_network(node: &Node) -> Result<()> {
-    let [draft, ..] = node.net.predefined();
+    let [draft, ..] = node.net.predefined()?;
     let Ok(spec) = node.networks.find(&draft.name) else { return Ok(()) };
     let wanted = node.net.resolved_options(&draft);
     let same_pools =

@@ -154,7 +154,7 @@ fn open_networks(store: &Store, net: &net::Net, table: &NetworkTable) -> Result<
         }
         table.insert(spec.clone());
     }
-    for draft in net.predefined() {
+    for draft in net.predefined()? {
         if recorded.iter().any(|spec| spec.name == draft.name) {
             continue;
         }

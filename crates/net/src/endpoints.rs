@@ -180,6 +180,14 @@ impl Net {
         made
     }
 
+    /// Sets up the loopback of a namespace that joins no network.
+    pub fn loopback(&self, netns: BorrowedFd<'_>) -> Result<()> {
+        let mut socket = within(netns, || Socket::open(netlink::Family::Route, 0))?;
+        let mut batch = Batch::new();
+        netlink::set_up(&mut batch, "lo");
+        socket.transact(batch)
+    }
+
     /// Takes the link of an endpoint out of a namespace that goes on, where none of its ends is on
     /// the host. Before [`Net::detach`]; nothing for bridges.
     pub fn withdraw(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()> {

@@ -37,6 +37,15 @@ pub enum Error {
         /// What was asked.
         act: String,
     },
+    /// The rules of this network namespace are laid by another daemon.
+    #[error(
+        "the firewall of this network namespace is another daemon's{}",
+        if *process > 0 { format!(" (process {process})") } else { String::new() }
+    )]
+    NotAlone {
+        /// Its process id; 0 where it cannot be told.
+        process: i32,
+    },
     /// No network has this id.
     #[error("network {0} not found")]
     NoSuchNetwork(String),
@@ -136,6 +145,7 @@ impl HasKind for Error {
             Self::Denied(denied) => denied.kind,
             Self::NoSuchNetwork(_) => ErrorKind::NotFound,
             Self::Overlap { .. } | Self::InUse { .. } => ErrorKind::Forbidden,
+            Self::NotAlone { .. } => ErrorKind::Conflict,
             Self::Address { .. } => ErrorKind::Invalid,
             Self::PoolsExhausted | Self::AddressesExhausted { .. } | Self::PortsExhausted(_) => {
                 ErrorKind::Exhausted
@@ -152,6 +162,9 @@ impl HasKind for Error {
         match self {
             Self::PoolsExhausted => {
                 Some("remove unused networks, or give the network a --subnet of its own")
+            }
+            Self::NotAlone { .. } => {
+                Some("end it, or give this one a network namespace of its own, or --iptables=false")
             }
             Self::PortAllocated { .. } => Some("`ps` shows which container publishes the port"),
             Self::PortInUse { .. } => Some("`ss -lnp` shows which program holds the port"),

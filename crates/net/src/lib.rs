@@ -6,10 +6,11 @@
 //!                        │  networks.rs resolve, create, delete      endpoints.rs attach, publish
 //!                        ▼                                           dns/ serve_dns
 //!   decide   ipam.rs  ports.rs  publish.rs  bridge.rs  plan.rs  nft/rules.rs  nft/sets.rs
+//!      │     default_bridge.rs
 //!      │     dns/names.rs         (pure but for ports.rs, which tries whether a port is free)
 //!      ▼
 //!   act      apply.rs  netns.rs  sysctl.rs  netlink/  nft/firewall.rs  round.rs  relay.rs
-//!            outside.rs  carrier.rs (an ordinary user's ports)
+//!            alone.rs  outside.rs  carrier.rs (an ordinary user's ports)
 //!            iptables/ (the administrator's DOCKER-USER)  dns/server.rs
 //! ```
 //!
@@ -26,9 +27,11 @@
 //! Everything relates to the network namespace of the thread that calls [`Net::open`]; later
 //! calls must come from threads of the same namespace.
 
+mod alone;
 mod apply;
 mod bridge;
 mod carrier;
+mod default_bridge;
 mod dns;
 mod endpoints;
 mod error;

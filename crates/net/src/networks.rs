@@ -2,10 +2,12 @@
 
 use crate::apply::{self, Executor};
 use crate::bridge::{self, BridgeOptions, check_interface_name};
+use crate::default_bridge::Known;
 use crate::error::{Error, Result};
 use crate::firewalld;
 use crate::ipam::default_gateway;
 use crate::netlink::{self, Link, Socket};
+use crate::options::{AddressPool, Options};
 use crate::plan::{self, BridgeFacts, NETWORK_ALIAS};
 use crate::remote::{DEFAULT_IPAM, NULL_IPAM, has_remote_ipam};
 use crate::service::{Net, Network, State};
@@ -21,31 +23,25 @@ use std::net::{IpAddr, Ipv6Addr};
 pub(crate) const GATEWAY_V4: &str = "DefaultGatewayIPv4";
 /// The same for IPv6.
 pub(crate) const GATEWAY_V6: &str = "DefaultGatewayIPv6";
+/// The default bridge's interface where the daemon is told no other. Others are the
+/// administrator's.
+const DEFAULT_NAME: &str = "docker0";
 /// The name that means: no default bridge at all.
 const NO_BRIDGE: &str = "none";
 
 impl Net {
-    /// What the predefined networks `bridge`, `host` and `none` look like as drafts.
-    pub fn predefined(&self) -> [NetworkDraft; 3] {
+    /// What the predefined networks `bridge`, `host` and `none` look like as drafts, given what the
+    /// interface of the first has already. Refused where that interface is said to be the
+    /// administrator's and is not there.
+    pub fn predefined(&self) -> Result<[NetworkDraft; 3]> {
         let options = self.options();
-        let through = |name: &str, gateway: Option<IpAddr>| {
-            gateway.map(|gateway| (name.to_owned(), gateway)).into_iter().collect()
+        let draft = |name: &str, driver: &str| NetworkDraft {
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+            ..NetworkDraft::default()
         };
-        let pool = PoolDraft {
-            subnet: options.bridge_address.map(Cidr::network),
-            range: options.fixed_range,
-            gateway: options.bridge_address.map(|cidr| cidr.addr),
-            reserved: through(GATEWAY_V4, options.default_gateway),
-        };
-        let mut pools = vec![pool];
-        if options.ipv6 {
-            let given = options.bridge_address6.map(Cidr::network).or(options.fixed_range6);
-            pools.extend(given.map(|subnet| PoolDraft {
-                subnet: Some(subnet),
-                range: options.fixed_range6.filter(|range| range.prefix > subnet.prefix),
-                gateway: options.bridge_address6.map(|cidr| cidr.addr),
-                reserved: through(GATEWAY_V6, options.default_gateway6),
-            }));
+        if options.bridge == NO_BRIDGE {
+            return Ok([draft("bridge", "null"), draft("host", "host"), draft("none", "null")]);
         }
         let option = |name: &str, value: String| (name.to_owned(), value);
         let driver_options = BTreeMap::from([
@@ -56,21 +52,42 @@ impl Net {
             option(bridge::HOST_BINDING, options.host_binding.to_string()),
             option(bridge::MTU, options.mtu.to_string()),
         ]);
-        let draft = |name: &str, driver: &str| NetworkDraft {
-            name: name.to_owned(),
-            driver: driver.to_owned(),
-            ..NetworkDraft::default()
-        };
-        if options.bridge == NO_BRIDGE {
-            return [draft("bridge", "null"), draft("host", "host"), draft("none", "null")];
-        }
         let bridge = NetworkDraft {
-            pools,
+            pools: self.default_pools(&options)?,
             enable_ipv6: Some(options.ipv6),
             options: driver_options,
             ..draft("bridge", "bridge")
         };
-        [bridge, draft("host", "host"), draft("none", "null")]
+        Ok([bridge, draft("host", "host"), draft("none", "null")])
+    }
+
+    fn default_pools(&self, options: &Options) -> Result<Vec<PoolDraft>> {
+        let mut socket = Socket::open(netlink::Family::Route, 0)?;
+        let link = netlink::link_by_name(&mut socket, &options.bridge)?;
+        let administered = options.bridge != DEFAULT_NAME;
+        if administered && link.is_none() {
+            let name = &options.bridge;
+            let message =
+                format!("there is no interface {name}, which is to be the default bridge");
+            return Err(Denied::invalid(message).into());
+        }
+        let index = link.map(|link| link.index);
+        let addresses = netlink::dump_addresses(&mut socket)?.into_iter();
+        let found: Vec<Cidr> =
+            addresses.filter(|it| Some(it.index) == index).map(|it| it.cidr).collect();
+        let known = |address, range| Known { address, range, found: &found, administered };
+        let through = |pool: PoolDraft, name: &str, gateway: Option<IpAddr>| PoolDraft {
+            reserved: gateway.map(|gateway| (name.to_owned(), gateway)).into_iter().collect(),
+            ..pool
+        };
+        let v4 = known(options.bridge_address, options.fixed_range).pool(true)?;
+        let mut pools = vec![through(v4, GATEWAY_V4, options.default_gateway)];
+        if options.ipv6 {
+            let v6 = known(options.bridge_address6, options.fixed_range6).pool(false)?;
+            let v6 = Some(v6).filter(|pool| pool.subnet.is_some());
+            pools.extend(v6.map(|pool| through(pool, GATEWAY_V6, options.default_gateway6)));
+        }
+        Ok(pools)
     }
 
     /// Chooses and reserves the pools and the interface name of a network, without touching the
@@ -204,15 +221,29 @@ impl Net {
             // An administrator's bridge keeps the subnet that it has.
             let subnet = match host.on_bridge {
                 Some(cidr) => cidr.network(),
-                None => self.lock().ipam.choose(&self.options().pools, &host.others)?,
+                None => self.lock().ipam.choose(&self.pools(true), &host.others)?,
             };
             let gateway = free.gateway.or(host.on_bridge.map(|cidr| cidr.addr));
             pools.insert(0, complete(&PoolDraft { gateway, ..free }, subnet)?);
         }
         if draft.enable_ipv6.unwrap_or(false) && !has(&pools, false) {
-            pools.push(complete(&PoolDraft::default(), local_subnet(&id))?);
+            let from = self.pools(false);
+            let subnet = match from.is_empty() {
+                true => local_subnet(&id),
+                false => {
+                    let host = self.host_blocks(name)?;
+                    self.lock().ipam.choose(&from, &host.others)?
+                }
+            };
+            pools.push(complete(&PoolDraft::default(), subnet)?);
         }
         Ok(pools)
+    }
+
+    /// The address pools of a family.
+    fn pools(&self, v4: bool) -> Vec<AddressPool> {
+        let all = self.options();
+        all.pools.iter().filter(|pool| pool.base.addr.is_ipv4() == v4).copied().collect()
     }
 
     /// The blocks the host reaches, by addresses and routes, apart from those of the bridge
@@ -283,7 +314,7 @@ impl Net {
             return Err(no_ipv6(&spec.name).into());
         }
         let mut socket = Socket::open(netlink::Family::Route, 0)?;
-        let facts = bridge_facts(&mut socket, spec, name)?;
+        let facts = bridge_facts(&mut socket, spec, (name, self.is_alone()))?;
         // Rules first, link second: nothing passes before it may (law F1).
         let elements = options.zone(spec).map(|zone| zone.elements()).unwrap_or_default();
         if let Some(firewall) = self.firewall() {
@@ -468,7 +499,11 @@ fn local_subnet(id: &NetworkId) -> Cidr {
     Cidr { addr: IpAddr::V6(Ipv6Addr::new(one, two, three, four, 0, 0, 0, 0)), prefix: 64 }
 }
 
-fn bridge_facts(socket: &mut Socket, spec: &NetworkSpec, name: &str) -> Result<BridgeFacts> {
+fn bridge_facts(
+    socket: &mut Socket,
+    spec: &NetworkSpec,
+    (name, alone): (&str, bool),
+) -> Result<BridgeFacts> {
     let Some(link) = netlink::link_by_name(socket, name)? else {
         return Ok(BridgeFacts::default());
     };
@@ -477,7 +512,7 @@ fn bridge_facts(socket: &mut Socket, spec: &NetworkSpec, name: &str) -> Result<B
         return Err(Denied::conflict(message).into());
     }
     let former = link.alias.strip_prefix(NETWORK_ALIAS);
-    if former.is_some_and(|id| id != spec.id.to_string()) {
+    if alone && former.is_some_and(|id| id != spec.id.to_string()) {
         // Left behind by a network that no record names: its addresses may be others.
         apply::delete_link(socket, name)?;
         return Ok(BridgeFacts::default());
@@ -486,6 +521,6 @@ fn bridge_facts(socket: &mut Socket, spec: &NetworkSpec, name: &str) -> Result<B
     let addresses = addresses.into_iter().filter(|a| a.index == link.index).map(|a| a.cidr);
     // A daemon that was killed between two messages has made it, and not yet said whose it is.
     let unsaid = link.alias.is_empty() && link.mac == Some(plan::bridge_mac(&spec.id));
-    let ours = former.is_some() || unsaid;
+    let ours = unsaid || former.is_some_and(|id| id == spec.id.to_string());
     Ok(BridgeFacts { exists: true, ours, addresses: addresses.collect() })
 }

@@ -179,7 +179,8 @@ pub(crate) fn plugin_endpoint(
 ) -> NetworkPlan {
     let peer = peer.to_owned();
     let mut host = Vec::new();
-    let mut inside_ops = Vec::new();
+    // Whether it has a link or not.
+    let mut inside_ops = vec![NetOp::Up { link: "lo".to_owned() }];
     let mut after = Vec::new();
     if let Some(link) = &joined.link {
         // The plugin has set its end up while this one was down: it comes into service now.

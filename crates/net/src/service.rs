@@ -1,5 +1,6 @@
 //! The public face: one [`Net`] per daemon, and what it remembers.
 
+use crate::alone::Alone;
 use crate::apply;
 use crate::bridge::BridgeOptions;
 use crate::dns::Dns;
@@ -43,6 +44,8 @@ pub struct Net {
     /// Dropped before the firewall that it watches.
     _watch: Option<Watch>,
     firewall: Option<Arc<Firewall>>,
+    /// Dropped last: who comes next finds the tables without an owner.
+    alone: Alone,
 }
 
 /// What is known of networks, endpoints, addresses and ports.
@@ -146,6 +149,7 @@ impl Net {
     /// thread. Removes nothing that runs: follow with [`Net::create_network`] for each recorded
     /// network, [`Net::adopt`] for each endpoint of a running container, then [`Net::sweep`].
     pub fn open(options: Options) -> Result<Self> {
+        let alone = Alone::claim(options.firewall)?;
         let forwarding = sysctl::read("ipv4/ip_forward").as_deref() == Some("1");
         let turn_on = options.ip_forward && !forwarding;
         let policy = Policy {
@@ -173,7 +177,7 @@ impl Net {
         let dns = Dns::new(options.resolver.clone(), options.resolv_conf.clone());
         let routes = RouteWatch::start(&state, options.route_news.clone())?;
         let options = RwLock::new(Arc::new(options));
-        Ok(Self { options, state, dns, zones, _routes: routes, _watch: watch, firewall })
+        Ok(Self { options, state, dns, zones, _routes: routes, _watch: watch, firewall, alone })
     }
 
     /// The options in force.
@@ -209,13 +213,18 @@ impl Net {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether no other daemon works in this network namespace.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone.is_first()
+    }
+
     pub(crate) fn firewall(&self) -> Option<&Firewall> {
         self.firewall.as_deref()
     }
 
     /// Ends a restart: replaces the former daemon's rules by the present ones in one transaction,
-    /// and removes links of ours that nothing adopted or created since [`Net::open`]. Returns
-    /// their names. Call once, after adopting, before any container starts.
+    /// and removes links of ours that nothing adopted or created since [`Net::open`], if they cannot
+    /// be those of another daemon. Returns their names. Call once, after adopting, before any container starts.
     pub fn sweep(&self) -> Result<Vec<String>> {
         if let Some(firewall) = &self.firewall {
             firewall.lay()?;
@@ -227,10 +236,12 @@ impl Net {
         let lives: BTreeSet<ContainerId> =
             self.lock().endpoints.values().map(|known| known.container).collect();
         self.dns.sweep(|container| lives.contains(container));
-        let mut socket = Socket::open(netlink::Family::Route, 0)?;
-        let links = netlink::dump_links(&mut socket)?;
         let mut removed = Vec::new();
-        for link in links {
+        if !self.is_alone() {
+            return Ok(removed);
+        }
+        let mut socket = Socket::open(netlink::Family::Route, 0)?;
+        for link in netlink::dump_links(&mut socket)? {
             let state = self.lock();
             let leaked = match (
                 link.alias.strip_prefix(ENDPOINT_ALIAS),

@@ -7,10 +7,10 @@ mod lab;
 
 use lab::{Container, Netns, bridge, fresh_bytes, network, on_host, options, sh};
 use model::error::{ErrorKind, HasKind};
-use model::network::{Cidr, EndpointDraft, NetworkDraft, PoolDraft, PortBinding};
+use model::network::{Cidr, EndpointDraft, NetworkDraft, NetworkSpec, PoolDraft, PortBinding};
 use model::network::{PortSpec, Protocol};
 use model::{ContainerId, NetworkId, Timestamp};
-use net::{Adopt, Attach, Net};
+use net::{Adopt, Attach, Net, Options};
 use std::net::{TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -337,11 +337,69 @@ fn chosen_subnets_avoid_the_hosts() {
     });
 }
 
+/// Without rules there may be several daemons. They share the default bridge, as Docker's do, and no
+/// one takes the other's links for leftovers.
+#[test]
+fn daemons_without_rules_share_the_default_bridge() {
+    on_host(|host, _| {
+        let options = || Options { firewall: false, ..options() };
+        let start = || {
+            let net = Net::open(options()).unwrap();
+            let [default, ..] = net.predefined().unwrap();
+            let default = network(&net, &default);
+            net.sweep().unwrap();
+            (net, default)
+        };
+        let (first, default) = start();
+        let web = Container::start(&first, &default, "web");
+        web.netns.serve("web", "0.0.0.0:80");
+        let links = sh("ip -o link show type veth; ip -o addr show docker0");
+        let (second, shared) = start();
+        assert_eq!(shared.pools, default.pools);
+        assert_eq!(sh("ip -o link show type veth; ip -o addr show docker0"), links);
+        assert!(host.ask(&web.at(80)).is_ok());
+        second.delete_network(&shared.id).unwrap();
+        assert!(host.ask(&web.at(80)).is_ok(), "the bridge is the first one's");
+        drop((first, second));
+        // Alone again, what nobody knows is a leftover.
+        drop(start());
+        assert_eq!(sh("ip -o link show type veth | grep -c estiba || true").trim(), "0");
+        assert!(host.ask(&web.at(80)).is_err());
+    });
+}
+
+/// An interface of the administrator's keeps its addresses, and has to be there.
+#[test]
+fn the_default_bridge_may_be_the_administrators() {
+    on_host(|_, _| {
+        let options = |range: &str| Options {
+            bridge: "corp0".to_owned(),
+            fixed_range: Some(Cidr::parse(range).unwrap()),
+            ..options()
+        };
+        let net = Net::open(options("10.1.16.0/24")).unwrap();
+        let refused = net.predefined().unwrap_err().to_string();
+        assert_eq!(refused, "there is no interface corp0, which is to be the default bridge");
+        sh("ip link add corp0 type bridge; ip addr add 10.1.0.88/20 dev corp0; \
+            ip addr add 10.1.16.88/20 dev corp0");
+        let [default, ..] = net.predefined().unwrap();
+        let default = network(&net, &default);
+        let seen = |default: &NetworkSpec| default.pools[0].subnet.to_string();
+        assert_eq!(seen(&default), "10.1.16.0/20");
+        let a = Container::start(&net, &default, "a");
+        assert_eq!(a.ip().to_string(), "10.1.16.1");
+        assert_eq!(a.endpoint.gateway.unwrap().to_string(), "10.1.16.88");
+        net.detach(&a.endpoint).unwrap();
+        net.delete_network(&default.id).unwrap();
+        assert!(sh("ip -o addr show corp0").contains("10.1.0.88/20"), "it stays");
+    });
+}
+
 #[test]
 fn the_predefined_networks_are_dockers() {
     on_host(|_, _| {
         let net = Net::open(options()).unwrap();
-        let [default, host, none] = net.predefined();
+        let [default, host, none] = net.predefined().unwrap();
         let default = network(&net, &default);
         assert_eq!(default.bridge.as_deref(), Some("docker0"));
         assert_eq!(default.pools[0].subnet.to_string(), "172.17.0.0/16");

@@ -436,6 +436,9 @@ fn attach_one(node: &Node, ask: &Attach<'_>, network: &NetworkSpec) -> Result<En
             message: "cannot create endpoint on configuration-network".to_owned(),
         }));
     }
+    if network.driver == DriverKind::Null {
+        node.net.loopback(ask.netns)?;
+    }
     Ok(Endpoint {
         id: random::hex()?,
         network: network.id,
