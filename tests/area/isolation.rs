@@ -19,8 +19,8 @@ fn run_and_exec_have_the_same_tight_posture() {
     let init = posture(&lab.estiba(&["exec", "xx", "cat", "/proc/1/status"]));
     assert_eq!(run, exec);
     assert_eq!(run, init);
-    // CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID NET_BIND_SERVICE SYS_CHROOT
-    let nine = "00000000000404fb";
+    // CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID NET_RAW (for ping alone) SYS_CHROOT
+    let nine = "00000000000420fb";
     assert_eq!(
         run,
         [
@@ -146,7 +146,7 @@ fn dangerous_calls_are_refused() {
         &["unshare", "-r", "true"],
         &["hostname", "other"],
         &["chroot", "/proc/1/root/proc/1/root", "nothing"],
-        &["ping", "-c1", "-W1", "127.0.0.1"],
+        &["arping", "-c1", "-w1", "127.0.0.1"],
         &["insmod", "/x.ko"],
     ] {
         let tried = lab.estiba(&[&["run", "--rm", "busybox"], words].concat());

@@ -96,6 +96,8 @@ fn none_host_and_a_neighbours_network() {
     let links =
         lab.estiba(&["run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net"]);
     assert_eq!(links.ok(), "lo");
+    let own = ["run", "--rm", "--network", "none", "busybox", "ip", "-o", "addr"];
+    assert!(lab.estiba(&own).ok().contains("127.0.0.1/8"), "its loopback is up");
     let host = lab.estiba(&["run", "--rm", "--network", "host", "busybox", "ls", "/sys/class/net"]);
     assert!(host.ok().contains("docker0"), "{host:?}");
     serve(&lab, "one", &[]);
@@ -108,14 +110,16 @@ fn none_host_and_a_neighbours_network() {
         .fails(125, "network nowhere not found");
 }
 
-/// An image with Debian's ping as Debian installs it: its file grants `CAP_NET_RAW`.
+/// An image with Debian's ping as Debian installs it, its file grants `CAP_NET_RAW`, and with perl.
 fn import_ping(lab: &Lab) {
     let dir = lab.dir().join("ping");
     let script = format!(
         "set -e; mkdir {0}; tar -C {0} -xf {1}; cp /usr/bin/ping {0}/bin/granted; \
          setcap cap_net_raw=ep {0}/bin/granted; cp /usr/bin/ping {0}/bin/plain; \
          setcap -r {0}/bin/plain 2>/dev/null || true; \
-         for lib in $(ldd /usr/bin/ping | grep -o '/lib[^ ]*'); do \
+         cp /usr/bin/perl {0}/bin/; mkdir -p {0}/usr/lib/x86_64-linux-gnu; \
+         cp -r /usr/lib/x86_64-linux-gnu/perl-base {0}/usr/lib/x86_64-linux-gnu/; \
+         for lib in $(ldd /usr/bin/ping /usr/bin/perl | grep -o '/lib[^ ]*'); do \
          mkdir -p {0}$(dirname $lib); cp -L $lib {0}$lib; done; \
          tar --xattrs --xattrs-include='*' -C {0} -cf {0}.tar .",
         dir.display(),
@@ -142,10 +146,72 @@ fn ping_needs_no_privilege() {
             assert!(lab.estiba(&exec).ok().contains(" 0% packet loss"));
         }
     }
-    // What the file grants is not had, and what was executed for is not refused.
+    // What the file grants changes nothing, and the nine are the nine.
     let status = ["sh", "-c", "granted -V && grep CapBnd /proc/self/status"];
     let seen = lab.estiba(&[&["run", "--rm", "ping"], &status[..]].concat());
-    assert!(seen.ok().contains("CapBnd:\t00000000000404fb"), "{seen:?}");
+    assert!(seen.ok().contains("CapBnd:\t00000000000420fb"), "{seen:?}");
+}
+
+/// Debian's busybox has no way to ping but raw sockets.
+#[test]
+fn busybox_pings_too() {
+    let lab = Lab::new();
+    lab.estiba(&["network", "create", "--ipv6", "--subnet", "fd07:8::/64", "six"]).ok();
+    lab.estiba(&["run", "-d", "--name", "far", "--network", "six", "busybox", "sleep", "1000"])
+        .ok();
+    lab.estiba(&["run", "-d", "--name", "near", "busybox", "sleep", "1000"]).ok();
+    let gateway = "{{.NetworkSettings.Networks.bridge.Gateway}}";
+    let gateway = lab.estiba(&["inspect", "-f", gateway, "near"]).ok().to_owned();
+    let pings = |words: &[&str]| {
+        let seen = lab.estiba(words);
+        assert!(seen.ok().contains(" 0% packet loss"), "{words:?}: {seen:?}");
+    };
+    pings(&["run", "--rm", "busybox", "ping", "-c", "1", &gateway]);
+    for program in ["ping", "ping6"] {
+        pings(&["run", "--rm", "--network", "six", "busybox", program, "-c", "1", "far"]);
+    }
+    pings(&["run", "--rm", "--network", "none", "busybox", "ping", "-c", "1", "127.0.0.1"]);
+    pings(&["exec", "near", "ping", "-c", "1", &gateway]);
+    lab.estiba(&["restart", "-t", "0", "near"]).ok();
+    pings(&["exec", "near", "ping", "-c", "1", &gateway]);
+    // As with Docker, it takes root, and the capability.
+    for option in ["-u=1000", "--cap-drop=NET_RAW"] {
+        lab.estiba(&["run", "--rm", option, "busybox", "ping", "-c", "1", "127.0.0.1"])
+            .fails(1, "ermi");
+    }
+    // Ports below 1024 want nothing, for anybody.
+    for user in ["0", "1000"] {
+        let listen = "nc -l -p 80 -e true & sleep 0.2; kill $!";
+        lab.estiba(&["run", "--rm", "-u", user, "busybox", "sh", "-c", listen]).ok();
+    }
+}
+
+/// Laws B4 and F6: what ping needs is good for ping alone. Raw sockets of every other kind, headers
+/// of one's own and addresses of others are refused, and had by who was given the capability.
+#[test]
+fn raw_sockets_are_for_ping_alone() {
+    const TRY: &str = "use Socket; sub out { print $_[0] ? 'y' : 'n' }
+        for ([2,3,1], [10,3,58], [2,3,6], [2,3,17], [2,3,132], [2,3,255], [10,3,6], [10,3,255],
+             [2,10,768], [17,3,768], [17,2,768]) { out(socket(my $s, $_->[0], $_->[1], $_->[2])) }
+        print ' ';
+        socket(my $four, 2, 3, 1); socket(my $six, 10, 3, 58); socket(my $tcp, 2, 1, 0);
+        for ([$four,0,3], [$four,0,19], [$tcp,0,19], [$six,41,36], [$six,255,36], [$six,41,75]) {
+            out(setsockopt($_->[0], $_->[1], $_->[2], pack('i', 1))) }
+        print ' '; setsockopt($four, 0, 15, pack('i', 1));
+        out(bind($four, pack_sockaddr_in(0, inet_aton('10.99.99.99')))
+            && send($four, pack('CCnnn', 8, 0, 0xf7fe, 1, 0),
+                    0, pack_sockaddr_in(0, inet_aton('127.0.0.1'))))";
+    let lab = Lab::new();
+    import_ping(&lab);
+    lab.estiba(&["run", "-d", "--name", "here", "ping", "sleep", "1000"]).ok();
+    let script = ["perl", "-e", TRY];
+    for words in [&["run", "--rm", "ping"][..], &["exec", "here"]] {
+        let seen = lab.estiba(&[words, &script].concat());
+        assert_eq!(seen.ok(), "yynnnnnnnnn nnnnnn n");
+    }
+    let given =
+        lab.estiba(&[&["run", "--rm", "--cap-add", "NET_RAW", "ping"], &script[..]].concat());
+    assert!(given.ok().starts_with("yyyyyyyyyyy yyyyyy "), "{given:?}");
 }
 
 #[test]

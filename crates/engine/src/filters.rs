@@ -6,8 +6,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Which filter: Docker's profile or ours, and the capabilities it was made for.
-pub(crate) type Key = (bool, u64);
+/// Which filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    /// Docker's profile, not ours.
+    pub docker: bool,
+    /// Raw sockets are for ping alone.
+    pub ping_only: bool,
+    /// The capabilities it was made for.
+    pub caps: u64,
+}
 
 /// The filters made since the daemon started.
 #[derive(Debug)]
@@ -32,7 +40,12 @@ impl Filters {
         if let Some(path) = made.get(&key) {
             return Ok(path.clone());
         }
-        let name = format!("{}-{:016x}.bpf", if key.0 { "docker" } else { "estiba" }, key.1);
+        let profile = match key {
+            Key { docker: true, .. } => "docker",
+            Key { ping_only: true, .. } => "estiba-ping",
+            Key { .. } => "estiba",
+        };
+        let name = format!("{profile}-{:016x}.bpf", key.caps);
         let path = self.dir.join(&name);
         let fresh = self.dir.join(format!("{name}.new"));
         let program = compile()?;

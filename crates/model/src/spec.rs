@@ -128,6 +128,9 @@ pub struct Isolation {
     pub privileged: bool,
     /// Capability names kept, without `CAP_`.
     pub capabilities: Vec<String>,
+    /// `NET_RAW` is among them for ping alone: raw sockets of ICMP, which the system-call filter
+    /// sees to.
+    pub ping_only: bool,
     /// no_new_privs.
     pub no_new_privileges: bool,
     /// A user namespace with a range of [`ID_RANGE`] ids of its own, instead of the host's.

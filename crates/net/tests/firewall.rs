@@ -374,6 +374,46 @@ fn isolated_networks_have_no_address_of_the_host() {
 }
 
 /// A container with every capability over its own namespace claims to be its neighbour (law F6).
+/// Law F6: a raw socket of ICMP is enough to send a redirect, in the name of its own address. The
+/// kernel heeds those of the gateway alone; ours do not get there.
+#[test]
+fn redirects_of_containers_are_not_heard() {
+    for (option, guarded) in [("true", true), ("false", false)] {
+        on_host(|_, _| {
+            let net = Net::open(options()).unwrap();
+            let spec = bridge(&net, "one", &[("estiba.anti_spoofing", option)]);
+            let rogue = Container::start(&net, &spec, "rogue");
+            let peer = Container::start(&net, &spec, "peer");
+            let heard = |kind: u8| {
+                let count = || {
+                    let all = peer.netns.sh("grep ^IcmpMsg: /proc/net/snmp || true");
+                    let mut lines = all.lines().map(str::split_whitespace);
+                    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+                        return 0;
+                    };
+                    let name = format!("InType{kind}");
+                    let found = names.zip(values).find(|(found, _)| *found == name);
+                    found.map_or(0, |(_, value)| value.parse::<u32>().unwrap())
+                };
+                let before = count();
+                rogue.netns.sh(&format!(
+                    "python3 -c \"import socket,struct\ns=socket.socket(2,3,1)\n\
+                     b=bytearray(struct.pack('!BBH4s',{kind},1,0,socket.inet_aton('10.0.0.9')))\n\
+                     b+=b'E'+bytes(27)\nt=sum(struct.unpack('!18H',b))\nt=(t>>16)+(t&65535)\n\
+                     b[2:4]=struct.pack('!H',65535-t)\ns.sendto(b,('{}',0))\"",
+                    peer.ip()
+                ));
+                (0..20).any(|_| {
+                    std::thread::sleep(Duration::from_millis(10));
+                    count() > before
+                })
+            };
+            assert!(heard(8), "an echo request");
+            assert_eq!(heard(5), !guarded, "a redirect");
+        });
+    }
+}
+
 #[test]
 fn nobody_speaks_for_another() {
     for (option, guarded) in [("true", true), ("false", false)] {

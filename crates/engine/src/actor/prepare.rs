@@ -4,6 +4,7 @@
 
 use super::devices;
 use crate::bundle::{self, EtcFiles, Joined, Plan, Source};
+use crate::filters::Key;
 use crate::host::{SCOPE_PREFIX, cgroup_of, is_slice};
 use crate::node::Node;
 use crate::record::Definition;
@@ -393,7 +394,11 @@ fn filter(
             return Ok(None);
         }
         SeccompDraft::Default => match isolation.profile {
-            SecurityProfile::Estiba => seccomp::default_profile(caps, &Default::default()),
+            SecurityProfile::Estiba => {
+                let ping_only = isolation.ping_only;
+                let options = seccomp::ProfileOptions { ping_only, ..Default::default() };
+                seccomp::default_profile(caps, &options)
+            }
             SecurityProfile::Docker => seccomp::docker_profile(caps),
         },
     };
@@ -401,7 +406,8 @@ fn filter(
         oci.linux.get_or_insert_default().seccomp = Some(profile);
         return Ok(None);
     }
-    let key = (isolation.profile == SecurityProfile::Docker, caps.bits());
+    let docker = isolation.profile == SecurityProfile::Docker;
+    let key = Key { docker, ping_only: isolation.ping_only, caps: caps.bits() };
     node.filters
         .path(key, || {
             let program = seccomp::compile(&profile, seccomp::Arch::NATIVE)

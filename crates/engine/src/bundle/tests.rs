@@ -18,6 +18,7 @@ fn decided(draft: &Draft) -> ContainerSpec {
             known: names.clone(),
             available: names.clone(),
             estiba: names.clone(),
+            estiba_ping: names.clone(),
             docker: names,
         },
         ..HostFacts::default()

@@ -334,6 +334,8 @@ stored_structs! {
     struct Isolation = model::spec::Isolation {
         privileged: bool,
         capabilities: Vec<String>,
+        #[serde(default)]
+        ping_only: bool,
         no_new_privileges: bool,
         own_ids: bool,
         seccomp: SeccompDraft,

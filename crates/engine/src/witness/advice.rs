@@ -74,6 +74,7 @@ pub(super) fn of_seen(view: &ContainerView, seen: &Seen) -> Vec<Advice> {
     let had = Had {
         caps,
         filter: filter_of(view).ok().flatten(),
+        ping_only: isolation.ping_only,
         readonly_root: view.spec.readonly_rootfs,
     };
     let mut all: Vec<Advice> = seen.denials.keys().map(|denial| had.explain(denial)).collect();
@@ -88,6 +89,8 @@ pub(super) fn of_seen(view: &ContainerView, seen: &Seen) -> Vec<Advice> {
 struct Had {
     caps: CapSet,
     filter: Option<Seccomp>,
+    /// Raw sockets are for ping alone.
+    ping_only: bool,
     readonly_root: bool,
 }
 
@@ -141,6 +144,16 @@ impl Had {
 
     fn of_filter(&self, call: String, denial: &Denial) -> Advice {
         let reason = "the system-call filter refuses it";
+        // Of the families of the internet it refuses raw sockets, and packets where it refuses
+        // those; of options what lets a socket speak for others.
+        let raw = match denial.call.as_str() {
+            "socket" => matches!(denial.domain, Some(2 | 10 | 17)),
+            call => call == "setsockopt",
+        };
+        if self.ping_only && raw {
+            let reason = "NET_RAW is had for ping alone";
+            return advice(call, reason, "--cap-add NET_RAW");
+        }
         if denial.domain.is_none()
             && let Some(cap) = self.opens(&denial.call)
         {
@@ -188,7 +201,7 @@ mod tests {
     fn had() -> Had {
         let caps = runtime::caps::estiba_default();
         let filter = Some(default_profile(caps, &ProfileOptions::default()));
-        Had { caps, filter, readonly_root: false }
+        Had { caps, filter, ping_only: false, readonly_root: false }
     }
 
     fn denial(call: &str, errno: i64) -> Denial {
@@ -215,6 +228,11 @@ mod tests {
         }
         let family = Denial { filtered: true, domain: None, ..denial("socket", EPERM) };
         assert_eq!(option(&had, &family), "--security-opt profile=docker");
+        let had = Had { ping_only: true, ..had };
+        let packets = Denial { domain: Some(17), ..family.clone() };
+        assert_eq!(option(&had, &packets), "--cap-add NET_RAW");
+        let vsock = Denial { domain: Some(40), ..family };
+        assert_ne!(option(&had, &vsock), "--cap-add NET_RAW");
     }
 
     #[test]

@@ -81,7 +81,11 @@ pub(super) fn filter_of(view: &ContainerView) -> Result<Option<Seccomp>> {
             profile.map(Some).map_err(|error| EngineError::invalid(crate::error::chain(&error)))
         }
         SeccompDraft::Default => Ok(Some(match isolation.profile {
-            SecurityProfile::Estiba => seccomp::default_profile(caps, &ProfileOptions::default()),
+            SecurityProfile::Estiba => {
+                let ping_only = isolation.ping_only;
+                let options = ProfileOptions { ping_only, ..ProfileOptions::default() };
+                seccomp::default_profile(caps, &options)
+            }
             SecurityProfile::Docker => seccomp::docker_profile(caps),
         })),
     }

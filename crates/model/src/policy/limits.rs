@@ -257,7 +257,8 @@ impl Review<'_> {
             }
         }
         let baseline = candidate.baseline;
-        for name in &isolation.capabilities {
+        let for_ping = |name: &String| isolation.ping_only && name == "NET_RAW";
+        for name in isolation.capabilities.iter().filter(|name| !for_ping(name)) {
             if !baseline.capabilities.contains(name) && !self.limits.capabilities.contains(name) {
                 return Err(self.rule.refuse(
                     format!("capability {name} is not allowed"),

@@ -47,6 +47,7 @@ fn decided(draft: &Draft, config: &ImageConfig) -> ContainerSpec {
             known: names(&["CHOWN", "NET_RAW", "SYS_ADMIN"]),
             available: names(&["CHOWN", "NET_RAW", "SYS_ADMIN"]),
             estiba: names(&["CHOWN"]),
+            estiba_ping: names(&["CHOWN", "NET_RAW"]),
             docker: names(&["CHOWN", "NET_RAW"]),
         },
         ..HostFacts::default()

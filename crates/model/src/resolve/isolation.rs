@@ -45,9 +45,18 @@ pub(super) fn resolve(ask: &Ask<'_>) -> Result<Isolation, Denied> {
         asked => asked.clone(),
     };
     check_sharing(&host.ipc, &host.pid, &host.uts)?;
+    let pings = pings(ask, profile, &seccomp);
+    let facts = &ask.facts.capabilities;
+    let base = match profile {
+        SecurityProfile::Docker => &facts.docker,
+        SecurityProfile::Estiba if pings => &facts.estiba_ping,
+        SecurityProfile::Estiba => &facts.estiba,
+    };
+    let capabilities = capabilities(ask, base)?;
     Ok(Isolation {
         privileged,
-        capabilities: capabilities(ask, profile)?,
+        ping_only: pings && is_ping_only(&capabilities, ask)?,
+        capabilities,
         no_new_privileges: security.no_new_privileges.unwrap_or(default_nnp),
         own_ids: own_ids(ask),
         seccomp,
@@ -134,9 +143,33 @@ fn apparmor(ask: &Ask<'_>) -> Result<String, Denied> {
     }
 }
 
+/// Whether it can ping by our own filter, which keeps raw sockets to that, and without a capability
+/// for low ports: in a network of its own, those begin at 0 unless somebody says otherwise.
+fn pings(ask: &Ask<'_>, profile: SecurityProfile, seccomp: &SeccompDraft) -> bool {
+    const FIRST_PORT: &str = "net.ipv4.ip_unprivileged_port_start";
+    let host = &ask.draft.host;
+    let shared =
+        matches!(super::network::mode(ask.draft), NetworkMode::Host | NetworkMode::Container(_));
+    let foreign = super::runtime(&host.runtime, ask.defaults).is_ok_and(|name| !name.is_empty());
+    let ports = |(name, first): (&String, &String)| {
+        name.replace('/', ".") != FIRST_PORT || first.trim() == "0"
+    };
+    let ours = profile == SecurityProfile::Estiba && *seccomp == SeccompDraft::Default;
+    ours && !shared && !foreign && host.sysctls.iter().all(ports)
+}
+
+/// Whether nobody asked for the capability itself.
+fn is_ping_only(capabilities: &[String], ask: &Ask<'_>) -> Result<bool, Denied> {
+    let add = named(&ask.draft.host.cap_add, &ask.facts.capabilities, "CapAdd")?;
+    let asked = add.all || add.names.iter().any(|name| name == NET_RAW);
+    Ok(!asked && capabilities.iter().any(|name| name == NET_RAW))
+}
+
+const NET_RAW: &str = "NET_RAW";
+
 /// `ALL` added is everything but what is dropped; otherwise `ALL` dropped is exactly what is
-/// added; otherwise the profile's, less the dropped, plus the added.
-fn capabilities(ask: &Ask<'_>, profile: SecurityProfile) -> Result<Vec<String>, Denied> {
+/// added; otherwise those of `base`, less the dropped, plus the added.
+fn capabilities(ask: &Ask<'_>, base: &[String]) -> Result<Vec<String>, Denied> {
     let host = &ask.draft.host;
     let facts = &ask.facts.capabilities;
     if host.privileged {
@@ -151,10 +184,6 @@ fn capabilities(ask: &Ask<'_>, profile: SecurityProfile) -> Result<Vec<String>, 
              current environment: \"CAP_{name}\""
         )));
     }
-    let base = match profile {
-        SecurityProfile::Estiba => &facts.estiba,
-        SecurityProfile::Docker => &facts.docker,
-    };
     let keep = |name: &String| match (add.all, drop.all) {
         (true, _) => !drop.names.contains(name),
         (false, true) => add.names.contains(name),

@@ -63,6 +63,9 @@ pub struct CapabilityFacts {
     pub available: Vec<String>,
     /// The defaults of profile `estiba`.
     pub estiba: Vec<String>,
+    /// The same for a container with a network of its own, where low ports need no capability: it
+    /// has the one for ping instead.
+    pub estiba_ping: Vec<String>,
     /// The defaults of profile `docker`.
     pub docker: Vec<String>,
 }

@@ -27,6 +27,7 @@ fn facts() -> HostFacts {
             known: strings(&["CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_RESOURCE"]),
             available: strings(&["CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN"]),
             estiba: strings(&["CHOWN", "KILL"]),
+            estiba_ping: strings(&["CHOWN", "NET_RAW"]),
             docker: strings(&["CHOWN", "KILL", "NET_RAW"]),
         },
     }
@@ -120,7 +121,7 @@ fn the_environment_is_merged_by_name() {
 fn isolation_is_tight_unless_something_else_is_asked_for() {
     let plain = spec(|_| ()).isolation;
     assert!(plain.own_ids && plain.no_new_privileges && !plain.privileged);
-    assert_eq!(plain.capabilities, strings(&["CHOWN", "KILL"]));
+    assert_eq!(plain.capabilities, strings(&["CHOWN", "NET_RAW"]));
     assert!(plain.masked_paths.contains(&"/proc/kcore".to_owned()));
     assert_eq!(plain.cgroupns, SharedNamespace::Private);
     let docker = spec(|it| it.host.security.profile = Some(SecurityProfile::Docker)).isolation;
@@ -192,6 +193,35 @@ fn apparmor_has_a_profile_for_who_names_none() {
 }
 
 #[test]
+fn ping_is_had_where_nobody_else_is_reached_by_it() {
+    let seen = |change: fn(&mut Draft)| {
+        let isolation = spec(change).isolation;
+        (isolation.capabilities.join(" "), isolation.ping_only)
+    };
+    let pings = ("CHOWN NET_RAW".to_owned(), true);
+    let ports = ("CHOWN KILL".to_owned(), false);
+    assert_eq!(seen(|_| ()), pings);
+    assert_eq!(seen(|it| it.host.network = NetworkMode::None), pings);
+    assert_eq!(seen(|it| it.network_disabled = true), pings);
+    let sysctl = |it: &mut Draft, first: &str| {
+        let name = "net/ipv4/ip_unprivileged_port_start".to_owned();
+        it.host.sysctls.insert(name, first.to_owned());
+    };
+    assert_eq!(seen(|it| it.host.network = NetworkMode::Host), ports);
+    assert_eq!(seen(|it| it.host.network = NetworkMode::Container("other".into())), ports);
+    assert_eq!(spec(|it| sysctl(it, "1024")).isolation.capabilities, strings(&["CHOWN", "KILL"]));
+    assert!(spec(|it| sysctl(it, "0")).isolation.ping_only);
+    // Where the filter is not ours, nothing would narrow it.
+    assert_eq!(seen(|it| it.host.security.seccomp = SeccompDraft::Unconfined), ports);
+    assert_eq!(seen(|it| it.host.cap_drop = vec!["net_raw".into()]), ("CHOWN".into(), false));
+    assert_eq!(seen(|it| it.host.cap_drop = vec!["ALL".into()]), (String::new(), false));
+    let added = ("CHOWN NET_RAW".to_owned(), false);
+    assert_eq!(seen(|it| it.host.cap_add = vec!["CAP_NET_RAW".into()]), added);
+    assert!(!spec(|it| it.host.cap_add = vec!["ALL".into()]).isolation.ping_only);
+    assert!(!spec(|it| it.host.privileged = true).isolation.ping_only);
+}
+
+#[test]
 fn capabilities_are_added_and_dropped_as_docker_does() {
     let check = |add: &[&str], drop: &[&str], want: &[&str]| {
         let have = spec(|it| {
@@ -200,11 +230,12 @@ fn capabilities_are_added_and_dropped_as_docker_does() {
         });
         assert_eq!(have.isolation.capabilities, strings(want), "+{add:?} -{drop:?}");
     };
-    check(&["net_admin"], &[], &["CHOWN", "KILL", "NET_ADMIN"]);
-    check(&[], &["CAP_KILL"], &["CHOWN"]);
+    check(&["net_admin"], &["net_raw"], &["CHOWN", "NET_ADMIN"]);
+    check(&["KILL"], &["CAP_CHOWN"], &["KILL", "NET_RAW"]);
+    check(&[], &["CAP_NET_RAW"], &["CHOWN"]);
     check(&["CAP_CHOWN"], &["ALL"], &["CHOWN"]);
     check(&["ALL"], &["SYS_ADMIN"], &["CHOWN", "KILL", "NET_ADMIN", "NET_RAW"]);
-    check(&["KILL"], &["KILL"], &["CHOWN", "KILL"]);
+    check(&["KILL"], &["KILL"], &["CHOWN", "KILL", "NET_RAW"]);
     assert_eq!(
         refusal(|it| it.host.cap_add = strings(&["FOO"])),
         "invalid CapAdd: unknown capability: \"FOO\""

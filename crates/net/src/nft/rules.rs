@@ -362,6 +362,9 @@ fn settle(policy: Policy) -> Vec<Vec<Expr>> {
     ]
 }
 
+/// Type of ICMP by which a router says that there is a better one (RFC 792).
+const V4_REDIRECT: u8 = 5;
+
 /// What a container's frames may claim to be. Reads one key: link, hardware address, address.
 fn claim() -> Vec<Vec<Expr>> {
     let carries = |kind: u16| {
@@ -372,14 +375,15 @@ fn claim() -> Vec<Vec<Expr>> {
     let sender = || Expr::Frame { offset: 6, len: 6, reg: 4 };
     let network = |offset, len, reg| Expr::Network { offset, len, reg };
     let zeros = |len: usize| Expr::Compare { reg: 0, equal: true, bytes: vec![0; len] };
-    let icmp = || {
-        let icmp6 = Expr::Compare { reg: 0, equal: true, bytes: vec![58] };
+    // Loads the type of a message.
+    let of_icmp = |protocol: u8| {
         [
             Expr::Meta { key: Meta::L4Proto, reg: 0 },
-            icmp6,
+            Expr::Compare { reg: 0, equal: true, bytes: vec![protocol] },
             Expr::Transport { offset: 0, len: 1, reg: 0 },
         ]
     };
+    let icmp = || of_icmp(58);
     let is = |kind: u8| Expr::Compare { reg: 0, equal: true, bytes: vec![kind] };
     let speaks = |address: Expr, set| vec![iif(), sender(), address, member(set), ACCEPT];
     let (advertisement, router, redirect) = (136, 134, 137);
@@ -389,6 +393,7 @@ fn claim() -> Vec<Vec<Expr>> {
         [&arp[..], &[iif(), network(8, 6, 4), network(14, 4, 6), member(Set::Speakers), ACCEPT]]
             .concat(),
         [&arp[..], &[network(14, 4, 0), zeros(4), ACCEPT]].concat(),
+        [&v4[..], &of_icmp(1), &[is(V4_REDIRECT), DROP]].concat(),
         [&v4[..], &speaks(network(V4_SOURCE, 4, 6), Set::Speakers)].concat(),
         [&v6[..], &icmp(), &[is(router), DROP]].concat(),
         [&v6[..], &icmp(), &[is(redirect), DROP]].concat(),

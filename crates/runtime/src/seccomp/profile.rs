@@ -23,11 +23,18 @@ pub struct ProfileOptions {
     pub i386: bool,
     /// Programs for the x32 ABI.
     pub x32: bool,
+    /// `NET_RAW` is had for ping alone: its raw sockets are of ICMP, write no headers of their own
+    /// and speak for no address but the container's.
+    pub ping_only: bool,
 }
 
 /// The profile of a container that holds these capabilities.
 pub fn default_profile(caps: CapSet, options: &ProfileOptions) -> Seccomp {
-    let mut syscalls = vec![allow(ALLOWED.iter().flat_map(|group| group.calls))];
+    let mut syscalls = Vec::new();
+    if options.ping_only {
+        syscalls.extend(foreign_addresses());
+    }
+    syscalls.push(allow(ALLOWED.iter().flat_map(|group| group.calls)));
     if options.i386 {
         syscalls.push(allow(LEGACY_32BIT));
     }
@@ -38,7 +45,7 @@ pub fn default_profile(caps: CapSet, options: &ProfileOptions) -> Seccomp {
     }
     syscalls.extend(terminal_injection());
     syscalls.extend(namespaces(caps));
-    syscalls.extend(sockets(caps, &options.extra_socket_families));
+    syscalls.extend(sockets(caps, options));
     syscalls.extend(PERSONALITIES.map(|value| low_word("personality", 0, value)));
     syscalls.push(Syscall {
         names: owned(REFUSED_AS_UNKNOWN),
@@ -303,19 +310,62 @@ pub(super) fn namespaces(caps: CapSet) -> Vec<Syscall> {
     vec![Syscall { args: vec![arg], ..allow(&["clone"]) }]
 }
 
+const UNIX: u32 = 1;
+const INET: u32 = 2;
+const INET6: u32 = 10;
+const NETLINK: u32 = 16;
+const PACKET: u32 = 17;
+
 /// Families are allowed one by one: a family that the kernel learns later is refused.
-fn sockets(caps: CapSet, extra: &[u32]) -> Vec<Syscall> {
-    const UNIX: u32 = 1;
-    const INET: u32 = 2;
-    const INET6: u32 = 10;
-    const NETLINK: u32 = 16;
-    const PACKET: u32 = 17;
-    let mut families = vec![UNIX, INET, INET6, NETLINK];
-    families.extend(caps.contains(Cap::NET_RAW).then_some(PACKET));
-    families.extend(extra.iter().filter(|family| !families.contains(family)).collect::<Vec<_>>());
-    let sockets = families.iter().map(|family| low_word("socket", 0, u64::from(*family)));
+fn sockets(caps: CapSet, options: &ProfileOptions) -> Vec<Syscall> {
+    let mut families = vec![UNIX, NETLINK];
+    let mut rules = Vec::new();
+    if options.ping_only {
+        rules.extend([(INET, ICMP), (INET6, ICMPV6)].map(internet).concat());
+    } else {
+        families.extend([INET, INET6]);
+        families.extend(caps.contains(Cap::NET_RAW).then_some(PACKET));
+    }
+    let known = [&families[..], &[INET, INET6]].concat();
+    families.extend(options.extra_socket_families.iter().filter(|family| !known.contains(family)));
+    rules.extend(families.iter().map(|family| low_word("socket", 0, u64::from(*family))));
     // Only UNIX has pairs (and TIPC).
-    sockets.chain([low_word("socketpair", 0, u64::from(UNIX))]).collect()
+    rules.push(low_word("socketpair", 0, u64::from(UNIX)));
+    rules
+}
+
+const ICMP: u32 = 1;
+const ICMPV6: u32 = 58;
+
+/// Sockets of a family of the internet: streams, datagrams, sequences of packets (SCTP), and raw
+/// ones of a single protocol. The kernel makes a packet socket of what asks for `SOCK_PACKET`.
+fn internet((family, protocol): (u32, u32)) -> Vec<Syscall> {
+    /// `SOCK_TYPE_MASK`: the other bits are flags.
+    const TYPE: u64 = 0xf;
+    const RAW: u64 = 3;
+    const PLAIN: [u64; 3] = [1, 2, 5];
+    let of_type = |kind| {
+        let args = vec![masked(0, 0xffff_ffff, family.into()), masked(1, TYPE, kind)];
+        Syscall { args, ..allow(&["socket"]) }
+    };
+    let mut raw = of_type(RAW);
+    raw.args.push(masked(2, 0xffff_ffff, protocol.into()));
+    PLAIN.map(of_type).into_iter().chain([raw]).collect()
+}
+
+/// Who may have raw sockets may have them take headers as they are written, and may have any socket
+/// speak for addresses of others (ip(7), ipv6(7)): neither is needed for ping.
+fn foreign_addresses() -> Vec<Syscall> {
+    /// Level and option: `IP_HDRINCL`, `IP_TRANSPARENT`; `IPV6_HDRINCL`, which `SOL_RAW` has as well,
+    /// and `IPV6_TRANSPARENT`.
+    const OPTIONS: [(u64, u64); 5] = [(0, 3), (0, 19), (41, 36), (255, 36), (41, 75)];
+    let refuse = |(level, option)| Syscall {
+        action: "SCMP_ACT_ERRNO".to_owned(),
+        errno_ret: Some(EPERM),
+        args: vec![masked(1, 0xffff_ffff, level), masked(2, 0xffff_ffff, option)],
+        ..allow(&["setsockopt"])
+    };
+    OPTIONS.map(refuse).to_vec()
 }
 
 /// The plain one, the one of `setarch linux32`, and asking which one it is.

@@ -189,9 +189,63 @@ fn capabilities_open_their_groups_and_no_others() {
     assert_eq!(families(&estiba(CapSet::of(&[Cap::NET_RAW]))), [1, 2, 10, 16, 17]);
 }
 
+fn ping() -> Seccomp {
+    let options = ProfileOptions { ping_only: true, ..ProfileOptions::default() };
+    default_profile(caps::estiba_ping(), &options)
+}
+
+#[test]
+fn raw_sockets_for_ping_are_for_nothing_else() {
+    let filter = Filter::new(&ping());
+    assert_eq!(filter.allowed(Abi::X86_64).len(), 259);
+    assert_eq!(families(&filter), [1, 2, 10, 16]);
+    let socket = |family, kind, protocol| {
+        filter.call(Abi::X86_64, "socket", [family, kind, protocol, 0, 0, 0])
+    };
+    // Whatever stands where the kernel does not look, and with both flags.
+    for high in [0, 0x0008_0800, 1 << 32, u64::MAX << 32] {
+        for (family, own, other) in [(2, 1, 58), (10, 58, 1)] {
+            for kind in [1, 2, 5] {
+                for protocol in [0, 6, 17, 132, 255] {
+                    assert_eq!(socket(family, high | kind, protocol), ALLOW);
+                }
+            }
+            assert_eq!(socket(family, high | 3, own), ALLOW);
+            for protocol in [0, 2, 6, 17, 132, 255, other] {
+                assert_eq!(socket(family, high | 3, protocol), EPERM, "{family} {protocol}");
+            }
+            for kind in [0, 4, 6, 10, 15] {
+                assert_eq!(socket(family, high | kind, own), EPERM, "{family} type {kind}");
+            }
+        }
+        assert_eq!(socket(17, high | 3, 0x0300), EPERM);
+    }
+    let option =
+        |level, option| filter.call(Abi::X86_64, "setsockopt", [3, level, option, 0, 0, 0]);
+    for high in [0, 1 << 32, u64::MAX << 32] {
+        for (level, name) in [(0, 3), (0, 19), (41, 36), (255, 36), (41, 75)] {
+            assert_eq!(option(high | level, high | name), EPERM, "{level} {name}");
+        }
+        // What ping sets: time to live, filters of types, times of arrival, room.
+        for (level, name) in [(0, 2), (0, 10), (255, 1), (58, 1), (41, 16), (1, 29), (1, 8)] {
+            assert_eq!(option(high | level, name), ALLOW, "{level} {name}");
+        }
+    }
+    // Who was given the capability itself has all of it.
+    let given = estiba(caps::estiba_ping());
+    assert_eq!(given.call(Abi::X86_64, "socket", [17, 3, 0, 0, 0, 0]), ALLOW);
+    assert_eq!(given.call(Abi::X86_64, "socket", [2, 3, 255, 0, 0, 0]), ALLOW);
+    assert_eq!(given.call(Abi::X86_64, "setsockopt", [3, 0, 3, 0, 0, 0]), ALLOW);
+}
+
 #[test]
 fn options_open_families_and_abis() {
-    let options = ProfileOptions { extra_socket_families: vec![40, 1, 40], i386: true, x32: true };
+    let options = ProfileOptions {
+        extra_socket_families: vec![40, 1, 40],
+        i386: true,
+        x32: true,
+        ping_only: false,
+    };
     let filter = Filter::new(&default_profile(caps::estiba_default(), &options));
     assert_eq!(families(&filter), [1, 2, 10, 16, 40]);
     let i386 = filter.allowed(Abi::X86);

@@ -118,11 +118,13 @@ fn isolation() -> Isolation {
     Isolation {
         privileged: false,
         capabilities: Vec::new(),
+        ping_only: false,
         no_new_privileges: true,
         own_ids: true,
         seccomp: model::draft::SeccompDraft::Default,
         profile: model::draft::SecurityProfile::Estiba,
         apparmor: String::new(),
+        scoped: true,
         labels: Vec::new(),
         writable_cgroups: false,
         masked_paths: vec!["/proc/kcore".to_owned()],

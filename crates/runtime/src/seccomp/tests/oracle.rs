@@ -162,4 +162,5 @@ fn podman_s_profile_compiles_as_libseccomp_has_it() {
 fn our_profile_compiles_as_libseccomp_has_it() {
     let profile = default_profile(caps::estiba_default(), &ProfileOptions::default());
     agree("estiba", with_abis(profile));
+    agree("estiba, for ping", with_abis(super::ping()));
 }
