@@ -58,7 +58,7 @@ vm-systemd: ## Debian's systemd as the first process places the control groups, 
 	@scripts/vm-systemd.sh target/$(TARGET)/debug $(IMAGES) target/vm
 	@scripts/vm-systemd.sh target/$(TARGET)/debug $(IMAGES) target/vm legacy
 
-vm-firewall: ## nft, iptables legacy and neither in the virtual machine; wants a quiet one
+vm-firewall: ## of these, nft, iptables legacy and neither, alone
 	@scripts/deps.sh vm
 	@scripts/images.sh $(IMAGES) busybox
 	cargo build --locked -p estiba -p runtime

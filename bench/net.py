@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What networks cost, as ratios to what the kernel alone charges, in one run. Through scripts/bench-net.sh (`make
-bench-net`): BIN IMAGES WORK, in network and mount namespaces of its own.
+bench-net`): BIN IMAGES WORK [PEER], in network and mount namespaces of its own. PEER is a directory with a dockerd and what
+it executes (containerd, runc, docker-proxy): it runs the same loads, in turns, in namespaces of its own.
 
 The floor is laid by hand with ip(8) and nft(8): a bridge, two veth pairs, one translation. Its peer for names is
 Debian's dnsmasq, answering the same name in the same namespace. Rounds of floor and product take turns; only ratios of
@@ -16,6 +17,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BIN, IMAGES, WORK = (os.path.abspath(p) for p in sys.argv[1:4])
+PEER = os.path.abspath(sys.argv[4]) if len(sys.argv) > 4 else None
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = os.environ.get("SECONDS_EACH", "1")
 LAB = tempfile.mkdtemp(prefix="estiba-bench-net-")
@@ -24,11 +26,13 @@ ESTIBA = f"{BIN}/estiba"
 NET = f"{LAB}/net"
 ENV = {"PATH": os.environ["PATH"], "HOME": LAB, "DOCKER_HOST": f"unix://{LAB}/estiba.sock"}
 rows = []
+beside = []
 
 
-def sh(words, check=True):
+def sh(words, check=True, host=None):
     words = words.split() if isinstance(words, str) else words
-    done = subprocess.run(words, env=ENV, capture_output=True, text=True)
+    env = {**ENV, "DOCKER_HOST": host} if host else ENV
+    done = subprocess.run(words, env=env, capture_output=True, text=True)
     if check and done.returncode:
         sys.exit(f"{' '.join(words)}: status {done.returncode}\n{done.stderr}")
     return done.stdout.strip()
@@ -60,9 +64,9 @@ def resolver():
 
 def floor():
     """Two namespaces on a bridge, one of them behind a translated port of the host; and a neighbour."""
-    holders = [start("unshare --net sleep 100000") for _ in range(3)]
+    holders = [start("unshare --net sleep 100000") for _ in range(2)]
     time.sleep(0.5)
-    left, right, neighbour = (it.pid for it in holders)
+    left, right = (it.pid for it in holders)
     sh("ip link add plain0 type bridge")
     sh("ip addr add 10.10.0.1/24 dev plain0")
     sh("ip link set plain0 up")
@@ -73,21 +77,87 @@ def floor():
         for link in ("lo", "eth0"):
             sh(f"{inside(pid)} ip link set {link} up")
         sh(f"{inside(pid)} ip route add default via 10.10.0.1")
-    sh(f"ip link add up0 type veth peer name eth0 netns {neighbour}")
-    sh("ip addr add 10.9.0.1/24 dev up0")
-    sh("ip link set up0 up")
-    sh(f"{inside(neighbour)} ip addr add 10.9.0.2/24 dev eth0")
-    sh(f"{inside(neighbour)} ip link set eth0 up")
-    sh(f"{inside(neighbour)} ip route add default via 10.9.0.1")
+    neighbour = neighbour_of(0, "up0")
     sh(["nft", "add table ip plain; add chain ip plain in { type nat hook prerouting priority -100; }; "
         "add rule ip plain in tcp dport 7000 dnat to 10.10.0.2:9000; "
         "add chain ip plain out { type nat hook output priority -100; }; "
         "add rule ip plain out ip daddr 10.9.0.1 tcp dport 7000 dnat to 10.10.0.2:9000"])
     sinks = [start(f"{inside(left)} {NET} sink 9000")]
-    return left, right, neighbour, holders + sinks
+    return left, right, neighbour.pid, [*holders, neighbour, *sinks]
 
 
-def take_turns(name, unit, ours, theirs, note="", better=max):
+def neighbour_of(host, prefix):
+    """A namespace on a wire to the namespace of process `host` (0: this one), which is its router."""
+    holder = start("unshare --net sleep 100000")
+    time.sleep(0.3)
+    at = inside(host) if host else ""
+    sh(f"{at}ip link add {prefix} type veth peer name eth0 netns {holder.pid}")
+    sh(f"{at}ip addr add 10.9.0.1/24 dev {prefix}")
+    sh(f"{at}ip link set {prefix} up")
+    sh(f"{inside(holder.pid)} ip addr add 10.9.0.2/24 dev eth0")
+    sh(f"{inside(holder.pid)} ip link set eth0 up")
+    sh(f"{inside(holder.pid)} ip route add default via 10.9.0.1")
+    return holder
+
+
+class Docker:
+    """Docker's engine as it comes, but for its places: with its proxy, which serves 127.0.0.1 alone."""
+
+    def __init__(self):
+        self.host = f"unix://{LAB}/docker.sock"
+        program = (f"mount -t tmpfs tmpfs /run; ip link set lo up; echo $$ >{LAB}/docker.ns; exec {PEER}/dockerd "
+                   f"--data-root {LAB}/docker --exec-root /run/docker --pidfile {LAB}/docker.pid -H {self.host} "
+                   f"--cgroup-parent /{GROUP} --exec-opt native.cgroupdriver=cgroupfs --config-file {LAB}/none.json")
+        open(f"{LAB}/none.json", "w").write("{}")
+        env = {**ENV, "PATH": f"{PEER}:{ENV['PATH']}"}
+        self.wrapper = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", program], env=env,
+            stdout=open(f"{LAB}/docker.log", "w"), stderr=subprocess.STDOUT, start_new_session=True)
+        for _ in range(300):
+            if not subprocess.run([ESTIBA, "version"], env={**ENV, "DOCKER_HOST": self.host}, capture_output=True).returncode:
+                break
+            time.sleep(0.1)
+        self.pid = int(open(f"{LAB}/docker.ns").read())
+        self.neighbour = neighbour_of(self.pid, "up0")
+        self.cli("import", "-c", 'CMD ["sh"]', f"{IMAGES}/busybox.tar", "busybox:latest")
+        self.cli("network", "create", "--subnet", "10.77.0.0/24", "app")
+        self.pids = {}
+        for name, more in (("db", ["-p", "7001:9000"]), ("web", [])):
+            self.cli("run", "-d", "--name", name, "--network", "app", *more, "busybox", "sleep", "100000")
+            self.pids[name] = self.cli("inspect", "-f", "{{.State.Pid}}", name)
+        self.address = self.cli("inspect", "-f", "{{.NetworkSettings.Networks.app.IPAddress}}", "db")
+        self.sink = start(f"{inside(self.pids['db'])} {NET} sink 9000")
+
+    def cli(self, *words):
+        return sh([ESTIBA, *words], host=self.host)
+
+    def end(self):
+        self.cli("rm", "-f", "db", "web")
+        self.wrapper.terminate()
+        self.wrapper.wait()
+        for it in (self.sink, self.neighbour):
+            it.kill()
+
+
+def beside_docker(docker, pid, address, neighbour):
+    """The same loads, a round each in turn."""
+    there = inside(docker.pid)
+    ways = {
+        "container to container": (f"{inside(pid['web'])} {NET} ACT {address} 9000",
+                                   f"{inside(docker.pids['web'])} {NET} ACT {docker.address} 9000", ""),
+        "neighbour to published port": (f"{inside(neighbour)} {NET} ACT 10.9.0.1 7001",
+                                        f"{inside(docker.neighbour.pid)} {NET} ACT 10.9.0.1 7001", ""),
+        "host to published port": (f"{NET} ACT 10.9.0.1 7001", f"{there} {NET} ACT 10.9.0.1 7001", "no proxy in Docker's way"),
+        "host to it by 127.0.0.1": (f"{NET} ACT 127.0.0.1 7001", f"{there} {NET} ACT 127.0.0.1 7001", "docker-proxy in Docker's"),
+    }
+    for act, unit, what in (("stream", "Mbit/s", "throughput"), ("connect", "/s", "new connections")):
+        for name, (ours, theirs, note) in ways.items():
+            take_turns(f"{what}, {name}", unit, f"{ours.replace('ACT', act)} {SECONDS}",
+                       f"{theirs.replace('ACT', act)} {SECONDS}", note, beside)
+    questions(pid["web"], resolver(), docker.pids["web"], docker.pid, beside)
+
+
+def take_turns(name, unit, ours, theirs, note="", rows=rows):
     """Medians of both, a round each in turn."""
     mine, floors = [], []
     for _ in range(ROUNDS):
@@ -110,11 +180,20 @@ def names(web):
     peer = start(f"{inside(holder.pid)} {program} -k -C {config}")
     time.sleep(0.5)
     pids = (resolver(), peer.pid)
+    questions(web, pids[0], holder.pid, pids[1], rows)
+    rows.append(("the resolver, PSS", f"{pss(pids[0]):.2f} MB", f"{pss(pids[1]):.2f}", f"{pss(pids[0]) / pss(pids[1]):.2f} ×", "one for all containers"))
+    print(rows[-1], flush=True)
+    for it in (peer, holder):
+        it.kill()
+
+
+def questions(web, answers, other, other_answers, rows):
+    """Questions about `db`, in the namespaces of two processes, to two others."""
     for window in (1, 32):
         ours, theirs = [], []
         used = [0.0, 0.0]
         for _ in range(ROUNDS):
-            for pid, at, into, who in ((holder.pid, 1, theirs, pids[1]), (web, 0, ours, pids[0])):
+            for pid, at, into, who in ((other, 1, theirs, other_answers), (web, 0, ours, answers)):
                 before = processor(who)
                 answer = sh(f"{inside(pid)} {NET} ask 127.0.0.11 db {SECONDS} {window}").split()
                 used[at] += processor(who) - before
@@ -124,16 +203,12 @@ def names(web):
         slow = [middle(ours, 2), middle(theirs, 2)]
         total = [sum(it[0] for it in rounds) * float(SECONDS) for rounds in (ours, theirs)]
         cost = [used[n] / total[n] * 1e6 for n in (0, 1)]
-        note = f"lost {sum(it[3] for it in ours):.0f}"
+        note = f"lost {sum(it[3] for it in ours):.0f} and {sum(it[3] for it in theirs):.0f}"
         rows.append((f"names, {window} at once", f"{rate[0]:.0f} /s", f"{rate[1]:.0f}", f"{rate[0] / rate[1]:.2f} ×", note))
         rows.append((f"… the slowest of 100", f"{slow[0]:.0f} µs", f"{slow[1]:.0f}", f"{slow[0] / slow[1]:.2f} ×", "under 1 ms"))
         rows.append((f"… processor time each", f"{cost[0]:.1f} µs", f"{cost[1]:.1f}", f"{cost[0] / cost[1]:.2f} ×", ""))
         for row in rows[-3:]:
             print(row, flush=True)
-    rows.append(("the resolver, PSS", f"{pss(pids[0]):.2f} MB", f"{pss(pids[1]):.2f}", f"{pss(pids[0]) / pss(pids[1]):.2f} ×", "one for all containers"))
-    print(rows[-1], flush=True)
-    for it in (peer, holder):
-        it.kill()
 
 
 def many_ports(daemon):
@@ -193,6 +268,12 @@ def main():
                        f"{NET} {act} 10.9.0.1 7001 {SECONDS}", f"{NET} {act} 10.9.0.1 7000 {SECONDS}")
         names(pid["web"])
         many_ports(daemon)
+        if PEER:
+            docker = Docker()
+            try:
+                beside_docker(docker, pid, address, neighbour)
+            finally:
+                docker.end()
     finally:
         ids = sh([ESTIBA, "ps", "-aq"], check=False).split()
         if ids:
@@ -209,6 +290,10 @@ def main():
         subprocess.run(["rm", "-rf", LAB])
     print("\n| what | estiba | floor | ratio | |\n|---|---|---|---|---|")
     for row in rows:
+        print("| " + " | ".join(row) + " |")
+    if beside:
+        print("\n| what | estiba | Docker | ratio | |\n|---|---|---|---|---|")
+    for row in beside:
         print("| " + " | ".join(row) + " |")
 
 

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Boots the virtual machine with the two programs and runs tests/vm/*.sh in it.
 #   scripts/vm-test.sh BIN IMAGES WORK [PART]...
-# Without parts: all but the firewall's, whose flows want a machine that has nothing else to do.
 set -eu
 bin=$1 images=$2 work=$3
 shift 3
-[ $# -gt 0 ] || set -- core groups apparmor rootless
+<<<<<<< HEAD
+=======
+[ $# -gt 0 ] || set -- core groups apparmor rootless firewall
+>>>>>>> 6edd23b (wip)
 rm -rf "$work/payload"
 mkdir -p "$work/payload/tools/usr/sbin"
 cp "$bin/estiba" "$bin/estiba-runtime" "$images/busybox.tar" tests/vm/*.sh "$work/payload/"

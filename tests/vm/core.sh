@@ -89,6 +89,9 @@ ok remove estiba rm -f cc oom oom2 web db
 is nothing-left '' estiba ps -aq
 is no-veth-left 0 sh -c 'ip -o link | grep -c veth'
 is no-cgroup-left 0 sh -c 'ls -d /sys/fs/cgroup/estiba/*/ 2>/dev/null | wc -l'
+# Whatever comes next in this machine has it to itself.
+kill $daemon
+wait $daemon 2>/dev/null
 [ $failed = 0 ] || cat /run/daemon.log
 echo "vm: $passed passed, $failed failed"
 [ $failed = 0 ]
