@@ -378,6 +378,67 @@ fn a_mirror_serves_every_host_and_what_is_blocked_is_refused() {
     lab.estiba(&["pull", "alpine"]).fails(1, "blocked by the administrator");
 }
 
+/// What containerd's and Podman's administrators write works here, from the next pull on.
+#[test]
+fn hosts_toml_and_registries_conf_say_where_images_come_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let (certs, rules) = (dir.path().join("certs.d"), dir.path().join("registries.conf"));
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let arguments = [
+        "--registry-certificates".to_owned(),
+        path(&certs),
+        "--registry-rules".to_owned(),
+        path(&rules),
+    ];
+    let mut arguments = arguments.to_vec();
+    for name in ["quay.io", "ghcr.io", "localhost:5000", "bad.example", "mean.example"] {
+        arguments.extend(["--pull-only-from".to_owned(), name.to_owned()]);
+    }
+    let lab = Lab::with(Setup { arguments, ..Setup::default() });
+    let _registry = registry(&lab, 5000, "");
+    for name in ["cache/org/app:1", "moved/app:1"] {
+        let name = format!("localhost:5000/{name}");
+        lab.estiba(&["tag", "busybox", &name]).ok();
+        lab.estiba(&["push", "-q", &name]).ok();
+        lab.estiba(&["rmi", &name]).ok();
+    }
+    let host = |name: &str, text: &str| {
+        let dir = certs.join(name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("hosts.toml"), text).unwrap();
+    };
+    // Two mirrors, the first of them away; the registry itself is never reached from here.
+    host(
+        "quay.io",
+        "server = \"http://127.0.0.1:1\"\n[host.\"http://127.0.0.1:2\"]\ndial_timeout = \"2s\"\n\
+         [host.\"http://127.0.0.1:5000/v2/cache\"]\noverride_path = true\n\
+         capabilities = [\"pull\", \"resolve\"]\n",
+    );
+    lab.estiba(&["pull", "-q", "quay.io/org/app:1"]).ok();
+    assert_eq!(lab.estiba(&["run", "--rm", "quay.io/org/app:1", "echo", "there"]).ok(), "there");
+    // Names that begin alike are elsewhere, and some are nobody's.
+    fs::write(
+        &rules,
+        "[[registry]]\nprefix = \"ghcr.io/old\"\nlocation = \"localhost:5000/moved\"\n\
+         [[registry]]\nprefix = \"bad.example\"\nblocked = true\n",
+    )
+    .unwrap();
+    lab.estiba(&["pull", "-q", "ghcr.io/old/app:1"]).ok();
+    assert_eq!(lab.estiba(&["run", "--rm", "ghcr.io/old/app:1", "echo", "moved"]).ok(), "moved");
+    lab.estiba(&["pull", "bad.example/x"]).fails(1, "blocked by the administrator");
+    lab.estiba(&["pull", "alpine"]).fails(1, "the administrator lets images come from quay.io");
+    let socket = lab.socket().to_string_lossy().into_owned();
+    let url = "http://localhost/images/create?fromImage=alpine&tag=latest";
+    let asked = ["curl", "-s", "-X", "POST", "-w", " %{http_code}", "--unix-socket", &socket, url];
+    assert!(lab.in_network(&asked).ok().ends_with(" 403"), "{:?}", lab.in_network(&asked));
+    // What may only be read is not written, and what is misspelt is not passed over.
+    host("localhost:5000", "capabilities = [\"pull\", \"resolve\"]\n");
+    lab.estiba(&["tag", "busybox", "localhost:5000/new:1"]).ok();
+    lab.estiba(&["push", "localhost:5000/new:1"]).fails(1, "may not be pushed to");
+    host("mean.example", "skip-verify = true\n");
+    lab.estiba(&["pull", "mean.example/x"]).fails(1, "mean.example/hosts.toml: line 1");
+}
+
 #[test]
 fn the_clients_proxies_reach_its_containers() {
     let lab = Lab::new();
