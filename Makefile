@@ -100,7 +100,7 @@ differential: images ## the Dockerfiles of tests/, built by us, buildah and Dock
 
 crash: images ## the daemon and monitors die at every place that any operation passes
 	cargo build --locked -p estiba -p runtime
-	cargo test --locked -p blackbox --test crash -- --include-ignored --nocapture
+	cargo test --locked -p blackbox --test crash --test build_gone -- --include-ignored --nocapture
 
 drop-in: images ## our command line and the stock one, command by command on the same daemon
 	cargo build --locked -p estiba -p runtime

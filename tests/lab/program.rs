@@ -65,6 +65,12 @@ impl Session {
         Self { child, stdout, stderr, seen }
     }
 
+    /// Any command, with pipes.
+    pub fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::new(command.spawn().expect("it starts"))
+    }
+
     /// Writes to its standard input; a program that is gone does not mind.
     pub fn send(&mut self, bytes: &[u8]) {
         if let Some(pipe) = self.child.stdin.as_mut() {

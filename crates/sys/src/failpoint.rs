@@ -7,8 +7,9 @@
 //! - a file `trace` gets the name of the place as a new line, so that a test learns which places an
 //!   operation passes, and in which order;
 //! - a file `arm` holds `<count> <prefix>`: every hit whose name begins with the prefix takes one
-//!   off the count, and the one that finds it at zero removes the file and kills its own process;
-//!   a file `fired` says before that which place it was, and which process.
+//!   off the count, and the one that finds it at zero removes the file and kills its own process,
+//!   or the one whose id is in a file `victim` (a client); a file `fired` says before that which
+//!   place it was, and which process.
 //!
 //! The count is kept in the file, under a lock, because daemon and monitors hit in turn. A test
 //! that reads `trace` once and then arms 0, 1, 2, … has met every place there is; none is listed by
@@ -36,7 +37,7 @@ pub fn hit(name: &'static str) {
 #[cfg(debug_assertions)]
 mod armed {
     use rustix::fs::{FlockOperation, flock};
-    use rustix::process::{Signal, getpid, kill_process};
+    use rustix::process::{Pid, Signal, getpid, kill_process};
     use std::fs::{File, OpenOptions};
     use std::io::{Read, Seek, Write};
     use std::path::Path;
@@ -50,13 +51,19 @@ mod armed {
         let path = dir.join("arm");
         let Ok(mut file) = OpenOptions::new().read(true).write(true).open(&path) else { return };
         if flock(&file, FlockOperation::LockExclusive).is_ok() && counts_down(&mut file, name) {
-            let pid = getpid();
+            let pid = victim(dir).unwrap_or_else(getpid);
             let told = format!("{name} {}", pid.as_raw_nonzero());
             let _ = std::fs::write(dir.join("fired.new"), told);
             let _ = std::fs::rename(dir.join("fired.new"), dir.join("fired"));
             let _ = std::fs::remove_file(&path);
             let _ = kill_process(pid, Signal::KILL);
         }
+    }
+
+    /// Who dies instead of this process.
+    fn victim(dir: &Path) -> Option<Pid> {
+        let text = std::fs::read_to_string(dir.join("victim")).ok()?;
+        Pid::from_raw(text.trim().parse().ok()?)
     }
 
     /// Takes one off the count if `name` is meant; whether it was zero.

@@ -11,6 +11,7 @@ use crate::{EngineError, Result, clock};
 use model::Timestamp;
 use model::phase::{Exit, Run};
 use model::step::Input;
+use runtime::launch::Rootfs;
 use runtime::monitor::protocol::{Reply, Request};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -155,9 +156,12 @@ impl Actor {
         let snapshot = self.snapshot.clone().ok_or_else(|| {
             EngineError::internal("the container's root filesystem is not in the store")
         })?;
-        let id_range = self.state.id_range;
+        let (id_range, fleeting) = (self.state.id_range, self.fleeting);
         let (prepared, connection, pid) = blocking(move || {
-            let prepared = prepare(&node, &definition, &snapshot, id_range)?;
+            let mut prepared = prepare(&node, &definition, &snapshot, id_range)?;
+            if let Rootfs::Overlay { volatile, .. } = &mut prepared.launch.rootfs {
+                *volatile |= fleeting;
+            }
             store::failpoint::hit("engine.start.prepared");
             let launched = node.ready.launch(node.runtime_exe.as_fd(), &prepared.launch);
             let (connection, pid) = launched.map_err(EngineError::internal)?;

@@ -88,6 +88,8 @@ pub(crate) struct Actor {
     gone: bool,
     /// Its life is nobody's news: a step of a build.
     quiet: bool,
+    /// Its root filesystem is not started again, and no power cut need spare it.
+    fleeting: bool,
 }
 
 impl Actor {
@@ -126,6 +128,7 @@ impl Actor {
             launch_error: None,
             gone: false,
             quiet: false,
+            fleeting: false,
         }
     }
 
@@ -133,6 +136,12 @@ impl Actor {
     pub(crate) fn quiet(mut self) -> Self {
         self.quiet = true;
         self
+    }
+
+    /// The same, and its root filesystem goes with it, whatever happens to the host meanwhile.
+    pub(crate) fn fleeting(mut self) -> Self {
+        self.fleeting = true;
+        self.quiet()
     }
 
     /// How the others see it.

@@ -1,12 +1,14 @@
 //! Images of registries, for builds: with the credentials of whoever asked for the build.
 
 use crate::node::Node;
-use crate::transfer::{PullOrder, PullPolicy, Step};
+use crate::transfer::{Caller, PullOrder, PullPolicy, ResolvedImage, Step};
 use crate::{Images, Result};
 use build::client::Client;
 use build::graph::Pull;
 use build::worker::{BaseImage, ImageAsk, KnownConfig, Push};
-use model::{Digest, ImageRef};
+use model::error::HasKind;
+use model::{Digest, ErrorKind, ImageRef};
+use registry::client::manifest::Kind;
 use registry::{Credentials, Event, Events, LayerState, Platform};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,9 +25,16 @@ pub(super) async fn image(node: &Arc<Node>, ask: &ImageAsk<'_>) -> build::Result
     let credentials = credentials(ask.client, reference.host()).await?;
     let platform = Platform::parse(&ask.platform.to_string())?;
     let order = PullOrder { reference, platform: Some(platform), credentials };
-    let (events, told) = gathered();
-    let finding = images.resolve(order, policy, events);
-    let found = watched(finding, &told, ask.progress).await.map_err(failed)?;
+    let found = match resolve(&images, order.clone(), policy, ask).await {
+        Err(error) if error.kind() == ErrorKind::NotFound && policy != PullPolicy::Never => {
+            match only(&images, &order).await {
+                Some(order) => resolve(&images, order, policy, ask).await,
+                None => Err(error),
+            }
+        }
+        found => found,
+    };
+    let found = found.map_err(failed)?;
     let store = node.store.clone();
     let id = found.id;
     let config = crate::node::blocking(move || Ok(store.images().config_bytes(id)?));
@@ -34,6 +43,31 @@ pub(super) async fn image(node: &Arc<Node>, ask: &ImageAsk<'_>) -> build::Result
         config: config.await.map_err(failed)?.into(),
         layers: found.record.diff_ids.clone(),
     })
+}
+
+async fn resolve(
+    images: &Images,
+    order: PullOrder,
+    policy: PullPolicy,
+    ask: &ImageAsk<'_>,
+) -> Result<ResolvedImage> {
+    let (events, told) = gathered();
+    watched(images.resolve(order, policy, events), &told, ask.progress).await
+}
+
+/// The same order for the one platform that there is, where a registry has an image without an
+/// index under the name: a Dockerfile that names it takes it as it is, and is warned of it.
+async fn only(images: &Images, order: &PullOrder) -> Option<PullOrder> {
+    let caller = Caller { credentials: order.credentials.clone(), insecure: false };
+    let found = images.distribution(&order.reference, caller).await.ok()?;
+    let Kind::Manifest(_) = found.document.kind else { return None };
+    let [one] = found.platforms.as_slice() else { return None };
+    let platform = Some(Platform {
+        os: one.os.clone(),
+        architecture: one.architecture.clone(),
+        variant: one.variant.clone().unwrap_or_default(),
+    });
+    Some(PullOrder { platform, ..order.clone() })
 }
 
 /// The configuration of an image: of one that is here, else of the registry's.
@@ -58,7 +92,14 @@ pub(super) async fn config(node: &Arc<Node>, ask: &ImageAsk<'_>) -> build::Resul
     }
     let credentials = credentials(ask.client, reference.host()).await?;
     let order = PullOrder { reference, platform, credentials };
-    let found = images.describe(order).await.map_err(failed)?;
+    let found = match images.describe(order.clone()).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => match only(&images, &order).await {
+            Some(order) => images.describe(order).await,
+            None => Err(error),
+        },
+        found => found,
+    };
+    let found = found.map_err(failed)?;
     Ok(KnownConfig { digest: Some(found.digest), config: found.config.into() })
 }
 

@@ -34,6 +34,7 @@ use store::{LayerOptions, Lease};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// Table of steps that exist, by container id; the value is the parent of the control group.
 pub(super) const STEPS: &str = "build-steps";
@@ -52,9 +53,11 @@ pub(super) async fn run(
     options: LayerOptions,
 ) -> Result<Ran> {
     let id = ContainerId::from_bytes(random::id_bytes()?);
-    let guard = Guard { node: Arc::clone(node), id, handle: None };
     let output = Arc::clone(&step.output);
-    let (actor, handouts) = make(node, id, step).await?;
+    let making = Arc::clone(node);
+    let making = tokio::spawn(async move { make(&making, id, step).await });
+    let mut guard = Guard { node: Arc::clone(node), id, stage: Stage::Making(making) };
+    let (actor, handouts) = guard.made().await?;
     let running = Running { guard, handouts };
     running.finish(node, actor, output, lease, options).await
 }
@@ -75,7 +78,7 @@ impl Running {
         options: LayerOptions,
     ) -> Result<Ran> {
         let handle = actor.handle();
-        self.guard.handle = Some(Arc::clone(&handle));
+        self.guard.stage = Stage::Running(Arc::clone(&handle));
         tokio::spawn(actor.run());
         let reader = attach(&handle).await?;
         let (exit, ended) = oneshot::channel();
@@ -100,35 +103,77 @@ impl Running {
     }
 }
 
+/// How far a step has come.
+enum Stage {
+    /// What it runs in is being made, to its end even if nobody waits for it any more.
+    Making(JoinHandle<Result<(Actor, Handouts)>>),
+    Running(Arc<Handle>),
+    Over,
+}
+
 /// Removes the container when the step is over, however it ends.
 struct Guard {
     node: Arc<Node>,
     id: ContainerId,
-    handle: Option<Arc<Handle>>,
+    stage: Stage,
 }
 
 impl Guard {
+    /// What was made for it.
+    async fn made(&mut self) -> Result<(Actor, Handouts)> {
+        let Stage::Making(making) = &mut self.stage else {
+            return Err(EngineError::internal("a step is made once"));
+        };
+        let made = making.await;
+        self.stage = Stage::Over;
+        made.map_err(|error| EngineError::internal(format!("a step was abandoned: {error}")))?
+    }
+
     async fn finish(mut self) -> Result<()> {
-        let handle = self.handle.take();
+        let handle = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Running(handle) => Some(handle),
+            Stage::Making(_) | Stage::Over => None,
+        };
         remove(Arc::clone(&self.node), self.id, handle).await
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let Some(handle) = self.handle.take() else {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        if let Stage::Over = stage {
             forget(&self.node, &self.id);
             return;
-        };
+        }
         let (node, id) = (Arc::clone(&self.node), self.id);
         let teardown = node.teardowns.begin();
         tokio::spawn(async move {
-            if let Err(error) = remove(node, id, Some(handle)).await {
+            let removed = match stage {
+                Stage::Running(handle) => remove(node, id, Some(handle)).await,
+                Stage::Making(making) => unmake(node, id, making).await,
+                Stage::Over => Ok(()),
+            };
+            if let Err(error) = removed {
                 tracing::warn!(step = %id, %error, "remove a step of a build");
             }
             drop(teardown);
         });
     }
+}
+
+/// Takes back what was made for a step that nobody wants any more, once it is made.
+async fn unmake(
+    node: Arc<Node>,
+    id: ContainerId,
+    making: JoinHandle<Result<(Actor, Handouts)>>,
+) -> Result<()> {
+    drop(making.await);
+    blocking(move || {
+        crate::actor::clear_files(&node, &id)?;
+        forget(&node, &id);
+        Ok(())
+    })
+    .await
 }
 
 async fn remove(node: Arc<Node>, id: ContainerId, handle: Option<Arc<Handle>>) -> Result<()> {
@@ -201,7 +246,7 @@ async fn make(node: &Arc<Node>, id: ContainerId, step: Step) -> Result<(Actor, H
         };
         let snapshot = node.store.snapshots().create_on(id, &layers)?;
         store::failpoint::hit("engine.step.rooted");
-        Ok(Actor::new(node, definition, State::default(), Some(snapshot)).quiet())
+        Ok(Actor::new(node, definition, State::default(), Some(snapshot)).fleeting())
     })
     .await?;
     Ok((actor, handouts))
