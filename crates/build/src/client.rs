@@ -84,6 +84,11 @@ pub trait Client: Send + Sync + 'static {
     /// The files of a directory.
     fn local<'a>(&'a self, ask: &'a LocalAsk) -> Future<'a, Result<LocalDir>>;
 
+    /// Whether its directories are in our hands, so that [`Client::local`] costs nothing.
+    fn is_near(&self) -> bool {
+        false
+    }
+
     /// A secret; `None` if there is none of that name.
     fn secret<'a>(&'a self, id: &'a str) -> Future<'a, Result<Option<Secret>>> {
         let _ = id;

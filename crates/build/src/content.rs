@@ -21,8 +21,19 @@ const UNSURE_NS: i128 = 50_000_000;
 
 const READ_BUFFER: usize = 256 << 10;
 
-/// A stored fact: size, modification and change time, digest.
-type Known = (i64, i128, i128, [u8; 32]);
+/// A stored fact: size, modification and change time, and what was found. Attributes cannot change
+/// without the time of change.
+type Known = (i64, i128, i128, Found);
+/// Digest of the content, and the attributes that mean something in an image.
+type Found = ([u8; 32], Vec<(String, Vec<u8>)>);
+
+/// Whether files may be read to know what is in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Allowed,
+    /// Only what is remembered counts: there is no digest if anything is not.
+    Spared,
+}
 
 /// Makes the digest of a tree while it is walked.
 pub(crate) struct Hasher<'a> {
@@ -32,6 +43,9 @@ pub(crate) struct Hasher<'a> {
     remember: bool,
     /// Owners do not count: everything is root's.
     root_owned: bool,
+    reading: Reading,
+    /// A file would have had to be read.
+    unread: bool,
     news: Batch,
     has_news: bool,
     buffer: Vec<u8>,
@@ -40,15 +54,22 @@ pub(crate) struct Hasher<'a> {
 }
 
 impl<'a> Hasher<'a> {
-    pub(crate) fn new(store: &'a Store, remember: bool, root_owned: bool) -> Self {
+    pub(crate) fn new(
+        store: &'a Store,
+        remember: bool,
+        root_owned: bool,
+        reading: Reading,
+    ) -> Self {
         Self {
             hash: Sha256::new(),
             store,
             remember,
             root_owned,
+            reading,
+            unread: false,
             news: Batch::new(),
             has_news: false,
-            buffer: vec![0; READ_BUFFER],
+            buffer: Vec::new(),
             entries: 0,
         }
     }
@@ -59,23 +80,28 @@ impl<'a> Hasher<'a> {
         self.hash.update(bytes);
     }
 
-    /// The digest; what was learnt is remembered.
-    pub(crate) fn finish(self) -> Result<Digest> {
+    /// The digest, unless a file would have had to be read; what was learnt is remembered.
+    pub(crate) fn finish(self) -> Result<Option<Digest>> {
         if self.has_news {
             self.store.records().commit(self.news, Durability::Relaxed)?;
         }
-        Ok(Digest::sha256(self.hash.finalize().into()))
+        Ok((!self.unread).then(|| Digest::sha256(self.hash.finalize().into())))
     }
 
-    fn file(&mut self, at: &At<'_>) -> Result<[u8; 32]> {
+    /// What a file holds; `None` if it is not remembered and may not be read.
+    fn file(&mut self, at: &At<'_>) -> Result<Option<Found>> {
         let key = format!("{:x}:{:x}", at.stat.st_dev, at.stat.st_ino);
         let (size, mtime, ctime) = stamp(at.stat);
         if self.remember
             && let Some(known) = self.recall(&key)?
             && (known.0, known.1, known.2) == (size, mtime, ctime)
         {
-            return Ok(known.3);
+            return Ok(Some(known.3));
         }
+        if self.reading == Reading::Spared {
+            return Ok(None);
+        }
+        self.buffer.resize(READ_BUFFER, 0);
         let started = now_ns();
         let mut file = walk::open_file(at.parent, at.name)?;
         let mut hash = Sha256::new();
@@ -87,17 +113,17 @@ impl<'a> Hasher<'a> {
                 Err(error) => return Err(error).act(|| format!("read {}", walk::shown(at.path))),
             }
         }
-        let digest: [u8; 32] = hash.finalize().into();
+        let found: Found = (hash.finalize().into(), walk::kept_xattrs(&file)?);
         if self.remember && started - mtime.max(ctime) > UNSURE_NS {
             let after = rustix::fs::fstat(&file).act(|| "read a file's times".into())?;
             if stamp(&after) == (size, mtime, ctime) {
-                let known: Known = (size, mtime, ctime, digest);
+                let known: Known = (size, mtime, ctime, found.clone());
                 let bytes = serde_json::to_vec(&known).map_err(crate::Error::internal)?;
                 self.news = std::mem::take(&mut self.news).put(CONTENT, &key, &bytes);
                 self.has_news = true;
             }
         }
-        Ok(digest)
+        Ok(Some(found))
     }
 
     fn recall(&self, key: &str) -> Result<Option<Known>> {
@@ -109,6 +135,9 @@ impl<'a> Hasher<'a> {
 impl Visitor for Hasher<'_> {
     fn visit(&mut self, at: &At<'_>) -> Result<()> {
         self.entries += 1;
+        if self.unread {
+            return Ok(());
+        }
         self.note(at.path);
         let stat = at.stat;
         let (uid, gid) = if self.root_owned { (0, 0) } else { (stat.st_uid, stat.st_gid) };
@@ -117,9 +146,12 @@ impl Visitor for Hasher<'_> {
         }
         let xattrs = match at.kind() {
             FileType::RegularFile => {
-                let digest = self.file(at)?;
+                let Some((digest, attributes)) = self.file(at)? else {
+                    self.unread = true;
+                    return Ok(());
+                };
                 self.note(&digest);
-                walk::kept_xattrs(walk::open_file(at.parent, at.name)?)?
+                attributes
             }
             FileType::Directory => walk::kept_xattrs(walk::open_child(at.parent, at.name)?)?,
             FileType::Symlink => {

@@ -56,7 +56,7 @@ pub enum Event {
     /// Something about the Dockerfile that is no error.
     Warning(Warning),
     /// The instructions of the Dockerfile that this build goes through, in order; told once it is
-    /// planned.
+    /// planned, to those who want them ([`Progress::with_steps`]).
     Steps(Arc<[StepInfo]>),
     /// What a vertex gave: the id shown as ` ---> <id>` by legacy clients.
     Result {
@@ -134,12 +134,27 @@ pub struct Warning {
 
 /// Who is told. Events come in order and must not block; a listener that left is ignored.
 #[derive(Clone)]
-pub struct Progress(Arc<dyn Fn(Event) + Send + Sync>);
+pub struct Progress {
+    listener: Arc<dyn Fn(Event) + Send + Sync>,
+    steps: bool,
+}
 
 impl Progress {
     /// Tells this function.
     pub fn new(listener: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(listener))
+        Self { listener: Arc::new(listener), steps: false }
+    }
+
+    /// Also tells the instructions ([`Event::Steps`]), which takes a look at what was gone through
+    /// before.
+    pub fn with_steps(mut self) -> Self {
+        self.steps = true;
+        self
+    }
+
+    /// Whether the instructions are wanted.
+    pub(crate) fn wants_steps(&self) -> bool {
+        self.steps
     }
 
     /// Tells nobody.
@@ -156,7 +171,7 @@ impl Progress {
 
     /// Tells.
     pub fn tell(&self, event: Event) {
-        (self.0)(event);
+        (self.listener)(event);
     }
 }
 

@@ -1,7 +1,7 @@
 //! File systems as results of operations: stacks of layers, or directories of whoever asked. This
 //! module never changes one.
 
-use crate::content::{CONTENT, Hasher};
+use crate::content::{CONTENT, Hasher, Reading};
 use crate::error::{Act, Result};
 use crate::walk::{self, Filter, Rule};
 use model::Digest;
@@ -65,18 +65,17 @@ impl Tree {
         }
     }
 
-    /// What it is by its content. Blocking.
-    pub(crate) fn id(&self, store: &Store) -> Result<Digest> {
+    /// What it is by its content; `None` if that is not known without reading. Blocking.
+    pub(crate) fn id(&self, store: &Store, reading: Reading) -> Result<Option<Digest>> {
         match self {
-            Self::Layers(layers) => Ok(chain(layers)),
+            Self::Layers(layers) => Ok(Some(chain(layers))),
             Self::Dir(dir) => {
                 if let Some(known) = dir.known.or_else(|| dir.whole.get().copied()) {
-                    return Ok(known);
+                    return Ok(Some(known));
                 }
-                let mut hasher = Hasher::new(store, dir.lasting, true);
+                let mut hasher = Hasher::new(store, dir.lasting, true, reading);
                 walk::walk(reopen(&dir.dir)?, &self.rules(""), &mut hasher)?;
-                let digest = hasher.finish()?;
-                Ok(*dir.whole.get_or_init(|| digest))
+                Ok(hasher.finish()?.map(|digest| *dir.whole.get_or_init(|| digest)))
             }
         }
     }
@@ -110,13 +109,14 @@ impl Tree {
     }
 
     /// A digest of a part of it, made by `make`; of layers, which do not change, made once.
-    /// `part` says which part.
+    /// `part` says which part. `None` if it is not known without reading.
     pub(crate) fn part_id(
         &self,
         store: &Store,
         part: &[u8],
-        make: impl FnOnce() -> Result<Digest>,
-    ) -> Result<Digest> {
+        reading: Reading,
+        make: impl FnOnce() -> Result<Option<Digest>>,
+    ) -> Result<Option<Digest>> {
         let Self::Layers(layers) = self else { return make() };
         let mut hash = Sha256::new();
         hash.update(chain(layers).as_bytes());
@@ -125,10 +125,15 @@ impl Tree {
         if let Some(bytes) = store.records().get(CONTENT, &key)?
             && let Ok(bytes) = <[u8; 32]>::try_from(bytes)
         {
-            return Ok(Digest::sha256(bytes));
+            return Ok(Some(Digest::sha256(bytes)));
+        }
+        if reading == Reading::Spared {
+            return Ok(None);
         }
         let digest = make()?;
-        store.records().put(CONTENT, &key, digest.as_bytes(), Durability::Relaxed)?;
+        if let Some(digest) = &digest {
+            store.records().put(CONTENT, &key, digest.as_bytes(), Durability::Relaxed)?;
+        }
         Ok(digest)
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{Act, Error, Result};
 use crate::image::Images;
 use crate::layer::recipe::RecipeWriter;
 use crate::layer::{Layer, Layers};
-use crate::record::v1;
+use crate::record::{Durability, v1};
 use crate::snapshot::merge::{self, MergedDir};
 use crate::store::{Lease, Scratch, Store};
 use crate::tar::extract::LayerSink;
@@ -24,10 +24,10 @@ use crate::tar::writer::TarWriter;
 use crate::tar::{Entry, Kind};
 use crate::tree;
 use model::{ContainerId, Digest, ImageId};
-use rustix::fs::{self, AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen,
 };
 use sha2::{Digest as _, Sha256};
@@ -39,6 +39,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 const COPY_BUFFER: usize = 256 << 10;
+
+/// A layer with more content begins to go to the disk while it is still being read: the image that
+/// names it will wait for that.
+const EARLY_BYTES: u64 = 16 << 20;
 
 /// A directory for what is being taken in; removed when dropped, or at the next open of the store.
 pub struct TempDir {
@@ -115,9 +119,15 @@ impl Store {
 }
 
 impl Images {
-    /// Adds an image that was made here of layers that are present. On return it is durable.
-    pub fn put_built(&self, lease: &Lease, config: &[u8]) -> Result<ImageId> {
-        self.put_local(lease, config, None, true)
+    /// Adds an image that was made here of layers that are present. It is durable on return, or
+    /// with the name that it is given next.
+    pub fn put_built(
+        &self,
+        lease: &Lease,
+        config: &[u8],
+        durability: Durability,
+    ) -> Result<ImageId> {
+        self.put_local(lease, config, (None, true), durability)
     }
 }
 
@@ -214,6 +224,9 @@ fn mount(lower: &[OwnedFd], upper: Option<(&OwnedFd, &OwnedFd)>) -> Result<Owned
         Some((upper, work)) => {
             fsconfig_set_fd(context.as_fd(), "upperdir", upper.as_fd()).act(mounting)?;
             fsconfig_set_fd(context.as_fd(), "workdir", work.as_fd()).act(mounting)?;
+            // Else the whole file system below is synced when this is unmounted. Whoever promises
+            // that a layer lasts syncs it, and no tree is mounted twice.
+            fsconfig_set_flag(context.as_fd(), "volatile").act(mounting)?;
         }
         None => attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY,
     }
@@ -251,6 +264,7 @@ fn commit(
         options,
         entries: 0,
         content: 0,
+        is_early: false,
         buffer: vec![0; COPY_BUFFER],
     };
     let root = walk.root(&files, base.root)?;
@@ -280,6 +294,18 @@ fn commit(
         .act(|| format!("publish layer {diff_id}"))?;
     sys::failpoint::hit("store.layer.published");
     Ok(Some(layer))
+}
+
+/// Sets the disk to work. What goes wrong is told to whoever waits for it: the kernel tells each
+/// open file once, so this is one of its own.
+fn sync_meanwhile(dir: &OwnedFd) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(own) = fs::openat(dir, c".", flags, Mode::empty()) else { return };
+    let syncing = move || {
+        let _ = fs::syncfs(own);
+    };
+    // Without a thread it is only done later.
+    drop(std::thread::Builder::new().name("layer-sync".to_owned()).spawn(syncing));
 }
 
 /// Takes the tar's bytes: all are hashed, those that are no file's content are kept in the recipe.
@@ -315,6 +341,8 @@ struct Walk<'a> {
     options: LayerOptions,
     entries: u64,
     content: u64,
+    /// The disk was set to work.
+    is_early: bool,
     buffer: Vec<u8>,
 }
 
@@ -392,6 +420,10 @@ impl Walk<'_> {
             clean(file)?;
         }
         self.date(dir, name, &mut entry)?;
+        if self.content > EARLY_BYTES && !self.is_early {
+            self.is_early = true;
+            sync_meanwhile(dir);
+        }
         match file {
             Some(file) => self.file(&entry, path, file),
             None => self.put(&entry),

@@ -6,7 +6,7 @@
 //! ```text
 //! POST /estiba/build, Upgrade: tcp, BuildOrder ──▶
 //!                                              ◀── 101
-//! one byte per descriptor, SCM_RIGHTS ─────────▶
+//! descriptors, eight to a byte, SCM_RIGHTS ────▶
 //!                                              ◀── BuildLine, one a line … Done or Failed
 //! ```
 
@@ -38,6 +38,8 @@ pub struct BuildOrder {
     pub credentials: BTreeMap<String, Login>,
     /// The Dockerfile itself, when it is in no directory.
     pub dockerfile: Option<String>,
+    /// Progress is told only when the build has failed, for what its last words were.
+    pub quiet: bool,
 }
 
 /// Something of a kind, with attributes: an output, a cache.

@@ -22,6 +22,7 @@ use super::request::{self, Attrs};
 use super::results;
 use super::session::is_id;
 use super::solve::{self, Wanted};
+use super::status::Story;
 use crate::base64;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -53,6 +54,7 @@ pub(crate) async fn build(mut call: Call) -> Reply {
     let list = order.handings.iter().map(handing).collect();
     let (engine, review) = (call.engine.clone(), call.guard.images());
     let attrs: Attrs = order.attrs.clone().into_iter().collect();
+    let quiet = order.quiet;
     Hijack::of(call).answer(RAW_STREAM, async move |client| {
         let taken = Handed::take(client, list, (valuables, (uid, gid))).await;
         let (handed, socket) = match taken {
@@ -74,24 +76,22 @@ pub(crate) async fn build(mut call: Call) -> Reply {
             draft.end(&engine, &story, shown.map_err(ToString::to_string));
             outcome
         };
-        converse(socket, work, &story).await;
+        converse(socket, work, (&story, quiet)).await;
     })
 }
 
-/// Tells progress and outcome; a client that leaves ends the build.
+/// Tells progress and outcome; a client that leaves ends the build. Whoever wants to hear nothing
+/// hears what was told when it failed.
 async fn converse(
     socket: UnixStream,
     work: impl Future<Output = build::Result<Outcome>>,
-    story: &super::status::Story,
+    (story, quiet): (&Story, bool),
 ) {
     let (read, mut write) = socket.into_split();
     let tell = async {
         let mut next = 0;
-        while let Some(response) = story.next(&mut next).await {
-            let status = ::buildkit::status(&response);
-            if status != SolveStatus::default() {
-                send(&mut write, &BuildLine::Status(status)).await;
-            }
+        while !quiet && let Some(news) = story.rest(&mut next).await {
+            send(&mut write, &lines(&news)).await;
         }
     };
     let gone = async {
@@ -112,15 +112,34 @@ async fn converse(
         (outcome, ()) = async { tokio::join!(work, tell) } => outcome,
         () = gone => return,
     };
-    send(&mut write, &last_line(outcome)).await;
+    let mut text = match quiet && outcome.is_err() {
+        true => lines(&story.told()),
+        false => Vec::new(),
+    };
+    add_line(&mut text, &last_line(outcome));
+    send(&mut write, &text).await;
 }
 
-/// Sends a line; a client that left does not need it.
-async fn send(write: &mut (impl tokio::io::AsyncWrite + Unpin), line: &BuildLine) {
-    if let Ok(mut text) = serde_json::to_vec(line) {
-        text.push(b'\n');
-        let _ = write.write_all(&text).await;
+/// Progress as lines.
+fn lines(news: &[Arc<pb::StatusResponse>]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for status in news.iter().map(|response| ::buildkit::status(response)) {
+        if status != SolveStatus::default() {
+            add_line(&mut text, &BuildLine::Status(status));
+        }
     }
+    text
+}
+
+fn add_line(text: &mut Vec<u8>, line: &BuildLine) {
+    if serde_json::to_writer(&mut *text, line).is_ok() {
+        text.push(b'\n');
+    }
+}
+
+/// Sends lines; a client that left does not need them.
+async fn send(write: &mut (impl tokio::io::AsyncWrite + Unpin), text: &[u8]) {
+    let _ = write.write_all(text).await;
 }
 
 fn last_line(outcome: build::Result<Outcome>) -> BuildLine {

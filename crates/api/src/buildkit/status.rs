@@ -82,15 +82,26 @@ impl Story {
 
     /// What follows number `next`, waiting for it; `None` after the end. Moves `next` on.
     pub(crate) async fn next(&self, next: &mut usize) -> Option<Arc<pb::StatusResponse>> {
+        self.follow(next, 1).await?.pop()
+    }
+
+    /// All that follows number `next`, waiting for some; `None` after the end. Moves `next` on.
+    pub(crate) async fn rest(&self, next: &mut usize) -> Option<Vec<Arc<pb::StatusResponse>>> {
+        self.follow(next, usize::MAX).await
+    }
+
+    async fn follow(&self, next: &mut usize, most: usize) -> Option<Vec<Arc<pb::StatusResponse>>> {
         let mut changed = self.changed.subscribe();
         loop {
             changed.mark_unchanged();
             {
                 let told = self.lock();
                 *next = (*next).max(told.first);
-                if let Some((_, response)) = told.history.get(*next - told.first) {
-                    *next += 1;
-                    return Some(Arc::clone(response));
+                let news = told.history.iter().skip(*next - told.first).take(most);
+                let news: Vec<_> = news.map(|(_, response)| Arc::clone(response)).collect();
+                if !news.is_empty() {
+                    *next += news.len();
+                    return Some(news);
                 }
                 if told.ended {
                     return None;

@@ -15,12 +15,13 @@ use wire::oci::image::{ImageConfig, RootFs};
 /// Table of when an image without times was first made: nanoseconds, decimal.
 const TABLE: &str = "build-images";
 
-/// Makes the image of a result. Blocking.
+/// Makes the image of a result; one that is to be `named` lasts when it is. Blocking.
 pub(super) fn make(
     build: &Build,
     target: &Target,
     layers: &[Digest],
     inline: Option<&[Step]>,
+    named: bool,
 ) -> Result<ImageId> {
     let mut config = match &target.config {
         Some(config) => config.clone(),
@@ -54,7 +55,8 @@ pub(super) fn make(
         config.extra.insert(INLINE.to_owned(), STANDARD.encode(records).into());
     }
     let bytes = serde_json::to_vec(&config).map_err(Error::internal)?;
-    Ok(build.inner.store.images().put_built(&build.lease, &bytes)?)
+    let durability = if named { Durability::Relaxed } else { Durability::Immediate };
+    Ok(build.inner.store.images().put_built(&build.lease, &bytes, durability)?)
 }
 
 fn first_made(build: &Build, config: &ImageConfig) -> Result<i64> {

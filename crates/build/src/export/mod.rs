@@ -88,12 +88,13 @@ impl Export {
         }
         for (target, tree) in self.targets.iter().zip(self.trees) {
             build.fetch(tree.layers().unwrap_or_default()).await?;
-            let (store, lease) = (build.inner.store.clone(), Arc::clone(&build.lease));
-            let options = build.layer_options();
-            let tree = blocking(move || files::as_layers(&store, &lease, tree, options)).await?;
+            let layers = match tree.layers() {
+                Some(layers) => layers.to_vec(),
+                None => layered(build, tree).await?,
+            };
             work.settled.push(Settled {
                 target: target.clone(),
-                layers: tree.layers().unwrap_or_default().to_vec(),
+                layers,
                 image: None,
                 predicates: Vec::new(),
             });
@@ -117,6 +118,14 @@ impl Export {
         work.outcome.answers.extend(answers);
         Ok(work.outcome)
     }
+}
+
+/// A directory as a layer.
+async fn layered(build: &Arc<Build>, tree: Tree) -> Result<Vec<Digest>> {
+    let (store, lease) = (build.inner.store.clone(), Arc::clone(&build.lease));
+    let options = build.layer_options();
+    let tree = blocking(move || files::as_layers(&store, &lease, tree, options)).await?;
+    Ok(tree.layers().unwrap_or_default().to_vec())
 }
 
 fn is_image(output: &Output) -> bool {
@@ -156,7 +165,7 @@ impl Work {
                 act.part(SENDING, stream::tar(build, number, layers)).await
             }
             Output::Oci { names, tar, form } => {
-                self.make_images(build).await?;
+                self.make_images(build, false).await?;
                 let making = Artifact::make(build, &self.settled, form, self.index, None);
                 let artifact = act.part(LAYERS, making).await?;
                 self.tell_artifact(&artifact)?;
@@ -170,7 +179,7 @@ impl Work {
                 }
             }
             Output::Docker { names, .. } => {
-                self.make_images(build).await?;
+                self.make_images(build, false).await?;
                 let [only] = self.settled.as_slice() else {
                     return Err(Error::unsupported(
                         "docker exporter does not currently support exporting manifest lists",
@@ -191,7 +200,8 @@ impl Work {
         (push, store): (Push, bool),
         (form, act): (&Form, &Act<'_>),
     ) -> Result<()> {
-        act.part(LAYERS, self.make_images(build)).await?;
+        let named = store && push == Push::No && !names.is_empty();
+        act.part(LAYERS, self.make_images(build, named)).await?;
         if push != Push::No && names.is_empty() {
             return Err(Error::invalid("an image that is pushed needs a name"));
         }
@@ -244,12 +254,12 @@ impl Work {
         self.settled.iter().find(fits).or(self.settled.first())?.image
     }
 
-    /// Makes the images of all results that have none yet.
-    async fn make_images(&mut self, build: &Arc<Build>) -> Result<()> {
+    /// Makes the images of all results that have none yet; they last when they are `named`.
+    async fn make_images(&mut self, build: &Arc<Build>, named: bool) -> Result<()> {
         for result in self.settled.iter_mut().filter(|result| result.image.is_none()) {
             let (target, layers) = (result.target.clone(), result.layers.clone());
             let (making, inline) = (Arc::clone(build), self.inline.clone());
-            let made = move || image::make(&making, &target, &layers, inline.as_deref());
+            let made = move || image::make(&making, &target, &layers, inline.as_deref(), named);
             let id = blocking(made).await?;
             result.image = Some(id);
             let answers = &mut self.outcome.answers;

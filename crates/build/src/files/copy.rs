@@ -8,7 +8,7 @@
 
 use super::find::{self, Source};
 use super::place::{self, Making};
-use crate::content::Hasher;
+use crate::content::{Hasher, Reading};
 use crate::error::{Act, Error, Result};
 use crate::glob::Glob;
 use crate::graph::{Copy, Unpack};
@@ -30,16 +30,21 @@ const DIR_MODE: u32 = 0o755;
 /// Bytes at the start of a file that tell whether it is an archive.
 const TAR_BLOCK: usize = 512;
 
-/// What would be copied, by its content. Blocking.
-pub(crate) fn content_id(store: &Store, from: &Tree, copy: &Copy) -> Result<Digest> {
+/// What would be copied, by its content; `None` if that is not known without reading. Blocking.
+pub(crate) fn content_id(
+    store: &Store,
+    from: &Tree,
+    copy: &Copy,
+    reading: Reading,
+) -> Result<Option<Digest>> {
     let part = format!(
         "{:?}",
         (&copy.src, copy.wildcard, copy.follow_symlinks, &copy.include, &copy.exclude)
     );
-    from.part_id(store, part.as_bytes(), || {
+    from.part_id(store, part.as_bytes(), reading, || {
         let root = from.open(store)?;
         let own = Filter::new(&copy.include, &copy.exclude)?;
-        let mut hasher = Hasher::new(store, from.lasting(), from.root_owned());
+        let mut hasher = Hasher::new(store, from.lasting(), from.root_owned(), reading);
         for source in sources(&root, from, copy)? {
             hasher.note(source.asked.to_bytes());
             let rules = rules(from, &own, &source);

@@ -222,7 +222,7 @@ pub(super) fn check_options(
 }
 
 /// Whether results are shown and kept per platform.
-pub(super) fn is_multi_platform(options: &PlanOptions) -> bool {
+pub(crate) fn is_multi_platform(options: &PlanOptions) -> bool {
     let argument = options.build_args.get("BUILDKIT_MULTI_PLATFORM");
     let argument = argument.and_then(|value| parse_bool(value));
     options.multi_platform.or(argument).unwrap_or(options.platforms.len() > 1)

@@ -29,6 +29,7 @@ pub use options::{
     CacheUse, ContextSource, History, ImageNeed, KnownImage, KnownImages, PlanOptions,
 };
 
+pub(crate) use globals::is_multi_platform;
 pub use outline::{Outline, Taken, TakenArg, outline};
 use plan::refuse;
 

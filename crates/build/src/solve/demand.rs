@@ -3,7 +3,7 @@
 //! carried out only when somebody needs its result.
 //!
 //! ```text
-//!            identify (inputs' names ─▶ own name ─▶ known?) ─── up the graph
+//! survey ─▶ identify (inputs' names ─▶ own name ─▶ known?) ─── up the graph
 //! targets ── demand ─▶ known: there it is
 //!                      else: demand inputs ─▶ wait ─▶ look by content, or do it
 //! ```
@@ -11,7 +11,7 @@
 
 use super::keys::{self, Input};
 use super::run::{Build, Outputs, output};
-use super::{blocking, now, op};
+use super::{blocking, now, op, survey};
 use crate::error::{Error, Result};
 use crate::graph::{Edge, Graph, Op, OpDigest, OpId};
 use crate::progress::{Event, VertexInfo};
@@ -23,11 +23,11 @@ use tokio::task::JoinSet;
 
 /// What an operation is, before it is carried out.
 #[derive(Clone, Copy)]
-struct Name {
-    definition: Digest,
+pub(super) struct Name {
+    pub(super) definition: Digest,
     /// It, or something below it, is not to be taken from the cache: its name says nothing about
     /// its content.
-    fresh: bool,
+    pub(super) fresh: bool,
 }
 
 /// Something that comes to be, or cannot.
@@ -83,13 +83,24 @@ pub(crate) async fn run(
     tell_vertices(build, graph, &needed);
     let places = needed.iter().map(|needed| needed.then(Place::new)).collect();
     let way = Arc::new(Way { build: Arc::clone(build), graph: Arc::clone(graph), places });
+    way.survey(&needed).await;
+    edges.iter().flatten().for_each(|edge| way.demand(*edge));
+    if !way.take_known(edges)? {
+        carry_on(&way, edges).await?;
+    }
+    way.tell_needless();
+    edges.iter().map(|edge| edge.map_or(Ok(Tree::empty()), |edge| way.result(edge))).collect()
+}
+
+/// A task for each operation that is not done, until the edges are.
+async fn carry_on(way: &Arc<Way>, edges: &[Option<Edge>]) -> Result<()> {
     // Dropped with this future: what runs is ended.
     let mut tasks = JoinSet::new();
-    for (id, _) in graph.iter().filter(|(id, _)| needed[id.0]) {
-        tasks.spawn(one(Arc::clone(&way), id));
-    }
-    for edge in edges.iter().flatten() {
-        way.demand(*edge);
+    for (id, _) in way.graph.iter() {
+        let left = way.place(id).is_ok_and(|place| place.done.borrow().is_none());
+        if left {
+            tasks.spawn(one(Arc::clone(way), id));
+        }
     }
     while !way.all_done(edges) {
         match tasks.join_next().await {
@@ -99,12 +110,52 @@ pub(crate) async fn run(
             None => break,
         }
     }
-    drop(tasks);
-    way.tell_needless();
-    edges.iter().map(|edge| edge.map_or(Ok(Tree::empty()), |edge| way.result(edge))).collect()
+    Ok(())
 }
 
 impl Way {
+    /// Notes what can be said without a task.
+    async fn survey(&self, needed: &[bool]) {
+        let sources = survey::sources(&self.build, &self.graph, needed).await;
+        if sources.iter().all(Option::is_none) {
+            return;
+        }
+        let steps = survey::steps(&self.build, &self.graph, needed, &sources).await;
+        for (place, source) in self.places.iter().zip(sources) {
+            if let (Some(place), Some(outputs)) = (place, source) {
+                place.done.send_replace(Some(Ok(outputs)));
+            }
+        }
+        for (place, step) in self.places.iter().zip(steps) {
+            if let (Some(place), Some((name, known))) = (place, step) {
+                *place.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+                place.name.send_replace(Some(Ok(name)));
+            }
+        }
+    }
+
+    /// Takes every edge's result from the cache, if all are known.
+    fn take_known(&self, edges: &[Option<Edge>]) -> Result<bool> {
+        let mut known = Vec::new();
+        for edge in edges.iter().flatten() {
+            let place = self.place(edge.op)?;
+            let found = place.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match found {
+                Some(found) => known.push((edge.op, found)),
+                None if place.done.borrow().is_some() => {}
+                None => return Ok(false),
+            }
+        }
+        for (id, known) in known {
+            let (Some(op), place) = (self.graph.op(id), self.place(id)?) else { continue };
+            if place.done.borrow().is_none() {
+                let outputs = taken(&self.build, op, known).map_err(|error| failed(op, error))?;
+                place.done.send_replace(Some(Ok(outputs)));
+            }
+        }
+        Ok(true)
+    }
+
     fn place(&self, id: OpId) -> Result<&Place> {
         let place = self.places.get(id.0).and_then(Option::as_ref);
         place.ok_or_else(|| Error::internal("an operation has no place"))
@@ -203,13 +254,27 @@ async fn one(way: Arc<Way>, id: OpId) -> Result<()> {
             place.fail();
             let text = Some(error.to_string());
             way.build.tell(Event::Completed { vertex: op.digest(), at: now(), error: text });
-            Err(Error::Vertex {
-                name: op.meta.name.clone(),
-                location: op.meta.location.clone(),
-                source: Box::new(error),
-            })
+            Err(failed(op, error))
         }
     }
+}
+
+fn failed(op: &Op, error: Error) -> Error {
+    Error::Vertex {
+        name: op.meta.name.clone(),
+        location: op.meta.location.clone(),
+        source: Box::new(error),
+    }
+}
+
+/// A result from the cache: told and noted.
+fn taken(build: &Build, op: &Op, known: op::Known) -> Result<Outputs> {
+    op::check_granted(build, op)?;
+    build.tell(Event::Cached { vertex: op.digest(), at: now() });
+    op::tell_result(build, op, &known.outputs);
+    let outputs = Arc::clone(&known.outputs);
+    build.note(known);
+    Ok(outputs)
 }
 
 async fn goes(way: &Way, op: &Op, place: &Place) -> Result<Option<Outputs>> {
@@ -217,17 +282,7 @@ async fn goes(way: &Way, op: &Op, place: &Place) -> Result<Option<Outputs>> {
     if op.kind.is_source() {
         return op::source_of(build, op).await.map(Some);
     }
-    let Some((inputs, fresh)) = way.named_inputs(op).await? else { return Ok(None) };
-    let definition = {
-        let (build, op) = (Arc::clone(build), op.clone());
-        blocking(move || keys::key(&build, &op, &inputs)).await?
-    };
-    let known = match op::is_step(op) && !fresh {
-        true => op::known(build, op, definition).await?,
-        false => None,
-    };
-    *place.known.lock().unwrap_or_else(PoisonError::into_inner) = known.clone();
-    place.name.send_replace(Some(Ok(Name { definition, fresh })));
+    let Some((definition, known)) = identified(way, op, place).await? else { return Ok(None) };
     // Without other caches than this node's, what it does not know has to be done.
     let eager = known.is_none() && build.imports.is_empty();
     if !eager {
@@ -237,15 +292,41 @@ async fn goes(way: &Way, op: &Op, place: &Place) -> Result<Option<Outputs>> {
         }
     }
     if let Some(known) = known {
-        op::check_granted(build, op)?;
-        build.tell(Event::Cached { vertex: op.digest(), at: now() });
-        op::tell_result(build, op, &known.outputs);
-        let outputs = Arc::clone(&known.outputs);
-        build.note(known);
-        return Ok(Some(outputs));
+        return taken(build, op, known).map(Some);
     }
     let Some(trees) = way.inputs(op).await? else { return Ok(None) };
     op::carry_out(build, op, trees, definition).await.map(Some)
+}
+
+/// Its name and what is known of it, found out now unless the survey did; `None` if an input cannot
+/// come to be.
+async fn identified(
+    way: &Way,
+    op: &Op,
+    place: &Place,
+) -> Result<Option<(Digest, Option<op::Known>)>> {
+    let surveyed = *place.name.borrow();
+    if let Some(Ok(name)) = surveyed {
+        let known = place.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        return Ok(Some((name.definition, known)));
+    }
+    let build = &way.build;
+    let Some((inputs, fresh)) = way.named_inputs(op).await? else { return Ok(None) };
+    let (definition, known) = {
+        let (build, op) = (Arc::clone(build), op.clone());
+        blocking(move || {
+            let definition = keys::key(&build, &op, &inputs)?;
+            let known = match op::is_step(&op) && !fresh {
+                true => op::look(&build, &op, definition)?,
+                false => None,
+            };
+            Ok((definition, known))
+        })
+        .await?
+    };
+    *place.known.lock().unwrap_or_else(PoisonError::into_inner) = known.clone();
+    place.name.send_replace(Some(Ok(Name { definition, fresh })));
+    Ok(Some((definition, known)))
 }
 
 fn tell_vertices(build: &Build, graph: &Graph, needed: &[bool]) {

@@ -126,28 +126,36 @@ async fn load_files(
     };
     let [own, general] = ignore::candidates(path);
     let context = context_tree(build, options, &[path, &own, &general]).await?;
-    let (bytes, beside) = match from {
+    let (text, tree) = match from {
         DockerfileSource::Text(text) => (Some(text.clone().into_bytes()), None),
-        DockerfileSource::Context { .. } => {
-            let bytes = read(build, context.as_ref(), path, crate::dockerfile::MAX_BYTES).await?;
-            (bytes, read(build, context.as_ref(), &own, ignore::MAX_FILE_BYTES).await?)
-        }
+        DockerfileSource::Context { .. } => (None, context.clone()),
         DockerfileSource::Local { name, .. } => {
-            let tree = Some(local(build, name, &[path, &own]).await?);
-            let bytes = read(build, tree.as_ref(), path, crate::dockerfile::MAX_BYTES).await?;
-            (bytes, read(build, tree.as_ref(), &own, ignore::MAX_FILE_BYTES).await?)
+            (None, Some(local(build, name, &[path, &own]).await?))
         }
     };
+    let (store, wanted) = (build.inner.store.clone(), path.to_owned());
+    let (bytes, ignored) = blocking(move || {
+        let read = |tree: &Option<Tree>, path: &str, max_bytes| match tree {
+            Some(tree) => read_from(&tree.open(&store)?, path, max_bytes),
+            None => Ok(None),
+        };
+        let bytes = match text {
+            Some(text) => Some(text),
+            None => read(&tree, &wanted, crate::dockerfile::MAX_BYTES)?,
+        };
+        let ignored = match read(&tree, &own, ignore::MAX_FILE_BYTES)? {
+            Some(beside) => Some(beside),
+            None => read(&context, &general, ignore::MAX_FILE_BYTES)?,
+        };
+        Ok((bytes, ignored))
+    })
+    .await?;
     let bytes = bytes.ok_or_else(|| {
         Error::not_found(format!(
             "failed to read dockerfile: open {path}: no such file or directory"
         ))
     })?;
     build.read_dockerfile(path, &bytes);
-    let ignored = match beside {
-        Some(beside) => Some(beside),
-        None => read(build, context.as_ref(), &general, ignore::MAX_FILE_BYTES).await?,
-    };
     if let Some(ignored) = ignored {
         options.ignore =
             ignore::read(&ignored).map_err(|error| Error::invalid(error.to_string()))?;
@@ -188,17 +196,6 @@ async fn local(build: &Arc<Build>, name: &str, files: &[&str]) -> Result<Tree> {
 }
 
 /// A regular file of a tree; `None` if there is none of that name.
-async fn read(
-    build: &Arc<Build>,
-    tree: Option<&Tree>,
-    path: &str,
-    max_bytes: usize,
-) -> Result<Option<Vec<u8>>> {
-    let Some(tree) = tree.cloned() else { return Ok(None) };
-    let (store, path) = (build.inner.store.clone(), path.to_owned());
-    blocking(move || read_from(&tree.open(&store)?, &path, max_bytes)).await
-}
-
 fn read_from(root: &OwnedFd, path: &str, max_bytes: usize) -> Result<Option<Vec<u8>>> {
     let reading = || format!("read {path}");
     let file = match open_in(root, path, OFlags::RDONLY | OFlags::NONBLOCK) {

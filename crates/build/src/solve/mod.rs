@@ -21,6 +21,7 @@ mod prune;
 mod question;
 mod run;
 mod steps;
+mod survey;
 
 pub(crate) use run::{Build, Outputs};
 
@@ -123,7 +124,7 @@ impl Solver {
         }
         let (mut index, mut asked) = (false, Asked::default());
         if let Definition::Dockerfile(dockerfile) = &definition {
-            index = dockerfile.options.multi_platform == Some(true);
+            index = crate::frontend::is_multi_platform(&dockerfile.options);
             asked = Asked::of(dockerfile);
         }
         (asked.id, asked.started) = (request.id, now());

@@ -140,7 +140,7 @@ pub(super) async fn source_of(build: &Arc<Build>, op: &Op) -> Result<Outputs> {
 }
 
 /// What a source is for: what it says, or this host.
-fn platform_of(build: &Build, op: &Op) -> crate::platform::Platform {
+pub(super) fn platform_of(build: &Build, op: &Op) -> crate::platform::Platform {
     let host = || build.inner.worker.platforms().into_iter().next();
     let own = op.platform.clone().or_else(host);
     own.unwrap_or_else(crate::platform::Platform::of_this_build)
@@ -219,10 +219,14 @@ pub(super) fn tell_result(build: &Build, op: &Op, outputs: &Outputs) {
 
 /// A step that this node's cache knows by its key or its definition, or another one by either.
 pub(super) async fn known(build: &Arc<Build>, op: &Op, key: Digest) -> Result<Option<Known>> {
-    let looking = Arc::clone(build);
-    let found = blocking(move || looking.inner.cache.find(&looking.lease, key)).await?;
+    let (build, op) = (Arc::clone(build), op.clone());
+    blocking(move || look(&build, &op, key)).await
+}
+
+/// The same. Blocking.
+pub(super) fn look(build: &Build, op: &Op, key: Digest) -> Result<Option<Known>> {
     let title = op.meta.name.clone();
-    if let Some((record, outputs)) = found {
+    if let Some((record, outputs)) = build.inner.cache.find(&build.lease, key)? {
         let tree = |(number, layers): (usize, Vec<Digest>)| (number, Tree::Layers(layers.into()));
         let outputs = Arc::new(outputs.into_iter().map(tree).collect());
         return Ok(Some(Known { keys: vec![key], record: Some(record), title, outputs }));

@@ -167,6 +167,12 @@ impl Build {
         }
     }
 
+    /// Whether an image was looked for already, and found.
+    pub(crate) async fn has_image(&self, reference: &str, platform: &Platform) -> bool {
+        let key = (reference.to_owned(), platform.clone());
+        self.images.lock().await.contains_key(&key)
+    }
+
     /// An image; asked for once in a build.
     pub(crate) async fn image(
         &self,

@@ -23,6 +23,9 @@ pub(super) async fn tell(
     options: &PlanOptions,
     graph: &Graph,
 ) -> Result<()> {
+    if !build.progress.wants_steps() {
+        return Ok(());
+    }
     let mut stages: Vec<Vec<&Instruction>> = vec![Vec::new()];
     for instruction in &file.instructions {
         if matches!(instruction.kind, Kind::From(_)) {
@@ -61,10 +64,15 @@ pub(super) async fn tell(
         let mut news = Batch::new();
         for (step, key) in steps.iter_mut().filter(|(step, _)| step.vertices.is_empty()) {
             let key = key.hex();
-            step.known = !telling.no_cache && records.get(TABLE, &key)?.is_some();
-            news = news.put(TABLE, &key, b"");
+            let known = records.get(TABLE, &key)?.is_some();
+            step.known = known && !telling.no_cache;
+            if !known {
+                news = news.put(TABLE, &key, b"");
+            }
         }
-        records.commit(news, Durability::Relaxed)?;
+        if !news.is_empty() {
+            records.commit(news, Durability::Relaxed)?;
+        }
         let steps: Vec<StepInfo> = steps.into_iter().map(|(step, _)| step).collect();
         telling.tell(Event::Steps(steps.into()));
         Ok(())

@@ -231,14 +231,19 @@ impl Run<'_> {
         Ok(commit)
     }
 
-    /// How ssh is run. Hosts whose keys nobody gave are taken at their word, as BuildKit does: what
-    /// they give is known by its commit, if the build says which.
+    /// How ssh is run: as nobody but the client's agent, never with keys or hosts of this machine's
+    /// own. Hosts whose keys nobody gave are taken at their word, as BuildKit does: what they give
+    /// is known by its commit, if the build says which.
     fn ssh(&self) -> String {
-        let hosts = match &self.known_hosts {
-            Some(file) => format!("-o UserKnownHostsFile={}", file.display()),
-            None => "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null".to_owned(),
+        let (hosts, strict) = match &self.known_hosts {
+            Some(file) => (file.display().to_string(), "yes"),
+            None => ("/dev/null".to_owned(), "no"),
         };
-        format!("ssh -F /dev/null -o BatchMode=yes -o LogLevel=ERROR {hosts}")
+        format!(
+            "ssh -F /dev/null -o BatchMode=yes -o LogLevel=ERROR -o IdentityFile=none \
+             -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile={hosts} \
+             -o StrictHostKeyChecking={strict}"
+        )
     }
 
     fn git(&self, dir: &Path, args: &[&str]) -> Result<String> {
@@ -302,10 +307,18 @@ impl Run<'_> {
         if status.success() {
             return Ok(out);
         }
-        let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("");
         let verb = args.first().copied().unwrap_or_default();
-        Err(Error::invalid(format!("git {verb}: {status}: {}", shown(last))))
+        Err(Error::invalid(format!("git {verb}: {status}: {}", told(&words))))
     }
+}
+
+/// What git says, without its advice, on one line and without passwords.
+fn told(words: &str) -> String {
+    const ADVICE: [&str; 2] =
+        ["Please make sure you have the correct access rights", "and the repository exists."];
+    let lines = words.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !ADVICE.contains(line));
+    lines.map(shown).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -332,6 +345,9 @@ mod tests {
             check(&source(remote, reference, subdir)).unwrap_err();
         }
         assert_eq!(shown("https://user:secret@h/r"), "https://h/r");
+        let words = "git@h: Permission denied (publickey).\nfatal: no\n\n\
+            Please make sure you have the correct access rights\nand the repository exists.\n";
+        assert_eq!(told(words), "git@h: Permission denied (publickey).; fatal: no");
         assert_eq!(basic("abc"), "Authorization: basic eC1hY2Nlc3MtdG9rZW46YWJj");
     }
 }

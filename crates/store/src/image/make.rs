@@ -2,6 +2,7 @@
 
 use super::{Images, changes, now, rfc3339};
 use crate::error::{Act, Error, Result};
+use crate::record::Durability;
 use crate::store::Lease;
 use model::image::ImageDraft;
 use model::{ContainerId, Denied, ImageId, ImageRef};
@@ -87,7 +88,12 @@ impl Images {
         name: Option<ImageRef>,
     ) -> Result<ImageId> {
         let bytes = serde_json::to_vec(config).map_err(|e| Error::Damaged(e.to_string()))?;
-        let id = self.put_local(lease, &bytes, parent, true)?;
+        // The name makes both durable.
+        let durability = match &name {
+            Some(_) => Durability::Relaxed,
+            None => Durability::Immediate,
+        };
+        let id = self.put_local(lease, &bytes, (parent, true), durability)?;
         if let Some(name) = name {
             self.set_name(id, &name)?;
         }

@@ -114,15 +114,17 @@ impl Images {
     /// Adds an image whose layers are present; a known one keeps its names and parent. `parent` is
     /// the image it was made of here. On return it is durable.
     pub fn put(&self, lease: &Lease, config: &[u8], parent: Option<ImageId>) -> Result<ImageId> {
-        self.put_local(lease, config, parent, parent.is_some())
+        self.put_local(lease, config, (parent, parent.is_some()), Durability::Immediate)
     }
 
+    /// Adds an image of this node's (`local`) or of elsewhere. Its layers are on the disk on
+    /// return; its record is as durable as was asked for, or as the name that follows.
     pub(crate) fn put_local(
         &self,
         lease: &Lease,
         config: &[u8],
-        parent: Option<ImageId>,
-        local: bool,
+        (parent, local): (Option<ImageId>, bool),
+        durability: Durability,
     ) -> Result<ImageId> {
         if config.len() as u64 > MAX_DOCUMENT_BYTES {
             return Err(Error::bad("image configuration is too large"));
@@ -151,7 +153,7 @@ impl Images {
         rustix::fs::syncfs(&self.store.inner.dirs.layers).act(|| "sync layers".into())?;
         sys::failpoint::hit("store.image.synced");
         let batch = index::put_image(Batch::new(), id, &stored)?;
-        self.store.records().commit(batch, Durability::Immediate)?;
+        self.store.records().commit(batch, durability)?;
         self.change(|index| index.insert(record));
         sys::failpoint::hit("store.image.added");
         drop(change);

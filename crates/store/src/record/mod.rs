@@ -70,6 +70,11 @@ impl Batch {
         Self::default()
     }
 
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
     /// Adds: set a value.
     pub fn put(mut self, table: &str, key: &str, value: &[u8]) -> Self {
         let (table, key) = (table.to_owned(), key.to_owned());
@@ -202,6 +207,12 @@ impl Records {
                 if bytes > FOLD_BYTES { self.flush() } else { Ok(()) }
             }
         }
+    }
+
+    /// Whether everything committed so far is durable, and nothing of it is kept in memory.
+    pub fn is_settled(&self) -> bool {
+        let state = lock(&self.state);
+        state.overlay.is_empty() && state.folding.is_none()
     }
 
     /// Makes everything committed so far durable.

@@ -67,7 +67,7 @@ pub(crate) async fn build(call: Call) -> Reply {
         review: call.guard.images(),
         client: Arc::new(client),
         // The teller may have left.
-        progress: build::progress::Progress::new(move |event| drop(tx.send(event))),
+        progress: build::progress::Progress::new(move |event| drop(tx.send(event))).with_steps(),
     };
     let (chunks, response) = reply::stream(JSON);
     let builds = call.engine.builds.clone();

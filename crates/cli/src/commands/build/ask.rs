@@ -104,6 +104,7 @@ pub(crate) fn read_inline(
         ask.order.allow.push("network.host".to_owned());
     }
     ask.order.credentials = logins::read(invocation)?;
+    ask.order.quiet = ask.quiet;
     Ok(ask)
 }
 

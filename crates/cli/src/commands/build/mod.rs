@@ -40,6 +40,8 @@ use crate::invocation::Invocation;
 use crate::terminal::print;
 use display::Display;
 
+/// How many descriptors the daemon takes with one byte.
+const FDS_AT_ONCE: usize = 8;
 /// The longest line of progress; the output of a step comes in pieces far smaller.
 const MAX_LINE_BYTES: u64 = 64 << 20;
 
@@ -115,17 +117,17 @@ async fn hand_over(
         Err(error) => return Err(error.into()),
     };
     let Some((socket, early)) = raw.into_unix() else { return Ok(None) };
-    for fd in &ask.descriptors {
-        let sent = socket.async_io(Interest::WRITABLE, || send(&socket, fd)).await;
+    for fds in ask.descriptors.chunks(FDS_AT_ONCE) {
+        let sent = socket.async_io(Interest::WRITABLE, || send(&socket, fds)).await;
         sent.map_err(|error| Failure::new(format!("hand a directory over: {error}")))?;
     }
     Ok(Some((socket, early)))
 }
 
-/// One byte with one descriptor.
-fn send(socket: &UnixStream, fd: &OwnedFd) -> std::io::Result<()> {
-    let fds = [fd.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// One byte with descriptors.
+fn send(socket: &UnixStream, fds: &[OwnedFd]) -> std::io::Result<()> {
+    let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_AT_ONCE))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(socket, &[IoSlice::new(b"d")], &mut control, SendFlags::NOSIGNAL)?;
