@@ -144,14 +144,15 @@ fn builds_that_were_can_be_looked_at() {
         serde_json::from_str(&fs::read_to_string(&metadata).unwrap()).unwrap();
     let id = written["buildx.build.ref"].as_str().unwrap().to_owned();
     let bare = id.rsplit('/').next().unwrap().to_owned();
-    lab.estiba(&["build", "--target", "none", dir]).fails(1, "none");
+    let named = ["--build-arg", "BUILDKIT_BUILD_NAME=named-by-itself"];
+    lab.estiba(&[&["build", "--target", "none"], &named[..], &[dir]].concat()).fails(1, "none");
     let list = |lab: &Lab| lab.estiba(&["buildx", "history", "ls"]).ok().to_owned();
     lab::eventually("both builds are remembered", || list(&lab).lines().count() == 3);
     lab.kill_daemon();
     lab.start_daemon();
     let shown = list(&lab);
     assert!(shown.contains(&bare) && shown.contains("Completed"), "{shown}");
-    assert!(shown.contains("Error"), "{shown}");
+    assert!(shown.contains("Error") && shown.contains("named-by-itself"), "{shown}");
     let one = lab.estiba(&["buildx", "history", "inspect", &id]);
     assert!(one.ok().contains("Build Steps:"), "{one:?}");
     assert!(one.ok().contains("API_TOKEN") && !one.ok().contains("canary-token"), "{one:?}");

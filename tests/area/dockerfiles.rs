@@ -1,10 +1,12 @@
-//! The corpus in `tests/dockerfiles`: every row of the Dockerfile language has a file there, and
-//! every file is built, or asked about, by the real programs.
+//! The corpus in `tests/dockerfiles`: every row of the Dockerfile language has a file there, every
+//! file is built, or asked about, by the real programs, and every row is seen: in what an image
+//! holds, how it is described, what a build says, or by a test of its own that is named.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lab::{Lab, Output, archive, binaries};
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// One file of the corpus.
@@ -12,6 +14,15 @@ struct Case {
     name: String,
     arguments: Vec<String>,
     covers: Vec<String>,
+}
+
+/// How a row of the language is seen.
+struct Seen {
+    row: String,
+    case: String,
+    how: String,
+    what: String,
+    wanted: String,
 }
 
 fn corpus() -> PathBuf {
@@ -33,16 +44,27 @@ fn cases() -> Vec<Case> {
     lines("INDEX.tsv").into_iter().map(case).collect()
 }
 
+fn seen() -> Vec<Seen> {
+    let seen = |row: Vec<String>| Seen {
+        row: row[0].clone(),
+        case: row[1].clone(),
+        how: row[2].clone(),
+        what: row[3].clone(),
+        wanted: row.get(4).cloned().unwrap_or_default(),
+    };
+    lines("SEEN.tsv").into_iter().map(seen).collect()
+}
+
+fn rows() -> BTreeSet<String> {
+    lines("ROWS.tsv").iter().map(|row| format!("{}/{}", row[0], row[1])).collect()
+}
+
 #[test]
 fn every_row_of_the_language_has_its_dockerfile() {
     let covered: BTreeSet<String> = cases().into_iter().flat_map(|case| case.covers).collect();
-    let rows = lines("ROWS.tsv");
+    let rows = rows();
     assert_eq!(rows.len(), 96);
-    let missing: Vec<String> = rows
-        .iter()
-        .map(|row| format!("{}/{}", row[0], row[1]))
-        .filter(|row| !covered.contains(row))
-        .collect();
+    let missing: Vec<_> = rows.difference(&covered).collect();
     assert!(missing.is_empty(), "no Dockerfile for {missing:?}");
     for case in cases() {
         let file = corpus().join(format!("{}.Dockerfile", case.name));
@@ -50,41 +72,24 @@ fn every_row_of_the_language_has_its_dockerfile() {
     }
 }
 
-/// What a built file must show: a file of the image, and its text.
-const SHOWN: &[(&str, &str, &str)] = &[
-    ("arg", "/args", "default-given"),
-    ("arg-global", "/after", "[global]"),
-    ("builtin-args", "/host", "named"),
-    ("continuation", "/c", "c"),
-    ("env", "/env", "A=1\nB=two words\nC=\nD=three words"),
-    ("epoch", "/dated", "x"),
-    ("escape", "/f", "a b"),
-    ("heredoc", "/expanded", "hello world"),
-    ("heredoc", "/literal", "hello $W"),
-    ("heredoc", "/tabs", "tabs"),
-    ("heredoc-program", "/script", "/dev"),
-    ("multi-stage", "/f", "a\nb"),
-    ("named-context", "/x", "of another context"),
-    ("onbuild", "/both", "triggered\na"),
-    ("proxy", "/p", "hsfna"),
-    ("run-bind", "/b", "a"),
-    ("run-cache", "/st", "700 1 2"),
-    ("run-network-none", "/links", "0"),
-    ("run-secret", "/len", "2"),
-    ("run-tmpfs", "/fs", "tmpfs"),
-    ("target-stage", "/stage", "wanted"),
-    ("user", "/w/gid", "79"),
-    ("workdir", "/a/b/dir/here", "/a/b/dir"),
-];
-
-/// What only an administrator grants is refused by a daemon that was told nothing, by name.
-const REFUSED: &[(&str, &str)] = &[
-    ("run-security", "granting entitlement security.insecure is not allowed"),
-    ("run-device", "granting entitlement device is not allowed"),
-];
-/// Checks that need a registry which serves another platform than was asked for; the builder's own
-/// tests have them.
-const UNSEEN: &[&str] = &["InvalidBaseImagePlatform"];
+#[test]
+fn every_row_of_the_language_is_seen() {
+    let (rows, seen) = (rows(), seen());
+    let looked: BTreeSet<String> = seen.iter().map(|seen| seen.row.clone()).collect();
+    assert_eq!(rows, looked, "rows of the language, and rows that are looked at");
+    let cases: BTreeSet<String> = cases().into_iter().map(|case| case.name).collect();
+    for seen in &seen {
+        if seen.how != "test" {
+            assert!(cases.contains(&seen.case), "{}: no Dockerfile {:?}", seen.row, seen.case);
+            continue;
+        }
+        let (area, name) = seen.what.split_once("::").unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("area/{area}.rs"));
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let head = format!("#[test]\nfn {name}()");
+        assert!(text.contains(&head), "{}: there is no test {}", seen.row, seen.what);
+    }
+}
 
 fn build(lab: &Lab, context: &Path, case: &Case) -> Output {
     let program = binaries().join("estiba");
@@ -112,32 +117,62 @@ fn every_dockerfile_is_built_or_answered_for() {
     let tar = context.join("packed.tar");
     let (tar, dir) = (tar.to_string_lossy(), context.to_string_lossy());
     lab.in_network(&["tar", "-C", &dir, "-cf", &tar, "dir"]).ok();
-    let wrong: Vec<String> = cases().iter().flat_map(|case| wrong(&lab, &context, case)).collect();
+    let mut looks: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
+    for seen in seen() {
+        looks.entry(seen.case.clone()).or_default().push(seen);
+    }
+    let wrong = cases().into_iter().flat_map(|case| {
+        let looks = looks.remove(&case.name).unwrap_or_default();
+        wrong(&lab, &context, &case, &looks)
+    });
+    let wrong: Vec<String> = wrong.collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Builds one file; what is wrong about it.
-fn wrong(lab: &Lab, context: &Path, case: &Case) -> Vec<String> {
+/// Builds one file, and looks; what is wrong about it.
+fn wrong(lab: &Lab, context: &Path, case: &Case, looks: &[Seen]) -> Vec<String> {
     let built = build(lab, context, case);
     let told = format!("{}{}", built.stdout, built.stderr);
-    if case.arguments.iter().any(|word| word == "--check") {
-        let rules = case.covers.iter().filter_map(|row| row.strip_prefix("check-rule/"));
-        let missing = rules.filter(|rule| !UNSEEN.contains(rule) && !told.contains(*rule));
-        return missing.map(|rule| format!("{}: no {rule} in {built:?}", case.name)).collect();
-    }
-    if let Some((_, words)) = REFUSED.iter().find(|(name, _)| *name == case.name) {
-        let refused = built.status == 1 && told.contains(words);
-        return if refused { Vec::new() } else { vec![format!("{}: {built:?}", case.name)] };
-    }
-    if built.status != 0 {
+    let refused = looks.iter().any(|look| look.how == "refused");
+    let checked = case.arguments.iter().any(|word| word == "--check");
+    if refused == (built.status == 0) && !checked {
         return vec![format!("{}: {built:?}", case.name)];
     }
-    let shown = SHOWN.iter().filter(|(name, ..)| *name == case.name);
-    let different = shown.filter_map(|(name, path, text)| {
-        let image = format!("case/{name}");
-        let found = lab.estiba(&["run", "--rm", "--user=0", &image, "cat", path]);
-        (found.stdout.trim_end() != *text)
-            .then(|| format!("{name} {path}: {found:?}, want {text:?}"))
-    });
-    different.collect()
+    let image = format!("case/{}", case.name);
+    let different = |look: &Seen| {
+        let found = match look.how.as_str() {
+            "shows" => shown(lab, &image, &look.what),
+            "config" => described(lab, &image, &look.what, &look.wanted),
+            "tells" | "refused" if told.contains(&look.what) => return None,
+            "lacks" if !told.contains(&look.what) => return None,
+            "hides" => {
+                let history = lab.estiba(&["history", "--no-trunc", &image]).ok().to_owned();
+                let all = format!("{history}{}", lab.estiba(&["inspect", &image]).ok());
+                if !all.contains(&look.what) {
+                    return None;
+                }
+                all
+            }
+            _ => told.clone(),
+        };
+        let Seen { row, how, what, wanted, .. } = look;
+        let name = &case.name;
+        (found != *wanted).then(|| format!("{row}: {name} {how} {what}: {found:?}, not {wanted:?}"))
+    };
+    looks.iter().filter_map(different).collect()
+}
+
+/// What a command in the image prints, on one line.
+fn shown(lab: &Lab, image: &str, command: &str) -> String {
+    let words = ["run", "--rm", "--user=0", "--entrypoint=", image, "sh", "-c", command];
+    let found = lab.estiba(&words);
+    found.stdout.trim_end().split('\n').collect::<Vec<_>>().join(" ")
+}
+
+/// A part of the image's description: what is wanted if it is that, else what it is.
+fn described(lab: &Lab, image: &str, pointer: &str, wanted: &str) -> String {
+    let all: Value = serde_json::from_str(lab.estiba(&["inspect", image]).ok()).unwrap();
+    let found = all[0].pointer(pointer).cloned().unwrap_or_default();
+    let same = serde_json::from_str::<Value>(wanted).unwrap() == found;
+    if same { wanted.to_owned() } else { found.to_string() }
 }

@@ -209,6 +209,11 @@ fn name(record: &pb::BuildHistoryRecord) -> String {
     let attr = |name: &str| attrs.get(name).map(String::as_str).unwrap_or_default();
     let context = attr("vcs:localdir:context");
     let context = if context.is_empty() { attr("context") } else { context };
+    // What a build calls itself goes before everything that could be guessed.
+    let own = attr("build-arg:BUILDKIT_BUILD_NAME");
+    if !own.is_empty() {
+        return own.to_owned();
+    }
     let file = attr("filename");
     let mut name = match (context, file) {
         ("", file) => file.to_owned(),

@@ -5,27 +5,60 @@ use crate::command::{Action, Args, Command, remote};
 use crate::commands::{bake, build, builder, builders, history, imagetools};
 use crate::flags::Flag;
 
+// What several commands have; where a command shows it otherwise, that is said there.
+const TIMEOUT: Flag =
+    Flag::duration("timeout", "Override the default timeout loading builder status");
+const VERBOSE: Flag = Flag::bool("verbose", "Provide a more verbose output");
+const FILTER: Flag = Flag::filter("filter", "Provide filter values");
+const FORMAT: Flag = Flag::string("format", "Format the output");
+const NO_TRUNC: Flag = Flag::bool("no-trunc", "Don't truncate output");
+const METADATA: Flag = Flag::string("metadata-file", "Write build result metadata to a file");
+const CHECK: Flag = Flag::bool("check", "Shorthand for \"--call=check\"");
+const NO_CACHE: Flag = Flag::bool("no-cache", "Do not use cache when building the image");
+const ON_BUILDER: Flag = Flag::string("builder", "Override the configured builder instance");
+const DEBUG: Flag = Flag::bool("debug", "Enable debug logging").short('D');
+const ANNOTATION: Flag = Flag::list("annotation", "Add annotation to the image");
+const CALL: Flag =
+    Flag::string("call", "Set method for evaluating build (\"check\", \"outline\", \"targets\")");
+const PROGRESS: Flag = Flag::string(
+    "progress",
+    "Set type of progress output (\"auto\", \"none\", \"plain\", \"quiet\", \"rawjson\", \"tty\")",
+);
+
 /// The flags of `build`.
 pub(crate) static BUILD_FLAGS: &[Flag] = &[
     Flag::list("add-host", "Add a custom host-to-IP mapping (\"host:ip\")"),
-    Flag::list("allow", "Allow extra privileged entitlement (\"network.host\", \"security.insecure\")").own(),
-    Flag::list("annotation", "Add annotation to the image").own(),
-    Flag::list("attest", "Attestation parameters (format: \"type=sbom,generator=image\")").own().hidden(),
+    Flag::list(
+        "allow",
+        "Allow extra privileged entitlement (\"network.host\", \"security.insecure\")",
+    )
+    .own(),
+    ANNOTATION.own(),
+    Flag::list("attest", "Attestation parameters (format: \"type=sbom,generator=image\")")
+        .own()
+        .hidden(),
     Flag::list("build-arg", "Set build-time variables"),
     Flag::list("build-context", "Additional build contexts (e.g., name=path)").own(),
-    Flag::string("builder", "Override the configured builder instance").own().hidden(),
+    ON_BUILDER.own().hidden(),
     Flag::typed("cache-from", "strings", "Images to consider as cache sources"),
-    Flag::list("cache-to", "Cache export destinations (e.g., \"user/app:cache\", \"type=local,dest=path/to/dir\")").own(),
-    Flag::string("call", "Set method for evaluating build (\"check\", \"outline\", \"targets\")").own(),
-    Flag::string("cgroup-parent", "Set the parent cgroup for the \"RUN\" instructions during build"),
-    Flag::bool("check", "Shorthand for \"--call=check\"").own(),
+    Flag::list(
+        "cache-to",
+        "Cache export destinations (e.g., \"user/app:cache\", \"type=local,dest=path/to/dir\")",
+    )
+    .own(),
+    CALL.own(),
+    Flag::string(
+        "cgroup-parent",
+        "Set the parent cgroup for the \"RUN\" instructions during build",
+    ),
+    CHECK.own(),
     Flag::bool("compress", "Compress the build context using gzip"),
     Flag::int("cpu-period", "Limit the CPU CFS (Completely Fair Scheduler) period"),
     Flag::int("cpu-quota", "Limit the CPU CFS (Completely Fair Scheduler) quota"),
     Flag::int("cpu-shares", "CPU shares (relative weight)").short('c'),
     Flag::string("cpuset-cpus", "CPUs in which to allow execution (0-3, 0,1)"),
     Flag::string("cpuset-mems", "MEMs in which to allow execution (0-3, 0,1)"),
-    Flag::bool("debug", "Enable debug logging").short('D').own().hidden(),
+    DEBUG.own().hidden(),
     Flag::bool("disable-content-trust", "Skip image verification (default true)"),
     Flag::string("file", "Name of the Dockerfile (Default is \"PATH/Dockerfile\")").short('f'),
     Flag::bool("force-rm", "Always remove intermediate containers"),
@@ -34,15 +67,21 @@ pub(crate) static BUILD_FLAGS: &[Flag] = &[
     Flag::list("label", "Set metadata for an image"),
     Flag::bool("load", "Keep the image (the default)").own(),
     Flag::bytes("memory", "Memory limit").short('m'),
-    Flag::swap_bytes("memory-swap", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
-    Flag::string("metadata-file", "Write build result metadata to a file").own(),
-    Flag::string("network", "Set the networking mode for the RUN instructions during build (default \"default\")"),
-    Flag::bool("no-cache", "Do not use cache when building the image"),
+    Flag::swap_bytes(
+        "memory-swap",
+        "Swap limit equal to memory plus swap: -1 to enable unlimited swap",
+    ),
+    METADATA.own(),
+    Flag::string(
+        "network",
+        "Set the networking mode for the RUN instructions during build (default \"default\")",
+    ),
+    NO_CACHE,
     Flag::list("no-cache-filter", "Do not cache specified stages").own(),
     Flag::list("output", "Output destination (format: \"type=local,dest=path\")").short('o').own(),
     Flag::typed("platform", "string", "Set platform if server is multi-platform capable"),
     Flag::list("policy", "Policy configuration (format: \"filename=path\")").own().hidden(),
-    Flag::string("progress", "Set type of progress output (\"auto\", \"none\", \"plain\", \"quiet\", \"rawjson\", \"tty\")").own(),
+    PROGRESS.own(),
     Flag::string("provenance", "Shorthand for \"--attest=type=provenance\"").own().hidden(),
     Flag::bool("pull", "Always attempt to pull a newer version of the image"),
     Flag::bool("push", "Push the image to its registry").own(),
@@ -50,11 +89,19 @@ pub(crate) static BUILD_FLAGS: &[Flag] = &[
     Flag::list("resource", "Limits of the build's steps (format: \"cpu=2\")").own().hidden(),
     Flag::bool("rm", "Remove intermediate containers after a successful build (default true)"),
     Flag::string("sbom", "Shorthand for \"--attest=type=sbom\"").own().hidden(),
-    Flag::list("secret", "Secret to expose to the build (format: \"id=mysecret[,src=/local/secret]\")").own(),
+    Flag::list(
+        "secret",
+        "Secret to expose to the build (format: \"id=mysecret[,src=/local/secret]\")",
+    )
+    .own(),
     Flag::strings("security-opt", "Security options"),
     Flag::bytes("shm-size", "Size of \"/dev/shm\""),
     Flag::bool("squash", "Squash newly built layers into a single new layer").hidden(),
-    Flag::list("ssh", "SSH agent socket to expose to the build (format: \"default|<id>[=<socket>]\")").own(),
+    Flag::list(
+        "ssh",
+        "SSH agent socket to expose to the build (format: \"default|<id>[=<socket>]\")",
+    )
+    .own(),
     Flag::list("tag", "Name and optionally a tag in the \"name:tag\" format").short('t'),
     Flag::string("target", "Set the target build stage to build."),
     Flag::typed("ulimit", "ulimit", "Ulimit options (default [])"),
@@ -92,12 +139,10 @@ pub(crate) static PRUNE: Command = Command {
         Flag::bytes("min-free-space", "Target amount of free disk space after pruning").own(),
         Flag::bytes("reserved-space", "Amount of disk space always allowed to keep for cache")
             .own(),
-        Flag::string("builder", "Override the configured builder instance").own().hidden(),
-        Flag::bool("debug", "Enable debug logging").short('D').own().hidden(),
-        Flag::duration("timeout", "Override the default timeout loading builder status")
-            .own()
-            .hidden(),
-        Flag::bool("verbose", "Provide a more verbose output").own().hidden(),
+        ON_BUILDER.own().hidden(),
+        DEBUG.own().hidden(),
+        TIMEOUT.own().hidden(),
+        VERBOSE.own().hidden(),
     ]],
     action: remote!(builder::prune),
 };
@@ -124,23 +169,12 @@ pub(crate) static DU: Command = Command {
     aliases: &[],
     args: Args::None,
     interspersed: true,
-    flags: &[
-        COMMON,
-        &[
-            Flag::filter("filter", "Provide filter values"),
-            Flag::string("format", "Format the output"),
-            Flag::duration("timeout", "Override the default timeout loading builder status"),
-            Flag::bool("verbose", "Provide a more verbose output"),
-        ],
-    ],
+    flags: &[COMMON, &[FILTER, FORMAT, TIMEOUT, VERBOSE]],
     action: remote!(builder::disk_usage),
 };
 
 /// What every command of `buildx` has.
-static COMMON: &[Flag] = &[
-    Flag::string("builder", "Override the configured builder instance"),
-    Flag::bool("debug", "Enable debug logging").short('D'),
-];
+static COMMON: &[Flag] = &[ON_BUILDER, DEBUG];
 
 /// `buildx ls`
 static LS: Command = Command {
@@ -151,14 +185,7 @@ static LS: Command = Command {
     aliases: &[],
     args: Args::None,
     interspersed: true,
-    flags: &[
-        COMMON,
-        &[
-            Flag::string("format", "Format the output"),
-            Flag::bool("no-trunc", "Don't truncate output"),
-            Flag::duration("timeout", "Override the default timeout loading builder status"),
-        ],
-    ],
+    flags: &[COMMON, &[FORMAT, NO_TRUNC, TIMEOUT]],
     action: remote!(builder::list),
 };
 
@@ -173,10 +200,7 @@ static INSPECT: Command = Command {
     interspersed: true,
     flags: &[
         COMMON,
-        &[
-            Flag::bool("bootstrap", "Ensure builder has booted before inspecting"),
-            Flag::duration("timeout", "Override the default timeout loading builder status"),
-        ],
+        &[Flag::bool("bootstrap", "Ensure builder has booted before inspecting"), TIMEOUT],
     ],
     action: remote!(builder::inspect),
 };
@@ -216,7 +240,7 @@ static CREATE: Command = Command {
             Flag::string("name", "Builder instance name"),
             Flag::string("node", "Create/modify node with given name"),
             Flag::list("platform", "Fixed platforms for current node"),
-            Flag::duration("timeout", "Override the default timeout loading builder status"),
+            TIMEOUT,
             Flag::bool("use", "Set the current builder instance"),
         ],
     ],
@@ -258,7 +282,7 @@ static RM: Command = Command {
             Flag::bool("force", "Do not prompt for confirmation").short('f'),
             Flag::bool("keep-daemon", "Keep the BuildKit daemon running"),
             Flag::bool("keep-state", "Keep BuildKit state"),
-            Flag::duration("timeout", "Override the default timeout loading builder status"),
+            TIMEOUT,
         ],
     ],
     action: Action::Local(builders::remove),
@@ -309,22 +333,16 @@ static BAKE: Command = Command {
         COMMON,
         &[
             Flag::list("allow", "Allow build to access specified resources"),
-            Flag::string(
-                "call",
-                "Set method for evaluating build (\"check\", \"outline\", \"targets\")",
-            ),
-            Flag::bool("check", "Shorthand for \"--call=check\""),
+            CALL,
+            CHECK,
             Flag::list("file", "Build definition file").short('f'),
             Flag::string("list", "List targets or variables"),
             Flag::bool("load", "Shorthand for \"--set=*.output=type=docker\""),
-            Flag::string("metadata-file", "Write build result metadata to a file"),
-            Flag::bool("no-cache", "Do not use cache when building the image"),
+            METADATA,
+            NO_CACHE,
             Flag::list("policy", "Policy configuration"),
             Flag::bool("print", "Print the options without building"),
-            Flag::string(
-                "progress",
-                "Set type of progress output (\"auto\", \"none\", \"plain\", \"quiet\", \"rawjson\", \"tty\")",
-            ),
+            PROGRESS,
             Flag::string("provenance", "Shorthand for \"--set=*.attest=type=provenance\""),
             Flag::bool("pull", "Always attempt to pull all referenced images"),
             Flag::bool("push", "Shorthand for \"--set=*.output=type=registry\""),
@@ -367,7 +385,7 @@ static IT_CREATE: Command = Command {
     flags: &[
         COMMON,
         &[
-            Flag::list("annotation", "Add annotation to the image"),
+            ANNOTATION,
             Flag::bool("append", "Append to existing manifest"),
             Flag::bool("dry-run", "Show final image instead of pushing"),
             Flag::list("file", "Read source descriptor from file").short('f'),
@@ -409,10 +427,10 @@ static H_LS: Command = Command {
     flags: &[
         COMMON,
         &[
-            Flag::filter("filter", "Provide filter values"),
-            Flag::string("format", "Format the output"),
+            FILTER,
+            FORMAT,
             Flag::bool("local", "List records for current repository only"),
-            Flag::bool("no-trunc", "Don't truncate output"),
+            NO_TRUNC,
         ],
     ],
     action: remote!(history::list),
@@ -427,7 +445,7 @@ static H_INSPECT: Command = Command {
     aliases: &[],
     args: Args::Between(0, 1),
     interspersed: true,
-    flags: &[COMMON, &[Flag::string("format", "Format the output")]],
+    flags: &[COMMON, &[FORMAT]],
     action: remote!(history::inspect),
 };
 
