@@ -38,11 +38,11 @@ for c in $(cat $group/cgroup.controllers); do echo -$c >$group/cgroup.subtree_co
 chown 1000:1000 $group $group/cgroup.procs $group/cgroup.subtree_control $group/cgroup.threads
 as_ada() { # command…
   env -i PATH=$PATH HOME=/home/ada XDG_RUNTIME_DIR=/run/user/1000 ESTIBA_ROOTLESS_NET=${net:-none} \
-    setpriv --reuid 1000 --regid 1000 --clear-groups -- "$@"
+    /usr/sbin/setpriv --reuid 1000 --regid 1000 --clear-groups -- "$@"
 }
 start() {
   sh -c "echo \$\$ >$group/cgroup.procs; exec env -i PATH=$PATH HOME=/home/ada XDG_RUNTIME_DIR=/run/user/1000 \
-    ESTIBA_ROOTLESS_NET=none setpriv --reuid 1000 --regid 1000 --clear-groups -- estiba daemon" >>/run/ada.log 2>&1 &
+    ESTIBA_ROOTLESS_NET=none /usr/sbin/setpriv --reuid 1000 --regid 1000 --clear-groups -- estiba daemon" >>/run/ada.log 2>&1 &
   daemon=$!
   for _ in $(seq 300); do as_ada estiba version >/dev/null 2>&1 && return; usleep 100000; done
   echo "the daemon does not answer"
@@ -67,7 +67,7 @@ is own-cgroup 0::/ e exec cc cat /proc/1/cgroup
 is exec-same-cgroup 0::/ e exec cc cat /proc/self/cgroup
 is not-the-users-own refused e exec cc sh -c 'echo max 2>/dev/null >/sys/fs/cgroup/memory.max || echo refused'
 is below-the-delegated yes sh -c "find $group -name '$id' | grep -q . && echo yes"
-is limits-told 32MiB sh -c "env -i PATH=$PATH HOME=/home/ada XDG_RUNTIME_DIR=/run/user/1000 setpriv --reuid 1000 --regid 1000 --clear-groups -- \
+is limits-told 32MiB sh -c "env -i PATH=$PATH HOME=/home/ada XDG_RUNTIME_DIR=/run/user/1000 /usr/sbin/setpriv --reuid 1000 --regid 1000 --clear-groups -- \
   estiba stats --no-stream --format '{{.MemUsage}}' cc | sed 's/.* //'"
 e update -m 40m --memory-swap 40m --pids-limit 20 cc >/dev/null
 is updated $((40 << 20)) e exec cc cat /sys/fs/cgroup/memory.max
@@ -84,7 +84,7 @@ wait $daemon 2>/dev/null
 start
 is found-again "$pid" e inspect -f '{{.State.Pid}}' cc
 is exec-after-restore "$((40 << 20))" e exec cc cat /sys/fs/cgroup/memory.max
-e rm -f -t 0 cc oom >/dev/null
+e rm -f cc oom >/dev/null
 is nothing-left '' sh -c "find $group -name '$id'"
 kill $daemon
 wait $daemon 2>/dev/null

@@ -17,7 +17,7 @@ use crate::hooks::{self, Inside, Point};
 use crate::init::message::{Message, Tag};
 use crate::launch::{Launch, Scopes};
 use crate::plan::step::{InitPlan, Slot};
-use crate::plan::{Maps, Plan, StdioKind};
+use crate::plan::{Join, Maps, Plan, StdioKind};
 use crate::rootfs::{Mapped, Supplier};
 use crate::{facts, init, plan};
 use rustix::io::Errno;
@@ -223,28 +223,34 @@ fn clone_child(
     scopes: Scopes,
 ) -> Result<sys::clone::Child, LaunchError> {
     let mut inside = Vec::with_capacity(plan.joins.len());
+    let open = |join: &Join| sys::netns::open(&join.path);
+    let userns = plan.userns.as_ref().map(open).transpose();
+    let userns = userns.map_err(|error| LaunchError::at("open the user namespace", error.errno))?;
+    // The user namespace first: it gives the right to the others.
+    let mut ahead: Vec<(OwnedFd, u64)> =
+        userns.into_iter().map(|userns| (userns, sys::clone::ns::USER)).collect();
+    let returns = sys::userns::is_first();
     for join in &plan.joins {
         let failed = |errno| {
             LaunchError::at(format!("join {} namespace {}", join.name, join.path.display()), errno)
         };
-        let namespace = sys::netns::open(&join.path).map_err(|error| failed(error.errno))?;
+        let namespace = open(join).map_err(|error| failed(error.errno))?;
+        if !returns {
+            // For who is not the machine's root there is no way back: a child goes.
+            ahead.push((namespace, join.kind));
+            continue;
+        }
         let file = if join.kind == sys::clone::ns::PID { "pid" } else { join.name };
         let entered = sys::netns::enter_kind(namespace.as_fd(), join.kind, file);
         inside.push(entered.map_err(|error| failed(error.errno))?);
     }
-    let userns = plan.userns.as_ref().map(|join| sys::netns::open(&join.path)).transpose();
-    let userns = userns.map_err(|error| LaunchError::at("open the user namespace", error.errno))?;
     // Not earlier: nobody's namespaces can be opened from inside. Not later: what is cloned is
     // inside with its maker, and so is every process that enters.
     sys::landlock::scope(scopes.signals, scopes.abstract_sockets)
         .map_err(|errno| LaunchError::at("confine signals and abstract sockets", errno))?;
-    let made = match userns {
-        None => sys::clone::clone3_into(plan.clone, into, || init::run(&plan.init, slots)),
-        Some(userns) => {
-            channel::clone_inside((userns.as_fd(), sys::clone::ns::USER), plan.clone, || {
-                init::run(&plan.init, slots)
-            })
-        }
+    let made = match ahead.is_empty() {
+        true => sys::clone::clone3_into(plan.clone, into, || init::run(&plan.init, slots)),
+        false => channel::clone_inside(&ahead, plan.clone, || init::run(&plan.init, slots)),
     };
     // The visited namespaces are left in reverse order.
     while inside.pop().is_some() {}

@@ -144,8 +144,8 @@ fn clone_in(
     if joined & ns::PID != 0 && !sys::userns::is_first() {
         // For who is not the machine's root there is no way back from another pid namespace: a
         // child goes, and makes the process.
-        let namespace = (target.pidfd.as_fd(), ns::PID);
-        return clone_inside(namespace, 0, || init::run(plan, slots)).map_err(failed);
+        let namespaces = [(target.pidfd.as_fd(), ns::PID)];
+        return clone_inside(&namespaces, 0, || init::run(plan, slots)).map_err(failed);
     }
     let inside = match joined & ns::PID {
         0 => None,

@@ -53,7 +53,9 @@ fn common(launch: &Launch, user: Option<User>) -> Result<Facts, LaunchError> {
     let selinux = Path::new("/sys/fs/selinux/enforce").exists();
     let filter = filter(launch)?;
     let bounding = CapSet::bounding().bits();
-    Ok(Facts { bounding, filter, user, apparmor, selinux, ..Facts::default() })
+    let groups_fixed = !sys::userns::is_first()
+        && std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"));
+    Ok(Facts { bounding, filter, user, groups_fixed, apparmor, selinux, ..Facts::default() })
 }
 
 /// The control group of a container: what the specification says, or one by its id.

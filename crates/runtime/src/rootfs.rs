@@ -118,24 +118,26 @@ impl Supplier<'_> {
     fn fs_in(&self, fs: &FsMount, made_in: MadeIn) -> Result<OwnedFd, LaunchError> {
         let what = fs.kind.to_string_lossy();
         let failed = |errno| LaunchError::at(format!("make file system {what}"), errno);
-        let enter = |kind, name| {
-            let file = format!("/proc/{}/ns/{name}", self.pid);
-            let namespace = sys::netns::open(Path::new(&file))?;
-            sys::netns::enter_kind(namespace.as_fd(), kind, name)
-        };
-        let _inside = match made_in {
-            MadeIn::Anywhere => None,
-            MadeIn::Net => Some(enter(sys::clone::ns::NET, "net")),
-            MadeIn::Ipc => Some(enter(sys::clone::ns::IPC, "ipc")),
-            MadeIn::Pid => {
-                return match &self.pid_namespace {
-                    Some(namespace) => proc_of(namespace.as_fd(), fs).map_err(failed),
-                    None => make_fs(fs).map_err(failed),
-                };
+        let (kind, name) = match (made_in, &self.pid_namespace) {
+            (MadeIn::Net, _) => (sys::clone::ns::NET, "net"),
+            (MadeIn::Ipc, _) => (sys::clone::ns::IPC, "ipc"),
+            (MadeIn::Pid, Some(namespace)) => {
+                return proc_of(namespace.as_fd(), fs).map_err(failed);
             }
+            (MadeIn::Pid, None) | (MadeIn::Anywhere, _) => return make_fs(fs).map_err(failed),
+        };
+        let file = format!("/proc/{}/ns/{name}", self.pid);
+        let namespace = sys::netns::open(Path::new(&file)).map_err(|error| failed(error.errno))?;
+        if !sys::userns::is_first() {
+            // The way back may lead into a namespace of the machine's: a child goes.
+            return made_by_child(|| {
+                sys::mount::setns(namespace.as_fd(), kind)?;
+                make_fs(fs)
+            })
+            .map_err(failed);
         }
-        .transpose()
-        .map_err(|error| failed(error.errno))?;
+        let _inside = sys::netns::enter_kind(namespace.as_fd(), kind, name)
+            .map_err(|error| failed(error.errno))?;
         make_fs(fs).map_err(failed)
     }
 }
@@ -190,6 +192,13 @@ fn map_by(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> Res
 
 /// A procfs of a pid namespace that the caller is not in: made by a process that is.
 fn proc_of(namespace: BorrowedFd<'_>, fs: &FsMount) -> Result<OwnedFd, Errno> {
+    if !sys::userns::is_first() {
+        // There is no way back: a child goes.
+        return made_by_child(|| {
+            sys::mount::setns(namespace, sys::clone::ns::PID)?;
+            made_by_child(|| make_fs(fs))
+        });
+    }
     let inside = sys::netns::enter_kind(namespace, sys::clone::ns::PID, "pid");
     let _inside = inside.map_err(|error| error.errno)?;
     made_by_child(|| make_fs(fs))

@@ -44,7 +44,8 @@ Commands:
   features show what this runtime can do
 
 Options:
-      --root DIR          where state is kept (default /run/estiba/runtime)
+      --root DIR          where state is kept (default /run/estiba/runtime, of an
+                          ordinary user $XDG_RUNTIME_DIR/estiba/runtime)
       --log FILE          write errors to a file too
       --log-format FORMAT text or json
       --debug             accepted
@@ -92,8 +93,17 @@ pub(crate) struct Global {
 
 impl Default for Global {
     fn default() -> Self {
-        let root = PathBuf::from(DEFAULT_ROOT);
-        Self { root, log: None, log_json: false, systemd: false }
+        Self { root: default_root(), log: None, log_json: false, systemd: false }
+    }
+}
+
+/// Where state is kept when nothing is said: an ordinary user's in a directory of the user's.
+fn default_root() -> PathBuf {
+    let machine = rustix::process::geteuid().is_root() && sys::userns::is_first();
+    let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|it| it.is_absolute());
+    match own {
+        Some(own) if !machine => own.join("estiba/runtime"),
+        _ => PathBuf::from(DEFAULT_ROOT),
     }
 }
 

@@ -189,17 +189,20 @@ fn ended(pidfd: BorrowedFd<'_>) -> LaunchError {
     LaunchError::runtime(format!("the container's process ended before its command ran, {how}"))
 }
 
-/// Makes a process in an existing user namespace and in new ones that belong to it: a first child
-/// goes there and makes the second, a child of ours too, and ends.
-pub(crate) fn clone_inside(
-    (namespace, kind): (BorrowedFd<'_>, u64),
+/// Makes a process in existing namespaces, joined in their order, and in new ones that belong to the
+/// user namespace among them: a first child goes there and makes the second, a child of ours too,
+/// and ends.
+pub(crate) fn clone_inside<N: AsFd>(
+    existing: &[(N, u64)],
     namespaces: u64,
     child: impl FnOnce() -> i32,
 ) -> rustix::io::Result<sys::clone::Child> {
     let (ours, theirs) = sys::socket::message_pair()?;
     let ours_too = ours.as_fd();
     let first = sys::clone::clone3(0, || {
-        let made = sys::mount::setns(namespace, kind)
+        let made = existing
+            .iter()
+            .try_for_each(|(namespace, kind)| sys::mount::setns(namespace.as_fd(), *kind))
             .and_then(|()| sys::clone::clone3(namespaces | sys::clone::CLONE_PARENT, child));
         let said = match made {
             Ok(second) => {

@@ -237,7 +237,9 @@ impl Child<'_> {
             InitStep::DropBounding(mask) => drop_bounding(*mask)?,
             InitStep::Identity { uid, gid, groups } => {
                 sys::cred::keep_capabilities(true)?;
-                sys::cred::set_groups(groups)?;
+                if let Some(groups) = groups {
+                    sys::cred::set_groups(groups)?;
+                }
                 sys::cred::set_gid(*gid)?;
                 sys::cred::set_uid(*uid)?;
             }

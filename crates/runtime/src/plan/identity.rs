@@ -174,7 +174,9 @@ impl<'a> Identity<'a> {
             wanted.sets.permitted = wanted.ambient;
         }
         steps.push(InitStep::DropBounding(CapSet::ALL.bits() & !wanted.bounding));
-        let groups = self.groups.clone();
+        // Where nobody may change them, the user's own are all there are.
+        let kept = facts.groups_fixed && self.groups.iter().all(|group| *group == self.gid);
+        let groups = (!kept).then(|| self.groups.clone());
         steps.push(InitStep::Identity { uid: self.uid, gid: self.gid, groups });
         let mut sets = wanted.sets;
         let filter = facts.filter.clone();

@@ -59,6 +59,8 @@ pub struct Facts {
     pub initramfs: bool,
     /// Whether the runtime's own user namespace is not the first: it makes no device nodes then.
     pub confined: bool,
+    /// Whether the runtime's user namespace forbids setgroups(2), user_namespaces(7).
+    pub groups_fixed: bool,
     /// Whether AppArmor is enforcing here.
     pub apparmor: bool,
     /// Whether SELinux is enforcing here.

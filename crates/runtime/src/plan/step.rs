@@ -395,8 +395,8 @@ pub enum InitStep {
         uid: u32,
         /// Group.
         gid: u32,
-        /// Supplementary groups.
-        groups: Vec<u32>,
+        /// Supplementary groups; none: those there are stay.
+        groups: Option<Vec<u32>>,
     },
     /// Capability sets, then the ambient one.
     Capabilities {
