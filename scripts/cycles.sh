@@ -49,6 +49,14 @@ look() {
   echo "records $(find "$lab/data/containers" -mindepth 1 -maxdepth 1 | wc -l)"
 }
 memory() { awk '/^Pss:/ {print $2}' /proc/$daemon/smaps_rollup; }
+resting() { # the same when the daemon has given back what it does not need: after some idle seconds
+  last="" now=$(memory)
+  while [ "$now" != "$last" ]; do
+    sleep 5
+    last=$now now=$(memory)
+  done
+  echo "$now"
+}
 cycle() {
   case $(($1 % 10)) in
   3)
@@ -99,9 +107,8 @@ warm=${WARM:-100}
 n=0
 while [ $n -lt $warm ]; do cycle $n; n=$((n + 1)); done
 made 20 && gone
-sleep 2
+before=$(resting)
 look >"$lab/before"
-before=$(memory)
 while [ $n -lt $((warm + count)) ]; do
   cycle $n
   n=$((n + 1))
@@ -112,8 +119,7 @@ listed "$many"
 echo "$many networks, volumes and containers at a time: daemon $(memory) kB"
 gone
 settled || { echo "something stayed behind:"; diff "$lab/before" "$lab/now" || true; exit 1; }
-sleep 2
-after=$(memory)
+after=$(resting)
 # What an allocator keeps; what grows with each object does not stay below this.
 allowed=$((before + 5120))
 echo "$count cycles and $many of everything, nothing stayed behind; daemon $before kB before, $after kB after"

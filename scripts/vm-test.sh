@@ -10,7 +10,8 @@ mkdir -p "$work/payload/tools/usr/sbin"
 cp "$bin/estiba" "$bin/estiba-runtime" "$images/busybox.tar" tests/vm/*.sh "$work/payload/"
 # The host's own tools, with what they load; the machine's root is busybox alone.
 for tool in /usr/sbin/nft /usr/sbin/xtables-nft-multi /usr/sbin/xtables-legacy-multi /sbin/ip /usr/sbin/apparmor_parser \
-  /usr/bin/setpriv /usr/bin/newuidmap /usr/bin/newgidmap; do
+  /usr/bin/setpriv /usr/bin/newuidmap /usr/bin/newgidmap /usr/sbin/mkfs.ext4 \
+  /usr/sbin/mkfs.xfs; do
   cp -L "$tool" "$work/payload/tools/usr/sbin/"
   for library in $(ldd "$tool" | grep -o '/[^ ]*'); do
     mkdir -p "$work/payload/tools$(dirname "$library")"

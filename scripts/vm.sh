@@ -61,8 +61,9 @@ fi
 mkdir -p "$root/lib/modules/$release/kernel"
 cp -r "$modules/kernel/net" "$modules/kernel/fs" "$modules/kernel/lib" "$modules/kernel/crypto" \
   "$root/lib/modules/$release/kernel/"
-mkdir -p "$root/lib/modules/$release/kernel/drivers"
+mkdir -p "$root/lib/modules/$release/kernel/drivers/block"
 cp -r "$modules/kernel/drivers/net" "$root/lib/modules/$release/kernel/drivers/"
+cp "$modules/kernel/drivers/block/loop.ko" "$root/lib/modules/$release/kernel/drivers/block/"
 cp "$modules"/modules.builtin* "$modules"/modules.order "$root/lib/modules/$release/" 2>/dev/null || true
 busybox depmod -b "$root" "$release"
 cp -r "$payload/." "$root/payload/"

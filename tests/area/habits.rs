@@ -1,6 +1,6 @@
 //! Habits of clients in use that no specification tells: found by running their own test suites.
 
-use lab::Lab;
+use lab::{Lab, Setup, eventually};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -212,4 +212,109 @@ fn commits_expand_variables_and_nothing_is_an_archive() {
     let filters = "%7B%22reference%22%3A%5B%22made%3Atwo%22%5D%7D";
     let (_, listed) = text(&lab, "GET", &format!("/images/json?filters={filters}"), "");
     assert!(listed.contains("made:two") && !listed.contains("made:latest"), "{listed}");
+}
+
+/// Clients of Docker before 1.10, and scripts with netcat: the whole answer is output.
+#[test]
+fn an_exec_is_started_over_http_1_0() {
+    let lab = Lab::new();
+    lab.estiba(&["run", "-d", "--name", "box", "busybox", "sleep", "600"]).ok();
+    let create = r#"{"Cmd":["cat"],"AttachStdin":true,"AttachStdout":true}"#;
+    let (_, made) = text(&lab, "POST", "/v1.24/containers/box/exec", create);
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let head = format!("POST /v1.24/exec/{}/start HTTP/1.0\r\n", made["Id"].as_str().unwrap());
+    let mut socket = send(&lab, &head, r#"{"Tty":true}"#);
+    socket.write_all(b"typed").unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    let (head, body) = read(socket);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(!head.to_ascii_lowercase().contains("upgrade"), "{head}");
+    assert_eq!(String::from_utf8_lossy(&body), "typed");
+}
+
+/// Files copied in keep their owners; with `-a` they become the container's user's, if it has one.
+#[test]
+fn copies_belong_to_whom_docker_gives_them() {
+    let lab = Lab::new();
+    let file = lab.dir().join("file");
+    std::fs::write(&file, "kept").unwrap();
+    std::os::unix::fs::chown(&file, Some(1234), Some(56)).unwrap();
+    let file = file.to_string_lossy();
+    let sleeping = ["busybox", "sleep", "600"];
+    lab.estiba(&[&["run", "-d", "--name", "nobodys"], &sleeping[..]].concat()).ok();
+    lab.estiba(&[&["run", "-d", "--name", "users", "-u", "7:8"], &sleeping[..]].concat()).ok();
+    for (name, options, want) in [
+        ("nobodys", &[][..], "1234:56"),
+        ("nobodys", &["-a"], "1234:56"),
+        ("users", &[], "1234:56"),
+        ("users", &["-a"], "7:8"),
+    ] {
+        let target = format!("{name}:/tmp/copied");
+        lab.estiba(&[&["cp"], options, &[&*file, &*target]].concat()).ok();
+        let seen = lab.estiba(&["exec", name, "stat", "-c", "%u:%g", "/tmp/copied"]);
+        assert_eq!(seen.ok(), want, "{name} {options:?}");
+    }
+}
+
+#[test]
+fn an_exec_as_nobody_known_is_refused_before_it_is_streamed() {
+    let lab = Lab::new();
+    lab.estiba(&["run", "-d", "--name", "box", "busybox", "sleep", "600"]).ok();
+    for (user, why) in [
+        ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
+        ("0:nosuch", "unable to find group nosuch: no matching entries in group file"),
+    ] {
+        let refused = lab.estiba(&["exec", "-u", user, "box", "true"]);
+        assert_ne!(refused.status, 0);
+        assert_eq!(refused.stderr.trim(), format!("Error response from daemon: {why}"));
+    }
+    assert_eq!(lab.estiba(&["exec", "-u", "77:88", "box", "id", "-g"]).ok(), "88");
+}
+
+#[test]
+fn what_is_privileged_has_no_list_of_masked_paths() {
+    let lab = Lab::new();
+    for (options, null) in [(&[][..], false), (&["--privileged"], true)] {
+        lab.estiba(&[&["create", "--name", "box"], options, &["busybox", "true"]].concat()).ok();
+        let told = lab.estiba(&["inspect", "-f", "{{json .HostConfig.MaskedPaths}}", "box"]);
+        assert_eq!(told.ok() == "null", null, "{told:?}");
+        lab.estiba(&["rm", "box"]).ok();
+    }
+}
+
+/// With the option a container makes control groups of its own below its own; without, it cannot.
+#[test]
+fn control_groups_are_written_where_that_was_asked_for() {
+    let lab = Lab::new();
+    let make = "d=/sys/fs/cgroup; [ -d $d/pids ] && d=$d/pids; mkdir $d/own && rmdir $d/own";
+    for (option, can) in [("no-new-privileges", false), ("writable-cgroups=true", true)] {
+        let words = ["run", "--rm", "--security-opt", option, "busybox", "sh", "-c", make];
+        let made = lab.estiba(&words);
+        assert_eq!(made.status == 0, can, "{option}: {made:?}");
+    }
+}
+
+#[test]
+fn devices_by_name_are_listed() {
+    let lab = Lab::with(Setup { empty: true, ..Setup::default() });
+    let dir = lab.dir().join("cdi");
+    std::fs::create_dir(&dir).unwrap();
+    let file = r#"{"cdiVersion": "0.6.0", "kind": "test.com/device", "devices": [
+        {"name": "zero", "containerEdits": {"env": ["DEVICE=zero"],
+         "deviceNodes": [{"path": "/dev/named", "hostPath": "/dev/zero"}]}}]}"#;
+    std::fs::write(dir.join("device.json"), file).unwrap();
+    let setting = format!(r#"{{"cdi-spec-dirs": [{:?}]}}"#, dir.to_string_lossy());
+    std::fs::write(lab.dir().join("daemon.json"), setting).unwrap();
+    rustix::process::kill_process(lab.daemon_pid(), rustix::process::Signal::HUP).unwrap();
+    let told = || lab.estiba(&["info", "-f", "{{json .CDISpecDirs}}"]).ok().to_owned();
+    eventually("the setting is in force", || told() == format!("[{dir:?}]"));
+    let (_, info) = text(&lab, "GET", "/info", "");
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    let want = serde_json::json!([{"Source": "cdi", "ID": "test.com/device=zero"}]);
+    assert_eq!(info["DiscoveredDevices"], want);
+    let tar = lab::archive("busybox");
+    lab.estiba(&["import", &tar.to_string_lossy(), "busybox"]).ok();
+    let script = "echo $DEVICE; head -c 3 /dev/named | od -An -tx1";
+    let device = ["run", "--rm", "--device", "test.com/device=zero", "busybox", "sh", "-c", script];
+    assert_eq!(lab.estiba(&device).ok(), "zero\n 00 00 00");
 }

@@ -1,7 +1,7 @@
 //! The daemon is not the containers' parent: what goes on, and what is found again, when it is
 //! killed at any moment.
 
-use lab::{Lab, eventually};
+use lab::{Lab, Setup, eventually};
 
 #[test]
 fn containers_and_logs_go_on_while_the_daemon_is_dead() {
@@ -119,4 +119,46 @@ fn killed_in_the_middle_of_many_operations_it_finishes_or_undoes() {
     assert!(!links.ok().contains("veth"), "left: {links:?}");
     let snapshots = std::fs::read_dir(lab.data_root().join("snapshots")).into_iter().flatten();
     assert_eq!(snapshots.count(), 0, "snapshots were left");
+}
+
+/// Where containers are not to outlive their daemon, they end with it, or with the next one when it
+/// was killed; and a restart policy holds as if nobody had stopped them.
+#[test]
+fn without_live_restore_nothing_outlives_the_daemon() {
+    let arguments = vec!["--live-restore=false".to_owned()];
+    let mut lab = Lab::with(Setup { arguments, ..Setup::default() });
+    let kinds = [("plain", "no"), ("unless", "unless-stopped"), ("always", "always")];
+    for (name, policy) in kinds {
+        let words = ["run", "-d", "--name", name, "--restart", policy, "--stop-signal", "KILL"];
+        lab.estiba(&[&words[..], &["busybox", "sleep", "1000"]].concat()).ok();
+    }
+    let state = |lab: &Lab, name: &str| {
+        let told = lab.estiba(&["inspect", "-f", "{{.State.Status}} {{.State.Pid}}", name]);
+        let (status, pid) = told.ok().split_once(' ').unwrap();
+        (status.to_owned(), pid.to_owned())
+    };
+    for killed in [true, false] {
+        let before = kinds.map(|(name, _)| state(&lab, name).1);
+        if killed {
+            lab.kill_daemon();
+        } else {
+            lab.stop_daemon();
+            for pid in before.iter().filter(|pid| *pid != "0") {
+                assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+            }
+        }
+        lab.start_daemon();
+        eventually("nothing is as before", || {
+            kinds.iter().zip(&before).all(|((name, policy), before)| {
+                let (status, pid) = state(&lab, name);
+                let want = if *policy == "no" { "exited" } else { "running" };
+                status == want && (pid != *before || pid == "0")
+            })
+        });
+    }
+    lab.estiba(&["stop", "unless"]).ok();
+    lab.stop_daemon();
+    lab.start_daemon();
+    eventually("one comes back", || state(&lab, "always").0 == "running");
+    assert_eq!(state(&lab, "unless").0, "exited");
 }

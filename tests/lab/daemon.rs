@@ -17,8 +17,8 @@ pub struct Setup {
     /// Let the data root be a file system of this many mebibytes, inside the lab's mount
     /// namespace.
     pub data_mib: Option<u32>,
-    /// Let the data root be a file system of this type (`ext4`, `xfs`) with project quotas, in a
-    /// file of the lab's, inside the lab's mount namespace.
+    /// Let the data root be a file system of this type (`ext4`, `xfs`), in a file of the lab's,
+    /// inside the lab's mount namespace.
     pub data_on: Option<&'static str>,
     /// Let the daemon and its monitors look for failpoints in the lab's `failpoints` directory.
     pub failpoints: bool,
@@ -84,12 +84,12 @@ impl Lab {
         file.set_len(DISK_BYTES).expect("files can have holes");
         let (image, data) = (image.to_string_lossy(), data.to_string_lossy());
         let make: &[&str] = match kind {
-            "ext4" => &["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota"],
+            "ext4" => &["mkfs.ext4", "-q"],
             "xfs" => &["mkfs.xfs", "-q"],
             other => panic!("{other} is not made here"),
         };
         self.in_network(&[make, &[&*image]].concat()).ok();
-        self.in_network(&["mount", "-t", kind, "-o", "loop,prjquota", &*image, &*data]).ok();
+        self.in_network(&["mount", "-t", kind, "-o", "loop", &*image, &*data]).ok();
     }
 
     /// The lab's own directory, for files a test needs on the host.

@@ -50,19 +50,31 @@ impl Lab {
         found
     }
 
-    /// Names of the monitors in the daemon's namespace.
+    /// Names of the monitors in the daemon's namespace, but for what the daemon keeps ready: that
+    /// it has as soon as it has started a container.
     fn processes(&self) -> Vec<String> {
         let net = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
         let home = net(&self.holder().to_string());
         let here = |pid: &String| {
             pid.bytes().all(|byte| byte.is_ascii_digit()) && home.is_some() && net(pid) == home
         };
-        let all = names(Path::new("/proc")).into_iter().filter(here);
+        let daemon = self.daemon_pid().as_raw_nonzero().to_string();
+        let ready = |pid: &String| {
+            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+            parent(pid).is_some_and(|parent| parent == daemon)
+                && children.is_ok_and(|children| children.trim().is_empty())
+        };
+        let all = names(Path::new("/proc")).into_iter().filter(here).filter(|pid| !ready(pid));
         let comm = |pid: String| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
         // Helpers of the daemon's come and go by themselves.
         let lasting = |name: &String| name == "estiba-monitor";
         all.filter_map(comm).map(|name| name.trim().to_owned()).filter(lasting).collect()
     }
+}
+
+fn parent(pid: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().to_owned())
 }
 
 fn names(dir: &Path) -> Vec<String> {

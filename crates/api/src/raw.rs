@@ -133,7 +133,7 @@ impl Write for Conversation {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Some(answer) = &mut this.answer {
+        if let Some(answer) = this.answer.as_mut().filter(|answer| !answer.is_empty()) {
             if let Some(head) = plain(answer) {
                 *answer = head;
             }

@@ -95,17 +95,30 @@ pub(crate) fn page(names: &Names<'_>, path: &str, command: &Command, width: usiz
     out
 }
 
-/// The top-level page.
-pub(crate) fn root(names: &Names<'_>, width: usize) -> String {
+/// The section that commands of other programs are listed in.
+const FURTHER: &str = "Management Commands";
+
+/// The top-level page; `further` are commands of other programs and what they say of themselves.
+pub(crate) fn root(names: &Names<'_>, further: &[(&str, &str)], width: usize) -> String {
     let mut out = names.fill("Usage:  {prog} [OPTIONS] COMMAND\n\n");
     out.push_str("A self-sufficient runtime for containers\n");
     for section in SECTIONS {
         let _ = write!(out, "\n{}:\n", section.title);
-        for (name, command) in section.entries {
-            if names.prog == "docker" && OWN.contains(name) {
-                continue;
-            }
-            let _ = writeln!(out, "  {name:NAME_WIDTH$} {}", names.fill(command.short));
+        let own = |name: &str| names.prog == "docker" && OWN.contains(&name);
+        let mut lines: Vec<(String, String)> = section
+            .entries
+            .iter()
+            .filter(|(name, _)| !own(name))
+            .map(|(name, command)| ((*name).to_owned(), names.fill(command.short)))
+            .collect();
+        if section.title == FURTHER && !further.is_empty() {
+            lines.extend(
+                further.iter().map(|(name, short)| (format!("{name}*"), short.to_string())),
+            );
+            lines.sort();
+        }
+        for (name, short) in lines {
+            let _ = writeln!(out, "  {name:NAME_WIDTH$} {short}");
         }
     }
     out.push_str("\nGlobal Options:\n");

@@ -26,6 +26,7 @@ mod invocation;
 mod json;
 mod manual;
 mod number;
+mod plugins;
 mod progress;
 mod proxies;
 mod sealed;
@@ -109,11 +110,15 @@ fn dispatch(prog: &'static str, words: &[String]) -> Outcome {
             return root_help(prog, None);
         }
     };
+    let whole = words;
     let words = matches.args().to_vec();
     let version = matches.bool("version");
     let config = matches.string("config").map(str::to_owned);
     let globals = Globals::new(matches, prog);
     globals.check()?;
+    if let Some(first) = words.first().filter(|first| table::find(first).is_none()) {
+        plugins::run(&globals, first, whole)?;
+    }
     let Some((first, rest)) = words.split_first() else {
         return match version {
             true => print_version(prog),
@@ -297,8 +302,12 @@ fn root_help(prog: &'static str, config: Option<&str>) -> Outcome {
 }
 
 fn root_page(prog: &'static str, config: Option<&str>) -> String {
-    let home = config::Config::locate(config).display().to_string();
-    help::root(&Names { prog, home: &home }, terminal::help_width())
+    let dir = config::Config::locate(config);
+    let home = dir.display().to_string();
+    let plugins = plugins::all(&config::Config::load(dir).0);
+    let further: Vec<(&str, &str)> =
+        plugins.iter().map(|it| (it.name.as_str(), it.text("ShortDescription"))).collect();
+    help::root(&Names { prog, home: &home }, &further, terminal::help_width())
 }
 
 fn show(page: &str) -> Outcome {

@@ -49,6 +49,7 @@ impl Execs {
             )));
         }
         crate::actor::detach_keys(&draft.detach_keys)?;
+        self.check_user(Arc::clone(&view), &draft.user).await?;
         let line = draft.command.join(" ");
         let exec = ExecId::from_bytes(random::id_bytes()?);
         let recorded = ExecRecord { id: exec.to_string(), container: *id, draft: draft.clone() };
@@ -109,17 +110,16 @@ impl Execs {
         }
         let missing = || EngineError::NoSuchContainer(exec.container.to_string());
         let view = self.node.registry.by_id(&exec.container).ok_or_else(missing)?.view();
-        check_running(&view.phase, &view.id)?;
-        self.check_user(view, exec.draft.user).await
+        check_running(&view.phase, &view.id)
     }
 
-    /// Somebody who does not exist is refused while there is an answer to do it in, as by Docker.
+    /// Somebody who does not exist is refused before there is anything to start, as by Docker.
     /// Numbers always mean somebody.
-    async fn check_user(&self, view: Arc<ContainerView>, user: String) -> Result<()> {
+    async fn check_user(&self, view: Arc<ContainerView>, user: &str) -> Result<()> {
         if user.bytes().all(|c| c.is_ascii_digit() || c == b':') {
             return Ok(());
         }
-        let node = Arc::clone(&self.node);
+        let (node, user) = (Arc::clone(&self.node), user.to_owned());
         match blocking(move || crate::containers::user(&node, &view, &user)).await {
             Err(error) if error.kind() == ErrorKind::Invalid => Err(error),
             // What else is wrong is its monitor's to say.

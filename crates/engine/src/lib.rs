@@ -142,6 +142,20 @@ impl Engine {
         &self.system.node.plugins
     }
 
+    /// For a daemon that has had nothing to do for a while: what is promised to survive this
+    /// process alone goes to disk, and out of memory.
+    pub async fn rest(&self) {
+        let node = &self.system.node;
+        if node.store.records().is_settled() {
+            return;
+        }
+        let flushing = Arc::clone(node);
+        let flushed = node::blocking(move || Ok(flushing.store.records().flush()?)).await;
+        if let Err(error) = flushed {
+            tracing::warn!(%error, "write records while idle");
+        }
+    }
+
     /// The daemon ends: containers go on, or are stopped when live restore is off. What was
     /// promised to be written is on disk when this returns.
     pub async fn shutdown(&self) {

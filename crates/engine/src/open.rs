@@ -199,6 +199,7 @@ async fn restore(node: &Arc<Node>) -> Result<Vec<model::ContainerId>> {
     for (actor, first) in actors {
         tokio::spawn(actor.resume(first));
     }
+    crate::Containers { node: Arc::clone(node) }.thaw_committed().await?;
     if !node.live().options.live_restore {
         end_strays(node, alive).await;
     }

@@ -16,7 +16,7 @@ use crate::tree;
 use crate::{Error, archive, compress};
 use model::volume::VolumeDraft;
 use model::{ContainerId, Denied, Timestamp, VolumeName};
-use rustix::fs::{self, FileType, Gid, Mode, RenameFlags, Uid};
+use rustix::fs::{self, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io::BufReader;
@@ -238,10 +238,24 @@ impl Volumes {
 
     /// Fills an empty volume with what the container's image has at `path`, owner and mode of the
     /// directory included. Whether there was something to copy; a volume with content stays as it
-    /// is. Ids are as stored, 0-based.
-    pub fn copy_up(&self, name: &VolumeName, container: ContainerId, path: &str) -> Result<bool> {
+    /// is. Ids are as stored, 0-based. With a `subpath` the directory there is filled, if there is
+    /// one: no link leads out of the volume.
+    pub fn copy_up(
+        &self,
+        name: &VolumeName,
+        subpath: &str,
+        container: ContainerId,
+        path: &str,
+    ) -> Result<bool> {
         let copying = || format!("copy {path} of the image into volume {name}");
-        let data = tree::open_dir(&self.find(name)?.data).act(copying)?;
+        let mut data = tree::open_dir(&self.find(name)?.data).act(copying)?;
+        if !subpath.is_empty() {
+            let (flags, within) = (OFlags::RDONLY | OFlags::DIRECTORY, ResolveFlags::BENEATH);
+            let Ok(beneath) = tree::openat2(&data, subpath, flags, within) else {
+                return Ok(false);
+            };
+            data = beneath;
+        }
         if !tree::names(&data).act(copying)?.is_empty() {
             return Ok(false);
         }

@@ -543,7 +543,7 @@ fn an_empty_volume_is_filled_from_the_image() {
     let name = |text: &str| VolumeName::parse(text).unwrap();
     for (volume_name, path) in [("direct", "/data"), ("linked", "/var/sub/..")] {
         let made = volumes.create(&volume(volume_name)).unwrap();
-        assert!(volumes.copy_up(&made.name, container(1), path).unwrap());
+        assert!(volumes.copy_up(&made.name, "", container(1), path).unwrap());
         let mut have = picture(&made.data);
         assert_eq!((have.remove(""), have.len()), (want.get("").cloned(), want.len() - 1));
         let top = want.remove("").unwrap();
@@ -552,12 +552,12 @@ fn an_empty_volume_is_filled_from_the_image() {
     }
     // Not again over content, not of what is no directory.
     std::fs::remove_file(home.store.root().join("volumes/direct/_data/f1")).unwrap();
-    assert!(!volumes.copy_up(&name("direct"), container(1), "/data").unwrap());
+    assert!(!volumes.copy_up(&name("direct"), "", container(1), "/data").unwrap());
     let made = volumes.create(&volume("empty")).unwrap();
     for path in ["/nope", "/etc/passwd", "/etc/passwd/x"] {
-        assert!(!volumes.copy_up(&made.name, container(1), path).unwrap(), "{path}");
+        assert!(!volumes.copy_up(&made.name, "", container(1), path).unwrap(), "{path}");
     }
-    assert!(volumes.copy_up(&made.name, container(1), "/tmp").unwrap());
+    assert!(volumes.copy_up(&made.name, "", container(1), "/tmp").unwrap());
     assert_eq!(made.data.metadata().unwrap().mode() & 0o7777, 0o1777);
     assert!(
         rustix::fs::accessat(CWD, &made.data, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()

@@ -95,7 +95,7 @@ const SECURITY: &[&str] = &[
     "seccomp=unconfined",
     "systempaths=unconfined",
     "landlock=unconfined",
-    "writable-cgroups",
+    "writable-cgroups=true",
 ];
 
 const PLATFORMS: &[&str] = &[

@@ -149,18 +149,19 @@ impl Actor {
         Arc::clone(&self.handle)
     }
 
-    /// Lives until the container is removed, or until the engine is dropped.
+    /// Lives until the container is removed, or until the engine is dropped. What it does is boxed:
+    /// a container that does nothing takes no room for all that it could do.
     pub(crate) async fn run(mut self) {
         while !self.gone {
             let timer = [self.deadline, self.due, self.health_due()].into_iter().flatten().min();
             tokio::select! {
                 biased;
-                event = next_event(&mut self.link) => self.heard(event).await,
+                event = next_event(&mut self.link) => Box::pin(self.heard(event)).await,
                 order = self.orders.recv() => match order {
-                    Some(order) => self.obey(order).await,
+                    Some(order) => Box::pin(self.obey(order)).await,
                     None => return,
                 },
-                () = sleep_until(timer) => self.timer().await,
+                () = sleep_until(timer) => Box::pin(self.timer()).await,
             }
         }
     }

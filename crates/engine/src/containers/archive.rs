@@ -11,11 +11,15 @@ use model::event::EventKind;
 use model::image::{ImageConfig, ImageDraft};
 use model::phase::Phase;
 use model::view::ContainerView;
-use model::{Digest, ImageId};
+use model::{ContainerId, Digest, ImageId};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use store::archive::{ReadOptions, WriteOptions};
+use store::record::Durability;
+
+/// Table of containers that are frozen to be committed.
+const FROZEN: &str = "container-commits";
 
 /// How long the news of an end may take from the kernel to here.
 const ENDING: std::time::Duration = std::time::Duration::from_secs(1);
@@ -130,7 +134,7 @@ impl Containers {
             )));
         }
         let paused = pause && matches!(view.phase, Phase::Running(_));
-        let paused = paused && self.pause_for_commit(query).await?;
+        let paused = paused && self.pause_for_commit(query, &view.id).await?;
         let config = config.unwrap_or_else(|| config_of(&view));
         let (node, id, created_by) = (Arc::clone(&self.node), view.id, view.spec.command.join(" "));
         let committed = blocking(move || {
@@ -139,9 +143,8 @@ impl Containers {
             Ok(node.store.images().commit(id, run, &created_by, points, &draft)?)
         })
         .await;
-        if paused && let Err(error) = self.unpause(query).await {
-            // Somebody else thawed, killed or removed it: it is not for us to complain.
-            tracing::debug!(container = query, %error, "thaw after commit");
+        if paused {
+            self.thaw(&view.id).await;
         }
         let image = committed?;
         self.emit_commit(&view, image);
@@ -149,13 +152,39 @@ impl Containers {
     }
 
     /// Freezes it; false when it ended by itself in the meantime, which serves as well.
-    async fn pause_for_commit(&self, query: &str) -> Result<bool> {
+    async fn pause_for_commit(&self, query: &str, id: &ContainerId) -> Result<bool> {
+        // Written down before: a daemon that dies meanwhile is not to leave it frozen.
+        let records = self.node.store.records();
+        records.put(FROZEN, &id.to_string(), &[], Durability::Relaxed)?;
+        store::failpoint::hit("engine.commit.freeze");
         let Err(error) = self.pause(query).await else { return Ok(true) };
+        records.delete(FROZEN, &id.to_string(), Durability::Relaxed)?;
         let over = self.wait(query, WaitCondition::NotRunning).await?;
         match tokio::time::timeout(ENDING, over.done()).await {
             Ok(Ok(_)) => Ok(false),
             _ => Err(error),
         }
+    }
+
+    /// Thaws what was frozen to be committed.
+    async fn thaw(&self, id: &ContainerId) {
+        let id = id.to_string();
+        if let Err(error) = self.unpause(&id).await {
+            // Somebody else thawed, killed or removed it: it is not for us to complain.
+            tracing::debug!(container = id, %error, "thaw after commit");
+        }
+        store::failpoint::hit("engine.commit.thawed");
+        if let Err(error) = self.node.store.records().delete(FROZEN, &id, Durability::Relaxed) {
+            tracing::warn!(container = id, %error, "forget a commit");
+        }
+    }
+
+    /// Thaws what a daemon that died had frozen to commit it.
+    pub(crate) async fn thaw_committed(&self) -> Result<()> {
+        for (id, _) in self.node.store.records().iter(FROZEN)? {
+            self.thaw(&ContainerId::parse(&id)?).await;
+        }
+        Ok(())
     }
 
     fn emit_commit(&self, view: &ContainerView, image: Digest) {

@@ -358,7 +358,7 @@ fn make_volume(
     fresh: &[String],
     undo: &mut Undo<'_>,
 ) -> Result<()> {
-    let MountSource::Volume { name, driver, copy_up, .. } = &mut mount.source else {
+    let MountSource::Volume { name, driver, copy_up, subpath, .. } = &mut mount.source else {
         return Ok(());
     };
     let mut wanted = asked_volume(draft, &mount.target);
@@ -379,7 +379,7 @@ fn make_volume(
         && let Made::Local(volume) = &volume
         && volume.mount.is_none()
     {
-        node.store.volumes().copy_up(&volume.name, id, &mount.target)?;
+        node.store.volumes().copy_up(&volume.name, subpath, id, &mount.target)?;
     }
     Ok(())
 }

@@ -201,7 +201,7 @@ async fn serve_until_told(told: Told, reading: Reading, level: Level) -> Result<
     let in_force = InForce::keep(&config.options.exec_root, &given);
     let in_force = in_force
         .inspect_err(|error| tracing::warn!(%error, "tell others which settings are in force"));
-    tokio::spawn(rest_when_idle());
+    tokio::spawn(rest_when_idle(engine.clone()));
     let mut doors = Doors::new(engine.clone(), Arc::clone(&authority));
     for (address, listeners) in open {
         doors.serve(address, listeners);
@@ -234,7 +234,7 @@ const IDLE: Duration = Duration::from_secs(2);
 const OWN_WAITS: u64 = 4;
 
 /// Gives memory back whenever the daemon has had nothing to do for a while. Never ends.
-async fn rest_when_idle() {
+async fn rest_when_idle(engine: Engine) {
     let runtime = tokio::runtime::Handle::current();
     let (mut seen, mut rested) = (0, false);
     loop {
@@ -242,6 +242,7 @@ async fn rest_when_idle() {
         let waits = runtime.metrics().worker_park_count(0);
         let idle = waits <= seen + OWN_WAITS;
         if idle && !rested {
+            engine.rest().await;
             runtime::idle::give_memory_back();
         }
         (seen, rested) = (waits, idle);

@@ -117,7 +117,7 @@ fn mount(draft: &MountDraft) -> Result<Mount, Denied> {
                 name: name.clone(),
                 driver: if driver.is_empty() { "local".to_owned() } else { driver.clone() },
                 subpath: subpath.clone(),
-                copy_up: !nocopy && subpath.is_empty(),
+                copy_up: !nocopy,
                 anonymous: name.is_empty(),
             }
         }

@@ -178,7 +178,12 @@ impl Unpacker {
     /// Starts a decompressor, in any lobby.
     pub(super) fn decompress(&self, from: &OwnedFd, to: &OwnedFd) -> Result<Worker> {
         self.twice(|| {
-            let any = lock(&self.lobbies).last().map(|(_, lobby)| Arc::clone(lobby));
+            let any = {
+                let mut lobbies = lock(&self.lobbies);
+                // All of them may have ended for being idle.
+                lobbies.retain(|(_, lobby)| lobby.is_there());
+                lobbies.last().map(|(_, lobby)| Arc::clone(lobby))
+            };
             let lobby = any.map_or_else(|| self.lobby(everybody()), Ok)?;
             Ok((lobby.start(&Role::Decompress, from.as_fd(), to.as_fd()), lobby))
         })

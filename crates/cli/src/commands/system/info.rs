@@ -9,7 +9,22 @@ use crate::command::Outcome;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::terminal::{complain, print};
-use crate::{DOCKER_VERSION, VERSION, format, units};
+use crate::{DOCKER_VERSION, VERSION, format, plugins, units};
+
+/// The programs that add commands, if there are any.
+fn further(invocation: &Invocation) -> String {
+    let plugins = plugins::all(invocation.globals.config());
+    let mut out = String::new();
+    for plugin in &plugins {
+        let (short, vendor) = (plugin.text("ShortDescription"), plugin.text("Vendor"));
+        let _ = writeln!(out, "  {}: {short} ({vendor})", plugin.name);
+        if !plugin.text("Version").is_empty() {
+            let _ = writeln!(out, "    Version:  {}", plugin.text("Version"));
+        }
+        let _ = writeln!(out, "    Path:     {}", plugin.path.display());
+    }
+    if plugins.is_empty() { out } else { format!(" Plugins:\n{out}") }
+}
 
 /// `info`. What is known of the client is printed even when no engine answers.
 pub(crate) async fn info(invocation: &Invocation) -> Outcome {
@@ -22,12 +37,15 @@ pub(crate) async fn info(invocation: &Invocation) -> Outcome {
         let mut own = super::version::own(invocation, &client.version().to_string(), &context);
         own.shift_remove("ApiVersion");
         own.shift_insert(0, "Debug".to_owned(), debug.into());
-        own.insert("Plugins".to_owned(), json!([]));
+        let plugins = plugins::all(invocation.globals.config());
+        let plugins: Vec<Value> = plugins.iter().map(plugins::Plugin::document).collect();
+        own.insert("Plugins".to_owned(), plugins.into());
         own.insert("Warnings".to_owned(), Value::Null);
         return with_format(format, client.info_raw().await, own);
     }
     print(format!(
-        "Client:\n Version:    {own}\n Context:    {context}\n Debug Mode: {debug}\n\nServer:\n"
+        "Client:\n Version:    {own}\n Context:    {context}\n Debug Mode: {debug}\n{}\nServer:\n",
+        further(invocation)
     ))?;
     match client.info().await {
         Ok(info) => {
