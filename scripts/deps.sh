@@ -8,7 +8,7 @@ run="iproute2 nftables busybox-static mmdebstrap ca-certificates curl util-linux
 case "${1:-build}" in
 build) want="$build $run" ;;
 test) want="$build $run e2fsprogs xfsprogs git openssh-client libwrap0 iptables apache2-utils openssl skopeo python3 python3-venv strace runc crun libseccomp2 python3-seccomp podman buildah umoci docker-registry xz-utils zstd iputils-ping libcap2-bin uidmap passt slirp4netns" ;;
-vm) want="qemu-system-x86 cpio zstd iptables nftables iproute2 apparmor uidmap mmdebstrap" ;;
+vm) want="qemu-system-x86 cpio zstd iptables nftables iproute2 apparmor uidmap mmdebstrap e2fsprogs xfsprogs" ;;
 drivers) want="$run podman buildah conmon catatonit tini crun runc" ;;
 *) echo "usage: scripts/deps.sh build|test|vm|drivers" >&2; exit 2 ;;
 esac

@@ -141,12 +141,12 @@ pub struct Isolation {
     pub profile: crate::draft::SecurityProfile,
     /// AppArmor profile, if any.
     pub apparmor: String,
-    /// SELinux labels.
-    pub labels: Vec<String>,
-    /// Its control groups can be written in it.
     /// Nobody inside sends signals or connects to abstract sockets outside, where the kernel can
     /// see to that.
     pub scoped: bool,
+    /// SELinux labels.
+    pub labels: Vec<String>,
+    /// Its control groups can be written in it.
     pub writable_cgroups: bool,
     /// Paths masked.
     pub masked_paths: Vec<String>,

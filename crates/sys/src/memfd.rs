@@ -50,6 +50,7 @@ pub fn sealed_bytes(name: &CStr, bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
     seal(memfd)
 }
 
+/// A sealed memfd with the given contents, with exactly the seals that systemd's journal asks for.
 ///
 /// # Errors
 /// As [`sealed_bytes`].
