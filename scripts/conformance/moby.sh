@@ -104,10 +104,15 @@ busybox_make() {
   done >"$lab/busybox/etc/group"
   rm -f "$lab/busybox/bin/adduser" "$lab/busybox/bin/addgroup"
   printf '#!/bin/sh\n# addgroup -g GID NAME\necho "$3:x:$2:" >>/etc/group\n' >"$lab/busybox/bin/addgroup"
-  printf '%s\n' '#!/bin/sh' '# adduser -D -u UID -G GROUP NAME' \
-    'gid=$(grep "^$5:" /etc/group | cut -d: -f3)' \
-    'echo "$6:x:$3:$gid::/home/$6:/bin/sh" >>/etc/passwd; mkdir -p "/home/$6"; chown "$3:$gid" "/home/$6"' \
-    >"$lab/busybox/bin/adduser"
+  cat >"$lab/busybox/bin/adduser" <<'END'
+#!/bin/sh
+# adduser -D [-u UID] [-G GROUP] NAME
+uid=1000 group=
+while [ $# -gt 1 ]; do case $1 in -u) uid=$2; shift ;; -G) group=$2; shift ;; esac; shift; done
+[ -n "$group" ] || { group=$1; echo "$1:x:$uid:" >>/etc/group; }
+gid=$(grep "^$group:" /etc/group | cut -d: -f3)
+echo "$1:x:$uid:$gid::/home/$1:/bin/sh" >>/etc/passwd; mkdir -p "/home/$1"; chown "$uid:$gid" "/home/$1"
+END
   chmod 755 "$lab/busybox/bin/adduser" "$lab/busybox/bin/addgroup"
   tar --numeric-owner -C "$lab/busybox" -cf "$lab/busybox.tar" .
 }
