@@ -213,7 +213,7 @@ docker_tests() {
   dockerd --data-root "$lab/docker/data" --exec-root "$lab/docker/run" -p "$lab/docker/pid" -H "unix://$lab/docker/sock" \
     --config-file "$lab/docker/daemon.json" --bridge none --iptables=false --ip-forward=false --ip-masq=false \
     --storage-driver overlay2 --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$cgroup" \
-    --init-path /usr/bin/tini --add-runtime "driven=$runtime" --default-runtime driven >"$lab/docker/log" 2>&1 &
+    --init-path /usr/bin/tini-static --add-runtime "driven=$runtime" --default-runtime driven >"$lab/docker/log" 2>&1 &
   tries=0
   until eng version >/dev/null 2>&1; do
     tries=$((tries + 1))

@@ -116,7 +116,7 @@ fn a_users_steps_are_confined_as_its_containers_are() {
     std::fs::create_dir(&context).unwrap();
     let look = "grep -E '^(Uid|NoNewPrivs|Seccomp|Cap[A-Za-z]*):' /proc/self/status\n\
         awk '{ print $1, $3 }' /proc/self/uid_map\n\
-        cat /proc/kcore | wc -c; mknod /x b 7 0 2>&1\n";
+        cat /proc/kcore | wc -c; mknod /x b 7 0 2>&1 || true\n";
     std::fs::write(context.join("look"), look).unwrap();
     let dockerfile = "FROM busybox\nCOPY look /look\nRUN sh /look > /seen; \
         touch /mine && chown 33:34 /mine\nUSER 5\nRUN id -u > /tmp/five\n";
