@@ -286,7 +286,13 @@ const REMOVING_RUNNING: Operation =
 
 const EXECUTING: Operation = Operation {
     prepare: running,
-    act: |lab| lab.estiba(&["exec", "cc", "touch", "/done"]),
+    act: |lab| {
+        // Its monitor's end is its own: then it is started again first.
+        if state(lab, "cc").as_deref() == Some("exited") {
+            lab.estiba(&["start", "cc"]).ok();
+        }
+        lab.estiba(&["exec", "cc", "touch", "/done"])
+    },
     done: |lab| is_running(lab, "cc") && lab.estiba(&["exec", "cc", "ls", "/done"]).status == 0,
     clean: remove,
 };
