@@ -70,6 +70,7 @@ cp -r "$payload/." "$root/payload/"
 if [ -n "${VM_ROOTFS:-}" ]; then
   printf '%s\n' '#!/bin/sh' 'cd /payload' "$*" 'echo "vm-exit-status: $?"; sync; systemctl poweroff -ff' >"$root/run-payload"
   chmod +x "$root/run-payload"
+  echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
   printf '%s\n' '[Unit]' 'After=dbus.service' '[Service]' 'Type=exec' 'ExecStart=/run-payload' 'StandardOutput=tty' \
     'StandardError=tty' 'TTYPath=/dev/ttyS0' 'Environment=HOME=/root' 'Delegate=yes' >"$root/etc/systemd/system/payload.service"
   mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
@@ -102,7 +103,7 @@ log=$work/console.log
 timeout "${VM_TIMEOUT:-900}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m "${VM_MEMORY:-1536}" \
   -nographic -no-reboot -nodefaults -serial stdio -kernel "$kernel" -initrd "$work/initramfs.gz" \
   -drive "file=$work/disk.img,if=virtio,format=raw,cache=unsafe" \
-  -append "console=ttyS0 quiet panic=-1 apparmor=1 security=apparmor ${VM_KERNEL:-cgroup_no_v1=all} init=${VM_ROOTFS:+/sbin}/init" \
+  -append "console=ttyS0 ${VM_ROOTFS:+systemd.firstboot=0 systemd.show_status=1} quiet panic=-1 apparmor=1 security=apparmor ${VM_KERNEL:-cgroup_no_v1=all} init=${VM_ROOTFS:+/sbin}/init" \
   </dev/null 2>&1 | tr -d '\r\033' | tee "$log"
 status=$(sed -n 's/^vm-exit-status: //p' "$log" | tail -n 1)
 rm -rf "$root" "$work/initramfs" "$work/disk.img"

@@ -105,9 +105,12 @@ fn text(bytes: &[u8], at: usize) -> String {
 
 /// The value of a property: behind its name and its signature, aligned.
 fn property(body: &[u8], name: &str, signature: &str) -> usize {
-    let word = format!("{name}\0{}{signature}\0", char::from(signature.len() as u8));
+    let word = format!(
+        "{name}\0{}{signature}\0",
+        char::from(u8::try_from(signature.len()).expect("short"))
+    );
     let at = body.windows(word.len()).position(|it| it == word.as_bytes());
-    (at.unwrap_or_else(|| panic!("no {name}")) + word.len()).next_multiple_of(4)
+    (at.expect("the property is there") + word.len()).next_multiple_of(4)
 }
 
 fn started(body: &[u8]) -> Asked {
@@ -129,12 +132,12 @@ fn answer(serial: u32, refused: bool) -> Vec<u8> {
     if refused {
         let name = b"org.freedesktop.systemd1.UnitExists";
         fields.extend([4, 1, b's', 0]);
-        fields.extend((name.len() as u32).to_le_bytes());
+        fields.extend(u32::try_from(name.len()).expect("short").to_le_bytes());
         fields.extend(name);
         fields.push(0);
     }
     let mut out = vec![b'l', if refused { 3 } else { 2 }, 0, 1, 0, 0, 0, 0, 7, 0, 0, 0];
-    out.extend((fields.len() as u32).to_le_bytes());
+    out.extend(u32::try_from(fields.len()).expect("short").to_le_bytes());
     out.extend(&fields);
     out.resize(out.len().next_multiple_of(8), 0);
     out
