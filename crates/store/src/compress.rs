@@ -194,6 +194,26 @@ mod tests {
         assert!(read(&bz[..bz.len() - 1]).is_err());
     }
 
+    /// zstd:chunked is a frame for each file, and the table of contents in frames that decoders pass
+    /// over (RFC 8878, section 3.1.2); estargz is the same with members of gzip.
+    #[test]
+    fn what_is_packed_in_chunks_is_one_stream() {
+        let chunks = [b"header".repeat(90), b"a file".repeat(5000), Vec::new(), b"end".repeat(512)];
+        let skipped = |text: &[u8]| {
+            let len = u32::try_from(text.len()).unwrap().to_le_bytes();
+            [&[0x50, 0x2a, 0x4d, 0x18], &len[..], text].concat()
+        };
+        let frame = |chunk: &Vec<u8>| zstd::encode_all(&chunk[..], 3).unwrap();
+        let frames: Vec<u8> = chunks.iter().flat_map(frame).collect();
+        let toc = skipped(&zstd::encode_all(&b"{\"version\":1}"[..], 3).unwrap());
+        let footer = skipped(&[7; 64]);
+        assert_eq!(read(&[&frames[..], &toc, &footer].concat()).unwrap(), chunks.concat());
+        assert_eq!(read(&[&toc[..], &frames, &footer].concat()).unwrap(), chunks.concat());
+        assert!(read(&[&frames[..], &toc[..toc.len() - 1]].concat()).is_err());
+        let members: Vec<u8> = chunks.iter().flat_map(|chunk| gzip(chunk)).collect();
+        assert_eq!(read(&members).unwrap(), chunks.concat());
+    }
+
     #[test]
     fn damaged_streams_are_errors() {
         let whole = gzip(&b"some bytes ".repeat(1000));

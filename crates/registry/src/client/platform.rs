@@ -4,6 +4,31 @@
 use model::Denied;
 use wire::oci::image::{Descriptor, Platform as Wire};
 
+/// Operating systems that a word alone may mean; Go's `GOOS`.
+const SYSTEMS: &[&str] = &[
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "wasip1",
+    "windows",
+    "zos",
+];
+/// Architectures that a word alone may mean; Go's `GOARCH`.
+const ARCHITECTURES: &[&str] = &[
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
+    "ppc64le", "riscv64", "s390x", "sparc64", "wasm",
+];
+
 /// What an image is wanted for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {
@@ -45,9 +70,12 @@ impl Platform {
         }
         let host = Self::host();
         let lower: Vec<String> = parts.iter().map(|part| part.to_ascii_lowercase()).collect();
-        let known = ["linux", "windows", "darwin", "freebsd"];
         let (os, rest) = match lower.as_slice() {
-            [os] if known.contains(&os.as_str()) => return Ok(Self { os: os.clone(), ..host }),
+            [os] if SYSTEMS.contains(&os.as_str()) => return Ok(Self { os: os.clone(), ..host }),
+            [word] if !ARCHITECTURES.contains(&normal(word, "").0.as_str()) => {
+                let message = format!("{text:?}: unknown operating system or architecture");
+                return Err(Denied::invalid(message));
+            }
             [_] => ("linux".to_owned(), lower.as_slice()),
             [os, rest @ ..] => (os.clone(), rest),
             [] => return Err(bad()),
@@ -136,6 +164,22 @@ fn normal(architecture: &str, variant: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_alone_is_a_system_or_an_architecture() {
+        for (word, os, architecture) in [
+            ("windows", "windows", "amd64"),
+            ("s390x", "linux", "s390x"),
+            ("arm64", "linux", "arm64"),
+        ] {
+            let platform = Platform::parse(word).unwrap();
+            assert_eq!(platform.os, os);
+            assert!(word == os || platform.architecture == architecture, "{platform:?}");
+        }
+        let refused = Platform::parse("foobar").unwrap_err().message;
+        assert_eq!(refused, "\"foobar\": unknown operating system or architecture");
+        assert!(Platform::parse("linux/foobar").is_ok(), "others may know it");
+    }
 
     fn offer(text: &str) -> Descriptor {
         let mut parts = text.split('/').map(str::to_owned);

@@ -72,14 +72,19 @@ impl Images {
         self.write_archive(&chosen, omitted, writer)
     }
 
-    /// The index of an image, when several of its images are here, and whether all their layers are
-    /// here as they came.
+    /// The index of an image, when several of its images are here or something is said about the
+    /// one, and whether all their layers are here as they came.
     fn complete(&self, image: &ImageRecord) -> Result<(Option<Whole>, bool)> {
-        let whole = self.whole(image)?.filter(|whole| whole.images().len() > 1);
+        let whole = self.whole(image)?;
+        let several = whole.as_ref().is_some_and(|whole| whole.images().len() > 1);
+        if !several && image.beside.is_empty() {
+            return Ok((None, false));
+        }
         for source in whole.iter().flat_map(|whole| &whole.members).filter_map(Member::manifest) {
             for layer in &source.layers {
                 if !self.store.blobs().contains(layer.digest)? {
-                    return Ok((whole, false));
+                    // An index made anew could say nothing about images that came otherwise.
+                    return Ok((whole.filter(|_| several), false));
                 }
             }
         }

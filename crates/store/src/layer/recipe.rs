@@ -10,6 +10,10 @@
 //!                                                    shadow/<n> after `before` F steps
 //! ```
 //!
+//! A recipe is written by whoever took the archive apart, and that may be an archive's by then: it is
+//! decompressed where archives are ([`crate::unpacker`]), its lengths are bounded, its paths are
+//! resolved below the layer, and what comes of it counts only with the layer's digest.
+//!
 //! A later entry may replace an earlier one whose content the stream still needs; what is replaced
 //! is moved to `shadow/<n>`, n counting from 0, instead of being removed.
 
@@ -29,6 +33,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const MAGIC: &[u8] = b"estiba-recipe-1\n";
 const COPY_BUFFER: usize = 128 << 10;
+const STEPS_BUFFER: usize = 64 << 10;
 /// Raw bytes collected before they are written as one step.
 const RAW_BUFFER: usize = 32 << 10;
 /// Decompressing recipes needs no large window.
@@ -234,14 +239,14 @@ enum Step {
     Replaced { path: Vec<u8>, before: u64 },
 }
 
-struct Steps(BufReader<zstd::Decoder<'static, BufReader<File>>>);
+struct Steps(BufReader<Box<dyn Read>>);
 
 impl Steps {
     fn open(home: BorrowedFd<'_>) -> Result<Self> {
         let opening = || "open layer recipe".to_owned();
         let file = tree::beneath(home, c"recipe", OFlags::RDONLY).act(opening)?;
-        let decoder = zstd::Decoder::new(File::from(file)).act(opening)?;
-        let mut steps = Self(BufReader::new(decoder));
+        let plain = crate::plain(File::from(file))?;
+        let mut steps = Self(BufReader::with_capacity(STEPS_BUFFER, plain));
         let mut magic = [0u8; MAGIC.len()];
         steps.0.read_exact(&mut magic).act(opening)?;
         if magic != MAGIC {
