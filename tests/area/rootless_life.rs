@@ -112,7 +112,8 @@ impl Drop for Registry {
 /// Files go, a directory comes again with other content, links and owners are mixed.
 const DELETES: &str = "\
 FROM busybox
-RUN mkdir -p /d/sub && echo old > /d/sub/old && echo gone > /gone && echo x > /keep && ln -s /keep /l
+RUN mkdir -p /d/sub && echo old > /d/sub/old && echo gone > /gone && echo x > /keep
+RUN ln -s /keep /l
 RUN rm /gone && rm -r /d && mkdir /d && echo new > /d/new && chown 33:44 /d/new && rm /l
 RUN mv /keep /kept && mkdir /d/sub
 ";

@@ -189,9 +189,9 @@ fn ended(pidfd: BorrowedFd<'_>) -> LaunchError {
     LaunchError::runtime(format!("the container's process ended before its command ran, {how}"))
 }
 
-/// Makes a process in existing namespaces, joined in their order, and in new ones that belong to the
-/// user namespace among them: a first child goes there and makes the second, a child of ours too,
-/// and ends.
+/// Makes a process in existing namespaces, joined in their order, and in new ones that belong to
+/// the user namespace among them: a first child goes there and makes the second, a child of ours
+/// too, and ends.
 pub(crate) fn clone_inside<N: AsFd>(
     existing: &[(N, u64)],
     namespaces: u64,
