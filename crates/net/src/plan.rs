@@ -122,7 +122,12 @@ pub(crate) fn bridge(
             continue;
         };
         let cidr = Cidr { addr, prefix: pool.subnet.prefix };
-        if !facts.addresses.contains(&cidr) {
+        let held = |own: &Cidr| own.addr == addr && own.prefix != cidr.prefix;
+        if addr.is_ipv6() && facts.addresses.iter().any(held) {
+            // The kernel has an IPv6 address once, whatever its prefix is: what the new one adds is
+            // a route.
+            host.push(NetOp::Route { link: name.clone(), to: pool.subnet, via: None });
+        } else if !facts.addresses.contains(&cidr) {
             host.push(NetOp::Address { link: name.clone(), cidr });
         }
     }

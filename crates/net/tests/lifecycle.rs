@@ -395,6 +395,35 @@ fn the_default_bridge_may_be_the_administrators() {
     });
 }
 
+/// What the interface has and what is asked for are one address under two prefixes.
+#[test]
+fn the_default_bridge_grows_around_its_address() {
+    on_host(|_, _| {
+        sh("ip link add docker0 type bridge; ip link set docker0 up; \
+            ip addr add 10.1.0.88/24 dev docker0; ip -6 addr add fd11::88/64 dev docker0 nodad");
+        let net = Net::open(Options {
+            ipv6: true,
+            fixed_range: Cidr::parse("10.1.0.0/20").ok(),
+            fixed_range6: Cidr::parse("fd11::/56").ok(),
+            ..options()
+        })
+        .unwrap();
+        let [default, ..] = net.predefined().unwrap();
+        let default = network(&net, &default);
+        let gateways: Vec<_> =
+            default.pools.iter().map(|pool| (pool.subnet.prefix, pool.gateway)).collect();
+        let wanted = [(20, "10.1.0.88".parse().ok()), (56, "fd11::88".parse().ok())];
+        assert_eq!(gateways, wanted);
+        assert!(sh("ip -6 route show dev docker0").contains("fd11::/56"));
+        let a = Container::start(&net, &default, "a");
+        a.netns.serve("a", "[::]:80");
+        let at = format!("[{}]:80", a.endpoint.ipv6.unwrap().addr);
+        // A bridge of IPv6 that has just got its first port listens for neighbours first.
+        let reached = (0..20).any(|_| Netns::own().ask(&at).is_ok());
+        assert!(reached, "the host reaches {at}: {}", sh("ip -6 addr; ip -6 route"));
+    });
+}
+
 #[test]
 fn the_predefined_networks_are_dockers() {
     on_host(|_, _| {
