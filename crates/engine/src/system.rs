@@ -173,12 +173,7 @@ impl System {
             network_drivers: self.drivers(&["bridge", "host", "null"], "networkdriver"),
             volume_drivers: self.drivers(&["local"], "volumedriver"),
             logging_driver: options.log_driver.clone(),
-            cgroup_driver: match (node.hierarchy.is_none(), options.systemd_cgroup) {
-                (true, _) => "none",
-                (false, true) => "systemd",
-                (false, false) => "cgroupfs",
-            }
-            .to_owned(),
+            cgroup_driver: cgroup_driver(node.hierarchy.is_none(), options.systemd_cgroup),
             cgroup_version: if unified { "2" } else { "1" }.to_owned(),
             kernel: text(uname.release()),
             operating_system: os_release("PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned()),
@@ -365,6 +360,16 @@ fn storage_status(root: &Path) -> Vec<(String, String)> {
 
 fn address_pools(options: &crate::Options) -> Vec<(String, u8)> {
     options.net.pools.iter().map(|pool| (pool.base.to_string(), pool.size)).collect()
+}
+
+/// Who places control groups.
+fn cgroup_driver(none: bool, systemd: bool) -> String {
+    match (none, systemd) {
+        (true, _) => "none",
+        (false, true) => "systemd",
+        (false, false) => "cgroupfs",
+    }
+    .to_owned()
 }
 
 /// A value of os-release(5).

@@ -63,16 +63,12 @@ pub(super) fn prepare(
     let block_devices = crate::host::block_devices(&spec.resources)?;
     let cgroup = cgroup_of(&spec.cgroup_parent, &definition.id);
     let foreign = other_runtime(node, &spec.runtime)?;
-    let systemd = is_slice(&spec.cgroup_parent) && foreign.is_none();
-    let asked = match systemd {
-        true => format!("{}:{SCOPE_PREFIX}:{}", spec.cgroup_parent, definition.id),
-        false => cgroup.clone(),
-    };
+    let scope = foreign.is_none().then(|| scope(definition)).flatten();
     let groups = groups(node, definition)?;
     let id_maps = id_range.map(|first| node.ids.maps(first));
     let mut oci = bundle::spec(&Plan {
         spec,
-        cgroup: &asked,
+        cgroup: scope.as_ref().unwrap_or(&cgroup),
         id_maps: id_maps.as_ref(),
         sources: &sources,
         etc: &etc,
@@ -92,13 +88,7 @@ pub(super) fn prepare(
         version: runtime::launch::VERSION,
         id: definition.id.to_string(),
         spec: oci,
-        rootfs: Rootfs::Overlay {
-            lower: snapshot.lower.clone(),
-            upper: snapshot.upper.clone(),
-            work: snapshot.work.clone(),
-            readonly: spec.readonly_rootfs,
-            volatile: spec.auto_remove,
-        },
+        rootfs: rootfs(spec, snapshot),
         ids: Ids::Container,
         user: (!spec.user.is_empty()).then(|| spec.user.clone()),
         seccomp: filter,
@@ -108,12 +98,28 @@ pub(super) fn prepare(
         stdin_once: spec.stdin_once,
         init: spec.init,
         stop_timeout_s: Some(spec.stop_timeout),
-        systemd,
+        systemd: scope.is_some(),
         scopes: scopes(spec),
         runtime: foreign,
         bundle: None,
     };
     Ok(Prepared { launch, cgroup })
+}
+
+fn rootfs(spec: &ContainerSpec, snapshot: &Snapshot) -> Rootfs {
+    Rootfs::Overlay {
+        lower: snapshot.lower.clone(),
+        upper: snapshot.upper.clone(),
+        work: snapshot.work.clone(),
+        readonly: spec.readonly_rootfs,
+        volatile: spec.auto_remove,
+    }
+}
+
+/// The scope that the runtime is to have systemd make, where cgroups are systemd's to place.
+fn scope(definition: &Definition) -> Option<String> {
+    let parent = &definition.spec.cgroup_parent;
+    is_slice(parent).then(|| format!("{parent}:{SCOPE_PREFIX}:{}", definition.id))
 }
 
 /// Another container's network is its abstract sockets too.
