@@ -14,7 +14,7 @@ is() { # name, wanted, command…
     echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3), wanted $want"
   fi
 }
-for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct; do modprobe $module 2>/dev/null; done
+for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct; do busybox modprobe $module 2>/dev/null; done
 mkdir -p /var/lib/placed
 daemon() { # words
   estiba daemon --data-root /var/lib/placed --exec-root /run/placed --pidfile /run/placed.pid -H $DOCKER_HOST \
