@@ -1,5 +1,6 @@
-//! The daemon's settings about networks, each by what it changes (its flags: `dockerd --help`). Those
-//! of the default bridge for IPv4, and names: `network_create.rs`; policies and marks: `crates/net`.
+//! The daemon's settings about networks, each by what it changes (its flags: `dockerd --help`).
+//! Those of the default bridge for IPv4, and names: `network_create.rs`; policies and marks:
+//! `crates/net`.
 
 use lab::{Lab, Setup, binaries};
 

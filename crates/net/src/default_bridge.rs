@@ -7,7 +7,8 @@
 //!  else told a range (--fixed-cidr) ─────────────────────▶ the range is the subnet
 //!  else ─────────────────────────────────────────────────▶ one of the address pools
 //! ```
-//! An interface of the administrator's (`--bridge`) keeps the subnet that it has, whatever the range.
+//! An interface of the administrator's (`--bridge`) keeps the subnet that it has, whatever the
+//! range.
 
 use model::error::Denied;
 use model::network::{Cidr, PoolDraft};
@@ -70,7 +71,7 @@ impl Known<'_> {
         match self.administered {
             false => Ok((Cidr { prefix: range.prefix, ..own }, Some(range))),
             true if own.addr.is_ipv4() => {
-                tracing::warn!(%range, bridge = %own, "fixed-cidr is not within the bridge's subnet");
+                tracing::warn!(%range, bridge = %own, "fixed-cidr is not within the bridge");
                 Ok((own, None))
             }
             true => Err(Denied::invalid(format!(

@@ -223,8 +223,9 @@ impl Net {
     }
 
     /// Ends a restart: replaces the former daemon's rules by the present ones in one transaction,
-    /// and removes links of ours that nothing adopted or created since [`Net::open`], if they cannot
-    /// be those of another daemon. Returns their names. Call once, after adopting, before any container starts.
+    /// and removes links of ours that nothing adopted or created since [`Net::open`], if they
+    /// cannot be those of another daemon. Returns their names. Call once, after adopting, before
+    /// any container starts.
     pub fn sweep(&self) -> Result<Vec<String>> {
         if let Some(firewall) = &self.firewall {
             firewall.lay()?;

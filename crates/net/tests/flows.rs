@@ -117,7 +117,8 @@ fn on_older_kernels_flushed_rules_come_back_at_once() {
     });
 }
 
-/// Two that lay rules would undo each other's without end, where the kernel does not keep them apart.
+/// Two that lay rules would undo each other's without end, where the kernel does not keep them
+/// apart.
 #[test]
 fn a_second_daemon_is_refused() {
     on_host(|_, _| {

@@ -337,8 +337,8 @@ fn chosen_subnets_avoid_the_hosts() {
     });
 }
 
-/// Without rules there may be several daemons. They share the default bridge, as Docker's do, and no
-/// one takes the other's links for leftovers.
+/// Without rules there may be several daemons. They share the default bridge, as Docker's do, and
+/// no one takes the other's links for leftovers.
 #[test]
 fn daemons_without_rules_share_the_default_bridge() {
     on_host(|host, _| {

@@ -356,8 +356,8 @@ fn internet((family, protocol): (u32, u32)) -> Vec<Syscall> {
 /// Who may have raw sockets may have them take headers as they are written, and may have any socket
 /// speak for addresses of others (ip(7), ipv6(7)): neither is needed for ping.
 fn foreign_addresses() -> Vec<Syscall> {
-    /// Level and option: `IP_HDRINCL`, `IP_TRANSPARENT`; `IPV6_HDRINCL`, which `SOL_RAW` has as well,
-    /// and `IPV6_TRANSPARENT`.
+    /// Level and option: `IP_HDRINCL`, `IP_TRANSPARENT`; `IPV6_HDRINCL`, which `SOL_RAW` has as
+    /// well, and `IPV6_TRANSPARENT`.
     const OPTIONS: [(u64, u64); 5] = [(0, 3), (0, 19), (41, 36), (255, 36), (41, 75)];
     let refuse = |(level, option)| Syscall {
         action: "SCMP_ACT_ERRNO".to_owned(),
