@@ -1,17 +1,9 @@
 //! Whether another daemon works in this network namespace. One lays its rules: of two, each would
-<<<<<<< HEAD
-//! take the other's rules for damage and lay its own again, for ever, and neither's ports would be reached. Kernels since
-//! 6.9 refuse the second at its first transaction, for the tables are owned; here it is refused on
-//! every kernel and before it has touched anything. Of those that lay none (`--iptables=false`)
-//! there may be several: who is not the first takes no link for one that was left behind. Knows
-//! nothing of rules or links.
-=======
 //! take the other's rules for damage and lay its own again, for ever, and neither's ports would be
 //! reached. Kernels since 6.9 refuse the second at its first transaction, for the tables are owned;
 //! here it is refused on every kernel and before it has touched anything. Of those that lay none
 //! (`--iptables=false`) there may be several: who is not the first takes no link for one that was
 //! left behind. Knows nothing of rules or links.
->>>>>>> 041b10d (x)
 
 use crate::error::{Error, Result};
 use rustix::io::Errno;
