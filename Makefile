@@ -69,7 +69,7 @@ drivers: ## Debian's podman, buildah and dockerd run their containers on our run
 	cargo build --locked -p runtime
 	@scripts/drivers.sh target/$(TARGET)/debug/estiba-runtime $(IMAGES) target/drivers
 
-fuzz: ## a minute of fuzzing for everything that reads bytes from outside (wants a nightly compiler)
+fuzz: ## a minute of fuzzing for everything that reads bytes from outside (wants a C++ compiler)
 	@scripts/fuzz.sh
 
 conformance: images ## other people's suites and clients; the table goes to docs/

@@ -2,7 +2,8 @@
 # Fuzzes what reads bytes from outside. Corpora are kept in fuzz/corpus; what crashes lands in
 # fuzz/artifacts and belongs, once repaired, into the corpus.
 #   scripts/fuzz.sh [-s seconds-per-target] [-m] [target...]      -m: reduce the corpora first
-# Needs a nightly toolchain; FUZZ_FEATURES=--no-default-features leaves the API's target out.
+# Any toolchain will do, with a C++ compiler; FUZZ_FEATURES=--no-default-features leaves the API's
+# target out.
 set -eu
 cd "$(dirname "$0")/../fuzz"
 seconds=60 reduce=
@@ -17,7 +18,7 @@ RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
  -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Ccodegen-units=16"
 export RUSTFLAGS
 # shellcheck disable=SC2086
-cargo +nightly build --release --target "$host" ${FUZZ_FEATURES:-}
+cargo build --release --target "$host" ${FUZZ_FEATURES:-}
 bin=${CARGO_TARGET_DIR:-target}/$host/release
 if [ $# -eq 0 ]; then
   for file in fuzz_targets/*.rs; do
@@ -39,7 +40,9 @@ for target in "$@"; do
   if nice "$bin/$target" "artifacts/found/$target" "corpus/$target" -max_total_time="$seconds" \
       -max_len=4096 -timeout=10 -rss_limit_mb=1024 -artifact_prefix="artifacts/$target/" \
       -print_final_stats=1 >"artifacts/$target.log" 2>&1; then
-    sed -n 's/^stat::number_of_executed_units: */runs /p' "artifacts/$target.log"
+    awk '$1 == "stat::number_of_executed_units:" { runs = $2 }
+      $1 == "stat::average_exec_per_sec:" { printf "%d runs, %d a second\n", runs, $2 }' \
+      "artifacts/$target.log"
   else
     echo FAILED; tail -20 "artifacts/$target.log"; failed="$failed $target"
   fi

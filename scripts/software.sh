@@ -1,6 +1,6 @@
 #!/bin/bash
-# Real software from Debian's packages as images: made by mmdebstrap, built by Dockerfile, pushed to a
-# registry of ours, forgotten, pulled again, and used.
+# Real software from Debian's packages as images: made by mmdebstrap, built by Dockerfile, pushed to
+# Debian's docker-registry and to a registry of ours, forgotten, pulled again from the first, and used.
 #   scripts/software.sh BIN_DIR WORK_DIR [nginx] [postgres] [redis] [python]
 # Takes some minutes and about 2 GB in WORK_DIR; root filesystems that are there already are reused.
 set -euo pipefail
@@ -37,7 +37,15 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 on info >/dev/null || { cat "$lab/log" >&2; exit 1; }
-become "$bin/estiba" registry serve --root "$lab/registry" --listen 127.0.0.1:5000 >"$lab/reg" 2>&1 &
+become "$bin/estiba" registry serve --root "$lab/registry" --listen 127.0.0.1:5001 >"$lab/reg" 2>&1 &
+pids="$! $pids"
+cat >"$lab/registry.yml" <<END
+version: 0.1
+log: { level: error }
+storage: { filesystem: { rootdirectory: $lab/theirs } }
+http: { addr: 127.0.0.1:5000 }
+END
+become docker-registry serve "$lab/registry.yml" >"$lab/theirs.log" 2>&1 &
 pids="$! $pids"
 
 root() {
@@ -62,11 +70,19 @@ image() {
   on build -q -t "localhost:5000/$1:1" "$lab/$1" >/dev/null
   id=$(on image inspect -f '{{.Id}}' "localhost:5000/$1:1")
   on push -q "localhost:5000/$1:1" >/dev/null
+  on tag "localhost:5000/$1:1" "localhost:5001/$1:1"
+  on push -q "localhost:5001/$1:1" >/dev/null
+  [ "$(digest 5000 "$1")" = "$(digest 5001 "$1")" ]
   # shellcheck disable=SC2046
   on rmi -f $(on images -aq) >/dev/null
   on builder prune -af >/dev/null
   on pull -q "localhost:5000/$1:1" >/dev/null
   [ "$id" = "$(on image inspect -f '{{.Id}}' "localhost:5000/$1:1")" ]
+}
+
+# What the registry at a port says an image is; skopeo judges.
+digest() {
+  inside skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://localhost:$1/$2:1"
 }
 
 until_true() { for _ in $(seq 150); do "$@" >/dev/null 2>&1 && return; sleep 0.2; done; "$@"; }

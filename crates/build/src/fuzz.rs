@@ -31,6 +31,10 @@ fn ignored(data: &[u8]) {
     let Ok(patterns) = ignore::read(&data[..end]) else { return };
     let Ok(matcher) = Matcher::new(&patterns) else { return };
     for path in String::from_utf8_lossy(data.get(end + 1..).unwrap_or_default()).lines().take(64) {
+        // Walks ask for what has a name.
+        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            continue;
+        }
         let ignored = matcher.matches(path);
         // A directory that is passed over has nothing in it that is not ignored.
         if ignored && matcher.prunes(path) {

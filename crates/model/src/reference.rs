@@ -105,10 +105,16 @@ impl ImageRef {
         Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
     }
 
-    /// The repository as Docker shows it: without `docker.io/` and `library/`.
+    /// The repository as Docker shows it: without `docker.io/` and `library/`, unless it would be
+    /// read as another one then.
     pub fn familiar_name(&self) -> String {
         if self.host == DEFAULT_HOST {
-            return self.path.strip_prefix("library/").unwrap_or(&self.path).to_owned();
+            let official = self.path.strip_prefix("library/").filter(|name| !name.contains('/'));
+            let short = official.unwrap_or(&self.path);
+            let (host, path) = split_host(short);
+            if host == self.host && path == self.path {
+                return short.to_owned();
+            }
         }
         format!("{}/{}", self.host, self.path)
     }
@@ -228,6 +234,10 @@ mod tests {
             ("localhost:5000/x:1", "localhost:5000/x:1", "localhost:5000/x:1"),
             ("quay.io/a/b__c-d.e", "quay.io/a/b__c-d.e", "quay.io/a/b__c-d.e"),
             ("[::1]:5000/x", "[::1]:5000/x", "[::1]:5000/x"),
+            // Not another host's, and no other repository's.
+            ("docker.io/library/r.io/x", "docker.io/library/r.io/x", "library/r.io/x"),
+            ("docker.io/r.io/x", "docker.io/r.io/x", "docker.io/r.io/x"),
+            ("docker.io/library/a/b", "docker.io/library/a/b", "library/a/b"),
             (
                 &format!("x@sha256:{hex}"),
                 &format!("docker.io/library/x@sha256:{hex}"),
