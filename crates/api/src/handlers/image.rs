@@ -86,6 +86,9 @@ pub(crate) fn platform(text: &str) -> Result<Platform, Failure> {
 }
 
 fn asked_platform(call: &Call) -> Result<Option<Platform>, Failure> {
+    if call.query.all("platform").count() > 1 {
+        return Err(Failure::invalid("multiple platform parameters not supported"));
+    }
     call.query.text("platform").map(platform).transpose()
 }
 
