@@ -220,7 +220,11 @@ fn is_running(lab: &Lab, name: &str) -> bool {
     let state = state(lab, name);
     let state = state.as_deref().expect("it is there");
     if state == "running" {
-        lab.estiba(&["exec", name, "true"]).ok();
+        // Its monitor may just have been killed, which is not known yet.
+        if lab.estiba(&["exec", name, "true"]).status != 0 {
+            eventually("its end is known", || self::state(lab, name).as_deref() == Some("exited"));
+            return false;
+        }
     } else {
         assert!(["created", "exited"].contains(&state), "{state}");
     }

@@ -229,7 +229,7 @@ async fn restore_one(
 ) -> Result<Option<(Actor, actor::First)>> {
     if state.phase == Phase::Removing {
         let node = Arc::clone(node);
-        let volumes = definition.spec.auto_remove;
+        let volumes = definition.spec.auto_remove || state.with_volumes;
         blocking(move || {
             actor::kill_cgroup(&node, &state.cgroup);
             if let Err(error) = actor::clear(&node, &definition, volumes) {

@@ -109,12 +109,15 @@ impl Actor {
         Ok(None)
     }
 
-    async fn freeze(&self, freeze: bool) -> Result<()> {
+    /// Freezes its processes, or thaws them; those of a group that is gone by now are over.
+    pub(super) async fn freeze(&self, freeze: bool) -> Result<()> {
         let hierarchy = self.node.hierarchy.clone();
         let path = self.state.cgroup.clone();
         blocking(move || {
-            let group =
-                runtime::cgroup::Cgroup::open(&hierarchy, &path).map_err(EngineError::internal)?;
+            let group = match runtime::cgroup::Cgroup::open(&hierarchy, &path) {
+                Err(runtime::cgroup::CgroupError::NotFound { .. }) if !freeze => return Ok(()),
+                group => group.map_err(EngineError::internal)?,
+            };
             let done = if freeze { group.freeze() } else { group.thaw() };
             done.map_err(EngineError::internal)
         })

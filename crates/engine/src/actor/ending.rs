@@ -143,6 +143,7 @@ impl Actor {
             self.state.heal = false;
         }
         self.removals.push((options, answer));
+        self.state.with_volumes = self.removals.iter().any(|(options, _)| options.volumes);
         if let Err(error) = self.apply(Input::Remove { force: options.force }).await
             && let Some((_, answer)) = self.removals.pop()
         {

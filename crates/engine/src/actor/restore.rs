@@ -82,6 +82,11 @@ impl Actor {
     async fn take_over_run(&mut self) -> First {
         match self.meet_monitor().await {
             Ok(Some(run)) => {
+                // One of the two, writing it down and doing it, may be all that was done.
+                let frozen = matches!(self.state.phase, Phase::Paused(_));
+                if let Err(error) = self.freeze(frozen).await {
+                    tracing::warn!(container = %self.definition.id, %error, "freeze or thaw again");
+                }
                 if let Err(error) = self.adopt_networks(run).await {
                     tracing::error!(container = %self.definition.id, %error, "adopt networks");
                 }

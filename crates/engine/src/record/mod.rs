@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(crate) stop_asked: bool,
     /// It is stopped because it was unhealthy, and is to run again.
     pub(crate) heal: bool,
+    /// Whoever removes it removes its anonymous volumes, too.
+    pub(crate) with_volumes: bool,
     /// Endpoints in force.
     pub(crate) endpoints: Vec<Endpoint>,
     /// Ports in force.
@@ -91,6 +93,7 @@ impl Default for State {
             last_delay_ns: 0,
             stop_asked: false,
             heal: false,
+            with_volumes: false,
             endpoints: Vec::new(),
             ports: Vec::new(),
             leaving: None,

@@ -40,6 +40,8 @@ stored_structs! {
         stop_asked: bool,
         #[serde(default)]
         heal: bool,
+        #[serde(default)]
+        with_volumes: bool,
         endpoints: Vec<Endpoint>,
         ports: Vec<PortBinding>,
         #[serde(default)]
