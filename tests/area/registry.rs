@@ -410,7 +410,8 @@ fn hosts_toml_and_registries_conf_say_where_images_come_from() {
     // Two mirrors, the first of them away; the registry itself is never reached from here.
     host(
         "quay.io",
-        "server = \"http://127.0.0.1:1\"\n[host.\"http://127.0.0.1:2\"]\ndial_timeout = \"2s\"\n\
+        "server = \"http://127.0.0.1:1\"\n\
+         [host.\"http://127.0.0.1:2\"]\ndial_timeout = \"2s\"\n\
          [host.\"http://127.0.0.1:5000/v2/cache\"]\noverride_path = true\n\
          capabilities = [\"pull\", \"resolve\"]\n",
     );

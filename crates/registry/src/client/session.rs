@@ -142,7 +142,7 @@ impl Session {
                     return Ok((first.or(self.sources(at).next()).unwrap_or(at), document));
                 }
                 Err(error) => {
-                    tracing::debug!(%error, origin = %endpoint.origin, "it does not serve the image");
+                    tracing::debug!(%error, "an endpoint does not serve the image");
                     failure = Some(error);
                 }
             }

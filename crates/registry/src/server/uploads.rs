@@ -167,7 +167,7 @@ pub(crate) enum Source {
     /// A client's request.
     Request(Incoming),
     /// Another registry's answer.
-    Upstream(Answer),
+    Upstream(Box<Answer>),
 }
 
 impl Source {

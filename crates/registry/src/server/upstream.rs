@@ -157,7 +157,7 @@ impl Shared {
         let repository = name.clone();
         let id = blocking(move || uploads.start(&repository, Algorithm::Sha256)).await?;
         let upload = self.uploads.take(name, &id)?;
-        let filled = self.uploads.receive(upload, Source::Upstream(answer)).await;
+        let filled = self.uploads.receive(upload, Source::Upstream(Box::new(answer))).await;
         let kept = match filled {
             Ok(mut upload) => {
                 let (storage, repository, wanted) =
