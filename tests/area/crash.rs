@@ -350,7 +350,7 @@ const UPDATING: Operation = Operation {
     clean: remove,
 };
 
-/// A few places of many operations, other ones with another `CRASH_SEED`; `make crash` has them all.
+/// A few places of many operations, others with another `CRASH_SEED`; `make crash` has them all.
 #[test]
 fn a_sample_of_places_is_survived() {
     let seed = std::env::var("CRASH_SEED").ok().and_then(|text| text.parse().ok());

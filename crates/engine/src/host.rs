@@ -38,13 +38,13 @@ pub(crate) fn facts(hierarchy: &Hierarchy) -> HostFacts {
 
 /// Says what this host, or this user, cannot have: nothing is silently weaker.
 pub(crate) fn tell_limits(hierarchy: &Hierarchy) {
-    if hierarchy.is_none() {
     if !runtime::has_scopes() {
         tracing::info!(
             "this kernel has no scopes of Landlock (Linux 6.12): signals and abstract sockets of \
              containers are kept apart by namespaces alone"
         );
     }
+    if hierarchy.is_none() {
         tracing::warn!(
             "no control groups were delegated to this user: containers have no limits, and those \
              that ask for one are refused; delegate a cgroup v2 (systemd: Delegate=yes) to have \

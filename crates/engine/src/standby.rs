@@ -1,6 +1,6 @@
-//! A monitor kept ready, and the zygote that it was forked from: starting a program costs a good part
-//! of starting a container, and the next container need not wait for it. Both are started when a
-//! monitor was used, so a node on which nothing is started keeps none.
+//! A monitor kept ready, and the zygote that it was forked from: starting a program costs a good
+//! part of starting a container, and the next container need not wait for it. Both are started when
+//! a monitor was used, so a node on which nothing is started keeps none.
 
 use runtime::launch::Launch;
 use runtime::monitor::client::{self, ClientError, Connection, Standby};

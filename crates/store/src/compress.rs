@@ -194,8 +194,8 @@ mod tests {
         assert!(read(&bz[..bz.len() - 1]).is_err());
     }
 
-    /// zstd:chunked is a frame for each file, and the table of contents in frames that decoders pass
-    /// over (RFC 8878, section 3.1.2); estargz is the same with members of gzip.
+    /// zstd:chunked is a frame for each file, and the table of contents in frames that decoders
+    /// pass over (RFC 8878, section 3.1.2); estargz is the same with members of gzip.
     #[test]
     fn what_is_packed_in_chunks_is_one_stream() {
         let chunks = [b"header".repeat(90), b"a file".repeat(5000), Vec::new(), b"end".repeat(512)];

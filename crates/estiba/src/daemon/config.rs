@@ -190,10 +190,12 @@ impl Config {
                 // Either way: `DOCKER-USER` is in iptables where the host has it.
                 one_of(text, &["nftables", "iptables"])?;
             }
-            _ => match set_network(&mut self.options, name, texts, text)? {
-                true => {}
-                false => set_engine(&mut self.options, name, texts, text)?,
-            },
+            _ => {
+                let o = &mut self.options;
+                if !set_network(o, name, texts, text)? && !set_registry(o, name, texts, text)? {
+                    set_engine(o, name, texts, text)?;
+                }
+            }
         }
         Ok(())
     }
@@ -258,6 +260,34 @@ fn set_network(o: &mut Options, name: &str, texts: &[String], text: &str) -> Res
     Ok(true)
 }
 
+/// Whether it was one of where images come from and go to.
+fn set_registry(o: &mut Options, name: &str, texts: &[String], text: &str) -> Result<bool, String> {
+    match name {
+        "insecure-registry" => o.registry.insecure = texts.to_vec(),
+        "registry-mirror" => {
+            o.registry.mirrors = texts.to_vec();
+            o.registry.check().map_err(|error| error.to_string())?;
+        }
+        "registry-certificates" => {
+            o.registry.certificates =
+                texts.iter().map(|t| absolute(t)).collect::<Result<_, _>>()?;
+        }
+        "blocked-registry" => o.registry.blocked = texts.to_vec(),
+        "pull-only-from" => o.registry.pull_only_from = texts.to_vec(),
+        "registry-rules" => o.registry.registries = Some(absolute(text)?),
+        "registry-realm" => {
+            let pairs = texts.iter().map(|t| pair(t).map(|_| t.clone()));
+            o.registry.realms = pairs.collect::<Result<_, _>>()?;
+        }
+        "keep-compressed-layers" => o.registry.keep_packed = switch(text)?,
+        "max-concurrent-downloads" => o.registry.max_downloads = number(text, 1..=64)?,
+        "max-concurrent-uploads" => o.registry.max_uploads = number(text, 1..=64)?,
+        "max-download-attempts" => o.registry.attempts = number(text, 1..=100)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
 fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Result<(), String> {
     match name {
         "rootless" => o.rootless = switch(text)?,
@@ -293,27 +323,7 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
         "runtime-path" => o.runtime_exe = absolute(text)?,
         "live-restore" => o.live_restore = switch(text)?,
         "shutdown-timeout" => o.shutdown_timeout = number(text, 0..=86_400)?,
-        "insecure-registry" => o.registry.insecure = texts.to_vec(),
-        "registry-mirror" => {
-            o.registry.mirrors = texts.to_vec();
-            o.registry.check().map_err(|error| error.to_string())?;
-        }
-        "registry-certificates" => {
-            o.registry.certificates =
-                texts.iter().map(|t| absolute(t)).collect::<Result<_, _>>()?;
-        }
-        "blocked-registry" => o.registry.blocked = texts.to_vec(),
-        "pull-only-from" => o.registry.pull_only_from = texts.to_vec(),
-        "registry-rules" => o.registry.registries = Some(absolute(text)?),
-        "registry-realm" => {
-            let pairs = texts.iter().map(|t| pair(t).map(|_| t.clone()));
-            o.registry.realms = pairs.collect::<Result<_, _>>()?;
-        }
         "builder" => o.builder = engine::BuilderOptions::parse(text)?,
-        "keep-compressed-layers" => o.registry.keep_packed = switch(text)?,
-        "max-concurrent-downloads" => o.registry.max_downloads = number(text, 1..=64)?,
-        "max-concurrent-uploads" => o.registry.max_uploads = number(text, 1..=64)?,
-        "max-download-attempts" => o.registry.attempts = number(text, 1..=100)?,
         "experimental" => o.experimental = switch(text)?,
         "cdi-spec-dir" => {
             let named = texts.iter().filter(|text| !text.is_empty());

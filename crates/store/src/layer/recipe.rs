@@ -10,8 +10,8 @@
 //!                                                    shadow/<n> after `before` F steps
 //! ```
 //!
-//! A recipe is written by whoever took the archive apart, and that may be an archive's by then: it is
-//! decompressed where archives are ([`crate::unpacker`]), its lengths are bounded, its paths are
+//! A recipe is written by whoever took the archive apart, and that may be an archive's by then: it
+//! is decompressed where archives are ([`crate::unpacker`]), its lengths are bounded, its paths are
 //! resolved below the layer, and what comes of it counts only with the layer's digest.
 //!
 //! A later entry may replace an earlier one whose content the stream still needs; what is replaced

@@ -1,5 +1,5 @@
-//! The lowest layer of every container: what the runtime mounts things on. Were it missing there, it
-//! would be made in the container's own layer, at each start and for each container, and removed
+//! The lowest layer of every container: what the runtime mounts things on. Were it missing there,
+//! it would be made in the container's own layer, at each start and for each container, and removed
 //! with it. An image that has the names itself hides these.
 
 use crate::error::Act;
