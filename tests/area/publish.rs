@@ -178,13 +178,17 @@ fn a_start_executes_no_tools() {
     lab.estiba(&["run", "--rm", "--network", "app", "busybox", "true"]).ok();
     let pid = lab.daemon_pid().as_raw_nonzero().to_string();
     let trace = lab.dir().join("trace");
-    let words = ["-f", "-qq", "-e", "trace=execve", "-o", &trace.to_string_lossy(), "-p", &pid];
-    let tracer = lab.background(&[&["strace"], &words[..]].concat());
+    let zygote = lab.zygote().to_string();
+    let words = ["-f", "-qq", "-e", "trace=execve", "-o", &trace.to_string_lossy()];
+    let followed = ["-p", &pid, "-p", &zygote];
+    let tracer = lab.background(&[&["strace"], &words[..], &followed].concat());
     let attached = || {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        !status.contains("TracerPid:\t0\n")
+        [&pid, &zygote].iter().all(|pid| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            !status.contains("TracerPid:\t0\n")
+        })
     };
-    eventually("strace follows the daemon", attached);
+    eventually("strace follows the daemon and its zygote", attached);
     let run = ["run", "--rm", "--network", "app", "-p", "18250:80", "busybox", "echo", "out"];
     // Twice: the first has a monitor that was kept ready, and was not followed.
     for _ in 0..2 {

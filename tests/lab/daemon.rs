@@ -123,6 +123,24 @@ impl Lab {
         Pid::from_raw(i32::try_from(id).expect("pids are i32")).expect("not zero")
     }
 
+    /// The process that the daemon's monitors are forked from; anything must have been started.
+    pub fn zygote(&self) -> i32 {
+        let parent = format!("PPid:\t{}\n", self.daemon_pid().as_raw_nonzero());
+        let mut found = None;
+        eventually("there is a zygote", || {
+            let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+            let mut all = all.filter_map(|one| one.file_name().to_str()?.parse::<i32>().ok());
+            found = all.find(|pid| {
+                let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+                status.is_ok_and(|it| {
+                    it.starts_with("Name:\testiba-zygote\n") && it.contains(&parent)
+                })
+            });
+            found.is_some()
+        });
+        found.expect("it was found")
+    }
+
     /// How the daemon ended by itself, if it did.
     pub fn daemon_ended(&mut self) -> Option<std::process::ExitStatus> {
         self.daemon.as_mut().and_then(|daemon| daemon.try_wait().expect("wait"))
