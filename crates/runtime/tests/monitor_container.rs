@@ -496,6 +496,18 @@ fn an_idle_monitor_is_small() {
     container.end();
 }
 
+/// Hears that the container was created, and has it aborted.
+fn created_and_aborted(connection: &mut Connection) {
+    let created = loop {
+        match connection.recv().unwrap().expect("the outcome of the launch").0 {
+            Message::Event(Event::Begun) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(created, Message::Reply(LAUNCH, Reply::Created { .. })), "{created:?}");
+    connection.send(&Request::Abort, &[]).unwrap();
+}
+
 #[test]
 fn a_monitor_waits_for_its_order_and_ends_without_one() {
     let program = std::fs::File::open(env!("CARGO_BIN_EXE_estiba-runtime")).unwrap();
@@ -507,14 +519,7 @@ fn a_monitor_waits_for_its_order_and_ends_without_one() {
     assert_eq!(namespace(&ready.pid().to_string()), namespace("self"));
     lab.launch.log = LogConfig::None;
     let (mut connection, pid) = ready.launch(&lab.launch).unwrap();
-    let created = loop {
-        match connection.recv().unwrap().expect("the outcome of the launch").0 {
-            Message::Event(Event::Begun) => {}
-            other => break other,
-        }
-    };
-    assert!(matches!(created, Message::Reply(LAUNCH, Reply::Created { .. })), "{created:?}");
-    connection.send(&Request::Abort, &[]).unwrap();
+    created_and_aborted(&mut connection);
     reap(pid);
     let unused = standby();
     let pid = unused.pid();
@@ -556,14 +561,7 @@ fn a_zygote_forks_monitors_that_are_the_callers_and_outlive_it() {
     drop(unused);
     reap(idle);
     let (mut connection, pid) = first.launch(&lab.launch).unwrap();
-    let created = loop {
-        match connection.recv().unwrap().expect("the outcome of the launch").0 {
-            Message::Event(Event::Begun) => {}
-            other => break other,
-        }
-    };
-    assert!(matches!(created, Message::Reply(LAUNCH, Reply::Created { .. })), "{created:?}");
-    connection.send(&Request::Abort, &[]).unwrap();
+    created_and_aborted(&mut connection);
     reap(pid);
 }
 
