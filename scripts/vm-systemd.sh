@@ -14,7 +14,7 @@ if [ ! -s "$work/systemd.tar" ]; then
 fi
 rm -rf "$work/payload-systemd"
 mkdir -p "$work/payload-systemd"
-cp "$bin/estiba" "$bin/estiba-runtime" "$images/busybox.tar" tests/vm/systemd.sh "$work/payload-systemd/"
+cp "$bin/estiba" "$bin/estiba-runtime" "$images/busybox.tar" tests/vm/checks.sh tests/vm/systemd.sh "$work/payload-systemd/"
 export VM_ROOTFS="$work/systemd.tar" VM_DISK="${VM_DISK:-2G}"
 [ "${4:-}" != legacy ] ||
   export VM_KERNEL="systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1 cgroup_enable=memory"

@@ -2,18 +2,7 @@
 # AppArmor, inside the virtual machine: a profile that was asked for is on the first process, on an exec and on a
 # health check; what it denies is denied there; a profile that is not loaded fails the start (law C6).
 export DOCKER_HOST=unix:///run/apparmor.sock PATH=/usr/sbin:/usr/bin:/sbin:/bin:/payload
-passed=0
-failed=0
-is() { # name, wanted, command…
-  name=$1
-  want=$2
-  shift 2
-  out=$("$@" 2>&1)
-  if [ "$out" = "$want" ]; then passed=$((passed + 1)); echo "ok $name"; else
-    failed=$((failed + 1))
-    echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3), wanted $want"
-  fi
-}
+. /payload/checks.sh
 # The parser and what it loads; the machine's own root is busybox alone.
 for place in usr/sbin lib lib64; do
   mkdir -p "/$place" && cp -r "/payload/tools/$place/." "/$place/"

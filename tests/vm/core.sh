@@ -2,24 +2,13 @@
 # The core subset, inside the virtual machine: the same product on Debian's kernel with cgroup v2 alone, where
 # idmapped layers, clone into a cgroup, cgroup.kill and device programs take other ways than on cgroup v1.
 export DOCKER_HOST=unix:///run/estiba.sock PATH=/payload:$PATH
-passed=0
-failed=0
+. /payload/checks.sh
 ok() { # name, command…
   name=$1
   shift
   if out=$("$@" 2>&1); then passed=$((passed + 1)); echo "ok $name"; else
     failed=$((failed + 1))
     echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3)"
-  fi
-}
-is() { # name, wanted, command…
-  name=$1
-  want=$2
-  shift 2
-  out=$("$@" 2>&1)
-  if [ "$out" = "$want" ]; then passed=$((passed + 1)); echo "ok $name"; else
-    failed=$((failed + 1))
-    echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3), wanted $want"
   fi
 }
 get="printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n'"

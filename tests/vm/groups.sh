@@ -2,18 +2,7 @@
 # Control groups of version 2 alone, inside the virtual machine: every limit is in the file it belongs to, is changed
 # there by update, and a container is frozen and killed as a whole.
 export DOCKER_HOST=unix:///run/groups.sock PATH=/usr/sbin:/usr/bin:/sbin:/bin:/payload
-passed=0
-failed=0
-is() { # name, wanted, command…
-  name=$1
-  want=$2
-  shift 2
-  out=$("$@" 2>&1)
-  if [ "$out" = "$want" ]; then passed=$((passed + 1)); echo "ok $name"; else
-    failed=$((failed + 1))
-    echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3), wanted $want"
-  fi
-}
+. /payload/checks.sh
 for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct; do modprobe $module 2>/dev/null; done
 estiba daemon --data-root /var/lib/groups --exec-root /run/groups --pidfile /run/groups.pid -H $DOCKER_HOST \
   >>/run/groups.log 2>&1 &

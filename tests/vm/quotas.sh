@@ -2,18 +2,7 @@
 # Bounds of disk space, inside the virtual machine, whose kernel has project quotas: what a container writes to its root
 # and what a volume holds stays within its size on ext4 and xfs, for everybody, and nobody else is bounded.
 export DOCKER_HOST=unix:///run/quotas.sock PATH=/usr/sbin:/usr/bin:/sbin:/bin:/payload
-passed=0
-failed=0
-is() { # name, wanted, command…
-  name=$1
-  want=$2
-  shift 2
-  out=$("$@" 2>&1)
-  if [ "$out" = "$want" ]; then passed=$((passed + 1)); echo "ok $name"; else
-    failed=$((failed + 1))
-    echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3), wanted $want"
-  fi
-}
+. /payload/checks.sh
 for place in usr/sbin lib lib64; do
   mkdir -p "/$place" && cp -r "/payload/tools/$place/." "/$place/"
 done

@@ -2,18 +2,7 @@
 # An ordinary user's daemon with a control group of version 2 that was delegated to the user: limits hold there, are
 # changed and told, and nothing is silently left out.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/payload
-passed=0
-failed=0
-is() { # name, wanted, command…
-  name=$1
-  want=$2
-  shift 2
-  out=$("$@" 2>&1)
-  if [ "$out" = "$want" ]; then passed=$((passed + 1)); echo "ok $name"; else
-    failed=$((failed + 1))
-    echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3), wanted $want"
-  fi
-}
+. /payload/checks.sh
 for place in usr/bin usr/sbin lib lib64 usr/lib; do
   [ ! -d "/payload/tools/$place" ] || { mkdir -p "/$place" && cp -r "/payload/tools/$place/." "/$place/"; }
 done

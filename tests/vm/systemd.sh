@@ -2,18 +2,7 @@
 # Control groups that systemd places, where systemd is the first process: containers are scopes of its in the slice
 # that was asked for, their limits survive its reload, and what it stops is stopped.
 export DOCKER_HOST=unix:///run/placed.sock PATH=/payload:/usr/sbin:/usr/bin:/sbin:/bin
-passed=0
-failed=0
-is() { # name, wanted, command…
-  name=$1
-  want=$2
-  shift 2
-  out=$("$@" 2>&1)
-  if [ "$out" = "$want" ]; then passed=$((passed + 1)); echo "ok $name"; else
-    failed=$((failed + 1))
-    echo "FAILED $name: $* -> $(printf '%s' "$out" | tail -n 3), wanted $want"
-  fi
-}
+. /payload/checks.sh
 for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct; do busybox modprobe $module 2>/dev/null; done
 mkdir -p /var/lib/placed
 daemon() { # words
