@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -27,15 +26,8 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read, or is not PEM.
-    #[error("read {what} {}: {source}", path.display())]
-    File {
-        /// What the file is.
-        what: &'static str,
-        /// Where it was looked for.
-        path: PathBuf,
-        /// Why.
-        source: rustls::pki_types::pem::Error,
-    },
+    #[error(transparent)]
+    File(#[from] pki::FileError),
     /// A file holds none of what is looked for in it.
     #[error("read {what} {}: there is none in it", path.display())]
     Empty {
@@ -82,13 +74,9 @@ impl Certificates {
 /// What turns accepted connections into TLS.
 fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let unfit = |why: String| TlsError::Unfit { certificate: files.certificate.clone(), why };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = certificates("certificate", &files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| TlsError::File {
-        what: "key",
-        path: files.key.clone(),
-        source,
-    })?;
+    let provider = pki::provider();
+    let (chain, key) = pki::identity(&files.certificate, &files.key)?;
+    some("certificate", &files.certificate, &chain)?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| unfit(error.to_string()))?;
@@ -96,7 +84,9 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            for certificate in certificates("authority", path)? {
+            let authorities = pki::certificates(path)?;
+            some("authority", path, &authorities)?;
+            for certificate in authorities {
                 roots.add(certificate).map_err(|error| unfit(error.to_string()))?;
             }
             let verifier: Arc<dyn ClientCertVerifier> =
@@ -113,12 +103,9 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::File { what, path: path.to_owned(), source };
-    let found = CertificateDer::pem_file_iter(path).map_err(failed)?;
-    let found = found.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    if found.is_empty() {
-        return Err(TlsError::Empty { what, path: path.to_owned() });
+fn some(what: &'static str, path: &Path, found: &[CertificateDer<'_>]) -> Result<(), TlsError> {
+    match found.is_empty() {
+        true => Err(TlsError::Empty { what, path: path.to_owned() }),
+        false => Ok(()),
     }
-    Ok(found)
 }

@@ -1,15 +1,13 @@
 //! TLS to an engine: which authorities are trusted, and the certificate that says who we are. It
 //! opens no connection.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use pki::{Anybody, FileError};
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::{Error, Result};
 
@@ -30,7 +28,7 @@ pub struct TlsFiles {
 /// Makes the configuration of connections.
 pub(crate) fn config(files: &TlsFiles) -> Result<Arc<ClientConfig>> {
     let broken = |error: rustls::Error| Error::Endpoint(format!("set up TLS: {error}"));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = pki::provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(broken)?;
@@ -44,8 +42,7 @@ pub(crate) fn config(files: &TlsFiles) -> Result<Arc<ClientConfig>> {
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match (&files.certificate, &files.key) {
         (Some(certificate), Some(key)) => {
-            let chain = certificates(certificate)?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unread(key, &error))?;
+            let (chain, key) = pki::identity(certificate, key).map_err(unread)?;
             builder.with_client_auth_cert(chain, key).map_err(broken)?
         }
         (None, None) => builder.with_no_client_auth(),
@@ -58,70 +55,16 @@ pub(crate) fn config(files: &TlsFiles) -> Result<Arc<ClientConfig>> {
 }
 
 fn roots(files: &TlsFiles) -> Result<RootCertStore> {
+    let Some(path) = &files.authority else { return Ok(pki::host_authorities()) };
     let mut roots = RootCertStore::empty();
-    match &files.authority {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| {
-                    Error::Endpoint(format!("trust {}: {error}", path.display()))
-                })?;
-            }
-        }
-        // Some of a host's certificates may be unfit; the fit ones are used.
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+    for certificate in pki::certificates(path).map_err(unread)? {
+        roots
+            .add(certificate)
+            .map_err(|error| Error::Endpoint(format!("trust {}: {error}", path.display())))?;
     }
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| unread(path, &error))?;
-    let found: std::result::Result<Vec<_>, _> = found.collect();
-    found.map_err(|error| unread(path, &error))
-}
-
-fn unread(path: &Path, error: &rustls::pki_types::pem::Error) -> Error {
-    Error::Endpoint(format!("could not read {}: {error}", path.display()))
-}
-
-/// Takes any certificate, and still checks that the other side has its key.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+fn unread(error: FileError) -> Error {
+    Error::Endpoint(format!("could not {error}"))
 }

@@ -2,7 +2,7 @@
 //! without a limit.
 
 use model::log::SinkAddress;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
@@ -121,31 +121,26 @@ fn tcp(address: &str) -> io::Result<TcpStream> {
 }
 
 fn tls_config(ca: &str, cert: &str, key: &str) -> io::Result<Arc<ClientConfig>> {
-    let named = |path: &str, error: &dyn std::fmt::Display| {
-        io::Error::other(format!("read {path}: {error}"))
-    };
-    let read = |path: &str| -> io::Result<Vec<CertificateDer<'static>>> {
-        let all = CertificateDer::pem_file_iter(path).map_err(|error| named(path, &error))?;
-        all.collect::<Result<_, _>>().map_err(|error| named(path, &error))
-    };
-    let mut roots = RootCertStore::empty();
-    if ca.is_empty() {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    } else {
-        for authority in read(ca)? {
-            roots.add(authority).map_err(|error| named(ca, &error))?;
+    let roots = match ca.is_empty() {
+        true => pki::host_authorities(),
+        false => {
+            let mut roots = RootCertStore::empty();
+            for authority in pki::certificates(ca.as_ref()).map_err(io::Error::other)? {
+                let unfit = |error| io::Error::other(format!("trust {ca}: {error}"));
+                roots.add(authority).map_err(unfit)?;
+            }
+            roots
         }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    };
+    let builder = ClientConfig::builder_with_provider(pki::provider())
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_root_certificates(roots);
     let config = match cert.is_empty() {
         true => builder.with_no_client_auth(),
         false => {
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| named(key, &error))?;
-            builder.with_client_auth_cert(read(cert)?, key).map_err(io::Error::other)?
+            let own = pki::identity(cert.as_ref(), key.as_ref()).map_err(io::Error::other)?;
+            builder.with_client_auth_cert(own.0, own.1).map_err(io::Error::other)?
         }
     };
     Ok(Arc::new(config))

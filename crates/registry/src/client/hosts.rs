@@ -24,30 +24,13 @@ use std::time::Duration;
 /// The most hosts that one file may name.
 const MAX_HOSTS: usize = 64;
 
-/// The file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    #[serde(default)]
-    server: String,
-    #[serde(default)]
-    host: Hosts,
-    // What one host may say, for the server.
-    capabilities: Option<Vec<String>>,
-    ca: Option<OneOrMore>,
-    client: Option<Client>,
-    skip_verify: Option<bool>,
-    #[serde(default)]
-    header: Headers,
-    #[serde(default)]
-    override_path: bool,
-    dial_timeout: Option<String>,
-}
-
-/// What is said of one host.
+/// What is said of one host. The whole file is such a rule, the server's, and the only one that may
+/// name the server and further hosts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rule {
+    server: Option<String>,
+    host: Option<Hosts>,
     capabilities: Option<Vec<String>>,
     ca: Option<OneOrMore>,
     client: Option<Client>,
@@ -121,7 +104,7 @@ pub(crate) fn endpoints(
         for dir in dirs {
             let dir = dir.join(&name);
             let file = dir.join("hosts.toml");
-            if let Some(document) = toml_file::read::<Document>(&file)? {
+            if let Some(document) = toml_file::read::<Rule>(&file)? {
                 let found = of(document, &dir, (host, path), default);
                 return found.map(Some).map_err(|why| Error::config(&file, &why));
             }
@@ -146,27 +129,21 @@ fn names(host: &str) -> Vec<String> {
 
 /// What a document says for a repository.
 fn of(
-    document: Document,
+    mut own: Rule,
     dir: &Path,
     (host, path): (&str, &str),
     default: &Endpoint,
 ) -> std::result::Result<Vec<Endpoint>, String> {
-    let Document { server, host: hosts, .. } = document;
+    let (server, hosts) = (own.server.take(), own.host.take().unwrap_or_default());
     if hosts.0.len() > MAX_HOSTS {
         return Err(format!("more than {MAX_HOSTS} hosts"));
     }
-    let own = Rule {
-        capabilities: document.capabilities,
-        ca: document.ca,
-        client: document.client,
-        skip_verify: document.skip_verify,
-        header: document.header,
-        override_path: document.override_path,
-        dial_timeout: document.dial_timeout,
-    };
     let mut found = Vec::new();
     for (address, rule) in hosts.0 {
-        let named = |why| format!("host {address:?}: {why}");
+        let named = |why: String| format!("host {address:?}: {why}");
+        if rule.server.is_some() || rule.host.is_some() {
+            return Err(named("`server` and `host` stand at the file's top".into()));
+        }
         let (origin, root) = place(&address, rule.override_path).map_err(named)?;
         let endpoint = Endpoint {
             stands_for: (origin != default.origin).then(|| host.to_owned()),
@@ -182,7 +159,7 @@ fn of(
         found.push(rule.apply(endpoint, dir).map_err(named)?);
     }
     let mut last = default.clone();
-    if !server.is_empty() {
+    if let Some(server) = server.filter(|server| !server.is_empty()) {
         let (origin, root) = place(&server, own.override_path)?;
         last.stands_for = (origin != default.origin).then(|| host.to_owned());
         last.own &= origin == default.origin;
@@ -435,6 +412,8 @@ mod tests {
         for (text, words) in [
             ("\n\nskip-verify = true", "line 3"),
             ("[host.\"m\"]\ncapabilites = [\"pull\"]", "line 2"),
+            ("[host.\"m\"]\nserver = \"secret\"", "at the file's top"),
+            ("[host.\"m\".host.\"secret\"]", "at the file's top"),
             ("[host.\"m\"]\ncapabilities = [\"pul\"]", "unknown capability \"pul\""),
             ("server = \"ftp://x\"", "bad URL"),
             ("[host.\"https://u:p@m\"]", "bad URL"),

@@ -5,16 +5,14 @@ use super::endpoint::Way;
 use super::settings::Settings;
 use super::url::Origin;
 use crate::error::{Error, Result};
+use pki::{Anybody, FileError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
-use std::path::{Path, PathBuf};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The most files of one registry in `certs.d` that are read.
@@ -23,7 +21,7 @@ const MAX_FILES: usize = 64;
 /// How TLS is spoken to an origin. `check` is false for those whose certificates are not checked.
 pub(crate) fn config(settings: &Settings, way: &Way, check: bool) -> Result<ClientConfig> {
     let Way { origin, reach } = way;
-    let provider = Arc::new(ring::default_provider());
+    let provider = pki::provider();
     let act = || format!("prepare TLS for {origin}");
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -33,18 +31,18 @@ pub(crate) fn config(settings: &Settings, way: &Way, check: bool) -> Result<Clie
     let authorities: Vec<&PathBuf> = with_extension(&files, "crt")
         .chain(reach.iter().flat_map(|reach| &reach.authorities))
         .collect();
-    let trust = if check { Some(Trust::read(&authorities, &provider)?) } else { None };
-    let verifier = Arc::new(Verifier { provider, trust });
+    let verifier: Arc<dyn ServerCertVerifier> = match check {
+        true => Arc::new(Trust::read(&authorities, provider)?),
+        false => Arc::new(Anybody(provider)),
+    };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    // What is shown of ourselves: what `hosts.toml` names, or the first `NAME.cert` and its key.
     let named = reach.and_then(|reach| reach.identity.clone());
     let found = || with_extension(&files, "cert").next();
     let files = named.or_else(|| found().map(|cert| (cert.clone(), cert.with_extension("key"))));
-    match files.map(|files| identity(&files)).transpose()? {
-        None => Ok(builder.with_no_client_auth()),
-        Some((chain, key)) => builder
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| Error::transport(act(), error)),
-    }
+    let Some((certificate, key)) = files else { return Ok(builder.with_no_client_auth()) };
+    let (chain, key) = pki::identity(&certificate, &key).map_err(unreadable)?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| Error::transport(act(), error))
 }
 
 /// The files of a registry in `certs.d`, sorted.
@@ -73,41 +71,33 @@ fn with_extension<'a>(files: &'a [PathBuf], wanted: &'a str) -> impl Iterator<It
     files.iter().filter(move |path| path.extension().is_some_and(|found| found == wanted))
 }
 
-fn unreadable(path: &Path, why: impl std::fmt::Display) -> Error {
-    Error::transport(format!("read {}", path.display()), why)
+fn unreadable(error: FileError) -> Error {
+    Error::transport(format!("read {}", error.path.display()), error.source)
 }
 
-/// Who vouches for a registry.
+/// Who vouches for a registry. Decides what the authorities do, but for [`Trust::is_named`].
 #[derive(Debug)]
 struct Trust {
-    /// The authorities of the host and those of `certs.d`.
+    /// Those of the host and those of `certs.d`.
     authorities: Arc<WebPkiServerVerifier>,
     /// The certificates of `certs.d` themselves.
     named: Vec<CertificateDer<'static>>,
 }
 
 impl Trust {
-    fn read(files: &[&PathBuf], provider: &Arc<CryptoProvider>) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
-        for error in native.errors {
-            tracing::debug!(%error, "a certificate authority of the host is left out");
-        }
-        roots.add_parsable_certificates(native.certs);
+    fn read(files: &[&PathBuf], provider: Arc<CryptoProvider>) -> Result<Self> {
+        let mut roots = pki::host_authorities();
         let mut named = Vec::new();
         for path in files {
-            let certificates =
-                CertificateDer::pem_file_iter(path).map_err(|error| unreadable(path, error))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| unreadable(path, error))?;
-                roots.add(certificate.clone()).map_err(|error| unreadable(path, error))?;
+            for certificate in pki::certificates(path).map_err(unreadable)? {
+                let unfit = |why| Error::transport(format!("trust {}", path.display()), why);
+                roots.add(certificate.clone()).map_err(unfit)?;
                 named.push(certificate);
             }
         }
-        let authorities =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-                .build()
-                .map_err(|error| Error::transport("prepare the certificate authorities", error))?;
+        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| Error::transport("prepare the certificate authorities", error))?;
         Ok(Self { authorities, named })
     }
 
@@ -134,27 +124,7 @@ impl Trust {
     }
 }
 
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-/// What we show of ourselves: what `hosts.toml` names, or the first `NAME.cert` with its
-/// `NAME.key`.
-fn identity((cert, key): &(PathBuf, PathBuf)) -> Result<Identity> {
-    let chain: std::result::Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(cert).map_err(|error| unreadable(cert, error))?.collect();
-    let chain = chain.map_err(|error| unreadable(cert, error))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error))?;
-    Ok((chain, key))
-}
-
-/// Checks the certificate by what is trusted, or takes any if nothing is to be checked; the
-/// signatures of the handshake are checked either way.
-#[derive(Debug)]
-struct Verifier {
-    provider: Arc<CryptoProvider>,
-    trust: Option<Trust>,
-}
-
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -163,11 +133,10 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        let Some(trust) = &self.trust else { return Ok(ServerCertVerified::assertion()) };
         let by_authority =
-            trust.authorities.verify_server_cert(certificate, intermediates, name, ocsp, now);
+            self.authorities.verify_server_cert(certificate, intermediates, name, ocsp, now);
         match by_authority {
-            Err(refused) if trust.is_named(&refused, certificate, name)? => {
+            Err(refused) if self.is_named(&refused, certificate, name)? => {
                 Ok(ServerCertVerified::assertion())
             }
             decided => decided,
@@ -180,8 +149,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        self.authorities.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -190,12 +158,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        self.authorities.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.authorities.supported_verify_schemes()
     }
 }
 
@@ -221,12 +188,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("ca.crt");
         std::fs::write(&file, named).unwrap();
-        let provider = Arc::new(ring::default_provider());
-        let trust = Some(Trust::read(&[&file], &provider).unwrap());
+        let trust = Trust::read(&[&file], pki::provider()).unwrap();
         let name = ServerName::try_from(name).unwrap();
         let days = (year - 1970) * 1461 / 4 + 1;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(days * 86_400));
-        Verifier { provider, trust }.verify_server_cert(shown, &[], &name, &[], now).is_ok()
+        trust.verify_server_cert(shown, &[], &name, &[], now).is_ok()
     }
 
     #[test]

@@ -13,8 +13,6 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -212,12 +210,9 @@ fn modified(files: &Tls) -> Option<SystemTime> {
 
 fn read(files: &Tls) -> Result<ServerConfig, String> {
     let bad = |path: &Path, why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let certificates = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| bad(&files.certificate, &error))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key, &error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let (certificates, key) = pki::identity(&files.certificate, &files.key)
+        .map_err(|error| bad(&error.path, &error.source))?;
+    let mut config = ServerConfig::builder_with_provider(pki::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
