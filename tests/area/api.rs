@@ -550,3 +550,35 @@ fn stats_once_and_streamed() {
     call(&lab, "DELETE", "/containers/ss?force=1", None).is(204);
     get(&lab, "/containers/ss/stats").is(404);
 }
+
+#[test]
+fn containers_name_the_manifest_they_were_made_of() {
+    let lab = Lab::new();
+    lab.estiba(&["create", "--name", "made", "busybox"]).ok();
+    let image = get(&lab, "/v1.48/images/busybox/json").is(200).json();
+    let (manifest, id) = (&image["Descriptor"], image["Id"].as_str().unwrap());
+    assert_eq!(manifest["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    assert!(manifest["size"].as_u64().is_some_and(|size| size > 0), "{manifest}");
+    let digest = manifest["digest"].as_str().unwrap();
+    for version in ["1.47", "1.48", NEWEST] {
+        let listed = get(&lab, &format!("/v{version}/containers/json?all=1")).is(200).json();
+        let inspected = get(&lab, &format!("/v{version}/containers/made/json")).is(200).json();
+        for shown in [&listed[0], &inspected] {
+            let shown = shown.get("ImageManifestDescriptor");
+            if version == "1.47" {
+                assert_eq!(shown, None);
+                continue;
+            }
+            let shown = shown.unwrap_or_else(|| panic!("{version}: none"));
+            assert_eq!(shown["digest"], digest, "{version}");
+            let platform = json!({"os": image["Os"], "architecture": image["Architecture"]});
+            assert_eq!(shown["platform"], platform, "{version}");
+        }
+    }
+    // It is one of the image's names, as its id is, where the repository has a tag for it.
+    for known in [digest, id] {
+        lab.estiba(&["run", "--rm", &format!("busybox@{known}"), "true"]).ok();
+        lab.estiba(&["run", "--rm", "--pull", "never", &format!("other@{known}"), "true"])
+            .fails(125, "No such image");
+    }
+}

@@ -320,11 +320,13 @@ pub(crate) fn emit(node: &Node, action: &str, id: ImageId, name: &str) {
 struct Around {
     users: BTreeMap<ImageId, u32>,
     indexes: HashSet<Digest>,
+    images: store::image::Images,
 }
 
 impl Around {
     fn of(node: &Node) -> Self {
-        Self { users: users(node), indexes: node.store.images().named_indexes() }
+        let images = node.store.images();
+        Self { users: users(node), indexes: images.named_indexes(), images }
     }
 }
 
@@ -359,6 +361,6 @@ fn view(record: &ImageRecord, around: &Around, paths: &[PathBuf]) -> ImageView {
         last_tagged: record.tagged_at,
         containers: around.users.get(&record.id).copied().unwrap_or(0),
         held: store::image::Images::is_held(record, &around.indexes),
-        target: variants::target(record),
+        target: variants::target(&around.images, record),
     }
 }

@@ -41,15 +41,19 @@ impl Images {
         .await
     }
 
-    /// The manifest that one image came with, and what it runs on; nothing for an image that came
-    /// by another way, or is gone. Reads no disk.
+    /// The manifest that one image came with, or the one of its plain layers, and what it runs on;
+    /// nothing for an image that is gone. Reads the disk once for an image at most, and little.
     #[must_use]
     pub fn manifest_of(&self, id: ImageId) -> Option<(Document, Triple)> {
-        let record = self.node.store.images().record(id).ok()?;
-        let source = record.sources.iter().find(|source| !source.is_index())?;
+        let images = self.node.store.images();
+        let record = images.record(id).ok()?;
+        let document = match record.sources.iter().find(|source| !source.is_index()) {
+            Some(source) => document(source),
+            None => document(&images.plain(&record).ok()?),
+        };
         let config = &record.config;
         let variant = config.variant.clone().unwrap_or_default();
-        Some((document(source), (config.os.clone(), config.architecture.clone(), variant)))
+        Some((document, (config.os.clone(), config.architecture.clone(), variant)))
     }
 
     /// Removes the images of some platforms from a name, which stays as long as it stands for one.
@@ -158,9 +162,13 @@ fn missing(query: &str, platform: &Platform) -> Denied {
     ))
 }
 
-/// What an image is known by: its index, or its manifest.
-pub(crate) fn target(record: &ImageRecord) -> Option<Document> {
-    record.index().or(record.sources.first()).map(document)
+/// What an image is known by: its index, or its manifest; the one of its plain layers when it came
+/// with none.
+pub(crate) fn target(images: &store::image::Images, record: &ImageRecord) -> Option<Document> {
+    match record.index().or(record.sources.first()) {
+        Some(source) => Some(document(source)),
+        None => images.plain(record).ok().as_ref().map(document),
+    }
 }
 
 fn document(source: &Source) -> Document {
@@ -187,9 +195,10 @@ fn manifests(
 ) -> Result<Vec<ManifestView>> {
     let Some(whole) = node.store.images().whole(record)? else {
         let source = record.sources.iter().find(|source| !source.is_index());
-        let document = source
-            .map(document)
-            .unwrap_or_else(|| Document { digest: record.id.to_string(), ..Document::default() });
+        let document = match source {
+            Some(source) => document(source),
+            None => document(&node.store.images().plain(record)?),
+        };
         return Ok(vec![present(node, document, record, source, users)?]);
     };
     whole.members.iter().map(|member| of_member(node, member, users)).collect()

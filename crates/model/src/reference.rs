@@ -79,6 +79,11 @@ impl ImageRef {
         &self.path
     }
 
+    /// Whether both are names of one repository.
+    pub fn same_repository(&self, other: &Self) -> bool {
+        (&self.host, &self.path) == (&other.host, &other.path)
+    }
+
     /// The tag, if one was given.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()

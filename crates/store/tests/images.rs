@@ -313,6 +313,33 @@ fn names_and_ids_resolve_as_docker_s_do() {
 }
 
 #[test]
+fn a_repository_with_a_tag_is_asked_for_what_the_image_is_too() {
+    let home = Home::new();
+    let id = home.import(&small_root(), "busy:1");
+    let images = home.store.images();
+    // No manifest came with it: it is known by the one that it is saved with.
+    let plain = images.plain(&images.record(id).unwrap()).unwrap();
+    let path = format!("blobs/sha256/{}", plain.digest.hex());
+    assert!(listing(&home.save(&["busy:1"])).iter().any(|entry| *entry == path), "{path}");
+    images.tag("busy:1", &name("busy:2")).unwrap();
+    images.tag("busy:1", &name("keep:1")).unwrap();
+    for query in [format!("busy@{id}"), format!("busy:2@{}", plain.digest), format!("keep@{id}")] {
+        assert_eq!(images.resolve(&query).unwrap().id, id, "{query}");
+    }
+    for query in [format!("other@{id}"), format!("busy@{}", sha256(b"else"))] {
+        assert_eq!(images.resolve(&query).unwrap_err().kind(), ErrorKind::NotFound, "{query}");
+    }
+    // What is removed by it are the repository's tags, and the image with the last one.
+    let removed = images.remove(&format!("busy@{id}"), GENTLE, FREE).unwrap();
+    assert_eq!(shown(&removed), ["untagged busy:1", "untagged busy:2"]);
+    let removed = images.remove(&format!("keep@{}", plain.digest), GENTLE, FREE).unwrap();
+    assert_eq!(
+        shown(&removed)[..2],
+        ["untagged keep:1".to_owned(), format!("deleted {}", id.short())]
+    );
+}
+
+#[test]
 fn removal_follows_docker_s_rules() {
     let home = Home::new();
     let images = home.store.images();

@@ -1,5 +1,7 @@
 //! Containers: everything that answers at once.
 
+use std::collections::HashMap;
+
 use engine::{RemoveOptions, Top};
 use hyper::StatusCode;
 use model::ContainerName;
@@ -26,6 +28,7 @@ pub(crate) async fn list(call: Call) -> Reply {
     let views = listing::containers(&call).await?;
     let now = clock::now();
     let mut linked = listing::linked_names(&call.engine);
+    let mut manifests = HashMap::new();
     let mut lines = Vec::with_capacity(views.len());
     for mut view in views {
         if call.query.flag("size") {
@@ -36,6 +39,12 @@ pub(crate) async fn list(call: Call) -> Reply {
         }
         let mut line = summary::to_wire(&view, now, call.version);
         line.names.extend(linked.remove(&view.id).unwrap_or_default());
+        if call.version.at_least(48) {
+            let described = manifests.entry(view.image).or_insert_with_key(|id| {
+                call.engine.images.manifest_of(*id).as_ref().map(image::of_platform)
+            });
+            line.image_manifest_descriptor.clone_from(described);
+        }
         lines.push(line);
     }
     reply::json(&lines)

@@ -1,7 +1,7 @@
 //! The image index in memory: images by id, names in both directions. Filled from the records at
 //! open; every change goes to the records first. Pure except for [`Index::load`].
 
-use super::ImageRecord;
+use super::{ImageRecord, Source};
 use crate::blob::read_blob;
 use crate::error::{Error, Result};
 use crate::record::{Batch, Records, v1};
@@ -19,6 +19,8 @@ const NAMES: &str = "store.names";
 pub(crate) struct Index {
     images: HashMap<ImageId, Arc<ImageRecord>>,
     names: BTreeMap<ImageRef, ImageId>,
+    /// The manifests of plain layers that were asked for; see [`super::Images::plain`].
+    plain: HashMap<ImageId, Source>,
 }
 
 impl Index {
@@ -81,6 +83,7 @@ impl Index {
 
     pub(crate) fn remove(&mut self, id: ImageId) {
         self.images.remove(&id);
+        self.plain.remove(&id);
         self.names.retain(|_, named| *named != id);
     }
 
@@ -97,9 +100,20 @@ impl Index {
         }
     }
 
-    pub(crate) fn describe(&mut self, id: ImageId, sources: Vec<super::Source>) {
+    pub(crate) fn describe(&mut self, id: ImageId, sources: Vec<Source>) {
         if let Some(record) = self.images.get_mut(&id) {
             Arc::make_mut(record).sources = sources;
+        }
+    }
+
+    pub(crate) fn plain(&self, id: ImageId) -> Option<&Source> {
+        self.plain.get(&id)
+    }
+
+    /// Remembers the manifest of plain layers of an image that is still here.
+    pub(crate) fn keep_plain(&mut self, id: ImageId, source: Source) {
+        if self.images.contains_key(&id) {
+            self.plain.insert(id, source);
         }
     }
 

@@ -9,6 +9,7 @@ mod legacy;
 mod load;
 mod make;
 mod oci;
+mod plain;
 mod remote;
 mod remove;
 mod save;
@@ -90,8 +91,27 @@ impl Images {
     }
 
     /// The image meant by a name, a `name@digest`, an id or the unambiguous beginning of an id.
+    /// With a digest the repository need not have it under that name: a tag of an image that has
+    /// this id, or is known by this manifest, will do.
     pub fn resolve(&self, query: &str) -> Result<Arc<ImageRecord>> {
-        resolve(&self.index(), query)
+        let found = resolve(&self.index(), query);
+        let name =
+            ImageRef::parse(query).ok().filter(|name| found.is_err() && name.digest().is_some());
+        name.and_then(|name| self.tagged_as(&name)).map_or(found, Ok)
+    }
+
+    /// The image that a repository has under a tag and that is what the digest says.
+    fn tagged_as(&self, name: &ImageRef) -> Option<Arc<ImageRecord>> {
+        let digest = name.digest()?;
+        let tagged =
+            |image: &&Arc<ImageRecord>| image.refs.iter().any(|it| it.same_repository(name));
+        let candidates: Vec<_> = self.index().all().filter(tagged).cloned().collect();
+        let is = |image: &Arc<ImageRecord>| {
+            image.id == digest
+                || image.sources.iter().any(|source| source.digest == digest)
+                || self.plain(image).is_ok_and(|plain| plain.digest == digest)
+        };
+        candidates.into_iter().find(is)
     }
 
     /// The image with this id.

@@ -117,12 +117,19 @@ impl Removal<'_> {
             ))
             .into());
         }
-        self.untag(&name)?;
+        let known = self.images.index().named(&name).is_some();
+        match known {
+            true => self.untag(&name)?,
+            // By what the repository has under its tags.
+            false => {
+                let tags = image.refs.iter().filter(|other| other.same_repository(&name));
+                tags.into_iter().try_for_each(|tag| self.untag(tag))?;
+            }
+        }
         let rest = self.images.record(image.id)?;
-        let repository =
-            |other: &ImageRef| other.host() == name.host() && other.path() == name.path();
-        if name.tag().is_some() && rest.refs.iter().all(|other| !repository(other)) {
-            for digest in rest.digests.iter().filter(|other| repository(other)) {
+        let all = name.tag().is_some() || !known;
+        if all && rest.refs.iter().all(|other| !other.same_repository(&name)) {
+            for digest in rest.digests.iter().filter(|other| other.same_repository(&name)) {
                 self.untag(digest)?;
             }
         }

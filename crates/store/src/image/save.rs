@@ -16,8 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 use wire::oci::image::{
-    ArchiveManifest, Descriptor, Index, Manifest, OCI_LAYOUT, Platform, Repositories, annotation,
-    media,
+    ArchiveManifest, Descriptor, Index, OCI_LAYOUT, Platform, Repositories, annotation, media,
 };
 
 const STREAM_BUFFER: usize = 256 << 10;
@@ -211,16 +210,10 @@ struct Save<'a, W> {
 impl<W: Write> Save<'_, W> {
     /// Writes an image's layers, configuration and manifest; gives the manifest's descriptor.
     fn image(&mut self, image: &ImageRecord) -> Result<Descriptor> {
-        let layers = self.layers(image)?;
+        self.layers(image)?;
         let config = self.images.store.blob(image.id)?;
         self.blob(&config)?;
-        let manifest = json(&Manifest {
-            schema_version: 2,
-            media_type: Some(media::OCI_MANIFEST.into()),
-            config: describe(media::OCI_CONFIG, image.id, config.len() as u64),
-            layers,
-            ..Manifest::default()
-        })?;
+        let manifest = self.images.plain_manifest(image)?;
         let digest = self.blob(&manifest)?;
         Ok(describe(media::OCI_MANIFEST, digest, manifest.len() as u64))
     }
@@ -280,14 +273,12 @@ impl<W: Write> Save<'_, W> {
         Ok(describe(media::OCI_INDEX, digest, index.len() as u64))
     }
 
-    fn layers(&mut self, image: &ImageRecord) -> Result<Vec<Descriptor>> {
-        let mut descriptors = Vec::new();
+    fn layers(&mut self, image: &ImageRecord) -> Result<()> {
         for diff_id in &image.diff_ids {
             let layers = self.images.store.layers();
             let layer = layers
                 .find(*diff_id)?
                 .ok_or_else(|| Error::Damaged(format!("layer {diff_id} is gone")))?;
-            descriptors.push(describe(media::OCI_LAYER, *diff_id, layer.tar_size));
             if self.written.insert(*diff_id) {
                 let path = blob_path(*diff_id);
                 let plain = Entry::plain(path.as_bytes(), Kind::File, 0o644);
@@ -296,7 +287,7 @@ impl<W: Write> Save<'_, W> {
                 self.tar.pad(layer.tar_size)?;
             }
         }
-        Ok(descriptors)
+        Ok(())
     }
 
     fn archive_manifest(&self, chosen: &Chosen) -> Result<ArchiveManifest> {
@@ -376,7 +367,7 @@ fn platform(image: &ImageRecord) -> Platform {
     }
 }
 
-fn describe(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+pub(super) fn describe(media_type: &str, digest: Digest, size: u64) -> Descriptor {
     let (media_type, digest) = (media_type.to_owned(), digest.to_string());
     Descriptor { media_type, digest, size, ..Descriptor::default() }
 }
@@ -385,6 +376,6 @@ fn blob_path(digest: Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(value).map_err(|error| Error::Damaged(error.to_string()))
 }
