@@ -152,6 +152,7 @@ impl Download {
             .file
             .write_all_at(bytes, at)
             .act(|| format!("write download {}", self.digest))?;
+        sys::writeback::follow(&self.shared.file, at, end);
         sys::failpoint::hit("store.download.written");
         self.shared.change(|progress| progress.len = end);
         Ok(())

@@ -29,6 +29,7 @@ pub mod socket;
 pub mod spawn;
 pub mod tty;
 pub mod userns;
+pub mod writeback;
 pub mod xtables;
 
 pub use error::SysError;

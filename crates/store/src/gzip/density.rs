@@ -9,20 +9,26 @@
 pub(crate) const BLOCK_BYTES: usize = 32 << 10;
 /// Blocks smaller than this are compressed: nothing is to be gained by asking.
 const MIN_BYTES: usize = 4 << 10;
-/// Strings at positions that this divides are remembered.
+/// Bytes of a string.
 const STRING_BYTES: usize = 4;
+/// Strings at positions that this divides are remembered.
+const KEEP_EVERY: usize = 16;
 /// The strings at one of so many positions are looked for. It has no divisor in common with the
-/// other distance, so that repetition at any distance is met.
-const PROBE_EVERY: usize = 7;
-/// Strings looked for, of which one must be elsewhere to make a block worth it.
-const PROBES_PER_MATCH: usize = 64;
+/// other distance, so that repetition at any distance is met: once in the product of both.
+const PROBE_EVERY: usize = 15;
+/// What must come again for a block to be worth it: one byte of so many.
+const MIN_REPEATED: usize = 64;
+/// Frequencies are counted in so many bytes …
+const SAMPLE_BYTES: usize = 256;
+/// … of so many: what is true of a quarter is true of the block.
+const SAMPLE_EVERY: usize = 1 << 10;
 /// What unequal frequencies must save, in 2^-12 of the size: one percent.
 const MIN_SAVING: u64 = 41;
 const HASH_BITS: u32 = 13;
 
 /// Judges blocks; keeps its table between them.
 pub(crate) struct Judge {
-    /// Where a string with this hash is, in strings.
+    /// Where a string with this hash is, in distances of [`KEEP_EVERY`].
     places: Box<[u16; 1 << HASH_BITS]>,
 }
 
@@ -38,18 +44,18 @@ impl Judge {
 
     /// Whether strings come again.
     fn repeats(&mut self, block: &[u8]) -> bool {
-        let (strings, _) = block.as_chunks::<STRING_BYTES>();
         self.places.fill(0);
-        for (place, string) in strings.iter().enumerate() {
+        for (place, stretch) in block.chunks_exact(KEEP_EVERY).enumerate() {
+            let Some(string) = stretch.first_chunk() else { break };
             self.places[slot(string)] = u16::try_from(place).unwrap_or(0);
         }
         let mut matches = 0;
         for at in (0..block.len() - STRING_BYTES).step_by(PROBE_EVERY) {
             let Some(string) = block[at..].first_chunk() else { break };
-            let place = usize::from(self.places[slot(string)]);
-            matches += usize::from(place * STRING_BYTES != at && strings[place] == *string);
+            let place = usize::from(self.places[slot(string)]) * KEEP_EVERY;
+            matches += usize::from(place != at && block[place..].starts_with(string));
         }
-        matches * PROBE_EVERY * STRING_BYTES * PROBES_PER_MATCH > block.len()
+        matches * KEEP_EVERY * PROBE_EVERY * MIN_REPEATED > block.len()
     }
 }
 
@@ -64,16 +70,16 @@ fn slot(string: &[u8; STRING_BYTES]) -> usize {
 fn is_flat(block: &[u8]) -> bool {
     // Four tables: counting runs of one byte would wait for itself.
     let mut counts = [[0u32; 256]; 4];
-    let (fours, rest) = block.as_chunks::<4>();
-    for four in fours {
-        for (table, byte) in counts.iter_mut().zip(four) {
-            table[usize::from(*byte)] += 1;
+    let mut size = 0;
+    for stretch in block.chunks(SAMPLE_EVERY) {
+        let (fours, _) = stretch[..stretch.len().min(SAMPLE_BYTES)].as_chunks::<4>();
+        size += 4 * fours.len() as u64;
+        for four in fours {
+            for (table, byte) in counts.iter_mut().zip(four) {
+                table[usize::from(*byte)] += 1;
+            }
         }
     }
-    for byte in rest {
-        counts[0][usize::from(*byte)] += 1;
-    }
-    let size = block.len() as u64;
     let squares: u64 = (0..256)
         .map(|byte| counts.iter().map(|table| u64::from(table[byte])).sum::<u64>().pow(2))
         .sum();

@@ -17,7 +17,7 @@ use density::{BLOCK_BYTES, Judge};
 use libdeflater::{CompressionLvl, Compressor};
 use std::io::{self, Write};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 /// Bytes that are compressed on their own. Part of what makes the digest of a layer.
 const PIECE_BYTES: usize = 1 << 20;
@@ -30,10 +30,18 @@ const MAX_STORED: usize = 0xffff;
 /// A member without name, time and flags, from no certain system (RFC 1952, section 2.3).
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// What comes of a piece.
-type Packed = io::Result<Vec<u8>>;
+/// A part of the stream, and what came of it. Used again and again: fresh memory costs as much as
+/// packing what is dense.
+#[derive(Default)]
+struct Piece {
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+/// What came of a piece.
+type Done = io::Result<Piece>;
 /// A piece, and where to say what came of it.
-type Order = (Vec<u8>, SyncSender<Packed>);
+type Order = (Piece, SyncSender<Done>);
 
 /// As many threads as a stream is worth here.
 pub(crate) fn workers() -> usize {
@@ -50,6 +58,7 @@ pub(crate) fn compress<E: From<io::Error> + Send>(
     let level = CompressionLvl::new(i32::from(level.min(9))).unwrap_or_default();
     let (orders, todo) = sync_channel::<Order>(workers);
     let (promise, promised) = sync_channel(workers * PIECES_PER_WORKER);
+    let (used, spare) = channel();
     let todo = Mutex::new(todo);
     std::thread::scope(|scope| {
         let todo = &todo;
@@ -57,11 +66,12 @@ pub(crate) fn compress<E: From<io::Error> + Send>(
             scope.spawn(move || work(todo, level));
         }
         let reading = scope.spawn(move || {
-            let mut pieces = Pieces { orders, promise, piece: Vec::new(), sent: false };
+            let piece = Piece::default();
+            let mut pieces = Pieces { orders, promise, spare, piece, sent: false };
             source(&mut pieces)?;
             Ok(pieces.end()?)
         });
-        let written = write_in_order(&promised, out);
+        let written = write_in_order(&promised, &used, out);
         // The reader ends when nobody waits for its pieces, and the workers when it has ended.
         drop(promised);
         let gone = |_| Err(E::from(io::Error::other("the reading thread panicked")));
@@ -73,17 +83,19 @@ pub(crate) fn compress<E: From<io::Error> + Send>(
 /// Cuts a stream into pieces.
 struct Pieces {
     orders: SyncSender<Order>,
-    promise: SyncSender<Receiver<Packed>>,
-    piece: Vec<u8>,
+    promise: SyncSender<Receiver<Done>>,
+    spare: Receiver<Piece>,
+    piece: Piece,
     sent: bool,
 }
 
 impl Pieces {
     fn send(&mut self) -> io::Result<()> {
         let (answer, promised) = sync_channel(1);
-        let piece = std::mem::take(&mut self.piece);
         let gone = io::ErrorKind::BrokenPipe;
         self.promise.send(promised).map_err(|_| gone)?;
+        let next = self.spare.try_recv().unwrap_or_default();
+        let piece = std::mem::replace(&mut self.piece, next);
         self.orders.send((piece, answer)).map_err(|_| gone)?;
         self.sent = true;
         Ok(())
@@ -91,18 +103,17 @@ impl Pieces {
 
     /// The last piece; a stream of nothing has one, too.
     fn end(mut self) -> io::Result<()> {
-        if self.sent && self.piece.is_empty() { Ok(()) } else { self.send() }
+        if self.sent && self.piece.plain.is_empty() { Ok(()) } else { self.send() }
     }
 }
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.piece.capacity() == 0 {
-            self.piece.reserve_exact(PIECE_BYTES);
-        }
-        let taken = bytes.len().min(PIECE_BYTES - self.piece.len());
-        self.piece.extend_from_slice(&bytes[..taken]);
-        if self.piece.len() == PIECE_BYTES {
+        let plain = &mut self.piece.plain;
+        plain.reserve_exact(PIECE_BYTES - plain.len());
+        let taken = bytes.len().min(PIECE_BYTES - plain.len());
+        plain.extend_from_slice(&bytes[..taken]);
+        if plain.len() == PIECE_BYTES {
             self.send()?;
         }
         Ok(taken)
@@ -113,10 +124,19 @@ impl Write for Pieces {
     }
 }
 
-fn write_in_order(promised: &Receiver<Receiver<Packed>>, out: &mut dyn Write) -> io::Result<()> {
-    while let Ok(piece) = promised.recv() {
+fn write_in_order(
+    promised: &Receiver<Receiver<Done>>,
+    used: &Sender<Piece>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    while let Ok(done) = promised.recv() {
         let gone = |_| io::Error::other("a compressing thread ended");
-        out.write_all(&piece.recv().map_err(gone)??)?;
+        let mut piece = done.recv().map_err(gone)??;
+        out.write_all(&piece.packed)?;
+        piece.plain.clear();
+        piece.packed.clear();
+        // After its end the reader wants no more.
+        let _ = used.send(piece);
     }
     Ok(())
 }
@@ -125,9 +145,10 @@ fn work(todo: &Mutex<Receiver<Order>>, level: CompressionLvl) {
     let mut packer = Packer { deflate: Compressor::new(level), judge: Judge::new(), level };
     loop {
         let order = crate::store::lock(todo).recv();
-        let Ok((piece, answer)) = order else { return };
+        let Ok((mut piece, answer)) = order else { return };
+        let packed = packer.pack(&piece.plain, &mut piece.packed);
         // Who does not wait any more has failed.
-        let _ = answer.send(packer.pack(&piece));
+        let _ = answer.send(packed.map(|()| piece));
     }
 }
 
@@ -139,19 +160,19 @@ struct Packer {
 }
 
 impl Packer {
-    fn pack(&mut self, piece: &[u8]) -> Packed {
-        let mut out = Vec::with_capacity(piece.len() + piece.len() / 64);
-        let mut rest = piece;
+    fn pack(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        out.reserve(plain.len() + plain.len() / 64);
+        let mut rest = plain;
         loop {
             let (run, dense) = self.run(rest);
             if dense {
-                store(&mut out, run)
+                store(out, run)
             } else {
-                self.shrink(&mut out, run)?
+                self.shrink(out, run)?
             }
             rest = &rest[run.len()..];
             if rest.is_empty() {
-                return Ok(out);
+                return Ok(());
             }
         }
     }

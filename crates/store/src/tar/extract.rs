@@ -323,6 +323,7 @@ impl<'a> Extractor<'a> {
                     return Err(Error::bad(format!("archive entry {path}: content is cut off")));
                 }
                 write_at(file, &self.buffer[..have], offset).act(|| extracting(path))?;
+                sys::writeback::follow(file, offset, offset + have as u64);
                 offset += have as u64;
             }
             self.done.bytes += extent.len;

@@ -46,7 +46,7 @@ const COMMON: [Allowed; 19] = [
 ];
 
 /// What an extractor does to its target, and the answers to what it asks.
-const FILES: [Allowed; 24] = [
+const FILES: [Allowed; 25] = [
     call(libc::SYS_recvmsg),
     call(libc::SYS_openat),
     call(libc::SYS_openat2),
@@ -56,6 +56,7 @@ const FILES: [Allowed; 24] = [
     call(libc::SYS_lseek),
     call(libc::SYS_pwrite64),
     call(libc::SYS_ftruncate),
+    call(libc::SYS_sync_file_range),
     call(libc::SYS_splice),
     call(libc::SYS_getdents64),
     call(libc::SYS_mkdirat),
