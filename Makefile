@@ -117,6 +117,9 @@ bench-net: build ## what networks cost, against bridges laid by hand and dnsmasq
 	@scripts/images.sh $(IMAGES) busybox
 	@scripts/bench-net.sh target/release $(IMAGES) target/bench-net
 
+bench-builds: build images ## what builds cost, against a pipeline of tar and sha256sum
+	@scripts/bench-builds.sh target/release $(IMAGES) target/bench-builds
+
 host-firewalls: ## firewalld and ufw of Debian, beside the daemon
 	@scripts/images.sh $(IMAGES) busybox
 	cargo build --locked -p estiba -p runtime

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What networks cost, as ratios to what the kernel alone charges, in one run. Through scripts/bench-net.sh (`make
-bench-net`): BIN IMAGES WORK [PEER], in network and mount namespaces of its own. PEER is a directory with a dockerd and what
+bench-net`): BIN IMAGES WORK [PEER], in network and mount namespaces of its own. PEER is a search path with a dockerd and what
 it executes (containerd, runc, docker-proxy): it runs the same loads, in turns, in namespaces of its own.
 
 The floor is laid by hand with ip(8) and nft(8): a bridge, two veth pairs, one translation. Its peer for names is
@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 
+import docker
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BIN, IMAGES, WORK = (os.path.abspath(p) for p in sys.argv[1:4])
-PEER = os.path.abspath(sys.argv[4]) if len(sys.argv) > 4 else None
+PEER = sys.argv[4] if len(sys.argv) > 4 else None
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = os.environ.get("SECONDS_EACH", "1")
 LAB = tempfile.mkdtemp(prefix="estiba-bench-net-")
@@ -100,24 +102,11 @@ def neighbour_of(host, prefix):
     return holder
 
 
-class Docker:
-    """Docker's engine as it comes, but for its places: with its proxy, which serves 127.0.0.1 alone."""
+class Docker(docker.Engine):
+    """With its proxy, which serves 127.0.0.1 alone."""
 
     def __init__(self):
-        self.host = f"unix://{LAB}/docker.sock"
-        program = (f"mount -t tmpfs tmpfs /run; ip link set lo up; echo $$ >{LAB}/docker.ns; exec {PEER}/dockerd "
-                   f"--data-root {LAB}/docker --exec-root /run/docker --pidfile {LAB}/docker.pid -H {self.host} "
-                   f"--cgroup-parent /{GROUP} --exec-opt native.cgroupdriver=cgroupfs --config-file {LAB}/none.json")
-        open(f"{LAB}/none.json", "w").write("{}")
-        env = {**ENV, "PATH": f"{PEER}:{ENV['PATH']}"}
-        self.wrapper = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", program], env=env,
-            stdout=open(f"{LAB}/docker.log", "w"), stderr=subprocess.STDOUT, start_new_session=True)
-        for _ in range(300):
-            if not subprocess.run([ESTIBA, "version"], env={**ENV, "DOCKER_HOST": self.host}, capture_output=True).returncode:
-                break
-            time.sleep(0.1)
-        self.pid = int(open(f"{LAB}/docker.ns").read())
+        super().__init__(PEER, LAB)
         self.neighbour = neighbour_of(self.pid, "up0")
         self.cli("import", "-c", 'CMD ["sh"]', f"{IMAGES}/busybox.tar", "busybox:latest")
         self.cli("network", "create", "--subnet", "10.77.0.0/24", "app")
@@ -133,8 +122,7 @@ class Docker:
 
     def end(self):
         self.cli("rm", "-f", "db", "web")
-        self.wrapper.terminate()
-        self.wrapper.wait()
+        super().end()
         for it in (self.sink, self.neighbour):
             it.kill()
 
@@ -269,11 +257,11 @@ def main():
         names(pid["web"])
         many_ports(daemon)
         if PEER:
-            docker = Docker()
+            peer = Docker()
             try:
-                beside_docker(docker, pid, address, neighbour)
+                beside_docker(peer, pid, address, neighbour)
             finally:
-                docker.end()
+                peer.end()
     finally:
         ids = sh([ESTIBA, "ps", "-aq"], check=False).split()
         if ids:
@@ -282,11 +270,7 @@ def main():
         daemon.wait()
         for it in held:
             it.kill()
-        for tree in os.listdir("/sys/fs/cgroup"):
-            try:
-                os.rmdir(f"/sys/fs/cgroup/{tree}/{GROUP}")
-            except OSError:
-                pass
+        docker.remove_group(GROUP)
         subprocess.run(["rm", "-rf", LAB])
     print("\n| what | estiba | floor | ratio | |\n|---|---|---|---|---|")
     for row in rows:
