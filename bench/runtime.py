@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """OCI runtimes side by side: create, start, wait for the end and delete, the same bundle for all, in rounds that
-take turns with the floor. Run through scripts/bench-runtime.sh; only ratios of one run mean anything.
+take turns with the floor. Run through scripts/bench-runtime.sh; only ratios of one run mean anything. The floor makes
+the same namespaces, mounts, masks, filter and groups (bench/floor.c) in one program; what the three programs of a
+caller cost by themselves, when they do nothing, is measured beside it. bench/oci.c is the caller.
 
   runtime.py BUSYBOX_TAR RUNTIME...
 """
@@ -11,7 +13,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TAR, RUNTIMES = os.path.abspath(sys.argv[1]), sys.argv[2:]
@@ -45,26 +46,21 @@ def bundle():
 
 
 def floor():
-    out = run(f"{LAB}/floor", "-r", f"{LAB}/bundle/rootfs", "-w", f"{LAB}/work", "-n", str(COUNT), "-t", "incs",
+    out = run(f"{LAB}/floor", "-r", f"{LAB}/bundle/rootfs", "-w", f"{LAB}/work", "-n", str(COUNT), "-t", "ifncs",
               "-s", f"{LAB}/allow", "-c", GROUP, "/bin/busybox", "true")
-    return json.loads(out)["median_ms"]
+    return json.loads(out)
 
 
-def once(runtime, spec, name):
-    """create + start + wait + delete; the wait is on the first process itself."""
+def programs():
+    return json.loads(run(f"{LAB}/oci", "-n", str(COUNT), "-e", f"{LAB}/true"))
+
+
+def caller(runtime, spec, name):
     spec["linux"]["cgroupsPath"] = f"/{GROUP}/{name}"
     json.dump(spec, open(f"{LAB}/bundle/config.json", "w"))
-    words = [runtime, "--root", f"{LAB}/state-{os.path.basename(runtime)}"]
-    start = time.perf_counter()
-    subprocess.check_call([*words, "create", "-b", f"{LAB}/bundle", "--pid-file", f"{LAB}/pid", name],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    process = os.pidfd_open(int(open(f"{LAB}/pid").read()))
-    subprocess.check_call([*words, "start", name])
-    import select
-    select.select([process], [], [])
-    os.close(process)
-    subprocess.check_call([*words, "delete", name])
-    return (time.perf_counter() - start) * 1e3
+    with open(os.devnull) as nothing:
+        return json.loads(run(f"{LAB}/oci", "-n", str(COUNT), os.path.abspath(runtime), f"{LAB}/state-{name}",
+                              f"{LAB}/bundle", f"{LAB}/pid", name, stdin=nothing))
 
 
 def main():
@@ -72,19 +68,31 @@ def main():
     import re
     names = re.findall(r"#define __NR_(\w+)", open("/usr/include/x86_64-linux-gnu/asm/unistd_64.h").read())
     open(f"{LAB}/allow", "w").write("\n".join(names[:300]))
+    run("gcc", "-O2", "-static", "-o", f"{LAB}/oci", f"{HERE}/oci.c")
+    open(f"{LAB}/true.c", "w").write("int main(void) { return 0; }\n")
+    run("gcc", "-O2", "-static", "-o", f"{LAB}/true", f"{LAB}/true.c")
     os.makedirs(f"{LAB}/work")
     spec = bundle()
-    floors, times = [], {runtime: [] for runtime in RUNTIMES}
+    floors, empties, times = [], [], {runtime: [] for runtime in RUNTIMES}
     for turn in range(ROUNDS):
         floors.append(floor())
-        for runtime in RUNTIMES:
-            mine = [once(runtime, spec, f"c{turn}-{n}") for n in range(COUNT)]
-            times[runtime].append(statistics.median(mine))
-    base = statistics.median(floors)
-    print(f"floor {base:.2f} ms (rounds {' '.join(f'{f:.2f}' for f in floors)})")
-    for runtime, rounds in times.items():
-        ratio = statistics.median(a / b for a, b in zip(rounds, floors))
-        print(f"{runtime}: {statistics.median(rounds):.2f} ms, {ratio:.2f} x the floor")
+        empties.append(programs())
+        for place, runtime in enumerate(RUNTIMES):
+            times[runtime].append(caller(runtime, spec, f"c{turn}-{place}"))
+
+    def median(rows, what):
+        return statistics.median(row[what] for row in rows)
+
+    def ratio(rows, what, beside=None):
+        below = [f[what] + (b[what] if beside else 0) for f, b in zip(floors, beside or floors)]
+        return statistics.median(row[what] / b for row, b in zip(rows, below))
+    print(f"floor: {median(floors, 'median_ms'):.2f} ms, processors {median(floors, 'cpu_ms'):.2f} ms")
+    print(f"three programs that do nothing: {median(empties, 'median_ms'):.2f} ms")
+    for runtime, rows in times.items():
+        parts = ", ".join(f"{part} {median(rows, part + '_ms'):.2f}" for part in ("create", "start", "wait", "delete"))
+        print(f"{runtime}: {median(rows, 'median_ms'):.2f} ms ({parts}), {ratio(rows, 'median_ms'):.2f} x the floor, "
+              f"{ratio(rows, 'median_ms', empties):.2f} x floor and programs; "
+              f"processors {median(rows, 'cpu_ms'):.2f} ms, {ratio(rows, 'cpu_ms'):.2f} x")
 
 
 try:

@@ -5,7 +5,8 @@
 # WORK keeps the kernel package between runs. PAYLOAD appears as /payload; COMMAND runs there as
 # root and its exit status is this script's. Nothing of the host but these two directories is read.
 # VM_ROOTFS names an archive of a root with systemd, which is the first process then, instead of busybox's; VM_KERNEL
-# are words for the kernel, instead of those that leave control groups of version 2 alone.
+# are words for the kernel, instead of those that leave control groups of version 2 alone; VM_MODULE is the security
+# module, instead of apparmor.
 set -eu
 work=${1:?usage: scripts/vm.sh WORK PAYLOAD COMMAND…}
 payload=$2
@@ -65,7 +66,12 @@ mkdir -p "$root/lib/modules/$release/kernel/drivers/block"
 cp -r "$modules/kernel/drivers/net" "$root/lib/modules/$release/kernel/drivers/"
 cp "$modules/kernel/drivers/block/loop.ko" "$root/lib/modules/$release/kernel/drivers/block/"
 cp "$modules"/modules.builtin* "$modules"/modules.order "$root/lib/modules/$release/" 2>/dev/null || true
-busybox depmod -b "$root" "$release"
+# kmod's modprobe reads tables that busybox's depmod does not write.
+if [ -n "${VM_ROOTFS:-}" ]; then
+  chroot "$root" depmod "$release"
+else
+  busybox depmod -b "$root" "$release"
+fi
 cp -r "$payload/." "$root/payload/"
 if [ -n "${VM_ROOTFS:-}" ]; then
   printf '%s\n' '#!/bin/sh' 'cd /payload' "$*" 'echo "vm-exit-status: $?"; sync; systemctl poweroff -ff' >"$root/run-payload"
@@ -103,7 +109,7 @@ log=$work/console.log
 timeout "${VM_TIMEOUT:-900}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m "${VM_MEMORY:-1536}" \
   -nographic -no-reboot -nodefaults -serial stdio -kernel "$kernel" -initrd "$work/initramfs.gz" \
   -drive "file=$work/disk.img,if=virtio,format=raw,cache=unsafe" \
-  -append "console=ttyS0 ${VM_ROOTFS:+systemd.firstboot=0 systemd.show_status=1} quiet panic=-1 apparmor=1 security=apparmor ${VM_KERNEL:-cgroup_no_v1=all} init=${VM_ROOTFS:+/sbin}/init" \
+  -append "console=ttyS0 ${VM_ROOTFS:+systemd.firstboot=0 systemd.show_status=1} quiet panic=-1 ${VM_MODULE:-apparmor}=1 security=${VM_MODULE:-apparmor} ${VM_KERNEL:-cgroup_no_v1=all} init=${VM_ROOTFS:+/sbin}/init" \
   </dev/null 2>&1 | tr -d '\r\033' | tee "$log"
 status=$(sed -n 's/^vm-exit-status: //p' "$log" | tail -n 1)
 rm -rf "$root" "$work/initramfs" "$work/disk.img"
