@@ -159,6 +159,56 @@ fn containers_ask_for_drivers_in_every_way() {
     lab.estiba(&["volume", "rm", "one", "two", "four"]).ok();
 }
 
+/// As Docker does it: an empty volume gets what the image has there, whoever keeps it, and copies
+/// reach it when no container runs that has it mounted.
+#[test]
+fn a_drivers_volumes_are_filled_and_reached_while_nothing_runs() {
+    let lab = Lab::new();
+    let shelf = Shelf::new(&lab);
+    let create = |name: &str, volume: &str| {
+        let words = ["create", "--name", name, "--volume-driver", "shelf", "-v", volume, "busybox"];
+        lab.estiba(&words).ok();
+    };
+    create("full", "data:/etc");
+    assert!(shelf.content("data").join("passwd").exists());
+    create("bare", "none:/etc:nocopy");
+    assert_eq!(std::fs::read_dir(shelf.content("none")).unwrap().count(), 0);
+    write(&shelf.content("data"), "passwd", "kept");
+    create("again", "data:/etc");
+    let out = lab.dir().join("out");
+    lab.estiba(&["cp", "full:/etc/passwd", &out.to_string_lossy()]).ok();
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "kept", "what is there stays");
+    lab.estiba(&["cp", &out.to_string_lossy(), "full:/etc/added"]).ok();
+    assert!(shelf.content("data").join("added").exists());
+    eventually("nobody uses it any more", || shelf.users("data") + shelf.users("none") == 0);
+    lab.estiba(&["rm", "full", "bare", "again"]).ok();
+    lab.estiba(&["volume", "rm", "data", "none"]).ok();
+    assert_eq!(shelf.refusals(), Vec::<String>::new());
+}
+
+#[test]
+fn nobody_waits_for_a_driver_that_hangs() {
+    let lab = Lab::new();
+    let shelf = Shelf::new(&lab);
+    lab.estiba(&["volume", "create", "-d", "shelf", "books"]).ok();
+    lab.estiba(&["run", "-d", "--name", "fine", "busybox", "sleep", "1h"]).ok();
+    let driver = shelf.session.as_ref().expect("the driver runs");
+    driver.signal(Signal::STOP);
+    let waiting = lab.session(&["run", "--rm", "-v", "books:/b", "busybox", "true"]);
+    eventually("it waits", || lab.estiba(&["ps", "-aq"]).ok().lines().count() == 2);
+    assert_eq!(lab.estiba(&["ps", "--format", "{{.Names}}"]).ok(), "fine");
+    assert_eq!(lab.estiba(&["info", "-f", "{{.ContainersRunning}}"]).ok(), "1");
+    assert_eq!(lab.estiba(&["run", "--rm", "busybox", "echo", "new"]).ok(), "new");
+    assert_eq!(lab.estiba(&["exec", "fine", "echo", "here"]).ok(), "here");
+    // A list says what is known, after a moment.
+    assert_eq!(lab.estiba(&["volume", "ls", "-q"]).ok(), "books");
+    driver.signal(Signal::CONT);
+    assert_eq!(waiting.finish().status, 0);
+    eventually("nobody uses it", || shelf.users("books") == 0);
+    lab.estiba(&["rm", "-f", "fine"]).ok();
+    lab.estiba(&["volume", "rm", "books"]).ok();
+}
+
 #[test]
 fn what_a_driver_was_told_survives_the_daemon_and_the_driver() {
     let mut lab = Lab::new();

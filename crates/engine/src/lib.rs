@@ -50,7 +50,9 @@ mod teardown;
 pub mod transfer;
 mod uuid;
 mod variants;
+mod volume_mounts;
 mod volume_plugins;
+mod volume_uses;
 mod volumes;
 mod witness;
 

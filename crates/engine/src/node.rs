@@ -12,6 +12,7 @@ use crate::plugins::Plugins;
 use crate::roster::Roster;
 use crate::standby::Ready;
 use crate::teardown::Teardowns;
+use crate::volume_mounts::Turns;
 use crate::witness::Witness;
 use crate::{EngineError, Options, Result};
 use model::event::{Event, EventKind};
@@ -41,6 +42,7 @@ pub(crate) struct Node {
     pub(crate) filters: Filters,
     pub(crate) teardowns: Teardowns,
     pub(crate) witness: Witness,
+    pub(crate) volume_turns: Turns,
     pub(crate) facts: HostFacts,
     pub(crate) hierarchy: Hierarchy,
     /// `estiba-runtime`, sealed: what runs is what was there when the daemon started.

@@ -47,7 +47,8 @@ pub(crate) async fn open(options: Options) -> Result<Arc<Node>> {
     let sweeping = Arc::clone(&node);
     blocking(move || {
         crate::containers::sweep(&sweeping)?;
-        crate::volume_plugins::sweep(&sweeping)?;
+        crate::volume_uses::sweep(&sweeping)?;
+        actor::links::restore(&sweeping)?;
         sweeping.net.sweep()?;
         crate::live::renew_default_network(&sweeping)?;
         for id in actor::orphans(&sweeping, &known)? {
@@ -110,6 +111,7 @@ fn open_parts(options: Options) -> Result<Node> {
         execs: ExecTable::default(),
         teardowns: Teardowns::default(),
         witness: Default::default(),
+        volume_turns: Default::default(),
         started: clock::now(),
         options,
     };

@@ -3,16 +3,15 @@
 //! engine knows of them, it writes down; what only the driver knows, it is asked.
 //!
 //! ```text
-//! create ─▶ VolumeDriver.Create, record        start ─▶ note, VolumeDriver.Mount ─▶ where
-//! remove ─▶ VolumeDriver.Remove, record gone   end   ─▶ VolumeDriver.Unmount, note gone
+//! create ─▶ VolumeDriver.Create, record        start ─▶ VolumeDriver.Mount ─▶ where
+//! remove ─▶ VolumeDriver.Remove, record gone   end   ─▶ VolumeDriver.Unmount
 //! ```
 //!
-//! A note says that a container may have a volume mounted, and is written before the driver is
-//! asked: a daemon that was killed in between tells the driver at its next start. Blocking.
+//! Who uses one is written down by [`crate::volume_uses`]. Blocking.
 
 use crate::node::Node;
 use crate::plugins::{Plugin, PluginError};
-use crate::{EngineError, Result, clock, random};
+use crate::{EngineError, Result, clock, random, volume_uses};
 use model::volume::{VolumeDraft, VolumeView};
 use model::{ContainerId, Denied, Timestamp, VolumeName};
 use serde::{Deserialize, Serialize};
@@ -28,10 +27,8 @@ use tokio::runtime::Handle;
 const CAPABILITY: &str = "VolumeDriver";
 /// Table of volumes, by name.
 const VOLUMES: &str = "plugin-volumes";
-/// Table of containers that may have one mounted: `<container>/<volume>`, with the driver.
-const MOUNTS: &str = "plugin-volume-mounts";
 /// How long a driver may take to say what it has, when nobody waits for one of its volumes.
-const GLANCE: Duration = Duration::from_secs(2);
+pub(crate) const GLANCE: Duration = Duration::from_secs(2);
 
 /// Whether a driver that `meant` accepts has made a volume that is still there.
 pub(crate) fn made_by(node: &Node, meant: &dyn Fn(&str) -> bool) -> Result<bool> {
@@ -272,9 +269,8 @@ pub(crate) fn mount(
     volume: &PluginVolume,
     id: &ContainerId,
 ) -> Result<(PathBuf, Option<String>)> {
-    let (key, driver) = (format!("{id}/{}", volume.name), &volume.driver);
-    node.store.records().put(MOUNTS, &key, driver.as_bytes(), Durability::Relaxed)?;
-    store::failpoint::hit("engine.plugin-volume.noted");
+    let driver = &volume.driver;
+    volume_uses::note(node, id, volume.name.as_str(), driver)?;
     let question = json!({ "Name": volume.name.as_str(), "ID": id.to_string() });
     let told = ask(node, driver, "Mount", &question)?.mountpoint;
     let nothing = || {
@@ -306,42 +302,16 @@ fn place(node: &Node, driver: &str, told: String) -> String {
     }
 }
 
-/// Tells drivers that a container does not use their volumes any more.
-pub(crate) fn unmount(node: &Node, id: &ContainerId) {
-    unmount_within(node, id, crate::plugins::PATIENCE);
-}
-
-fn unmount_within(node: &Node, id: &ContainerId, patience: Duration) {
-    let begins = format!("{id}/");
-    let noted = node.store.records().iter(MOUNTS).unwrap_or_default();
-    for (key, driver) in noted.iter().filter(|(key, _)| key.starts_with(&begins)) {
-        let name = &key[begins.len()..];
-        let question = json!({ "Name": name, "ID": id.to_string() });
-        let driver = String::from_utf8_lossy(driver);
-        if glance(node, &driver, ("Unmount", patience), &question).is_none() {
-            tracing::warn!(volume = name, container = %id, %driver, "unmount a plugin's volume");
-        }
-        store::failpoint::hit("engine.plugin-volume.unmounted");
-        if let Err(error) = node.store.records().delete(MOUNTS, key, Durability::Relaxed) {
-            tracing::warn!(volume = name, container = %id, %error, "forget a mount");
-        }
+/// Tells a driver that somebody does not use a volume of it any more.
+pub(crate) fn unmount(
+    node: &Node,
+    driver: &str,
+    (volume, user): (&str, &ContainerId),
+    patience: Duration,
+) {
+    let question = json!({ "Name": volume, "ID": user.to_string() });
+    if glance(node, driver, ("Unmount", patience), &question).is_none() {
+        tracing::warn!(volume, user = %user, driver, "unmount a plugin's volume");
     }
-}
-
-/// At the daemon's start: tells drivers of containers that ended, or never began, while nobody
-/// looked.
-pub(crate) fn sweep(node: &Node) -> Result<()> {
-    let mut gone = BTreeSet::new();
-    for (key, _) in node.store.records().iter(MOUNTS)? {
-        let id = key.split('/').next().and_then(|id| ContainerId::parse(id).ok());
-        let runs = |id: &ContainerId| {
-            node.registry.by_id(id).is_some_and(|handle| handle.view().phase.run().is_some())
-        };
-        gone.extend(id.filter(|id| !runs(id)));
-    }
-    for id in gone {
-        // The daemon's start does not wait for a driver that hangs.
-        unmount_within(node, &id, GLANCE);
-    }
-    Ok(())
+    store::failpoint::hit("engine.plugin-volume.unmounted");
 }

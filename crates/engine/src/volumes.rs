@@ -5,13 +5,18 @@ use crate::chunks::{Source, produce};
 use crate::node::{Node, blocking};
 use crate::streams::ByteStream;
 use crate::volume_plugins::{self, PluginVolume};
-use crate::{EngineError, Result};
+use crate::volume_uses::{self, Act};
+use crate::{EngineError, Result, volume_mounts};
 use model::event::EventKind;
 use model::mount::MountSource;
 use model::policy::OWNER_LABEL;
 use model::volume::{VolumeDraft, VolumeView};
 use model::{ContainerId, ErrorKind, VolumeName, error::HasKind};
+use rustix::fs::{self, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use store::volume::Volume;
 
@@ -19,7 +24,7 @@ use store::volume::Volume;
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 
 /// The driver that is no plugin.
-const LOCAL: &str = "local";
+pub(crate) const LOCAL: &str = "local";
 
 /// Driver, options and labels of a volume.
 pub(crate) type Known = (String, BTreeMap<String, String>, BTreeMap<String, String>);
@@ -99,7 +104,7 @@ impl Volumes {
             let mut removed = Vec::new();
             let mut freed = 0u64;
             for name in wanted {
-                let bytes = node.store.volumes().usage(&name).unwrap_or(0);
+                let bytes = bytes_of(&node, &name);
                 if remove(&node, name.as_str(), false).is_ok() {
                     freed = freed.saturating_add(bytes);
                     removed.push(name.to_string());
@@ -165,7 +170,7 @@ impl Volumes {
         blocking(move || {
             let mut out = Vec::new();
             for volume in node.store.volumes().list()? {
-                let bytes = node.store.volumes().usage(&volume.name).unwrap_or(0);
+                let bytes = bytes_of(&node, &volume.name);
                 let used = u32::try_from(users(&node, &volume.name).len()).unwrap_or(u32::MAX);
                 out.push(VolumeView { usage: Some((bytes, used)), ..view(&volume) });
             }
@@ -177,6 +182,14 @@ impl Volumes {
         })
         .await
     }
+}
+
+/// Bytes of a volume that is kept here. Of one that is mounted it is a server, perhaps, that knows,
+/// and nobody is to wait for that.
+fn bytes_of(node: &Node, name: &VolumeName) -> u64 {
+    let volumes = node.store.volumes();
+    let here = volumes.find(name).is_ok_and(|volume| volume.mount.is_none());
+    if here { volumes.usage(name).unwrap_or(0) } else { 0 }
 }
 
 fn view(volume: &Volume) -> VolumeView {
@@ -326,7 +339,7 @@ fn remove(node: &Node, name: &str, force: bool) -> Result<()> {
     let volume = find(node, name)?;
     check_unused(node, "remove", &volume.name)?;
     store::failpoint::hit("engine.volume.unused");
-    node.store.volumes().remove(&volume.name)?;
+    remove_here(node, &volume)?;
     store::failpoint::hit("engine.volume.removed");
     emit_local(node, "destroy", &volume);
     Ok(())
@@ -351,11 +364,18 @@ fn remove_unasked(node: &Node, name: &VolumeName, tell: bool) -> Result<()> {
         return Ok(());
     }
     let volume = find(node, name.as_str())?;
-    node.store.volumes().remove(name)?;
+    remove_here(node, &volume)?;
     if tell {
         emit_local(node, "destroy", &volume);
     }
     Ok(())
+}
+
+/// Removes a volume of ours, and nothing of what it mounts.
+fn remove_here(node: &Node, volume: &Volume) -> Result<()> {
+    let turn = node.volume_turns.take(volume.name.as_str());
+    volume_mounts::take_off(&turn, volume)?;
+    Ok(node.store.volumes().remove(&volume.name)?)
 }
 
 fn check_unused(node: &Node, act: &str, name: &VolumeName) -> Result<()> {
@@ -384,15 +404,18 @@ pub(crate) fn users(node: &Node, volume: &VolumeName) -> Vec<ContainerId> {
         .collect()
 }
 
-/// Where a volume's content is mounted from for a container; a plugin is told that it is.
+/// Where a volume's content is mounted from for a user; what has to be mounted or told for that
+/// has been. A use that began ends with [`volume_uses::end`], also after a failure.
 pub(crate) fn mounted(
     node: &Node,
-    id: &ContainerId,
+    user: &ContainerId,
     name: &str,
     subpath: &str,
 ) -> Result<bundle::Source> {
-    let Some(volume) = plugin_volume(node, name)? else { return source(node, name, subpath) };
-    let (root, way) = volume_plugins::mount(node, &volume, id)?;
+    let (root, way) = match plugin_volume(node, name)? {
+        Some(volume) => volume_plugins::mount(node, &volume, user)?,
+        None => (mounted_here(node, user, &find(node, name)?)?, None),
+    };
     Ok(match (way, subpath) {
         (None, "") => bundle::Source::Path(root),
         (None, path) => bundle::Source::Beneath { root, path: path.to_owned() },
@@ -401,27 +424,58 @@ pub(crate) fn mounted(
     })
 }
 
-/// Whether a plugin has it: then nothing of it can be looked into while it is not mounted.
-pub(crate) fn is_plugins(node: &Node, name: &str) -> bool {
-    plugin_volume(node, name).is_ok_and(|volume| volume.is_some())
+/// The directory of the host with the content of a volume of ours.
+fn mounted_here(node: &Node, user: &ContainerId, volume: &Volume) -> Result<PathBuf> {
+    if let Some(mount) = volume_mounts::of(volume) {
+        volume_uses::note(node, user, volume.name.as_str(), LOCAL)?;
+        let turn = node.volume_turns.take(volume.name.as_str());
+        volume_mounts::mount(&turn, volume, mount)?;
+    }
+    let bound = volume.mount.as_ref().filter(|mount| volume_mounts::is_bind(mount));
+    Ok(bound.map_or_else(|| volume.data.clone(), |mount| PathBuf::from(&mount.device)))
 }
 
-/// Where a volume's content is mounted from.
-pub(crate) fn source(node: &Node, name: &str, subpath: &str) -> Result<bundle::Source> {
-    let volume = find(node, name)?;
-    if let Some(mount) = &volume.mount {
-        let options = mount.options.split(',').filter(|it| !it.is_empty()).map(str::to_owned);
-        return Ok(match mount.fstype.as_str() {
-            "none" | "bind" | "" => bundle::Source::Path(mount.device.clone().into()),
-            fstype => bundle::Source::Filesystem {
-                kind: fstype.to_owned(),
-                device: mount.device.clone(),
-                options: options.collect(),
-            },
-        });
+/// A directory of a volume for an act of the node's own; none where a subpath leads to none.
+pub(crate) fn opened(node: &Node, act: &Act, name: &str, subpath: &str) -> Result<Option<OwnedFd>> {
+    let (root, path) = match mounted(node, act.user(), name, subpath)? {
+        bundle::Source::Path(root) => (root, ".".to_owned()),
+        bundle::Source::Beneath { root, path } => (root, path),
+        _ => return Ok(None),
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let failed = |errno| {
+        EngineError::io(format!("open {path} of volume {name}"), std::io::Error::from(errno))
+    };
+    let top = fs::open(&root, flags, Mode::empty()).map_err(failed)?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    match fs::openat2(&top, path.as_str(), flags, Mode::empty(), resolve) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        opened => opened.map(Some).map_err(failed),
     }
-    if subpath.is_empty() {
-        return Ok(bundle::Source::Path(volume.data));
+}
+
+/// Fills a volume with what the container's image has at `target`, if the volume is empty.
+pub(crate) fn fill(
+    node: &Arc<Node>,
+    made: &Made,
+    subpath: &str,
+    (container, target): (ContainerId, &str),
+) -> Result<()> {
+    let volumes = node.store.volumes();
+    let kept_here = |volume: &Volume| volume.mount.is_none();
+    match made {
+        Made::Local(volume) if kept_here(volume) => {
+            volumes.copy_up(&volume.name, subpath, container, target)?;
+        }
+        // What memory holds is gone before the container starts.
+        Made::Local(volume) if volume.mount.as_ref().is_some_and(|it| it.fstype == "tmpfs") => {}
+        made => {
+            let Some(filling) = volumes.filling(container, target)? else { return Ok(()) };
+            let act = Act::begin(node)?;
+            if let Some(dir) = opened(node, &act, made.name().as_str(), subpath)? {
+                filling.fill(&dir)?;
+            }
+        }
     }
-    Ok(bundle::Source::Beneath { root: volume.data, path: subpath.to_owned() })
+    Ok(())
 }

@@ -37,6 +37,7 @@ pub mod seccomp;
 pub mod user;
 pub mod witness;
 
+pub use rootfs::file_system;
 pub use sys::landlock::has_scopes;
 pub use sys::memfd::{sealed_data, sealed_program};
 pub use sys::resident::inherited_fd;

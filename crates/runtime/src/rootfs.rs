@@ -142,6 +142,16 @@ impl Supplier<'_> {
     }
 }
 
+/// Makes a file system for the host, mounted nowhere yet: what `mount -t KIND -o WORDS DEVICE`
+/// would mount.
+///
+/// # Errors
+/// What cannot be said in C, and whatever the kernel refuses.
+pub fn file_system(kind: &str, device: &str, words: &[String]) -> Result<OwnedFd, LaunchError> {
+    let fs = crate::plan::of_host(kind, device, words)?;
+    make_fs(&fs).map_err(|errno| LaunchError::at(format!("make file system {kind}"), errno))
+}
+
 /// Makes a file system and mounts it, detached. Does not allocate: the child does it too.
 pub(crate) fn make_fs(fs: &FsMount) -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen(fs.kind.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;

@@ -256,15 +256,20 @@ impl Volumes {
             };
             data = beneath;
         }
+        // Most are full already, and then the image is not looked at.
         if !tree::names(&data).act(copying)?.is_empty() {
             return Ok(false);
         }
+        match self.filling(container, path)? {
+            Some(filling) => filling.fill(&data),
+            None => Ok(false),
+        }
+    }
+
+    /// What the container's image has at `path`, to fill a volume with that is kept elsewhere.
+    pub fn filling(&self, container: ContainerId, path: &str) -> Result<Option<Filling>> {
         let merged = self.store.snapshots().merged(container)?;
-        let Some(source) = descend(merged, path)? else { return Ok(false) };
-        sys::failpoint::hit("store.volume.copy-up");
-        replica::make(&Original::Merged(source), &data)?;
-        sys::failpoint::hit("store.volume.copied-up");
-        Ok(true)
+        Ok(descend(merged, path)?.map(Filling))
     }
 
     fn look_up(&self, name: &VolumeName) -> Result<Option<Volume>> {
@@ -281,6 +286,24 @@ impl Volumes {
             options: meta.options,
             data: self.store.root().join("volumes").join(name.as_str()).join("_data"),
         }))
+    }
+}
+
+/// A directory of an image, to fill a volume with.
+pub struct Filling(MergedDir);
+
+impl Filling {
+    /// Copies it into an empty directory; one with content stays as it is. Whether it was copied.
+    pub fn fill(self, dir: &OwnedFd) -> Result<bool> {
+        let filling = || "fill a volume".to_owned();
+        let data = tree::child_dir(dir, c".").act(filling)?;
+        if !tree::names(&data).act(filling)?.is_empty() {
+            return Ok(false);
+        }
+        sys::failpoint::hit("store.volume.copy-up");
+        replica::make(&Original::Merged(self.0), &data)?;
+        sys::failpoint::hit("store.volume.copied-up");
+        Ok(true)
     }
 }
 

@@ -126,7 +126,7 @@ impl Actor {
         let (node, id) = (Arc::clone(&self.node), self.definition.id);
         tokio::task::spawn_blocking(move || {
             store::failpoint::hit("engine.release.begun");
-            crate::volume_plugins::unmount(&node, &id);
+            crate::volume_uses::end(&node, &id);
             super::network::leave(&node, &id, &endpoints);
             if let Some(first) = range {
                 node.ids.release(first);

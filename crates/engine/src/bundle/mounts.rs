@@ -22,15 +22,6 @@ pub(crate) enum Source {
         /// The path in it; no link leads out.
         path: String,
     },
-    /// A filesystem to mount (volumes with `type` and `device`).
-    Filesystem {
-        /// Its type.
-        kind: String,
-        /// Its device.
-        device: String,
-        /// Options.
-        options: Vec<String>,
-    },
     /// The content of an image: directories of its layers, topmost first, and a path in it.
     Image(Vec<PathBuf>, String),
     /// Memory.
@@ -124,14 +115,8 @@ fn files(plan: &Plan<'_>) -> Vec<oci::Mount> {
 }
 
 fn user(wanted: &Mount, source: &Source) -> oci::Mount {
-    let access = if wanted.writable { "rw" } else { "ro" };
     match source {
         Source::Memory => memory(wanted),
-        Source::Filesystem { kind, device, options } => {
-            let mut out = mount(&wanted.target, kind, device, &[access]);
-            out.options.extend(options.iter().filter(|it| !it.starts_with(OWN)).cloned());
-            out
-        }
         Source::Image(lower, path) => {
             let mut out = mount(&wanted.target, "x-estiba.image", "image", &["ro"]);
             let layers = lower.iter().map(|dir| format!("x-estiba.lower={}", dir.display()));

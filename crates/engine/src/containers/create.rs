@@ -5,7 +5,6 @@ use super::Created;
 use crate::actor::{Actor, links, missing_bind};
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition, State};
-use crate::volumes::Made;
 use crate::{EngineError, Options, Result, Review, review};
 use crate::{clock, image_config, images, names, random, shipping, variants, volumes};
 use model::draft::{Draft, SharedNamespace};
@@ -74,7 +73,7 @@ fn reserve(node: &Node, name: Option<ContainerName>, id: ContainerId) -> Result<
 }
 
 fn make(
-    node: &Node,
+    node: &Arc<Node>,
     id: ContainerId,
     name: ContainerName,
     mut draft: Draft,
@@ -351,7 +350,7 @@ pub(crate) fn sweep(node: &Node) -> Result<()> {
 /// Makes the volume of a mount, if it is one, and fills it from the image. Those in `fresh` are
 /// this container's alone.
 fn make_volume(
-    node: &Node,
+    node: &Arc<Node>,
     id: ContainerId,
     draft: &Draft,
     mount: &mut Mount,
@@ -375,13 +374,10 @@ fn make_volume(
     }
     volume.name().as_str().clone_into(name);
     volume.driver().clone_into(driver);
-    if *copy_up
-        && let Made::Local(volume) = &volume
-        && volume.mount.is_none()
-    {
-        node.store.volumes().copy_up(&volume.name, subpath, id, &mount.target)?;
+    match copy_up {
+        true => volumes::fill(node, &volume, subpath, (id, &mount.target)),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Labels and options that a `--mount` gives to a volume made on the way.

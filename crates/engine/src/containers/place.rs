@@ -2,15 +2,16 @@
 //! mount in it; while it does not, nothing is mounted, and a path under a volume or a bound
 //! directory is looked for there. This module reads and writes no file.
 
-use crate::bundle::Source;
 use crate::node::Node;
+use crate::volume_uses::Act;
 use crate::{EngineError, Result};
 use model::mount::{Mount, MountSource};
 use model::view::ContainerView;
 use runtime::error::FailureKind;
 use runtime::user::User;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 /// A path, and the directory that it cannot leave.
 pub(super) struct Place {
@@ -22,30 +23,28 @@ pub(super) struct Place {
     pub(super) path: String,
     /// What the container calls it, where `path` is the root.
     pub(super) name: Option<String>,
+    /// What is mounted for as long as it is looked at.
+    _held: Option<Act>,
 }
 
 /// Finds it.
-pub(super) fn find(node: &Node, view: &ContainerView, path: &str) -> Result<Place> {
+pub(super) fn find(node: &Arc<Node>, view: &ContainerView, path: &str) -> Result<Place> {
     if let Some(run) = view.phase.run() {
         let (root, shift) = running(run.pid, view)?;
-        return Ok(Place { root, shift, path: path.to_owned(), name: None });
+        return Ok(Place { root, shift, path: path.to_owned(), name: None, _held: None });
     }
     if let Some((mount, under)) = mount_of(&view.spec.mounts, path)
-        && let Some(dir) = directory_of(node, mount)?
+        && let Some((root, _held)) = directory_of(node, mount)?
     {
-        let root = match &mount.source {
-            MountSource::Bind { within: Some(within), .. } => open_within(within, &dir)?,
-            _ => open(&dir.to_string_lossy())?,
-        };
         let name = mount.target.rsplit('/').next().filter(|_| under == "/").map(str::to_owned);
-        return Ok(Place { root, shift: (0, 0), path: under, name });
+        return Ok(Place { root, shift: (0, 0), path: under, name, _held });
     }
     let root = node.store.snapshots().mount(view.id)?;
-    Ok(Place { root, shift: (0, 0), path: path.to_owned(), name: None })
+    Ok(Place { root, shift: (0, 0), path: path.to_owned(), name: None, _held: None })
 }
 
 /// Who a user is in the container, by the files it has itself.
-pub(crate) fn user(node: &Node, view: &ContainerView, name: &str) -> Result<User> {
+pub(crate) fn user(node: &Arc<Node>, view: &ContainerView, name: &str) -> Result<User> {
     let root = find(node, view, "/")?.root;
     runtime::user::resolve(root.as_fd(), name).map_err(|error| match error.kind {
         FailureKind::Invalid => EngineError::invalid(error.to_string()),
@@ -130,26 +129,24 @@ fn mount_of<'m>(mounts: &'m [Mount], path: &str) -> Option<(&'m Mount, String)> 
     ))
 }
 
-/// The directory that would be mounted. Files and file systems of their own are not looked into.
-fn directory_of(node: &Node, mount: &Mount) -> Result<Option<PathBuf>> {
-    let path = match &mount.source {
-        MountSource::Bind { path, .. } => PathBuf::from(path),
-        MountSource::Volume { name, .. } if crate::volumes::is_plugins(node, name) => {
-            return Err(EngineError::conflict(format!(
-                "volume {name} is its driver's, and mounted only while the container runs"
-            )));
+/// The directory that would be mounted, and what is mounted to look at it. Files and file systems
+/// of the container's own are not looked into.
+fn directory_of(node: &Arc<Node>, mount: &Mount) -> Result<Option<(OwnedFd, Option<Act>)>> {
+    match &mount.source {
+        MountSource::Bind { path, .. } if !Path::new(path).is_dir() => Ok(None),
+        MountSource::Bind { path, within: Some(within), .. } => {
+            Ok(Some((open_within(within, Path::new(path))?, None)))
         }
+        MountSource::Bind { path, .. } => Ok(Some((open(path)?, None))),
         MountSource::Volume { name, subpath, .. } => {
-            match crate::volumes::source(node, name, subpath)? {
-                Source::Path(path) => path,
-                _ => return Ok(None),
-            }
+            let act = Act::begin(node)?;
+            let dir = crate::volumes::opened(node, &act, name, subpath)?;
+            Ok(dir.map(|dir| (dir, Some(act))))
         }
         MountSource::Tmpfs { .. } | MountSource::Image { .. } | MountSource::Layers { .. } => {
-            return Ok(None);
+            Ok(None)
         }
-    };
-    Ok(Some(path).filter(|path| path.is_dir()))
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod text;
 pub use devices::NetMove;
 pub use identity::{plan_exec, rlimits as rlimits_of};
 pub use memory::{MEMORY_FLAGS, MEMORY_MODES};
+pub(crate) use mounts::of_host;
 pub use namespaces::{Join, Maps};
 pub use options::MOUNT_OPTIONS;
 pub use paths::{ALSO_MASKED, ALSO_READONLY};

@@ -36,6 +36,22 @@ const OVER_PROC: [&str; 11] = [
     "/proc/uptime",
 ];
 
+/// A file system that is nobody's container's: of this type, from this source, with the words of
+/// `mount(8)`.
+pub(crate) fn of_host(kind: &str, source: &str, words: &[String]) -> Result<FsMount, LaunchError> {
+    file_system(kind, source, &options::parse(words.iter().map(String::as_str)))
+}
+
+fn file_system(kind: &str, source: &str, wanted: &Options) -> Result<FsMount, LaunchError> {
+    let mut params = vec![param("source", Some(source))?];
+    for (key, value) in &wanted.data {
+        params.push(param(key, value.as_deref())?);
+    }
+    // A new file system is one mount: what is recursive is about it alone.
+    let attrs = wanted.set | wanted.set_recursive;
+    Ok(FsMount { kind: c_string(kind)?, params, attrs })
+}
+
 /// The mounts of one container while they are planned.
 #[derive(Debug)]
 pub(super) struct Making<'a> {
@@ -238,20 +254,18 @@ impl<'a> Making<'a> {
 
     fn fs(&self, mount: &Mount, wanted: &Options) -> Result<FsMount, LaunchError> {
         let source = if mount.source.is_empty() { &mount.kind } else { &mount.source };
-        let mut params = vec![param("source", Some(source))?];
-        for (key, value) in &wanted.data {
-            if mount.kind == "devpts" && key == "gid" && !self.maps_group(value.as_deref()) {
-                continue;
+        let mut fs = file_system(&mount.kind, source, wanted)?;
+        if mount.kind == "devpts" {
+            let gid = wanted.data.iter().find(|(key, _)| key == "gid");
+            if gid.is_some_and(|(_, value)| !self.maps_group(value.as_deref())) {
+                fs.params.retain(|param| param.key.as_c_str() != c"gid");
             }
-            params.push(param(key, value.as_deref())?);
         }
         let label = self.linux().map_or("", |linux| linux.mount_label.as_str());
         if !label.is_empty() && ["tmpfs", "devpts", "mqueue"].contains(&mount.kind.as_str()) {
-            params.push(param("context", Some(label))?);
+            fs.params.push(param("context", Some(label))?);
         }
-        // A new file system is one mount: what is recursive is about it alone.
-        let attrs = wanted.set | wanted.set_recursive;
-        Ok(FsMount { kind: c_string(mount.kind.as_str())?, params, attrs })
+        Ok(fs)
     }
 
     fn maps_group(&self, gid: Option<&str>) -> bool {
