@@ -35,7 +35,8 @@ impl Lab {
             add(format!("rule {word}"));
         }
         for place in PLACES {
-            names(&self.dir().join(place)).into_iter().for_each(|it| add(format!("{place}/{it}")));
+            let there = without_ready(names(&self.dir().join(place)));
+            there.into_iter().for_each(|it| add(format!("{place}/{it}")));
         }
         for tree in names(Path::new("/sys/fs/cgroup")) {
             let group = Path::new("/sys/fs/cgroup").join(tree).join(self.cgroup());
@@ -97,4 +98,13 @@ fn rules(ruleset: &str) -> Vec<String> {
     }
     words.retain(|word| !word.is_empty());
     words
+}
+
+/// Without the one directory of each kind that the daemon may keep ready for the next container.
+fn without_ready(mut names: Vec<String>) -> Vec<String> {
+    let ready = |name: &String| name == ".next" || name.starts_with("ready-");
+    if let Some(one) = names.iter().position(ready) {
+        names.remove(one);
+    }
+    names
 }

@@ -229,8 +229,9 @@ fn execute(globals: Globals, path: &str, command: &'static Command, rest: &[Stri
                 .build()
                 .map_err(|error| Failure::new(format!("start the executor: {error}")))?;
             let outcome = executor.block_on(act(&invocation));
-            // A thread may still be blocked reading standard input: do not wait for it.
-            executor.shutdown_background();
+            // The process ends, which closes every connection at once; and a thread may still be
+            // blocked reading standard input, which nobody should wait for.
+            std::mem::forget(executor);
             outcome
         }
         Action::Group(_) => Ok(0),

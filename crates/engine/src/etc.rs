@@ -28,6 +28,14 @@ const FALLBACK: [IpAddr; 2] = [
     IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4)),
 ];
 
+/// Their names in a container's directory.
+pub(crate) const NAMES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
+
+/// Makes sure that the files are there to be mounted, whatever they hold as yet.
+pub(crate) fn make(dir: &Path) -> Result<()> {
+    NAMES.iter().try_for_each(|name| open(&dir.join(name)).map(drop))
+}
+
 /// Writes /etc/hostname.
 pub(crate) fn write_hostname(dir: &Path, hostname: &str) -> Result<()> {
     write(&dir.join("hostname"), &net::files::hostname(hostname))
@@ -164,11 +172,8 @@ impl HostResolv {
 /// names, and file systems take an emptied file that is written again for one that has to be on
 /// disk at once.
 fn write(path: &Path, text: &str) -> Result<()> {
-    let write = || {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o644);
-        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-        let mut file = options.open(path)?;
+    let mut file = open(path)?;
+    let mut write = || {
         file.write_all(text.as_bytes())?;
         if file.metadata()?.len() > text.len() as u64 {
             file.set_len(text.len() as u64)?;
@@ -178,6 +183,14 @@ fn write(path: &Path, text: &str) -> Result<()> {
     write().map_err(|source: std::io::Error| {
         EngineError::io(format!("write {}", path.display()), source)
     })
+}
+
+fn open(path: &Path) -> Result<std::fs::File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o644);
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    let opened = options.open(path);
+    opened.map_err(|source| EngineError::io(format!("open {}", path.display()), source))
 }
 
 #[cfg(test)]

@@ -23,6 +23,11 @@ pub(crate) enum Launching {
     Over(Reply),
 }
 
+/// A request that will be answered.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Asked(u64);
+
 /// A connection to one monitor.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -70,7 +75,18 @@ impl Link {
         request: &Request,
         fds: &[BorrowedFd<'_>],
     ) -> Result<Reply> {
-        let id = self.fd.get_mut().send(request, fds).map_err(EngineError::internal)?;
+        let asked = self.ask(request, fds)?;
+        self.answer(asked).await
+    }
+
+    /// Asks. Requests are done and answered in their order, those of a launch after the launch.
+    pub(crate) fn ask(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Asked> {
+        self.fd.get_mut().send(request, fds).map(Asked).map_err(EngineError::internal)
+    }
+
+    /// Waits for the answer to a request; the answers to earlier ones are lost. What the monitor
+    /// refuses is an error.
+    pub(crate) async fn answer(&mut self, Asked(id): Asked) -> Result<Reply> {
         refused(self.reply(id).await?)
     }
 

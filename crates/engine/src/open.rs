@@ -23,6 +23,7 @@ use crate::node::{Node, blocking};
 use crate::plugins::{Plugins, RemoteDrivers};
 use crate::record::{self, Definition, State};
 use crate::roster::Roster;
+use crate::standby::Ready;
 use crate::teardown::Teardowns;
 use crate::{EngineError, EventBus, Options, Result, clock, host, random, uuid};
 use model::NetworkId;
@@ -96,7 +97,7 @@ fn open_parts(options: Options) -> Result<Node> {
         ids: IdPool::of_this_process(options.id_pool_base, options.id_pool_ranges)?,
         filters: Filters::new(&options.exec_root.join("seccomp")),
         runtime_exe: sealed(&options.runtime_exe)?,
-        ready: Default::default(),
+        ready: Ready::new(&options.data_root.join("containers")),
         store,
         net,
         plugins,

@@ -1,17 +1,26 @@
-//! A monitor kept ready, and the zygote that it was forked from: starting a program costs a good
-//! part of starting a container, and the next container need not wait for it. Both are started when
-//! a monitor was used, so a node on which nothing is started keeps none.
+//! What the next container will need and can have been made before anybody asks for one: a monitor,
+//! with the zygote that it was forked from, and its directories. All is made when the last was used,
+//! so a node on which nothing is started keeps none.
 
+use crate::{EngineError, Result, etc};
 use runtime::launch::Launch;
 use runtime::monitor::client::{self, ClientError, Connection, Standby};
 use runtime::monitor::zygote::Zygote;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::fs::DirBuilder;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use store::snapshot::{Snapshots, Spare};
 
-/// At most one monitor without a container, and where others come from.
-#[derive(Debug, Default)]
+/// At most one of each without a container.
+#[derive(Debug)]
 pub(crate) struct Ready {
     kept: Mutex<Kept>,
+    root: Mutex<Option<Spare>>,
+    /// Where the directory is kept that becomes a container's.
+    room: PathBuf,
 }
 
 #[derive(Debug, Default)]
@@ -21,13 +30,33 @@ struct Kept {
 }
 
 impl Ready {
+    /// Nothing is ready yet. `containers`: where their directories lie.
+    pub(crate) fn new(containers: &Path) -> Self {
+        Self { kept: Mutex::default(), root: Mutex::default(), room: containers.join(".next") }
+    }
+
+    /// A writable layer, if one is ready.
+    pub(crate) fn root(&self) -> Option<Spare> {
+        self.directories().take()
+    }
+
+    /// Makes the directory of a container, unless it has been there before; the one that is ready
+    /// has its files already.
+    pub(crate) fn move_in(&self, dir: &Path) -> std::io::Result<()> {
+        let _not_half_made = self.directories();
+        if renameat_with(CWD, &self.room, CWD, dir, RenameFlags::NOREPLACE).is_ok() {
+            return Ok(());
+        }
+        make_dir(dir)
+    }
+
     /// Has a container made: by the monitor that is ready, or by a new one when there is none or
     /// it has died meanwhile. Blocking.
     pub(crate) fn launch(
         &self,
         program: BorrowedFd<'_>,
         launch: &Launch,
-    ) -> Result<(Connection, i32), ClientError> {
+    ) -> std::result::Result<(Connection, i32), ClientError> {
         let ready = {
             let mut kept = self.kept();
             kept.monitor.take().or_else(|| kept.fork())
@@ -45,8 +74,26 @@ impl Ready {
         client::spawn(program, launch)
     }
 
-    /// Makes the next one ready, unless one is. Blocking.
-    pub(crate) fn refill(&self, program: BorrowedFd<'_>) {
+    /// Makes the next ones ready, unless they are. Blocking.
+    pub(crate) fn refill(&self, program: BorrowedFd<'_>, snapshots: &Snapshots) {
+        self.refill_monitor(program);
+        if let Err(error) = self.refill_directories(snapshots) {
+            // Who needs them makes them, and tells what is wrong.
+            tracing::warn!(%error, "no directories are kept ready");
+        }
+    }
+
+    fn refill_directories(&self, snapshots: &Snapshots) -> Result<()> {
+        let mut root = self.directories();
+        if root.is_none() {
+            *root = Some(snapshots.spare()?);
+        }
+        let failed = |error| EngineError::io(format!("make {}", self.room.display()), error);
+        make_dir(&self.room).map_err(failed)?;
+        etc::make(&self.room)
+    }
+
+    fn refill_monitor(&self, program: BorrowedFd<'_>) {
         let mut kept = self.kept();
         if kept.monitor.is_some() {
             return;
@@ -58,6 +105,10 @@ impl Ready {
             }
         }
         kept.monitor = kept.fork();
+    }
+
+    fn directories(&self) -> MutexGuard<'_, Option<Spare>> {
+        self.root.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -93,6 +144,10 @@ impl Drop for Ready {
         drop(kept);
         pids.into_iter().flatten().for_each(reap);
     }
+}
+
+fn make_dir(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Takes leave of a process that has ended, or is about to.

@@ -13,6 +13,7 @@
 
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::error::LaunchError;
+use crate::facts::Host;
 use crate::hooks::{self, Inside, Point};
 use crate::init::message::{Message, Tag};
 use crate::launch::{Launch, Scopes};
@@ -57,6 +58,7 @@ struct Waiting {
     channel: OwnedFd,
     plan: InitPlan,
     launch: Box<Launch>,
+    host: Host,
 }
 
 /// A container whose command runs.
@@ -69,6 +71,7 @@ pub struct Running {
     /// The control group.
     pub cgroup: Cgroup,
     pub(crate) launch: Box<Launch>,
+    pub(crate) host: Host,
 }
 
 /// Makes the container: namespaces, ids, mounts, control group. Its process waits just before
@@ -96,7 +99,7 @@ pub struct Extras {
 /// # Errors
 /// As [`create`].
 pub fn create_with(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Created, LaunchError> {
-    begin(launch, stdio, extras)?.prepare(launch)
+    begin(launch, Host::look()?, stdio, extras)?.supply(launch)?.prepared()
 }
 
 /// A container whose first process exists, in namespaces of its own, and waits to be prepared.
@@ -105,23 +108,38 @@ pub fn create_with(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Crea
 #[derive(Debug)]
 pub(crate) struct Begun {
     plan: Plan,
-    hierarchy: Hierarchy,
+    host: Host,
     channel: OwnedFd,
     child: sys::clone::Child,
     cgroup: Cgroup,
     doomed: Doomed,
 }
 
-/// The first half of [`create_with`].
-pub(crate) fn begin(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Begun, LaunchError> {
+/// A container whose first process has everything, and prepares itself.
+///
+/// Dropping it kills the process.
+#[derive(Debug)]
+pub(crate) struct Supplied {
+    child: sys::clone::Child,
+    cgroup: Cgroup,
+    warnings: Vec<String>,
+    waiting: Box<Waiting>,
+}
+
+/// The first part of [`create_with`].
+pub(crate) fn begin(
+    launch: &Launch,
+    host: Host,
+    stdio: Stdio,
+    extras: Extras,
+) -> Result<Begun, LaunchError> {
     if launch.version != crate::launch::VERSION {
         let version = launch.version;
         return Err(LaunchError::invalid(format!("launch of version {version} is not known")));
     }
     // Nobody in the container may trace the child or look at its memory, which is ours.
     sys::process::set_dumpable(false).map_err(|e| LaunchError::at("become undumpable", e))?;
-    let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-    let facts = facts::of_launch(launch, &hierarchy)?;
+    let facts = facts::of_launch(launch, &host)?;
     let mut plan = plan::plan(launch, &facts, stdio.kind())?;
     plan.init.preserve_fds = extras.preserve_fds;
     let (channel, theirs) = sys::socket::message_pair()
@@ -145,10 +163,10 @@ pub(crate) fn begin(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Beg
     }
     sys::failpoint::hit("runtime.create.planned");
     let (child, cgroup, doomed) = match launch.systemd {
-        false => clone_into_group(launch, &plan, slots, (&hierarchy, &facts.cgroup_path))?,
-        true => clone_into_scope(launch, &plan, slots, &hierarchy)?,
+        false => clone_into_group(launch, &plan, slots, (&host.hierarchy, &facts.cgroup_path))?,
+        true => clone_into_scope(launch, &plan, slots, &host.hierarchy)?,
     };
-    Ok(Begun { plan, hierarchy, channel, child, cgroup, doomed })
+    Ok(Begun { plan, host, channel, child, cgroup, doomed })
 }
 
 impl Begun {
@@ -162,22 +180,25 @@ impl Begun {
         sys::netns::open(Path::new(&path)).ok()
     }
 
-    /// The second half of [`create_with`].
-    pub(crate) fn prepare(self, launch: &Launch) -> Result<Created, LaunchError> {
-        let Begun { plan, hierarchy, channel, child, mut cgroup, mut doomed } = self;
+    /// The second part of [`create_with`].
+    pub(crate) fn supply(self, launch: &Launch) -> Result<Supplied, LaunchError> {
+        let Begun { plan, host, channel, child, mut cgroup, mut doomed } = self;
         let prepared = Preparation { launch, plan: &plan, channel: channel.as_fd(), child: &child };
-        let warnings = prepared.run(&hierarchy, &mut cgroup, &mut doomed)?;
-        let console = await_prepared(channel.as_fd(), &plan.init, child.pidfd.as_fd())?;
-        sys::failpoint::hit("runtime.create.prepared");
+        let warnings = prepared.run(&host.hierarchy, &mut cgroup, &mut doomed)?;
         let launch = Box::new(launch.clone());
-        Ok(Created {
-            pid: child.pid,
-            pidfd: child.pidfd,
-            console,
-            cgroup,
-            warnings,
-            waiting: Box::new(Waiting { doomed, channel, plan: plan.init, launch }),
-        })
+        let waiting = Box::new(Waiting { doomed, channel, plan: plan.init, launch, host });
+        Ok(Supplied { child, cgroup, warnings, waiting })
+    }
+}
+
+impl Supplied {
+    /// The last part of [`create_with`].
+    pub(crate) fn prepared(self) -> Result<Created, LaunchError> {
+        let Supplied { child, cgroup, warnings, waiting } = self;
+        let channel = waiting.channel.as_fd();
+        let console = await_prepared(channel, &waiting.plan, child.pidfd.as_fd())?;
+        sys::failpoint::hit("runtime.create.prepared");
+        Ok(Created { pid: child.pid, pidfd: child.pidfd, console, cgroup, warnings, waiting })
     }
 }
 
@@ -299,7 +320,9 @@ impl Preparation<'_> {
         let pid_namespace = pid_join.map(|join| sys::netns::open(&join.path)).transpose();
         let pid_namespace = pid_namespace
             .map_err(|error| LaunchError::at("open the pid namespace", error.errno))?;
-        let mut supplier = Supplier { launch: self.launch, mapped, pid, pid_namespace, warnings };
+        let spent = Vec::new();
+        let mut supplier =
+            Supplier { launch: self.launch, mapped, pid, pid_namespace, warnings, spent };
         let supplies = supplier.make_all(&self.plan.supplies)?;
         sys::failpoint::hit("runtime.create.supplied");
         hooks::run(self.launch, Point::CreateRuntime, pid, None)?;
@@ -423,7 +446,7 @@ impl Created {
         waiting.doomed.pardon();
         // What runs already is not stopped by a hook that comes after it.
         let _ = hooks::run(&waiting.launch, Point::Poststart, pid, None);
-        Ok(Running { pid, pidfd, cgroup, launch: waiting.launch })
+        Ok(Running { pid, pidfd, cgroup, launch: waiting.launch, host: waiting.host })
     }
 
     /// Leaves the process waiting at its gate for somebody else to start it, and forgets it.
@@ -459,10 +482,10 @@ impl Running {
     pub fn open(launch: Launch, pid: i32) -> Result<Self, LaunchError> {
         let pidfd = sys::Pidfd::open(pid)
             .map_err(|error| LaunchError::at(format!("open process {pid}"), error.errno))?;
-        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
+        let host = Host::look()?;
         let path = facts::cgroup_path(&launch);
-        let cgroup = Cgroup::open(&hierarchy, &path).map_err(cgroup_error)?;
-        Ok(Self { pid, pidfd: pidfd.into_fd(), cgroup, launch: Box::new(launch) })
+        let cgroup = Cgroup::open(&host.hierarchy, &path).map_err(cgroup_error)?;
+        Ok(Self { pid, pidfd: pidfd.into_fd(), cgroup, launch: Box::new(launch), host })
     }
 
     /// What the container was launched from.
@@ -482,8 +505,7 @@ pub fn start_through(
     kind: StdioKind,
     pid: i32,
 ) -> Result<(), LaunchError> {
-    let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-    let facts = facts::of_launch(launch, &hierarchy)?;
+    let facts = facts::of_launch(launch, &Host::look()?)?;
     let plan = plan::plan(launch, &facts, kind)?;
     let pidfd = sys::Pidfd::open(pid)
         .map_err(|error| LaunchError::at(format!("open process {pid}"), error.errno))?;

@@ -58,7 +58,7 @@ pub fn exec(
     let pidfd = target.pidfd.as_fd();
     let root = options.user.as_ref().map(|_| root_of(target.pid, pidfd)).transpose()?;
     let root = root.as_ref().map(AsFd::as_fd);
-    let facts = facts::of_exec(launch, root, options.user.as_deref())?;
+    let facts = facts::of_exec(launch, &target.host, root, options.user.as_deref())?;
     let joined = namespaces_of(launch)?;
     let kind = stdio.kind();
     let mut plan = plan_exec(launch, &process, &facts, kind, joined)?;

@@ -4,6 +4,7 @@
 use crate::caps::CapSet;
 use crate::cgroup::systemd::Scope;
 use crate::cgroup::{CgroupError, Hierarchy};
+use crate::container::cgroup_error;
 use crate::error::LaunchError;
 use crate::launch::{Launch, Rootfs};
 use crate::plan::Facts;
@@ -17,8 +18,41 @@ use sys::root::open_how;
 use sys::seccomp::{Insn, MAX_INSNS, NEW_LISTENER, WAIT_KILLABLE_RECV};
 use wire::oci::runtime::Linux;
 
+/// What is the same for every container and every process that joins one: the host, and what this
+/// process is allowed to do there.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub(crate) hierarchy: Hierarchy,
+    bounding: u64,
+    throttles: Vec<String>,
+    initramfs: bool,
+    confined: bool,
+    groups_fixed: bool,
+    apparmor: bool,
+    selinux: bool,
+}
+
+impl Host {
+    /// Looks around. What it saw is the truth for some seconds: control groups can be mounted, and
+    /// processors plugged in.
+    pub(crate) fn look() -> Result<Self, LaunchError> {
+        let confined = !sys::userns::is_first();
+        let denied = |text: Vec<u8>| text.starts_with(b"deny");
+        Ok(Self {
+            hierarchy: Hierarchy::detect().map_err(cgroup_error)?,
+            bounding: CapSet::bounding().bits(),
+            throttles: throttle_counters(),
+            initramfs: root_is_initramfs(),
+            confined,
+            groups_fixed: confined && std::fs::read("/proc/self/setgroups").is_ok_and(denied),
+            apparmor: Path::new("/sys/kernel/security/apparmor").exists(),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        })
+    }
+}
+
 /// Facts for the container of `launch`.
-pub(crate) fn of_launch(launch: &Launch, hierarchy: &Hierarchy) -> Result<Facts, LaunchError> {
+pub(crate) fn of_launch(launch: &Launch, host: &Host) -> Result<Facts, LaunchError> {
     let linux = launch.spec.linux.as_ref();
     let user = match &launch.user {
         Some(user) => Some(resolve_in_layers(&launch.rootfs, user)?),
@@ -26,18 +60,17 @@ pub(crate) fn of_launch(launch: &Launch, hierarchy: &Hierarchy) -> Result<Facts,
     };
     let masks = linux.is_some_and(|linux| !linux.masked_paths.is_empty());
     Ok(Facts {
-        cgroups: Some(hierarchy.mount_plan()),
+        cgroups: Some(host.hierarchy.mount_plan()),
         cgroup_path: cgroup_path(launch),
-        sensitive: if masks { throttle_counters() } else { Vec::new() },
-        initramfs: root_is_initramfs(),
-        confined: !sys::userns::is_first(),
-        ..common(launch, user)?
+        sensitive: if masks { host.throttles.clone() } else { Vec::new() },
+        ..common(launch, host, user)?
     })
 }
 
 /// Facts for a process that joins the container of `launch`, whose root is `root`.
 pub(crate) fn of_exec(
     launch: &Launch,
+    host: &Host,
     root: Option<BorrowedFd<'_>>,
     user: Option<&str>,
 ) -> Result<Facts, LaunchError> {
@@ -45,17 +78,21 @@ pub(crate) fn of_exec(
         (Some(user), Some(root)) => Some(user::resolve(root, user)?),
         _ => None,
     };
-    common(launch, user)
+    common(launch, host, user)
 }
 
-fn common(launch: &Launch, user: Option<User>) -> Result<Facts, LaunchError> {
-    let apparmor = Path::new("/sys/kernel/security/apparmor").exists();
-    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
-    let filter = filter(launch)?;
-    let bounding = CapSet::bounding().bits();
-    let groups_fixed = !sys::userns::is_first()
-        && std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"));
-    Ok(Facts { bounding, filter, user, groups_fixed, apparmor, selinux, ..Facts::default() })
+fn common(launch: &Launch, host: &Host, user: Option<User>) -> Result<Facts, LaunchError> {
+    Ok(Facts {
+        bounding: host.bounding,
+        filter: filter(launch)?,
+        user,
+        initramfs: host.initramfs,
+        confined: host.confined,
+        groups_fixed: host.groups_fixed,
+        apparmor: host.apparmor,
+        selinux: host.selinux,
+        ..Facts::default()
+    })
 }
 
 /// The control group of a container: what the specification says, or one by its id.

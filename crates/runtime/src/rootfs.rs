@@ -33,6 +33,9 @@ pub(crate) struct Supplier<'a> {
     pub(crate) pid_namespace: Option<OwnedFd>,
     /// What was not possible and does not matter enough to fail.
     pub(crate) warnings: Vec<String>,
+    /// Detached mounts that have served. Closing one waits for a grace period of RCU
+    /// (`namespace_unlock`), so that is left until nobody waits for what was made of them.
+    pub(crate) spent: Vec<OwnedFd>,
 }
 
 /// A user namespace with the host's ids of its root.

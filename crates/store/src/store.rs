@@ -159,7 +159,11 @@ impl Store {
 
     /// A new directory in `tmp`, removed on drop unless it was renamed away.
     pub(crate) fn scratch(&self) -> Result<Scratch> {
-        let name = random_name()?;
+        self.scratch_as(random_name()?)
+    }
+
+    /// The same under a name that nobody else has.
+    pub(crate) fn scratch_as(&self, name: CString) -> Result<Scratch> {
         fs::mkdirat(&self.inner.dirs.tmp, &name, Mode::RWXU)
             .act(|| "make temporary directory".into())?;
         let dir = tree::child_dir(&self.inner.dirs.tmp, &name)
@@ -248,6 +252,7 @@ impl std::fmt::Debug for Lease {
 }
 
 /// A directory in `tmp`.
+#[derive(Debug)]
 pub(crate) struct Scratch {
     store: Store,
     pub(crate) name: CString,

@@ -2,7 +2,7 @@
 //! from then on; before the container runs, it is kept here.
 
 use super::{Actor, Order};
-use crate::link::Link;
+use crate::link::{Asked, Link};
 use crate::logs;
 use crate::streams::{AttachOptions, ClientStream, LogOptions};
 use crate::{EngineError, Result};
@@ -79,20 +79,31 @@ impl Actor {
 }
 
 /// Gives a client's socket to the monitor.
-pub(super) async fn hand_over(
+async fn hand_over(
     link: &mut Link,
     tty: bool,
     options: &AttachOptions,
     client: ClientStream,
 ) -> Result<()> {
+    let asked = ask(link, tty, options, &client)?;
+    link.answer(asked).await.map(drop)
+}
+
+/// Asks the monitor to serve a client, whose socket it is given.
+pub(super) fn ask(
+    link: &mut Link,
+    tty: bool,
+    options: &AttachOptions,
+    client: &ClientStream,
+) -> Result<Asked> {
     let request = Request::Attach(protocol::Attach {
         process: ProcessId::Init,
         options: protocol::AttachOptions {
             framed: options.framed && !tty,
-            ..monitor_options(options, &client)?
+            ..monitor_options(options, client)?
         },
     });
-    link.call(&request, &[client.fd.as_fd()]).await.map(drop)
+    link.ask(&request, &[client.fd.as_fd()])
 }
 
 /// The options in the monitor's words.

@@ -47,7 +47,8 @@ pub(super) fn prepare(
     };
     let dir = node.container_dir(&definition.id);
     let state_dir = node.state_dir(&definition.id);
-    make_dir(&dir)?;
+    let made = node.ready.move_in(&dir);
+    made.map_err(|source| EngineError::io(format!("make {}", dir.display()), source))?;
     fresh_dir(&state_dir)?;
     store::failpoint::hit("engine.prepare.dirs");
     let etc = etc_files(node, definition, &dir)?;
@@ -268,21 +269,16 @@ fn log(definition: &Definition, dir: &Path) -> LogConfig {
     })
 }
 
-/// The files exist before the container does: it mounts them. With another container's network
-/// they are that one's.
+/// The files exist before the container does, which mounts them; what they say is written while it
+/// is made. With another container's network they are that one's.
 fn etc_files(node: &Node, definition: &Definition, dir: &Path) -> Result<EtcFiles> {
-    let spec = &definition.spec;
-    let dir_of_files = match &spec.network {
+    let dir_of_files = match &definition.spec.network {
         NetworkMode::Container(query) => {
             let other = node.registry.find(query)?;
             node.container_dir(&other.id)
         }
         _ => {
-            let hosts_name = spec.hostname.is_empty().then(host_name);
-            etc::write_hostname(dir, hosts_name.as_deref().unwrap_or(&spec.hostname))?;
-            etc::write_hosts(dir, spec, &[], &super::network::gateways_of_host(node), &[])?;
-            let embedded = super::network::embedded_dns(node, spec);
-            etc::write_resolv_conf(dir, spec, embedded)?;
+            etc::make(dir)?;
             dir.to_owned()
         }
     };
@@ -292,6 +288,19 @@ fn etc_files(node: &Node, definition: &Definition, dir: &Path) -> Result<EtcFile
         hosts: file("hosts"),
         resolv_conf: file("resolv.conf"),
     })
+}
+
+/// Writes those of the files that need no address: before the container begins, /etc/hosts follows
+/// with those that it is given.
+pub(super) fn write_etc(node: &Node, definition: &Definition) -> Result<()> {
+    let spec = &definition.spec;
+    if matches!(spec.network, NetworkMode::Container(_)) {
+        return Ok(());
+    }
+    let dir = node.container_dir(&definition.id);
+    let hosts_name = spec.hostname.is_empty().then(host_name);
+    etc::write_hostname(&dir, hosts_name.as_deref().unwrap_or(&spec.hostname))?;
+    etc::write_resolv_conf(&dir, spec, super::network::embedded_dns(node, spec))
 }
 
 fn host_name() -> String {

@@ -112,7 +112,11 @@ fn make(
     }
     store::failpoint::hit("engine.create.begun");
     let limit = root_limit_bytes(&draft.host.storage_opt)?.or(live.options.root_limit_bytes);
-    let snapshot = node.store.snapshots().create_within(id, Some(image.id), limit)?;
+    let snapshots = node.store.snapshots();
+    let snapshot = match limit {
+        Some(limit) => snapshots.create_within(id, Some(image.id), limit)?,
+        None => snapshots.create_from(id, Some(image.id), node.ready.root())?,
+    };
     undo.snapshot = Some(id);
     store::failpoint::hit("engine.create.rooted");
     for mount in &mut spec.mounts {

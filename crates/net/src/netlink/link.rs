@@ -25,6 +25,8 @@ const IFLA_IFALIAS: u16 = 20;
 const IFLA_STATS64: u16 = 23;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -119,12 +121,15 @@ pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: u32) 
     });
 }
 
-/// Creates a veth pair, both ends down, the peer directly in its namespace.
+/// Creates a veth pair, both ends down, the peer directly in its namespace. Each has one queue, which
+/// is what veth(4) uses of however many there are; it makes one for every processor otherwise, and
+/// waits for a grace period of RCU to put the rest out of use (`veth_init_queues`).
 pub(crate) fn add_veth(batch: &mut Batch, veth: &Veth<'_>) {
     let act = format!("create link {} with {} in the container", veth.host, veth.peer);
     let netns = u32::try_from(veth.netns.as_raw_fd()).unwrap_or(u32::MAX);
     batch.message(act, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifinfo(0, 0, 0), |a| {
         a.text(IFLA_IFNAME, veth.host).u32(IFLA_MTU, veth.mtu);
+        a.u32(IFLA_NUM_TX_QUEUES, 1).u32(IFLA_NUM_RX_QUEUES, 1);
         if let Some(mac) = veth.host_mac {
             a.bytes(IFLA_ADDRESS, &mac);
         }
@@ -134,6 +139,7 @@ pub(crate) fn add_veth(batch: &mut Batch, veth: &Veth<'_>) {
                 a.nest(VETH_INFO_PEER, |a| {
                     a.fixed(&ifinfo(0, 0, 0));
                     a.text(IFLA_IFNAME, veth.peer).u32(IFLA_MTU, veth.mtu);
+                    a.u32(IFLA_NUM_TX_QUEUES, 1).u32(IFLA_NUM_RX_QUEUES, 1);
                     a.bytes(IFLA_ADDRESS, &veth.mac).u32(IFLA_NET_NS_FD, netns);
                 });
             });

@@ -14,14 +14,15 @@ mod call;
 mod document;
 mod orphans;
 
-use crate::cgroup::{Cgroup, Hierarchy};
+use crate::cgroup::Cgroup;
 use crate::container::{Stdio, cgroup_error};
 use crate::error::LaunchError;
 use crate::exec::{Execed, completed, root_of};
+use crate::facts::{self, Host};
 use crate::launch::Launch;
 use crate::plan::step::Supply;
 use crate::rootfs::Supplier;
-use crate::{facts, user};
+use crate::user;
 use call::Caller;
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -92,8 +93,8 @@ type Made = (i32, OwnedFd, Cgroup, Option<OwnedFd>);
 impl Making<'_> {
     fn run(&self, stdio: Stdio) -> Result<Made, LaunchError> {
         let Self { launch, caller, bundle } = *self;
-        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-        let facts = facts::of_launch(launch, &hierarchy)?;
+        let host = Host::look()?;
+        let facts = facts::of_launch(launch, &host)?;
         self.mount_root()?;
         let init = if launch.init { Some(self.copy_init()?) } else { None };
         let spec = document::of_container(
@@ -111,7 +112,7 @@ impl Making<'_> {
         let (pid, pidfd, console) = Call { caller, command: "create", pid_file: PID_FILE, bundle }
             .run(&words, &[&launch.id], stdio)
             .map_err(|error| call::about_command(error, command.as_deref().unwrap_or("")))?;
-        let cgroup = Cgroup::open(&hierarchy, &facts.cgroup_path).map_err(cgroup_error)?;
+        let cgroup = Cgroup::open(&host.hierarchy, &facts.cgroup_path).map_err(cgroup_error)?;
         Ok((pid, pidfd, cgroup, console))
     }
 
@@ -129,6 +130,7 @@ impl Making<'_> {
             pid: 0,
             pid_namespace: None,
             warnings: Vec::new(),
+            spent: Vec::new(),
         };
         for root in supplier.make_all(&[Supply::Root])? {
             let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;

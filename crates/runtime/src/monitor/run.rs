@@ -8,14 +8,17 @@ use super::sandbox::{Container, Sandbox};
 use super::server::{Monitor, Parts};
 use super::stdio::{self, Ends, Wanted};
 use super::{CONTROL_FD, LAUNCH_FD};
-use crate::container::{Extras, begin};
+use crate::container::{Extras, Stdio, Supplied, begin};
 use crate::error::LaunchError;
+use crate::facts::Host;
 use crate::launch::Launch;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use sys::Pidfd;
 
 /// Largest launch order in bytes.
@@ -26,6 +29,9 @@ const LAUNCH_BYTES: usize = 16 << 10;
 
 /// How long a monitor that waits for its order keeps its program in memory.
 const STANDBY: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
+/// How long what was seen of the host is taken for true.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// What must not end a monitor: it lives as long as its container.
 const IGNORED_SIGNALS: [rustix::process::Signal; 5] = {
@@ -44,17 +50,36 @@ pub fn run() -> ExitCode {
         return super::zygote::serve(control);
     };
     let status = match settle_in() {
-        Ok(()) => watch_over(control, order),
+        Ok(()) => watch_over(control, order, None),
         Err(error) => refuse(&mut Control::new(control), &error),
     };
     ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
 }
 
-/// [`run`] in a process that has settled in, with the two descriptors. Returns the status to end
-/// with.
-pub(super) fn watch_over(control: OwnedFd, order: OwnedFd) -> i32 {
+/// What was seen of the host, ahead of an order.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    host: Host,
+    at: Instant,
+}
+
+impl Seen {
+    /// Looks, unless what was seen last is true enough.
+    pub(super) fn recently(last: Option<Self>) -> Option<Self> {
+        last.filter(Self::is_fresh)
+            .or_else(|| Some(Self { host: Host::look().ok()?, at: Instant::now() }))
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.at.elapsed() < FRESH
+    }
+}
+
+/// [`run`] in a process that has settled in, with the two descriptors and what was seen already.
+/// Returns the status to end with.
+pub(super) fn watch_over(control: OwnedFd, order: OwnedFd, seen: Option<Seen>) -> i32 {
     let mut control = Control::new(control);
-    match launch(&mut control, &order) {
+    match launch(&mut control, &order, seen) {
         Ok(Some(parts)) => {
             drop(order);
             Monitor::new(parts, control).run();
@@ -82,12 +107,17 @@ fn shows_mounts(launch: &Launch) -> bool {
 /// Creates the container and tells so. Kept out of [`run`], whose frame stays for the monitor's
 /// whole life: what is on the stack only here can be given back.
 #[inline(never)]
-fn launch(control: &mut Control, order: &OwnedFd) -> Result<Option<Parts<Container>>, LaunchError> {
+fn launch(
+    control: &mut Control,
+    order: &OwnedFd,
+    seen: Option<Seen>,
+) -> Result<Option<Parts<Container>>, LaunchError> {
     // A session of its own, unless the one who started us has given us one.
     let _ = rustix::process::setsid();
     // The program may come from a memfd, whose name says nothing in a process list.
     let _ = rustix::thread::set_name(c"estiba-monitor");
     let Some(launch) = read_launch(order)? else { return Ok(None) };
+    let seen = seen.filter(Seen::is_fresh);
     // Only now: it may have waited, and the host may have mounted something meanwhile. What the
     // host is to see mounted in the container has to be a share of the host's own mount.
     if !shows_mounts(&launch) {
@@ -103,6 +133,19 @@ fn launch(control: &mut Control, order: &OwnedFd) -> Result<Option<Parts<Contain
         LaunchError::at(format!("open state directory {}", launch.state_dir.display()), errno)
     })?;
     sys::failpoint::hit("runtime.monitor.settled");
+    let process = launch.spec.process.as_ref();
+    let process =
+        process.ok_or_else(|| LaunchError::invalid("create container: no process is given"))?;
+    let wanted = Wanted::new(process, launch.stdin_open);
+    let (stdio, ends) = stdio::open(wanted).map_err(stdio_failed)?;
+    let making = match &launch.runtime {
+        Some(program) => Making::Foreign(program, stdio),
+        None => {
+            let host = seen.map_or_else(Host::look, |seen| Ok(seen.host))?;
+            Making::Own(supply(&launch, host, stdio, control)?)
+        }
+    };
+    // While the container's process prepares itself.
     let log = open_log(&launch.log)?;
     sys::failpoint::hit("runtime.monitor.logged");
     let listener = state_dir.as_fd().try_clone_to_owned().map(Listener::bind);
@@ -110,8 +153,8 @@ fn launch(control: &mut Control, order: &OwnedFd) -> Result<Option<Parts<Contain
         .map_err(|error| LaunchError::io("open state directory again", &error))?
         .map_err(|errno| LaunchError::at("bind the monitor's socket", errno))?;
     sys::failpoint::hit("runtime.monitor.bound");
-    let (sandbox, init, warnings) =
-        create_container(&launch, control).inspect_err(|_| listener.unlink())?;
+    let made = making.finish(&launch, wanted, ends);
+    let (sandbox, init, warnings) = made.inspect_err(|_| listener.unlink())?;
     sys::failpoint::hit("runtime.monitor.created");
     let reply = Reply::Created { pid: init.pid, cgroup: sandbox.cgroup_path(), warnings };
     control.reply(LAUNCH, reply, &[init.pidfd.as_fd()]);
@@ -164,32 +207,56 @@ fn open_log(config: &LogConfig) -> Result<LogWriter, LaunchError> {
     })
 }
 
-fn create_container(
+fn stdio_failed(error: std::io::Error) -> LaunchError {
+    LaunchError::io("make standard streams", &error)
+}
+
+/// A container on its way.
+enum Making<'a> {
+    /// Its process prepares itself.
+    Own(Supplied),
+    /// Another runtime's program will make it.
+    Foreign(&'a Path, Stdio),
+}
+
+/// Begins a container, says so, and gives its process what it needs.
+fn supply(
     launch: &Launch,
+    host: Host,
+    stdio: Stdio,
     control: &mut Control,
-) -> Result<(Container, Process, Vec<String>), LaunchError> {
-    let stdio_failed = |error: std::io::Error| LaunchError::io("make standard streams", &error);
-    let process = launch.spec.process.as_ref();
-    let process =
-        process.ok_or_else(|| LaunchError::invalid("create container: no process is given"))?;
-    let wanted = Wanted::new(process, launch.stdin_open);
-    let (stdio, ends) = stdio::open(wanted).map_err(stdio_failed)?;
-    if let Some(program) = &launch.runtime {
-        let (foreign, console) = crate::foreign::create(launch, program, stdio)?;
-        let made = (foreign.pid, foreign.pidfd.as_fd().try_clone_to_owned(), console);
-        let init = keep(launch, wanted, made, ends).map_err(stdio_failed)?;
-        return Ok((Container::Foreign(Box::new(foreign)), init, Vec::new()));
-    }
-    let begun = begin(launch, stdio, Extras::default())?;
+) -> Result<Supplied, LaunchError> {
+    let begun = begin(launch, host, stdio, Extras::default())?;
     if let Some(network) = begun.own_network() {
         control.tell_with(&Event::Begun, &[network.as_fd()]);
     }
     sys::failpoint::hit("runtime.monitor.begun");
-    let mut created = begun.prepare(launch)?;
-    let made = (created.pid, created.pidfd.try_clone(), created.console.take());
-    let init = keep(launch, wanted, made, ends).map_err(stdio_failed)?;
-    let warnings = std::mem::take(&mut created.warnings);
-    Ok((Container::Created(Box::new(created)), init, warnings))
+    begun.supply(launch)
+}
+
+impl Making<'_> {
+    fn finish(
+        self,
+        launch: &Launch,
+        wanted: Wanted,
+        ends: Ends,
+    ) -> Result<(Container, Process, Vec<String>), LaunchError> {
+        match self {
+            Self::Foreign(program, stdio) => {
+                let (foreign, console) = crate::foreign::create(launch, program, stdio)?;
+                let made = (foreign.pid, foreign.pidfd.as_fd().try_clone_to_owned(), console);
+                let init = keep(launch, wanted, made, ends).map_err(stdio_failed)?;
+                Ok((Container::Foreign(Box::new(foreign)), init, Vec::new()))
+            }
+            Self::Own(supplied) => {
+                let mut created = supplied.prepared()?;
+                let made = (created.pid, created.pidfd.try_clone(), created.console.take());
+                let init = keep(launch, wanted, made, ends).map_err(stdio_failed)?;
+                let warnings = std::mem::take(&mut created.warnings);
+                Ok((Container::Created(Box::new(created)), init, warnings))
+            }
+        }
+    }
 }
 
 /// The first process, of which the monitor is the keeper now.

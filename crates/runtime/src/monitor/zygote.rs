@@ -9,6 +9,7 @@
 //! ```
 
 use super::client::{ClientError, Standby};
+use super::run::Seen;
 use super::{CONTROL_FD, run};
 use rustix::io::Errno;
 use std::io;
@@ -81,8 +82,9 @@ pub(super) fn serve(socket: OwnedFd) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let _ = rustix::thread::set_name(c"estiba-zygote");
+    let mut seen = None;
     loop {
-        match fork_one(socket.as_fd()) {
+        match fork_one(socket.as_fd(), &mut seen) {
             Ok(true) => {}
             Ok(false) => return ExitCode::SUCCESS,
             Err(_) => return ExitCode::FAILURE,
@@ -90,8 +92,9 @@ pub(super) fn serve(socket: OwnedFd) -> ExitCode {
     }
 }
 
-/// Answers one request; false when there will be no more.
-fn fork_one(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
+/// Answers one request; false when there will be no more. What a monitor would see of the host is
+/// `seen` for it.
+fn fork_one(socket: BorrowedFd<'_>, seen: &mut Option<Seen>) -> Result<bool, Errno> {
     let mut request = [0; FORK.len()];
     let mut fds: [Option<OwnedFd>; FDS] = [const { None }; FDS];
     let mut free = fds.iter_mut();
@@ -103,11 +106,12 @@ fn fork_one(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
     let [Some(control), Some(order)] = fds else {
         return if length == 0 { Ok(false) } else { Err(Errno::PROTO) };
     };
+    *seen = Seen::recently(seen.take());
     // This process has one thread: its memory is as whole in the child as it is here.
     let child = sys::clone::clone3(sys::clone::CLONE_PARENT, || {
         // The socket is the zygote's alone, and nothing here comes back to who owns it.
         let _ = sys::process::close_copies(SOCKET, SOCKET);
-        run::watch_over(control, order)
+        run::watch_over(control, order, seen.clone())
     });
     let answer = match child {
         Ok(child) => child.pid,

@@ -73,13 +73,15 @@ impl Supplier<'_> {
         }
         let layers = self.layers(lower, above)?;
         let failed = |errno| LaunchError::at("mount the overlay", errno);
-        match self.as_root(|| by_descriptor(&layers))? {
+        let made = match self.as_root(|| by_descriptor(&layers))? {
             Err(Errno::INVAL | Errno::BADF | Errno::OPNOTSUPP) => {
                 let state_dir = &self.launch.state_dir;
-                self.as_root(|| made_by_child(|| by_path(&layers, state_dir)))?.map_err(failed)
+                self.as_root(|| made_by_child(|| by_path(&layers, state_dir)))?
             }
-            made => made.map_err(failed),
-        }
+            made => made,
+        };
+        self.spent.extend(layers.lower.into_iter().chain(layers.above.map(|it| it.writable)));
+        made.map_err(failed)
     }
 
     /// The content of an image, read-only: its layers on top of each other.

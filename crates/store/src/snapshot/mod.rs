@@ -10,7 +10,7 @@ pub(crate) mod points;
 use crate::bound::Bound;
 use crate::error::{Act, Error, Result};
 use crate::record::{self, v1};
-use crate::store::{Published, Store, random_name};
+use crate::store::{Published, Scratch, Store, random_name};
 use crate::tar::writer::TarWriter;
 use crate::tree;
 use merge::MergedDir;
@@ -27,6 +27,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 const STREAM_BUFFER: usize = 256 << 10;
+
+/// What the names of spare layers begin with, for whoever looks into `tmp`.
+const SPARE: &str = "ready-";
 
 /// The snapshots of a store.
 #[derive(Clone, Debug)]
@@ -49,6 +52,10 @@ pub struct Snapshot {
     /// Overlayfs' work directory.
     pub work: PathBuf,
 }
+
+/// A writable layer without a container. It is removed when this is dropped.
+#[derive(Debug)]
+pub struct Spare(Scratch);
 
 /// How a path differs from the image. The numbers are the API's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,11 +86,27 @@ pub struct SnapshotUsage {
     pub root_fs: u64,
 }
 
+/// The directories of a writable layer, which are empty at first.
+fn make_room(scratch: &Scratch, act: impl Fn() -> String) -> Result<()> {
+    fs::mkdirat(&scratch.dir, c"upper", Mode::RWXU).act(&act)?;
+    fs::mkdirat(&scratch.dir, c"work", Mode::RWXU).act(&act)
+}
+
 impl Snapshots {
     /// Makes the writable layer of a container. The image's layers are spared by collection as
     /// long as it exists. A crash in between leaves only garbage in `tmp`.
     pub fn create(&self, id: ContainerId, image: Option<ImageId>) -> Result<Snapshot> {
-        self.create_within(id, image, None)
+        self.create_from(id, image, None)
+    }
+
+    /// The same, from one that was made ahead.
+    pub fn create_from(
+        &self,
+        id: ContainerId,
+        image: Option<ImageId>,
+        spare: Option<Spare>,
+    ) -> Result<Snapshot> {
+        self.make(id, image, &self.layers_of(image)?, (spare, None))
     }
 
     /// The same, but the container may write no more than so many bytes. Refused where the file
@@ -92,18 +115,32 @@ impl Snapshots {
         &self,
         id: ContainerId,
         image: Option<ImageId>,
-        limit_bytes: Option<u64>,
+        limit_bytes: u64,
     ) -> Result<Snapshot> {
-        let layers = match image {
-            Some(image) => self.store.images().record(image)?.diff_ids.clone(),
-            None => Vec::new(),
-        };
-        self.make(id, image, &layers, limit_bytes)
+        self.make(id, image, &self.layers_of(image)?, (None, Some(limit_bytes)))
     }
 
     /// The same over layers, base first, that need not be an image's.
     pub fn create_on(&self, id: ContainerId, layers: &[Digest]) -> Result<Snapshot> {
-        self.make(id, None, layers, None)
+        self.make(id, None, layers, (None, None))
+    }
+
+    /// Makes a writable layer ahead, for a container that is not known yet. It is nobody's, and
+    /// goes with what is returned.
+    pub fn spare(&self) -> Result<Spare> {
+        let making = || "make a snapshot ahead".to_owned();
+        let name = format!("{SPARE}{}", random_name()?.to_string_lossy());
+        let name = CString::new(name).map_err(std::io::Error::from).act(making)?;
+        let scratch = self.store.scratch_as(name)?;
+        make_room(&scratch, making)?;
+        Ok(Spare(scratch))
+    }
+
+    fn layers_of(&self, image: Option<ImageId>) -> Result<Vec<Digest>> {
+        match image {
+            Some(image) => Ok(self.store.images().record(image)?.diff_ids.clone()),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn make(
@@ -111,7 +148,7 @@ impl Snapshots {
         id: ContainerId,
         image: Option<ImageId>,
         layers: &[Digest],
-        limit_bytes: Option<u64>,
+        (spare, limit_bytes): (Option<Spare>, Option<u64>),
     ) -> Result<Snapshot> {
         let making = || format!("make snapshot {}", id.short());
         let lease = self.store.lease();
@@ -119,13 +156,18 @@ impl Snapshots {
             lease.pin(*layer);
         }
         let snapshot = self.describe(id, image, layers)?;
-        let scratch = self.store.scratch()?;
-        sys::failpoint::hit("store.snapshot.begun");
         let what = || format!("the root of container {}", id.short());
-        let bound =
-            limit_bytes.map(|bytes| Bound::set(&scratch.dir, bytes, &what())).transpose()?;
-        fs::mkdirat(&scratch.dir, c"upper", Mode::RWXU).act(making)?;
-        fs::mkdirat(&scratch.dir, c"work", Mode::RWXU).act(making)?;
+        let (scratch, bound) = match spare {
+            Some(Spare(scratch)) => (scratch, None),
+            None => {
+                let scratch = self.store.scratch()?;
+                sys::failpoint::hit("store.snapshot.begun");
+                let bound = limit_bytes.map(|bytes| Bound::set(&scratch.dir, bytes, &what()));
+                let bound = bound.transpose()?;
+                make_room(&scratch, making)?;
+                (scratch, bound)
+            }
+        };
         let (mode, uid, gid) = self.root_attributes(layers)?;
         let upper = tree::child_dir(&scratch.dir, c"upper").act(making)?;
         fs::fchown(&upper, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).act(making)?;
