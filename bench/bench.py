@@ -98,6 +98,10 @@ def floor_ms(mode, count, parallel=1):
 
 
 def start_daemon():
+    # What lasts as long as the machine is up lies in memory, as /run does.
+    if not os.path.ismount(f"{LAB}/run"):
+        os.makedirs(f"{LAB}/run", mode=0o700)
+        sh("mount", "-t", "tmpfs", "-o", "mode=700", "run", f"{LAB}/run")
     log = open(f"{LAB}/daemon.log", "a")
     daemon = subprocess.Popen(
         [ESTIBA, "daemon", "--data-root", f"{LAB}/data", "--exec-root", f"{LAB}/run", "--pidfile", f"{LAB}/pid",
@@ -291,6 +295,7 @@ def main():
                     os.rmdir(path)
                 except OSError as error:
                     print(f"left: {path}: {error}", file=sys.stderr)
+        sh("umount", "--lazy", f"{LAB}/run", check=False)
         shutil.rmtree(LAB, ignore_errors=True)
 
 
