@@ -13,11 +13,13 @@
 //!
 //! This module knows nothing of what values mean.
 
+mod database;
 mod journal;
 pub(crate) mod v1;
 
 use crate::error::{Act, Error, Result};
 use crate::store::lock;
+use database::Open;
 use journal::Journal;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
@@ -30,12 +32,6 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-/// How often, and after which pauses, a file that somebody else has is tried again.
-const LOCK_ATTEMPTS: u32 = 40;
-const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
-
-/// Bytes of redb's page cache.
-const CACHE_BYTES: usize = 2 << 20;
 /// Journal bytes after which a relaxed commit folds it.
 const FOLD_BYTES: u64 = 4 << 20;
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("store.meta");
@@ -93,7 +89,7 @@ type Tables = HashMap<String, BTreeMap<String, Option<Vec<u8>>>>;
 
 /// The records of a store.
 pub struct Records {
-    db: Database,
+    db: Open,
     state: Mutex<State>,
     /// Durable batches that wait for a sync.
     waiting: Mutex<Vec<Waiting>>,
@@ -118,31 +114,8 @@ impl Records {
     /// Opens or creates the records below `root`.
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join("estiba.redb");
-        let opening = || format!("open records {}", path.display());
         make(&path)?;
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let open = || {
-            let file = fs::openat(fs::CWD, &path, flags, Mode::empty()).act(opening)?;
-            Ok::<_, Error>(FileBackend::new(File::from(file)).and_then(|file| {
-                Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file)
-            }))
-        };
-        // A process killed while it was starting another leaves its descriptors with that one
-        // until it executes its program.
-        let mut db = open()?;
-        for _ in 0..LOCK_ATTEMPTS {
-            if !matches!(db, Err(redb::DatabaseError::DatabaseAlreadyOpen)) {
-                break;
-            }
-            std::thread::sleep(LOCK_PAUSE);
-            db = open()?;
-        }
-        let db = db.map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => Error::Denied(model::Denied::conflict(
-                format!("{}: another process uses it", opening()),
-            )),
-            other => Error::Damaged(format!("{}: {other}", opening())),
-        })?;
+        let db = Open::new(&path)?;
         let folded = folded_sequence(&db)?;
         let mut overlay = Tables::new();
         let journal = Journal::open(root, folded, |ops| apply(&mut overlay, ops))?;
@@ -275,40 +248,43 @@ impl Records {
         waiting: &[Waiting],
         sequence: u64,
     ) -> Result<(), redb::Error> {
-        let mut txn = self.db.begin_write()?;
-        txn.set_quick_repair(true);
-        txn.open_table(META)?.insert(SEQUENCE, sequence)?;
-        for (table, values) in folding {
-            let mut table = txn.open_table(TableDefinition::<&str, &[u8]>::new(table))?;
-            for (key, value) in values {
-                set(&mut table, key, value.as_deref())?;
+        self.db.with(|db| {
+            let mut txn = db.begin_write()?;
+            txn.set_quick_repair(true);
+            txn.open_table(META)?.insert(SEQUENCE, sequence)?;
+            for (table, values) in folding {
+                let mut table = txn.open_table(TableDefinition::<&str, &[u8]>::new(table))?;
+                for (key, value) in values {
+                    set(&mut table, key, value.as_deref())?;
+                }
             }
-        }
-        for op in waiting.iter().flat_map(|waiting| &waiting.batch.ops) {
-            let mut table = txn.open_table(TableDefinition::<&str, &[u8]>::new(&op.table))?;
-            set(&mut table, &op.key, op.value.as_deref())?;
-        }
-        sys::failpoint::hit("store.record.commit");
-        txn.commit()?;
-        sys::failpoint::hit("store.record.committed");
-        Ok(())
+            for op in waiting.iter().flat_map(|waiting| &waiting.batch.ops) {
+                let mut table = txn.open_table(TableDefinition::<&str, &[u8]>::new(&op.table))?;
+                set(&mut table, &op.key, op.value.as_deref())?;
+            }
+            sys::failpoint::hit("store.record.commit");
+            txn.commit()?;
+            sys::failpoint::hit("store.record.committed");
+            Ok(())
+        })
     }
 
     fn stored(&self, table: &str, key: &str) -> Result<Option<Vec<u8>>> {
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let txn = self.db.begin_read()?;
+        let read = |db: &Database| -> Result<Option<Vec<u8>>, redb::Error> {
+            let txn = db.begin_read()?;
             let table = match txn.open_table(TableDefinition::<&str, &[u8]>::new(table)) {
                 Err(TableError::TableDoesNotExist(_)) => return Ok(None),
                 table => table?,
             };
             Ok(table.get(key)?.map(|value| value.value().to_vec()))
         };
-        read().map_err(|error| Error::Damaged(format!("read record {table}/{key}: {error}")))
+        let found = self.db.with(read);
+        found.map_err(|error| Error::Damaged(format!("read record {table}/{key}: {error}")))
     }
 
     fn stored_all(&self, table: &str) -> Result<BTreeMap<String, Vec<u8>>> {
-        let read = || -> Result<BTreeMap<String, Vec<u8>>, redb::Error> {
-            let txn = self.db.begin_read()?;
+        let read = |db: &Database| -> Result<BTreeMap<String, Vec<u8>>, redb::Error> {
+            let txn = db.begin_read()?;
             let table = match txn.open_table(TableDefinition::<&str, &[u8]>::new(table)) {
                 Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
                 table => table?,
@@ -320,7 +296,8 @@ impl Records {
             }
             Ok(values)
         };
-        read().map_err(|error| Error::Damaged(format!("read records {table}: {error}")))
+        let found = self.db.with(read);
+        found.map_err(|error| Error::Damaged(format!("read records {table}: {error}")))
     }
 }
 
@@ -372,15 +349,15 @@ fn make(path: &Path) -> Result<()> {
     fs::rename(&new, path).act(making)
 }
 
-fn folded_sequence(db: &Database) -> Result<u64> {
-    let read = || -> Result<u64, redb::Error> {
+fn folded_sequence(db: &Open) -> Result<u64> {
+    let read = |db: &Database| -> Result<u64, redb::Error> {
         let txn = db.begin_read()?;
         match txn.open_table(META) {
             Err(TableError::TableDoesNotExist(_)) => Ok(0),
             table => Ok(table?.get(SEQUENCE)?.map_or(0, |value| value.value())),
         }
     };
-    read().map_err(|error| Error::Damaged(format!("read records: {error}")))
+    db.with(read).map_err(|error| Error::Damaged(format!("read records: {error}")))
 }
 
 /// Writes `meta.json` into a directory that is not yet published.
