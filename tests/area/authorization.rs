@@ -470,3 +470,42 @@ fn certificates_name_clients_too() {
     let lines = std::fs::read_to_string(at("audit")).unwrap();
     assert!(lines.contains(r#""client":"cn:alice","common_name":"alice""#), "{lines}");
 }
+
+/// The client's environment as Docker's, by both command lines.
+#[test]
+fn the_clients_environment_leads_over_tls() {
+    let dir = tempfile::Builder::new().prefix("estiba-certs-").tempdir().unwrap();
+    let made =
+        Command::new("sh").args(["-c", CERTIFICATES, "sh"]).arg(dir.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let arguments = vec![
+        "--host=tcp://127.0.0.1:2376".to_owned(),
+        "--tlsverify".to_owned(),
+        format!("--tlscacert={}", at("ca.crt")),
+        format!("--tlscert={}", at("server.crt")),
+        format!("--tlskey={}", at("server.key")),
+    ];
+    let lab = Lab::with(Setup { arguments, ..Setup::default() });
+    let keys = dir.path().join("alice");
+    std::fs::create_dir(&keys).unwrap();
+    for (from, to) in [("ca.crt", "ca.pem"), ("alice.crt", "cert.pem"), ("alice.key", "key.pem")] {
+        std::fs::copy(at(from), keys.join(to)).unwrap();
+    }
+    let ours = lab::binaries().join("estiba").to_string_lossy().into_owned();
+    let stock = ["/usr/local/bin/docker", "/usr/bin/docker"].into_iter();
+    let stock = stock.filter(|path| std::path::Path::new(path).exists()).take(1);
+    for program in std::iter::once(ours.as_str()).chain(stock) {
+        let ask = |environment: &[&str]| {
+            let words = [&["env", "DOCKER_HOST=tcp://127.0.0.1:2376"], environment].concat();
+            lab.in_network(&[&words[..], &[program, "images", "-q"]].concat())
+        };
+        let path = format!("DOCKER_CERT_PATH={}", keys.display());
+        let seen = ask(&["DOCKER_TLS_VERIFY=1", &path]);
+        assert_eq!(seen.ok().len(), 12, "{program}: {seen:?}");
+        assert_eq!(ask(&["DOCKER_TLS=1", &path]).status, 0, "{program}: unverified");
+        assert_ne!(ask(&[]).status, 0, "{program}: in the clear");
+        let elsewhere = format!("DOCKER_CERT_PATH={}", dir.path().display());
+        assert_ne!(ask(&["DOCKER_TLS_VERIFY=1", &elsewhere]).status, 0, "{program}: no keys");
+    }
+}

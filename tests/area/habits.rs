@@ -111,6 +111,83 @@ fn old_clients_get_the_words_of_their_time() {
     assert!(new.contains("container is running: stop the container before removing"), "{new}");
 }
 
+/// The mode says `default` when a client says nothing, which is not the default bridge then.
+#[test]
+fn networks_that_are_named_are_all_there_are() {
+    let lab = Lab::new();
+    lab.estiba(&["network", "create", "nn"]).ok();
+    let of = |mode: &str, network: &str| {
+        let body = format!(
+            r#"{{"Image":"busybox","Cmd":["sleep","600"],"HostConfig":{{"NetworkMode":"{mode}"}},
+                "NetworkingConfig":{{"EndpointsConfig":{{"{network}":{{}}}}}}}}"#
+        );
+        assert_eq!(text(&lab, "POST", "/v1.41/containers/create?name=box", &body).0, 201);
+        lab.estiba(&["start", "box"]).ok();
+        let shown = "{{range $k, $_ := .NetworkSettings.Networks}}{{$k}} {{end}}";
+        let seen = lab.estiba(&["inspect", "-f", shown, "box"]).ok().trim().to_owned();
+        let links = lab.estiba(&["exec", "box", "ls", "/sys/class/net"]).ok().to_owned();
+        assert!(links.contains("eth0") && !links.contains("eth1"), "{links}");
+        lab.estiba(&["rm", "-f", "box"]).ok();
+        seen
+    };
+    for (mode, network, want) in [
+        ("", "nn", "nn"),
+        ("default", "nn", "nn"),
+        ("bridge", "nn", "nn"),
+        ("nn", "nn", "nn"),
+        ("", "bridge", "bridge"),
+        ("default", "default", "bridge"),
+    ] {
+        assert_eq!(of(mode, network), want, "{mode} {network}");
+    }
+    lab.estiba(&["network", "rm", "nn"]).ok();
+}
+
+/// What fields were called, and which were null, when a client was written.
+#[test]
+fn answers_have_the_fields_of_their_version() {
+    let lab = Lab::new();
+    lab.estiba(&["network", "create", "nn"]).ok();
+    lab.estiba(&["run", "-d", "--name", "box", "--network", "nn", "busybox", "sleep", "600"]).ok();
+    let get = |version: &str, target: &str| -> serde_json::Value {
+        let (status, body) = text(&lab, "GET", &format!("/v{version}{target}"), "");
+        assert_eq!(status, 200, "{target}: {body}");
+        serde_json::from_str(&body).unwrap()
+    };
+    let image = |version: &str| get(version, "/images/busybox/json");
+    assert!(image("1.44")["ContainerConfig"]["Hostname"].is_string());
+    assert!(image("1.45").get("ContainerConfig").is_none());
+    assert!(image("1.49")["Config"]["Hostname"].is_string());
+    let plain = &image("1.51")["Config"];
+    assert!(plain.get("Hostname").is_none(), "{plain}");
+    assert!(plain.get("Volumes").is_some_and(serde_json::Value::is_null), "{plain}");
+    assert!(image("1.52")["Config"].get("Volumes").is_none());
+    let users = |version: &str| {
+        let all = get(version, "/networks");
+        let one = all.as_array().unwrap().iter().find(|it| it["Name"] == "nn").cloned().unwrap();
+        one["Containers"].as_object().map(serde_json::Map::len)
+    };
+    assert_eq!([users("1.27"), users("1.28"), users("1.52")], [Some(1), Some(0), None]);
+    let info = |version: &str| get(version, "/info");
+    assert_eq!(info("1.41")["KernelMemory"], true);
+    assert!(info("1.42").get("KernelMemory").is_none());
+    assert_eq!(info("1.48")["RuncCommit"]["Expected"], info("1.48")["RuncCommit"]["ID"]);
+    assert!(info("1.49")["RuncCommit"].get("Expected").is_none());
+    let line = &get("1.51", "/containers/json")[0];
+    assert!(line["NetworkSettings"]["Networks"]["nn"]["Aliases"].is_null(), "{line}");
+    let namespace = |version: &str| {
+        let create = format!("/v{version}/containers/create?name=old");
+        assert_eq!(text(&lab, "POST", &create, r#"{"Image":"busybox"}"#).0, 201);
+        let mode = lab.estiba(&["inspect", "-f", "{{.HostConfig.CgroupnsMode}}", "old"]);
+        lab.estiba(&["rm", "old"]).ok();
+        mode.ok().to_owned()
+    };
+    assert_ne!(namespace("1.41"), "host");
+    if std::path::Path::new("/sys/fs/cgroup/memory").exists() {
+        assert_eq!(namespace("1.40"), "host", "where groups are of the first version");
+    }
+}
+
 /// The handshake and frames of RFC 6455, byte by byte.
 #[test]
 fn a_browser_attaches_by_websocket() {

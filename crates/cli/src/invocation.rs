@@ -142,12 +142,13 @@ impl Globals {
         if name != DEFAULT {
             return context::tls_of(self.config_dir(), &name);
         }
-        let asked = std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|v| !v.is_empty());
-        let verify = match self.matches.changed("tlsverify") {
-            true => self.matches.bool("tlsverify"),
-            false => asked,
+        // What the environment says is the default of the flag.
+        let asked = |flag: &str, variable: &str| match self.matches.changed(flag) {
+            true => self.matches.bool(flag),
+            false => std::env::var_os(variable).is_some_and(|value| !value.is_empty()),
         };
-        if !verify && !self.matches.bool("tls") {
+        let verify = asked("tlsverify", "DOCKER_TLS_VERIFY");
+        if !verify && !asked("tls", "DOCKER_TLS") {
             return Ok(None);
         }
         let dir = std::env::var_os("DOCKER_CERT_PATH").filter(|dir| !dir.is_empty());

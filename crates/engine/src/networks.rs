@@ -84,10 +84,9 @@ impl Networks {
         let view = self.with_endpoints(spec.clone());
         if let Some((container, endpoint)) = view.endpoints.first() {
             return Err(forbidden(format!(
-                "error while removing network: network {} id {} has active endpoints (name:{:?} \
+                "error while removing network: network {} has active endpoints (name:{:?} \
                  id:{:?})",
                 spec.name,
-                spec.id,
                 container,
                 endpoint.id.get(..12).unwrap_or_default()
             )));

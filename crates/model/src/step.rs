@@ -157,11 +157,11 @@ impl Refusal {
                 format!("removal of container {id} is already in progress")
             }
             Self::RemoveRunning("paused") => format!(
-                "cannot remove container \"/{name}\": container is paused and must be unpaused \
+                "cannot remove container \"{name}\": container is paused and must be unpaused \
                  first"
             ),
             Self::RemoveRunning(status) => format!(
-                "cannot remove container \"/{name}\": container is {status}: stop the container \
+                "cannot remove container \"{name}\": container is {status}: stop the container \
                  before removing or force remove"
             ),
         })

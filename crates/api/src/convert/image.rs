@@ -109,7 +109,8 @@ pub(crate) fn inspect(
             .then(|| view.parent.map(|parent| parent.to_string()).unwrap_or_default()),
         comment: view.comment.clone(),
         created: view.created.map(rfc3339),
-        container: (!v.at_least(45)).then(|| view.container.clone()),
+        container: Some(view.container.clone()).filter(|id| !v.at_least(45) && !id.is_empty()),
+        container_config: (!v.at_least(45)).then(Default::default),
         docker_version: (!v.at_least(52)).then(String::new),
         author: view.author.clone(),
         config: Some(image_config(&view.config)),
@@ -129,10 +130,10 @@ pub(crate) fn inspect(
     }
 }
 
-/// The same in the shape that clients below API 1.50 know: the whole container configuration.
-pub(crate) fn with_full_config(
-    image: wire_image::ImageInspect<wire_image::ImageConfig>,
-) -> wire_image::ImageInspect<wire::docker::container::ContainerConfig> {
+/// The same with its configuration in the shape of another version.
+pub(crate) fn with_config<C: From<wire_image::ImageConfig> + Default + PartialEq>(
+    image: wire_image::ImageInspect,
+) -> wire_image::ImageInspect<C> {
     wire_image::ImageInspect {
         id: image.id,
         repo_tags: image.repo_tags,
@@ -141,6 +142,7 @@ pub(crate) fn with_full_config(
         comment: image.comment,
         created: image.created,
         container: image.container,
+        container_config: image.container_config,
         docker_version: image.docker_version,
         author: image.author,
         config: image.config.map(Into::into),

@@ -11,7 +11,7 @@ use wire::docker::network::{
 
 use wire::docker::ApiVersion;
 
-use super::{endpoint, null_if_empty_map};
+use super::{endpoint, null_if_empty, null_if_empty_map};
 use crate::moment::rfc3339;
 
 /// A network as asked for.
@@ -114,7 +114,7 @@ pub(crate) fn to_wire(view: &NetworkView, containers: bool) -> Network {
                 driver => driver.to_owned(),
             },
             options: null_if_empty_map(spec.ipam_options.clone()),
-            config: Some(spec.pools.iter().map(pool_config).collect()),
+            config: null_if_empty(spec.pools.iter().map(pool_config).collect()),
         },
         internal: spec.internal,
         attachable: spec.attachable,

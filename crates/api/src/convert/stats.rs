@@ -18,7 +18,7 @@ pub(crate) fn to_wire(
     wire_stats::Stats {
         id: id.to_owned(),
         name: format!("/{name}"),
-        os_type: if version.at_least(51) { "linux" } else { "" }.to_owned(),
+        os_type: if version.at_least(52) { "linux" } else { "" }.to_owned(),
         read: if now.running { rfc3339(now.time) } else { NEVER.to_owned() },
         cpu_stats: cpu(now),
         memory_stats: wire_stats::MemoryStats {

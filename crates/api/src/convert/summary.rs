@@ -9,6 +9,7 @@ use wire::docker::ApiVersion;
 use wire::docker::container::{
     ContainerSummary, SummaryHealth, SummaryHostConfig, SummaryNetworkSettings,
 };
+use wire::docker::endpoint::EndpointSettings;
 
 use super::{inspect, mount, namespace, port, signed};
 use crate::moment::human;
@@ -25,7 +26,7 @@ pub(crate) fn to_wire(view: &ContainerView, now: Timestamp, v: ApiVersion) -> Co
         command: command_line(&view.spec.command),
         created: view.created.seconds(),
         ports: port::listed(exposed, &view.ports),
-        size_rw: view.size.map(|(own, _)| signed(own)),
+        size_rw: view.size.map(|(own, _)| signed(own)).filter(|own| *own != 0),
         size_root_fs: view.size.map(|(_, all)| signed(all)),
         labels: view.spec.labels.clone(),
         state: state_word(view).to_owned(),
@@ -38,7 +39,7 @@ pub(crate) fn to_wire(view: &ContainerView, now: Timestamp, v: ApiVersion) -> Co
                 BTreeMap::new()
             },
         },
-        network_settings: SummaryNetworkSettings { networks: inspect::networks(view) },
+        network_settings: SummaryNetworkSettings { networks: networks(view) },
         mounts: mount::points(view),
         health: v.at_least(52).then(|| SummaryHealth {
             status: view.health.as_ref().map_or("none", |health| health.status).to_owned(),
@@ -46,6 +47,15 @@ pub(crate) fn to_wire(view: &ContainerView, now: Timestamp, v: ApiVersion) -> Co
         }),
         ..ContainerSummary::default()
     }
+}
+
+/// Names are told of one container, not in the list.
+fn networks(view: &ContainerView) -> BTreeMap<String, EndpointSettings> {
+    let mut networks = inspect::networks(view);
+    for endpoint in networks.values_mut() {
+        (endpoint.aliases, endpoint.dns_names) = (None, None);
+    }
+    networks
 }
 
 /// The words with a space between, quoted where they have one themselves, as Docker does.

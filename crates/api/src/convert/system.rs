@@ -151,7 +151,7 @@ fn info_texts(view: SystemView) -> wire_system::Info {
         },
         live_restore_enabled: view.live_restore,
         init_binary: view.init_binary,
-        runc_commit: wire_system::Commit { id: view.git_commit },
+        runc_commit: wire_system::Commit { id: view.git_commit, expected: None },
         security_options: view.security_options,
         warnings: null_if_empty(view.warnings),
         ..wire_system::Info::default()
@@ -181,7 +181,7 @@ fn registries(view: &SystemView) -> wire_system::RegistryServiceConfig {
     wire_system::RegistryServiceConfig {
         insecure_registry_cidrs: loopback.into_iter().chain(networks).collect(),
         index_configs,
-        mirrors: Some(mirrors),
+        mirrors: null_if_empty(mirrors),
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) async fn create(mut call: Call) -> Reply {
     let name = call.query.text("name").map(parse_name).transpose()?;
     let mut body: ContainerCreateBody = call.json().await?;
     suit_version(&mut body, call.version)?;
-    fill_namespaces(&mut body, &call.engine);
+    fill_namespaces(&mut body, &call.engine, call.version);
     let mut draft = draft::from_wire(body, call.query.text_or_empty("platform"))?;
     call.guard.label(&mut draft.labels)?;
     let containers = &call.engine.containers;
@@ -90,7 +90,7 @@ fn suit_version(body: &mut ContainerCreateBody, version: ApiVersion) -> Result<(
 
 /// What the daemon's configuration says of namespaces becomes the container's own: it keeps them
 /// when the configuration changes.
-fn fill_namespaces(body: &mut ContainerCreateBody, engine: &engine::Engine) {
+fn fill_namespaces(body: &mut ContainerCreateBody, engine: &engine::Engine, version: ApiVersion) {
     let (ipc, cgroupns) = engine.system.default_namespaces();
     let host = body.host_config.get_or_insert_default();
     if host.ipc_mode.is_empty() && ipc != SharedNamespace::Private {
@@ -98,6 +98,11 @@ fn fill_namespaces(body: &mut ContainerCreateBody, engine: &engine::Engine) {
     }
     if host.cgroupns_mode.is_empty() && cgroupns != SharedNamespace::Private {
         host.cgroupns_mode = namespace::text(&cgroupns, "private");
+    }
+    // Who cannot ask for one of its own has the host's, where groups are of the first version.
+    let old = host.cgroupns_mode.is_empty() && !version.at_least(41);
+    if old && engine.system.view().cgroup_version == "1" {
+        host.cgroupns_mode = namespace::text(&SharedNamespace::Host, "private");
     }
 }
 

@@ -8,7 +8,7 @@ use model::image::{ImageDraft, ImageView};
 use model::policy::Class;
 use tokio::sync::mpsc;
 use wire::docker::container::ContainerConfig;
-use wire::docker::image::{IdResponse, ImageSummary, ImagesPruneReport};
+use wire::docker::image::{IdResponse, ImageSummary, ImagesPruneReport, WholeImageConfig};
 use wire::docker::json;
 use wire::docker::progress::{ErrorDetail, ProgressDetail, ProgressLine};
 
@@ -139,10 +139,13 @@ pub(crate) async fn inspect(call: Call) -> Reply {
         let found = call.engine.images.manifests(vec![view.id]).await?;
         shown.manifests = found.values().flatten().map(image::manifest).collect();
     }
-    if call.version.at_least(50) {
-        reply::json(&shown)
-    } else {
-        reply::json(&image::with_full_config(shown))
+    match call.version {
+        version if version.at_least(52) => reply::json(&shown),
+        version if version.at_least(50) => {
+            reply::json(&image::with_config::<WholeImageConfig>(shown))
+        }
+        // The whole configuration of a container.
+        _ => reply::json(&image::with_config::<ContainerConfig>(shown)),
     }
 }
 

@@ -43,8 +43,10 @@ pub(crate) async fn list(call: Call) -> Reply {
     let containers = !call.version.at_least(52);
     let line = |view: &NetworkView| {
         let mut shown = network::to_wire(view, containers);
-        // Old clients find the field, always empty, in the list.
-        shown.containers.iter_mut().for_each(std::collections::BTreeMap::clear);
+        // Clients find the field in the list, empty, as it is not for the oldest of them.
+        if call.version.at_least(28) {
+            shown.containers.iter_mut().for_each(std::collections::BTreeMap::clear);
+        }
         shown
     };
     reply::json(&networks.iter().filter(wants).map(line).collect::<Vec<_>>())

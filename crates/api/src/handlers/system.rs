@@ -33,6 +33,12 @@ pub(crate) async fn version(call: Call) -> Reply {
 pub(crate) async fn info(call: Call) -> Reply {
     let mut info = system::info(call.engine.system.view());
     info.plugins.authorization = null_if_empty(call.authority.plugins().to_vec());
+    if !call.version.at_least(42) {
+        info.kernel_memory = Some(info.memory_limit);
+    }
+    if !call.version.at_least(49) {
+        info.runc_commit.expected = Some(info.runc_commit.id.clone());
+    }
     if call.version.at_least(49) {
         let driver = "nftables".to_owned();
         info.firewall_backend = Some(FirewallInfo { driver, ..FirewallInfo::default() });

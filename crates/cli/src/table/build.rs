@@ -3,7 +3,7 @@
 
 use crate::command::{Action, Args, Command, remote};
 use crate::commands::{bake, build, builder, builders, history, imagetools};
-use crate::flags::Flag;
+use crate::flags::{Flag, check};
 
 // What several commands have; where a command shows it otherwise, that is said there.
 const TIMEOUT: Flag =
@@ -104,7 +104,7 @@ pub(crate) static BUILD_FLAGS: &[Flag] = &[
     .own(),
     Flag::list("tag", "Name and optionally a tag in the \"name:tag\" format").short('t'),
     Flag::string("target", "Set the target build stage to build."),
-    Flag::typed("ulimit", "ulimit", "Ulimit options (default [])"),
+    Flag::typed("ulimit", "ulimit", "Ulimit options (default [])").check(check::ulimit),
 ];
 
 /// `build`, `image build`, `builder build`, `buildx build`

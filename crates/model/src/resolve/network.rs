@@ -13,8 +13,23 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The longest host name, HOST_NAME_MAX of gethostname(2).
 const MAX_HOSTNAME: usize = 64;
 
+/// Networks that are asked for by name are all there are, whatever the mode says of another.
 pub(super) fn mode(draft: &Draft) -> NetworkMode {
-    if draft.network_disabled { NetworkMode::None } else { draft.host.network.clone() }
+    if draft.network_disabled {
+        return NetworkMode::None;
+    }
+    let names: [&str; 2] = match &draft.host.network {
+        NetworkMode::Default => ["bridge", "default"],
+        NetworkMode::Named(name) if name == "bridge" => ["bridge", "default"],
+        NetworkMode::Named(name) => [name, name],
+        other => return other.clone(),
+    };
+    match draft.endpoints.keys().next() {
+        Some(first) if !names.iter().any(|name| draft.endpoints.contains_key(*name)) => {
+            NetworkMode::Named(first.clone())
+        }
+        _ => draft.host.network.clone(),
+    }
 }
 
 /// Empty for the host's name (and with another container's network: that one's).

@@ -124,6 +124,9 @@ pub struct ImageInspect<C: Default + PartialEq = ImageConfig> {
     /// Id of the container it was committed from, or empty; only for clients below 1.45.
     #[serde(skip_serializing_if = "is_zero")]
     pub container: Option<String>,
+    /// The configuration of that container; only for clients below 1.45.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub container_config: Option<ContainerConfig>,
     /// Version of the engine that made it, or empty; only for clients below 1.52.
     #[serde(skip_serializing_if = "is_zero")]
     pub docker_version: Option<String>,
@@ -204,6 +207,63 @@ pub struct ImageConfig {
     /// Shell of the shell forms.
     #[serde(skip_serializing_if = "is_zero")]
     pub shell: Vec<String>,
+}
+
+/// The same in APIs 1.50 and 1.51: what is empty is there and null.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct WholeImageConfig {
+    /// `user[:group]`.
+    pub user: String,
+    /// By `port/protocol`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub exposed_ports: BTreeMap<String, Empty>,
+    /// `NAME=value`.
+    pub env: Strings,
+    /// Program.
+    pub entrypoint: Strings,
+    /// Arguments.
+    pub cmd: Strings,
+    /// By target.
+    pub volumes: Option<BTreeMap<String, Empty>>,
+    /// Working directory.
+    pub working_dir: String,
+    /// Labels.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Signal that stops the container.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stop_signal: String,
+    /// Windows only.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub args_escaped: bool,
+    /// Health check.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub healthcheck: Option<HealthConfig>,
+    /// Triggers.
+    pub on_build: Strings,
+    /// Shell of the shell forms.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub shell: Vec<String>,
+}
+
+impl From<ImageConfig> for WholeImageConfig {
+    fn from(config: ImageConfig) -> Self {
+        Self {
+            user: config.user,
+            exposed_ports: config.exposed_ports,
+            env: Some(config.env).filter(|env| !env.is_empty()),
+            entrypoint: config.entrypoint,
+            cmd: config.cmd,
+            volumes: Some(config.volumes).filter(|volumes| !volumes.is_empty()),
+            working_dir: config.working_dir,
+            labels: Some(config.labels).filter(|labels| !labels.is_empty()),
+            stop_signal: config.stop_signal,
+            args_escaped: config.args_escaped,
+            healthcheck: config.healthcheck,
+            on_build: Some(config.on_build).filter(|triggers| !triggers.is_empty()),
+            shell: config.shell,
+        }
+    }
 }
 
 impl From<ImageConfig> for ContainerConfig {

@@ -87,6 +87,9 @@ pub struct Info {
     pub plugins: PluginsInfo,
     /// Kernel has it.
     pub memory_limit: bool,
+    /// Kernel has it; only for clients below 1.42, which warn where it is missing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub kernel_memory: Option<bool>,
     /// Kernel has it.
     pub swap_limit: bool,
     /// Kernel has it.
@@ -311,6 +314,9 @@ pub struct Commit {
     /// Hash or version.
     #[serde(rename = "ID")]
     pub id: String,
+    /// The one that was meant; only for clients below 1.49.
+    #[serde(rename = "Expected", skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
 }
 
 /// A pool that networks take subnets from.
