@@ -257,8 +257,7 @@ impl Net {
         let driver = self.network(&endpoint.network).map(|network| network.spec.driver);
         let unlinked = match (&endpoint.host_interface, driver) {
             (_, Ok(DriverKind::Plugin(driver))) if known => self.leave_plugin(endpoint, &driver),
-            (Some(link), _) if known => Socket::open(netlink::Family::Route, 0)
-                .and_then(|mut socket| apply::delete_link(&mut socket, link)),
+            (Some(link), _) if known => self.removals.remove(link),
             _ => Ok(()),
         };
         sys::failpoint::hit("net.endpoint.unlinked");

@@ -10,7 +10,7 @@
 //!      │     dns/names.rs         (pure but for ports.rs, which tries whether a port is free)
 //!      ▼
 //!   act      apply.rs  netns.rs  sysctl.rs  netlink/  nft/firewall.rs  round.rs  relay.rs
-//!            alone.rs  outside.rs  carrier.rs (an ordinary user's ports)
+//!            alone.rs  outside.rs  removal.rs  carrier.rs (an ordinary user's ports)
 //!            iptables/ (the administrator's DOCKER-USER)  dns/server.rs
 //! ```
 //!
@@ -52,6 +52,7 @@ mod ports;
 mod publish;
 mod relay;
 mod remote;
+mod removal;
 mod round;
 mod routes;
 mod service;

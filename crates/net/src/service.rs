@@ -14,6 +14,7 @@ use crate::nft::{Firewall, Policy, ROUND_OUT, Watch};
 use crate::options::{Options, PublishPolicy};
 use crate::plan::{self, ENDPOINT_ALIAS, NETWORK_ALIAS};
 use crate::ports::Ports;
+use crate::removal::Removals;
 use crate::round::ROUND_ALIAS;
 use crate::routes::RouteWatch;
 use crate::stats::InterfaceStats;
@@ -38,6 +39,7 @@ pub struct Net {
     options: RwLock<Arc<Options>>,
     state: Arc<Mutex<State>>,
     pub(crate) dns: Dns,
+    pub(crate) removals: Removals,
     /// Wakes who tells firewalld.
     zones: SyncSender<()>,
     _routes: RouteWatch,
@@ -177,7 +179,18 @@ impl Net {
         let dns = Dns::new(options.resolver.clone(), options.resolv_conf.clone());
         let routes = RouteWatch::start(&state, options.route_news.clone())?;
         let options = RwLock::new(Arc::new(options));
-        Ok(Self { options, state, dns, zones, _routes: routes, _watch: watch, firewall, alone })
+        let removals = Removals::default();
+        Ok(Self {
+            options,
+            state,
+            dns,
+            removals,
+            zones,
+            _routes: routes,
+            _watch: watch,
+            firewall,
+            alone,
+        })
     }
 
     /// The options in force.

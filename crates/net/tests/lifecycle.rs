@@ -55,6 +55,27 @@ fn five_hundred_containers_come_and_go_without_a_trace() {
     });
 }
 
+/// Links are taken away together then, and nobody else's with them.
+#[test]
+fn twenty_containers_end_at_once() {
+    on_host(|_, _| {
+        let net = Net::open(options()).unwrap();
+        let one = bridge(&net, "one", &[]);
+        sh("ip link add theirs type veth peer name others; ip link set theirs group 7");
+        let links = || sh("ip -o link | cut -d: -f2");
+        let before = links();
+        let all: Vec<Container> =
+            (0..20).map(|n| Container::start(&net, &one, &format!("c{n}"))).collect();
+        std::thread::scope(|scope| {
+            for container in &all {
+                scope.spawn(|| net.detach(&container.endpoint).unwrap());
+            }
+        });
+        assert_eq!(links(), before);
+        assert_eq!(Container::start(&net, &one, "next").ip().to_string(), "172.17.0.2");
+    });
+}
+
 /// The kernel frees some things a little later.
 fn wait_for(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(3);

@@ -24,6 +24,7 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_STATS64: u16 = 23;
 const IFLA_AF_SPEC: u16 = 26;
+const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
@@ -121,9 +122,9 @@ pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: u32) 
     });
 }
 
-/// Creates a veth pair, both ends down, the peer directly in its namespace. Each has one queue, which
-/// is what veth(4) uses of however many there are; it makes one for every processor otherwise, and
-/// waits for a grace period of RCU to put the rest out of use (`veth_init_queues`).
+/// Creates a veth pair, both ends down, the peer directly in its namespace. Each has one queue,
+/// which is what veth(4) uses of however many there are; it makes one for every processor
+/// otherwise, and waits for a grace period of RCU to put the rest out of use (`veth_init_queues`).
 pub(crate) fn add_veth(batch: &mut Batch, veth: &Veth<'_>) {
     let act = format!("create link {} with {} in the container", veth.host, veth.peer);
     let netns = u32::try_from(veth.netns.as_raw_fd()).unwrap_or(u32::MAX);
@@ -315,6 +316,26 @@ pub(crate) fn delete_link(batch: &mut Batch, name: &str) {
     batch.message(format!("delete link {name}"), RTM_DELLINK, 0, &ifinfo(0, 0, 0), |a| {
         a.text(IFLA_IFNAME, name);
     });
+}
+
+/// Puts a link into a group.
+pub(crate) fn set_group(batch: &mut Batch, name: &str, group: u32) {
+    batch.message(format!("group link {name}"), RTM_SETLINK, 0, &ifinfo(0, 0, 0), |a| {
+        a.text(IFLA_IFNAME, name).u32(IFLA_GROUP, group);
+    });
+}
+
+/// Deletes all links of a group, which must not be 0: everybody is in that.
+pub(crate) fn delete_group(batch: &mut Batch, group: u32) {
+    batch.message(
+        format!("delete links of group {group}"),
+        RTM_DELLINK,
+        0,
+        &ifinfo(0, 0, 0),
+        |a| {
+            a.u32(IFLA_GROUP, group);
+        },
+    );
 }
 
 /// The link of this name, if there is one.

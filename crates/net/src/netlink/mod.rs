@@ -12,8 +12,8 @@ mod wire;
 
 pub(crate) use link::{
     BridgePort, Link, Mode, Sublink, Veth, add_bridge, add_dummy, add_pair, add_sublink, add_veth,
-    add_vlan, delete_link, dump_links, enslave, link_by_index, link_by_name, move_link, set_alias,
-    set_down, set_mac, set_up,
+    add_vlan, delete_group, delete_link, dump_links, enslave, link_by_index, link_by_name,
+    move_link, set_alias, set_down, set_group, set_mac, set_up,
 };
 pub(crate) use route::{
     Address, add_address, add_default_route, add_device_route, add_route, dump_addresses,
