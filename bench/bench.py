@@ -27,6 +27,8 @@ ROUNDS = int(os.environ.get("ROUNDS", "5"))
 COUNT = int(os.environ.get("COUNT", "20"))
 # Not part of the usual minute: seconds over which 100 containers with a health check each second are watched.
 HEALTH = int(os.environ.get("HEALTH", "0"))
+# Nor this: how long others wait beside what hangs.
+HUNG = int(os.environ.get("HUNG", "0"))
 MANY = 1000
 LAB = tempfile.mkdtemp(prefix="estiba-bench-")
 GROUP = os.path.basename(LAB)
@@ -239,6 +241,49 @@ def health(daemon):
     sh(ESTIBA, "rm", "-f", *(f"h{number}" for number in range(100)))
 
 
+def hung():
+    """The slowest answers beside a stopped monitor, a frozen container, a file system whose server is gone and a
+    receiver of logs that does not read."""
+    sleep = ["busybox", "sleep", "100000"]
+    for name in ("fine", "stuck", "frozen"):
+        sh(ESTIBA, "run", "-d", "--name", name, *sleep)
+    pid = sh(ESTIBA, "inspect", "-f", "{{.State.Pid}}", "stuck")
+    monitor = int(re.search(r"PPid:\t(\d+)", open(f"/proc/{pid}/status").read()).group(1))
+    sh(ESTIBA, "pause", "frozen")
+    os.makedirs(f"{LAB}/far")
+    far = subprocess.Popen([sys.executable, f"{HERE}/../tests/data/far.py", f"{LAB}/far"])
+    while f"{LAB}/far" not in open("/proc/self/mounts").read():
+        time.sleep(0.05)
+    receiver = socket.socket(socket.AF_UNIX)
+    receiver.bind(f"{LAB}/receiver")
+    receiver.listen()
+    sh(ESTIBA, "run", "-d", "--name", "wordy", "--log-driver", "fluentd", "--log-opt",
+       f"fluentd-address=unix://{LAB}/receiver", "busybox", "sh", "-c", "while :; do echo words; done")
+    os.kill(monitor, signal.SIGSTOP)
+    waiting = [subprocess.Popen([ESTIBA, *words], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+               for words in (["exec", "stuck", "true"], ["exec", "frozen", "true"], ["attach", "--no-stdin", "stuck"],
+                             ["run", "--rm", "-v", f"{LAB}/far:/far", "busybox", "true"])]
+    time.sleep(1)
+    api = Api()
+    for path in ("/containers/json?all=1", "/info", "/containers/stuck/json", "/containers/fine/json",
+                 "/containers/fine/top"):
+        times = []
+        for _ in range(HUNG):
+            start = time.perf_counter()
+            api.ask("GET", path)
+            times.append((time.perf_counter() - start) * 1e3)
+        row(f"beside what hangs, slowest of {HUNG}: `{path}`", max(times), "ms", goal="50 the goal")
+    row(f"the same: `exec fine true`, command line and all", max(timed([ESTIBA, "exec", "fine", "true"], HUNG)), "ms",
+        goal="50 the goal")
+    os.kill(monitor, signal.SIGCONT)
+    far.kill()
+    far.wait()
+    sh("umount", "-l", f"{LAB}/far")
+    sh(ESTIBA, "rm", "-f", "fine", "stuck", "frozen", "wordy")
+    for one in waiting:
+        one.wait()
+
+
 def is_monitor(path):
     """A monitor of this run's daemon (other daemons may run on the machine)."""
     try:
@@ -282,6 +327,8 @@ def main():
         logs()
         if HEALTH:
             health(daemon)
+        if HUNG:
+            hung()
     finally:
         if daemon:
             ids = sh(ESTIBA, "ps", "-aq", check=False).split()

@@ -1,6 +1,7 @@
 //! What the command line and `daemon.json` say, as the same kind of value: a setting's name and
 //! its texts. This module never decides what a setting means.
 
+use super::proxies::masked;
 use super::settings::{self, JSON_NAMES, SETTINGS, Support};
 use cli::flags::{Flag, Kind, Parsed};
 use serde_json::Value;
@@ -138,8 +139,15 @@ fn item(key: &str, value: &Value) -> Result<String, String> {
 /// Joins both; a setting given twice is refused, as dockerd does, so that nobody wonders which won.
 pub(crate) fn join(flags: Given, file: Given) -> Result<Given, String> {
     let lists = |name: &str| matches!(name, "label" | "insecure-registry" | "registry-mirror");
-    let twice: Vec<&str> =
-        file.keys().copied().filter(|name| flags.contains_key(name) && !lists(name)).collect();
+    let shown =
+        |texts: &[String]| texts.iter().map(|text| masked(text)).collect::<Vec<_>>().join(",");
+    let both = file.iter().filter(|(name, _)| !lists(name));
+    let both = both.filter_map(|(name, texts)| Some((name, flags.get(name)?, texts)));
+    let twice: Vec<String> = both
+        .map(|(name, flag, file)| {
+            format!("{name}: (from flag: {}, from file: {})", shown(flag), shown(file))
+        })
+        .collect();
     if !twice.is_empty() {
         return Err(format!(
             "the following directives are specified both as a flag and in the configuration \

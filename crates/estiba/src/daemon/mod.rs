@@ -5,6 +5,7 @@ mod config;
 mod doors;
 mod given;
 mod in_force;
+mod log;
 mod proxies;
 mod reload;
 mod rootless;
@@ -13,11 +14,11 @@ mod sockets;
 mod supervisor;
 mod told;
 
-use config::Config;
 use doors::Doors;
 use engine::Engine;
 use given::Line;
 use in_force::InForce;
+use log::Log;
 use reload::Serving;
 pub(crate) use rootless::carry;
 use std::path::{Path, PathBuf};
@@ -25,10 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use told::{Reading, Told};
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 /// Exit status of a daemon whose configuration is wrong.
 const MISCONFIGURED: i32 = 1;
@@ -147,7 +144,7 @@ fn version(name: &str) -> String {
 }
 
 fn serve(name: &str, told: Told, reading: Reading) -> i32 {
-    let level = log_to_stderr(&reading.config);
+    let log = Log::begin(&reading.config);
     // Law A5, for every way an archive can come in; without it nothing is served.
     if let Err(error) = std::fs::File::open("/proc/self/exe").and_then(engine::unpacker::install) {
         eprintln!("{name}: keep own program for unpackers: {error}");
@@ -155,11 +152,11 @@ fn serve(name: &str, told: Told, reading: Reading) -> i32 {
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(64)
+        .max_blocking_threads(MAX_BLOCKED)
         .thread_keep_alive(IDLE)
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(serve_until_told(told, reading, level)),
+        Ok(runtime) => runtime.block_on(serve_until_told(told, reading, log)),
         Err(error) => Err(format!("start the event loop: {error}")),
     };
     match outcome {
@@ -172,27 +169,14 @@ fn serve(name: &str, told: Told, reading: Reading) -> i32 {
     }
 }
 
-/// The least important messages logged, while the daemon runs.
-type Level = tracing_subscriber::reload::Handle<LevelFilter, tracing_subscriber::Registry>;
-
-fn log_to_stderr(config: &Config) -> Level {
-    let (level, handle) = tracing_subscriber::reload::Layer::new(config.log_level);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    let log = tracing_subscriber::registry().with(level);
-    match config.log_json {
-        true => log.with(lines.json()).init(),
-        false => log.with(lines).init(),
-    }
-    handle
-}
-
-async fn serve_until_told(told: Told, reading: Reading, level: Level) -> Result<(), String> {
+async fn serve_until_told(told: Told, reading: Reading, log: Log) -> Result<(), String> {
     let Reading { given, config, .. } = reading;
     // From the first moment on: unheard, it would end the process.
     let hangup = signal(SignalKind::hangup()).map_err(|error| format!("hear SIGHUP: {error}"))?;
+    proxies::tell_overridden(&given, &|name| std::env::var(name).ok());
     let authority = api::Authority::load(&config.authority).map_err(|error| error.to_string())?;
     let authority = Arc::new(authority);
-    let _pidfile = sockets::Pidfile::write(&config.pidfile)?;
+    let pidfile = sockets::Pidfile::write(&config.pidfile)?;
     let mut open = Vec::new();
     for address in &config.listen {
         open.push((address.clone(), sockets::open(address, &config).await?));
@@ -207,7 +191,8 @@ async fn serve_until_told(told: Told, reading: Reading, level: Level) -> Result<
         doors.serve(address, listeners);
     }
     let in_force = in_force.ok();
-    let mut serving = Serving { engine, authority, doors, level, told, given, config, in_force };
+    let mut serving =
+        Serving { engine, authority, doors, log, pidfile, told, given, config, in_force };
     supervisor::notify("READY=1");
     if let Some(often) = supervisor::watchdog() {
         tokio::spawn(live(often));
@@ -226,6 +211,10 @@ async fn live(often: Duration) {
         tokio::time::sleep(often).await;
     }
 }
+
+/// How many calls may wait for the kernel at a time, each on a thread that is there as long as it
+/// is needed: many, for those that wait for a server which is gone are not to hold up the others.
+const MAX_BLOCKED: usize = 512;
 
 /// How long nothing happens before memory goes back to the kernel.
 const IDLE: Duration = Duration::from_secs(2);

@@ -5,8 +5,11 @@ use super::config::Config;
 use super::doors::Doors;
 use super::given::Given;
 use super::in_force::InForce;
+use super::log::Log;
+use super::proxies::masked;
+use super::sockets::Pidfile;
+use super::supervisor;
 use super::told::{Change, Reading, Told, changes, key_of};
-use super::{Level, supervisor};
 use api::Authority;
 use engine::Engine;
 use std::collections::BTreeMap;
@@ -17,7 +20,8 @@ pub(crate) struct Serving {
     pub(crate) engine: Engine,
     pub(crate) authority: Arc<Authority>,
     pub(crate) doors: Doors,
-    pub(crate) level: Level,
+    pub(crate) log: Log,
+    pub(crate) pidfile: Pidfile,
     pub(crate) told: Told,
     pub(crate) given: Given,
     pub(crate) config: Config,
@@ -30,11 +34,11 @@ impl Serving {
     pub(crate) async fn reload(&mut self) {
         supervisor::reloading();
         match self.try_reload().await {
-            Ok(changes) if changes.is_empty() => tracing::info!("SIGHUP: nothing has changed"),
             Ok(changes) => {
                 for change in changes {
                     tracing::info!("SIGHUP: {change}");
                 }
+                tracing::info!("Reloaded configuration: {:?}", attributes(&self.given));
             }
             Err(why) => tracing::error!("SIGHUP: the settings stay as they were: {why}"),
         }
@@ -48,11 +52,16 @@ impl Serving {
         }
         let changes = changes(&self.given, &given);
         self.authority.reload(&config.authority).map_err(|error| error.to_string())?;
+        // One that cannot be written is refused before anything else has changed.
+        let moved = self.config.pidfile != config.pidfile;
+        let pidfile = moved.then(|| Pidfile::write(&config.pidfile)).transpose()?;
         self.doors.change(&self.config, &config).await?;
         let reloaded = self.engine.system.reload(config.options.clone(), attributes(&given)).await;
         reloaded.map_err(|error| error.to_string())?;
-        // The level is there as long as the log is.
-        let _ = self.level.modify(|level| *level = config.log_level);
+        self.log.follow(&config);
+        if let Some(pidfile) = pidfile {
+            self.pidfile = pidfile;
+        }
         if let Some(in_force) = &self.in_force
             && let Err(error) = in_force.write(&given)
         {
@@ -66,8 +75,11 @@ impl Serving {
 /// What the event says: every setting that is not as it is by default.
 fn attributes(given: &Given) -> BTreeMap<String, String> {
     let shown = |texts: &Vec<String>| match texts.as_slice() {
-        [one] => one.clone(),
-        many => format!("[{}]", many.join(",")),
+        [one] => masked(one).into_owned(),
+        many => {
+            let many: Vec<_> = many.iter().map(|text| masked(text)).collect();
+            format!("[{}]", many.join(","))
+        }
     };
     given.iter().map(|(name, texts)| (key_of(name).to_owned(), shown(texts))).collect()
 }

@@ -222,8 +222,6 @@ pub(crate) static AT_START: &[&str] = &[
     "ip-forward",
     "ip-forward-no-drop",
     "iptables",
-    "log-format",
-    "pidfile",
     "rootless",
     "runtime-path",
 ];

@@ -4,6 +4,7 @@
 use super::config::Config;
 use super::find_runtime;
 use super::given::{self, Given};
+use super::proxies::masked;
 use super::settings::{AT_START, JSON_NAMES};
 use std::path::PathBuf;
 
@@ -93,7 +94,7 @@ impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = |texts: &Option<Vec<String>>| match texts {
             None => "the default".to_owned(),
-            Some(texts) => texts.join(", "),
+            Some(texts) => texts.iter().map(|text| masked(text)).collect::<Vec<_>>().join(", "),
         };
         write!(f, "{}: {} -> {}", key_of(self.name), shown(&self.old), shown(&self.new))?;
         if self.waits() {
