@@ -28,6 +28,11 @@ const FALLBACK: [IpAddr; 2] = [
     IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4)),
 ];
 
+/// Whether a container has IPv6 at all, by its own settings.
+pub(crate) fn has_ipv6(spec: &ContainerSpec) -> bool {
+    spec.sysctls.get(DISABLE_IPV6).is_none_or(|value| value != "1")
+}
+
 /// Their names in a container's directory.
 pub(crate) const NAMES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
 
@@ -78,7 +83,7 @@ pub(crate) fn write_hosts(
         NetworkMode::Host => std::fs::read_to_string(HOSTS)
             .map(|head| net::files::hosts_below(&head, &[], &extra))
             .unwrap_or_else(|_| net::files::hosts(&[], &extra)),
-        _ if spec.sysctls.get(DISABLE_IPV6).is_some_and(|value| value == "1") => {
+        _ if !has_ipv6(spec) => {
             net::files::hosts_below("127.0.0.1\tlocalhost\n", &own, &extra)
         }
         _ => net::files::hosts(&own, &extra),

@@ -49,6 +49,7 @@ pub(crate) async fn open(options: Options) -> Result<Arc<Node>> {
     blocking(move || {
         crate::containers::sweep(&sweeping)?;
         crate::volume_uses::sweep(&sweeping)?;
+        actor::links::restore(&sweeping)?;
         sweeping.net.sweep()?;
         crate::live::renew_default_network(&sweeping)?;
         for id in actor::orphans(&sweeping, &known)? {

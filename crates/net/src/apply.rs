@@ -78,9 +78,10 @@ impl<'a> Executor<'a> {
                 netlink::add_address(batch, index, *cidr);
             }
             NetOp::Up { link } => netlink::set_up(batch, link),
-            NetOp::Port { link, bridge, hairpin, isolated, alias } => {
+            NetOp::Port { link, bridge, hairpin, isolated, ipv6, alias } => {
                 let bridge = self.index(bridge, batch)?;
-                let port = BridgePort { link, bridge, hairpin: *hairpin, isolated: *isolated };
+                let (hairpin, isolated, ipv6) = (*hairpin, *isolated, *ipv6);
+                let port = BridgePort { link, bridge, hairpin, isolated, ipv6 };
                 netlink::enslave(batch, &port, alias);
             }
             NetOp::Settle { link } => self.settle_near(link, batch)?,

@@ -34,8 +34,19 @@ const INTERFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 pub(crate) const PUBLISH_POLICY: &str = "estiba.publish_policy";
 /// Links speak for their own addresses alone (ours).
 const ANTI_SPOOFING: &str = "estiba.anti_spoofing";
+/// How often neighbours are told of a new container's addresses; `0` for not at all.
+const ANNOUNCE_COUNT: &str = "com.docker.network.advertise_addr_nmsgs";
+/// How long is waited between two times, in milliseconds.
+const ANNOUNCE_INTERVAL: &str = "com.docker.network.advertise_addr_ms";
+/// The address that what leaves gets, where it is not the leaving interface's.
+const SOURCES: [&str; 2] = ["com.docker.network.host_ipv4", "com.docker.network.host_ipv6"];
+/// Interfaces, with colons between, from behind which containers are reached as if they were
+/// routed to.
+const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
 /// The longest prefix of an interface's name: room for three digits.
 const PREFIX_MAX: usize = 12;
+/// A link of a smaller MTU has no IPv6 (RFC 8200 5), and refuses to be asked about it.
+const IPV6_MTU_MIN: u32 = 1280;
 /// The longest interface name, in bytes (`IFNAMSIZ` less its NUL).
 const INTERFACE_MAX: usize = 15;
 
@@ -62,6 +73,12 @@ pub(crate) struct BridgeOptions {
     pub publish_policy: PublishPolicy,
     /// Links speak for their own addresses alone.
     pub anti_spoofing: bool,
+    /// Neighbours are told of addresses whose hardware address cannot be foreseen.
+    pub announce: bool,
+    /// The addresses that what leaves gets, of IPv4 and IPv6; the leaving interface's if none.
+    pub sources: [Option<IpAddr>; 2],
+    /// Interfaces from behind which containers' own addresses are reached.
+    pub trusted: Vec<String>,
 }
 
 impl BridgeOptions {
@@ -85,17 +102,31 @@ impl BridgeOptions {
             interface_prefix: prefix(options)?,
             publish_policy: policy(options, daemon)?,
             anti_spoofing: flag(options, ANTI_SPOOFING, daemon.anti_spoofing)?,
+            announce: announce(options)?,
+            sources: [source(options, 0)?, source(options, 1)?],
+            trusted: trusted(options)?,
         })
     }
 
     /// Refuses what contradicts the rest of a network.
-    pub(crate) fn check(&self, internal: bool) -> Result<(), Denied> {
+    pub(crate) fn check(&self, internal: bool, ipv6: bool) -> Result<(), Denied> {
+        if ipv6 && !self.has_room_for_ipv6() {
+            return Err(Denied::invalid(format!(
+                "invalid value \"{}\" for option {MTU}: IPv6 needs at least {IPV6_MTU_MIN}",
+                self.mtu
+            )));
+        }
         if !internal && self.gateways.contains(&Gateway::Isolated) {
             return Err(Denied::invalid(
                 "gateway mode 'isolated' can only be used for an internal network",
             ));
         }
         Ok(())
+    }
+
+    /// Whether links of the network can have IPv6.
+    pub(crate) fn has_room_for_ipv6(&self) -> bool {
+        self.mtu >= IPV6_MTU_MIN
     }
 
     /// Whether the host has an address in the network, for a family.
@@ -121,8 +152,51 @@ impl BridgeOptions {
             masquerade: self.masquerade,
             icc: self.icc,
             gateways: self.gateways,
+            sources: self.sources,
         })
     }
+
+    /// Whether no address of a family is kept for the host, which never has one there.
+    pub(crate) fn spares_gateway(&self, v4: bool, internal: bool) -> bool {
+        self.gateway(v4) == Gateway::Isolated || v4 && internal && self.inhibit_ipv4
+    }
+}
+
+/// Docker repeats itself as often as it is told to; the kernel says it once, when the interface
+/// comes up.
+fn announce(options: &BTreeMap<String, String>) -> Result<bool, Denied> {
+    let number = |name: &str, default: i64, wanted: &str| match options.get(name) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| {
+            Denied::invalid(format!("value for option {name} {text:?} must be {wanted}"))
+        }),
+    };
+    let count = number(ANNOUNCE_COUNT, 3, "an integer")?;
+    if !(0..=3).contains(&count) {
+        return Err(Denied::invalid(format!("{ANNOUNCE_COUNT} must be in the range 0 to 3")));
+    }
+    if !(100..=2000).contains(&number(ANNOUNCE_INTERVAL, 1000, "integer milliseconds")?) {
+        let message = format!("{ANNOUNCE_INTERVAL} must be in the range 100 to 2000");
+        return Err(Denied::invalid(message));
+    }
+    Ok(count > 0)
+}
+
+fn source(options: &BTreeMap<String, String>, family: usize) -> Result<Option<IpAddr>, Denied> {
+    let name = SOURCES[family];
+    let Some(text) = options.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let address = text.parse().ok().filter(|it: &IpAddr| it.is_ipv4() == (family == 0));
+    let family = if family == 0 { "IPv4" } else { "IPv6" };
+    let invalid = || {
+        Denied::invalid(format!("invalid value {text:?} for option {name}: no {family} address"))
+    };
+    address.map(Some).ok_or_else(invalid)
+}
+
+fn trusted(options: &BTreeMap<String, String>) -> Result<Vec<String>, Denied> {
+    let text = options.get(TRUSTED).map_or("", String::as_str);
+    let names = text.split(':').filter(|name| !name.is_empty());
+    names.map(|name| check_interface_name(name).map(|()| name.to_owned())).collect()
 }
 
 fn gateway(name: &str, mode: &str) -> Result<Gateway, Denied> {
@@ -235,10 +309,26 @@ mod tests {
             let message = read(&[(name, value)]).unwrap_err().message;
             assert!(message.contains(name) && message.contains(value), "{message}");
         }
+        for (name, value, why) in [
+            (ANNOUNCE_COUNT, "4", "must be in the range 0 to 3"),
+            (ANNOUNCE_COUNT, "-1", "must be in the range 0 to 3"),
+            (ANNOUNCE_COUNT, "nonsense", "\"nonsense\" must be an integer"),
+            (ANNOUNCE_INTERVAL, "99", "must be in the range 100 to 2000"),
+            (ANNOUNCE_INTERVAL, "2001", "must be in the range 100 to 2000"),
+            (ANNOUNCE_INTERVAL, "nonsense", "\"nonsense\" must be integer milliseconds"),
+            (SOURCES[0], "fd00::1", "no IPv4 address"),
+            (SOURCES[1], "10.0.0.1", "no IPv6 address"),
+            (TRUSTED, "eth0:a b", "invalid interface name"),
+        ] {
+            let message = read(&[(name, value)]).unwrap_err().message;
+            assert!(message.contains(why), "{message}");
+        }
         assert!(read(&[(GATEWAY_MODES[0], "magic")]).is_err());
         assert!(read(&[(INTERFACE_PREFIX, "much-too-long")]).is_err());
         let isolated = read(&[(GATEWAY_MODES[0], "isolated")]).unwrap();
-        assert!(isolated.check(true).is_ok() && isolated.check(false).is_err());
+        assert!(isolated.check(true, true).is_ok() && isolated.check(false, true).is_err());
+        let small = read(&[(MTU, "1279")]).unwrap();
+        assert!(small.check(false, false).is_ok() && small.check(false, true).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Endpoints: containers joining and leaving networks.
 
 use crate::apply::{self, Executor};
-use crate::bridge::check_interface_name;
+use crate::endpoint_options::{self, interface_name};
 use crate::error::{Error, Result};
 use crate::netlink::{self, Batch, Socket};
 use crate::netns::within;
@@ -12,7 +12,7 @@ use crate::remote::{has_remote_ipam, sandbox, told};
 use crate::service::{Known, Net, Network};
 use crate::sysctl;
 use model::error::Denied;
-use model::network::{DriverKind, Endpoint, EndpointDraft, PortBinding};
+use model::network::{DriverKind, Endpoint, EndpointDraft, Pool, PortBinding};
 use model::{ContainerId, NetworkId};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -31,10 +31,12 @@ pub struct Attach<'a> {
     pub netns: BorrowedFd<'a>,
     /// What was asked.
     pub draft: &'a EndpointDraft,
-    /// N of `ethN` in the container.
-    pub index: u32,
-    /// The default route goes through this network (replacing another's).
-    pub default_route: bool,
+    /// Names of interfaces that the container has already, or will have.
+    pub taken: &'a [String],
+    /// The default routes that go through this network, replacing another's: IPv4's, IPv6's.
+    pub ways: [bool; 2],
+    /// Whether the container has IPv6 at all: without, it gets no address of it.
+    pub ipv6: bool,
 }
 
 /// What a restarted daemon knows of one endpoint of a running container.
@@ -42,6 +44,8 @@ pub struct Attach<'a> {
 pub struct Adopt<'a> {
     /// As returned by [`Net::attach`].
     pub endpoint: &'a Endpoint,
+    /// The endpoint behind ports of IPv6's addresses, where it is another.
+    pub six: Option<&'a Endpoint>,
     /// As returned by [`Net::publish`].
     pub ports: &'a [PortBinding],
 }
@@ -100,7 +104,7 @@ impl Net {
             let mut state = self.lock();
             endpoint.ipv4 = state.ipam.lease(whose, true, ask.draft.ipv4.map(IpAddr::V4))?;
             let v6 = ask.draft.ipv6.map(IpAddr::V6);
-            if spec.enable_ipv6 || v6.is_some() {
+            if ask.ipv6 && (spec.enable_ipv6 || v6.is_some()) {
                 endpoint.ipv6 = state.ipam.lease(whose, false, v6)?;
             }
         }
@@ -133,7 +137,8 @@ impl Net {
             spec: &network.spec,
             options: &network.options,
             bridged_translation,
-            default_route: ask.default_route,
+            ipv6: sysctl::has_ipv6(),
+            ways: ask.ways,
             sublink: network.sublink.as_ref(),
         };
         let plan = plan::endpoint(endpoint, facts);
@@ -146,7 +151,10 @@ impl Net {
             firewall.change(claim.clone(), &[])?;
         }
         sys::failpoint::hit("net.endpoint.claimed");
-        let made = self.make_links(endpoint, ask, &plan);
+        // Of others' addresses neighbours may remember others' hardware addresses.
+        let foreseen = ask.draft.mac.is_none() && network.sublink.is_none();
+        let announce = network.options.announce && !foreseen;
+        let made = self.make_links(endpoint, (ask, announce), &plan);
         if let (Err(_), Some(firewall)) = (&made, self.firewall()) {
             firewall.change(Vec::new(), &claim)?;
         }
@@ -156,10 +164,12 @@ impl Net {
     fn make_links(
         &self,
         endpoint: &Endpoint,
-        ask: &Attach<'_>,
+        (ask, announce): (&Attach<'_>, bool),
         plan: &plan::NetworkPlan,
     ) -> Result<()> {
-        let settings = plan::inside_settings(endpoint.ipv6.is_some());
+        let name = endpoint.interface.as_deref().unwrap_or_default();
+        let own = endpoint_options::sysctls(ask.draft, name)?;
+        let settings = plan::inside_settings(endpoint.ipv6.is_some(), announce);
         let mut inside = within(ask.netns, || {
             settings.iter().try_for_each(sysctl::Sysctl::apply)?;
             Socket::open(netlink::Family::Route, 0)
@@ -170,6 +180,10 @@ impl Net {
         sys::failpoint::hit("net.endpoint.linked");
         let made = Executor::new(&mut inside, None).apply(&plan.inside);
         sys::failpoint::hit("net.endpoint.inside");
+        let made = made.and_then(|()| match own.is_empty() {
+            true => Ok(()),
+            false => within(ask.netns, || own.iter().try_for_each(sysctl::Sysctl::apply)),
+        });
         let made = made.and_then(|()| host.apply(&plan.after));
         if made.is_err() {
             host.undo();
@@ -222,7 +236,7 @@ impl Net {
         let joined = remote.join(driver, endpoint, &sandbox(ask.netns));
         let made = joined.map_err(Error::from).and_then(|joined| {
             let prefix = Some(joined.prefix.as_str()).filter(|prefix| !prefix.is_empty());
-            let name = format!("{}{}", prefix.unwrap_or("eth"), ask.index);
+            let name = interface_name(ask.draft, prefix.unwrap_or("eth"), ask.taken)?;
             endpoint.host_interface.clone_from(&joined.link);
             endpoint.interface = joined.link.is_some().then(|| name.clone());
             for gateway in &joined.gateways {
@@ -231,8 +245,8 @@ impl Net {
                     IpAddr::V6(gateway) => endpoint.gateway6 = Some(*gateway),
                 }
             }
-            let plan = plan::plugin_endpoint(endpoint, (&joined, &name), ask.default_route);
-            self.make_links(endpoint, ask, &plan)
+            let plan = plan::plugin_endpoint(endpoint, (&joined, &name), ask.ways);
+            self.make_links(endpoint, (ask, false), &plan)
         });
         if made.is_err() {
             told(remote.leave(driver, endpoint));
@@ -264,9 +278,10 @@ impl Net {
         // The address is free once nothing answers for it.
         unlinked?;
         let network = self.network(&endpoint.network);
+        let links = self.replace_links(endpoint, Vec::new());
         let unclaimed = match (self.firewall(), network) {
             (Some(firewall), Ok(network)) => {
-                firewall.change(Vec::new(), &claim(endpoint, &network))
+                firewall.change(Vec::new(), &[claim(endpoint, &network), links].concat())
             }
             _ => Ok(()),
         };
@@ -297,11 +312,38 @@ impl Net {
         }
     }
 
-    /// Makes `endpoint` the container's way out (after its former default network was
-    /// disconnected).
-    pub fn route_through(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()> {
+    /// Makes `endpoint` the container's way out for these families, IPv4 and IPv6 (after the one
+    /// that was it left).
+    pub fn route_through(
+        &self,
+        endpoint: &Endpoint,
+        ways: [bool; 2],
+        netns: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let sublink = self.network(&endpoint.network)?.sublink;
+        let by_device = sublink.is_some_and(|sublink| sublink.routes_by_device());
         let mut socket = within(netns, || Socket::open(netlink::Family::Route, 0))?;
-        Executor::new(&mut socket, None).apply(&plan::routes(endpoint))
+        Executor::new(&mut socket, None).apply(&plan::routes(endpoint, by_device, ways))
+    }
+
+    /// For which families containers on the network get a default route: IPv4, IPv6.
+    pub fn leads_out(&self, id: &NetworkId) -> [bool; 2] {
+        let Ok(network) = self.network(id) else { return [false; 2] };
+        let spec = &network.spec;
+        if spec.internal || !has_links(&network) {
+            return [false; 2];
+        }
+        if matches!(spec.driver, DriverKind::Plugin(_)) {
+            // Only the plugin knows; what it does not give is not laid.
+            return [spec.enable_ipv4(), spec.enable_ipv6];
+        }
+        let by_device = network.sublink.as_ref().is_some_and(|it| it.routes_by_device());
+        [true, false].map(|v4| {
+            let leads = |pool: &Pool| {
+                pool.gateway.is_some() && network.options.has_gateway(v4) || by_device
+            };
+            spec.pools.iter().any(|pool| pool.subnet.addr.is_ipv4() == v4 && leads(pool))
+        })
     }
 
     /// Replaces the names that DNS answers for an endpoint (after a container rename).
@@ -331,7 +373,7 @@ impl Net {
             firewall.change(claim(endpoint, &network), &[])?;
         }
         sys::failpoint::hit("net.endpoint.adopted");
-        self.adopt_ports(endpoint, &network, ask.ports)
+        self.adopt_ports((endpoint, ask.six), ask.ports)
     }
 }
 
@@ -357,7 +399,9 @@ fn draw_endpoint(ask: &Attach<'_>, network: &Network) -> Result<Endpoint> {
     let linked = has_links(network);
     Ok(Endpoint {
         host_interface: bridged.then(|| format!("veth{}", &id[..7])),
-        interface: linked.then(|| interface_name(ask, network)).transpose()?,
+        interface: linked
+            .then(|| interface_name(ask.draft, &network.options.interface_prefix, ask.taken))
+            .transpose()?,
         id,
         network: network.spec.id,
         network_name: network.spec.name.clone(),
@@ -375,20 +419,6 @@ fn draw_endpoint(ask: &Attach<'_>, network: &Network) -> Result<Endpoint> {
 /// Whether containers get an interface of their own on the network.
 fn has_links(network: &Network) -> bool {
     !matches!(network.spec.driver, DriverKind::Host | DriverKind::Null)
-}
-
-/// An endpoint's own name for its interface in the container.
-const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
-
-/// As asked for, or the network's prefix and a number.
-fn interface_name(ask: &Attach<'_>, network: &Network) -> Result<String, Denied> {
-    match ask.draft.options.get(INTERFACE_NAME).filter(|name| !name.is_empty()) {
-        Some(name) if name == "lo" => {
-            Err(Denied::invalid("interface name \"lo\" is the loopback's"))
-        }
-        Some(name) => check_interface_name(name).map(|()| name.clone()),
-        None => Ok(format!("{}{}", network.options.interface_prefix, ask.index)),
-    }
 }
 
 /// Container name, aliases, short id, each once: Docker's order.

@@ -32,6 +32,9 @@ impl Net {
         let options = self.options();
         let direct = published.iter().filter(|it| options.direct_routing && it.is_open());
         all.extend(direct.map(at_its_address));
+        let links = &network.options.trusted;
+        let open = published.iter().filter(|it| it.is_open());
+        all.extend(open.flat_map(|it| links.iter().map(|link| from_behind(it, link))));
         all.extend(open_addresses(endpoint, &network));
         if let Some(mark) = options.accept_mark {
             all.extend(by_mark(endpoint, &network, mark));
@@ -71,6 +74,16 @@ fn of_port(it: &Publication) -> Exposure {
 fn at_its_address(it: &Publication) -> Exposure {
     let direct = of_port(&Publication { way: Way::Direct, ..*it });
     Exposure { rule: format!("{} (allow-direct-routing)", direct.rule), ..direct }
+}
+
+/// A published port at the container's own address, from one side (`trusted_host_interfaces`).
+fn from_behind(it: &Publication, link: &str) -> Exposure {
+    let table = if it.addr.is_ipv4() { "ip" } else { "ip6" };
+    Exposure {
+        who: format!("whoever comes by {link} and has a route to {}", it.addr),
+        rule: format!("nft {table} estiba between, @trusted (trusted_host_interfaces)"),
+        ..of_port(&Publication { way: Way::Direct, ..*it })
+    }
 }
 
 /// Every port, for packets that somebody marked (`bridge-accept-fwmark`).

@@ -6,7 +6,7 @@
 //!                        │  networks.rs resolve, create, delete      endpoints.rs attach, publish
 //!                        ▼                                           dns/ serve_dns
 //!   decide   ipam.rs  ports.rs  publish.rs  bridge.rs  plan.rs  nft/rules.rs  nft/sets.rs
-//!      │     default_bridge.rs
+//!      │     default_bridge.rs  taken.rs  ways.rs  endpoint_options.rs  legacy_links.rs
 //!      │     dns/names.rs         (pure but for ports.rs, which tries whether a port is free)
 //!      ▼
 //!   act      apply.rs  netns.rs  sysctl.rs  netlink/  nft/firewall.rs  round.rs  relay.rs
@@ -33,6 +33,7 @@ mod bridge;
 mod carrier;
 mod default_bridge;
 mod dns;
+mod endpoint_options;
 mod endpoints;
 mod error;
 mod exposure;
@@ -41,6 +42,7 @@ mod firewalld;
 mod holder;
 mod ipam;
 mod iptables;
+mod legacy_links;
 mod netlink;
 mod netns;
 mod networks;
@@ -59,9 +61,12 @@ mod service;
 mod stats;
 mod sublink;
 mod sysctl;
+mod taken;
+mod ways;
 
 pub use carrier::run_carrier;
 pub use dns::{DnsSettings, run_resolver};
+pub use endpoint_options::asked_interface;
 pub use endpoints::{Adopt, Attach};
 pub use error::{Error, Result};
 pub use exposure::Exposure;
@@ -71,3 +76,4 @@ pub use remote::{AddressAsk, Joined, PoolAsk, Remote};
 pub use routes::RouteNews;
 pub use service::Net;
 pub use stats::InterfaceStats;
+pub use ways::{Lead, ways_out};

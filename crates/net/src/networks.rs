@@ -130,7 +130,8 @@ impl Net {
             return Ok(spec);
         }
         if spec.driver == DriverKind::Bridge {
-            BridgeOptions::read(&draft.options, &self.options())?.check(draft.internal)?;
+            let options = BridgeOptions::read(&draft.options, &self.options())?;
+            options.check(draft.internal, enable_ipv6)?;
             let name = draft.options.get(bridge::NAME).filter(|name| !name.is_empty());
             let name = name.cloned().unwrap_or_else(|| format!("br-{}", id.short()));
             check_interface_name(&name)?;
@@ -187,7 +188,14 @@ impl Net {
         let options = self.options();
         let defaults = options.network_options.get(driver.name()).into_iter().flatten();
         let ours = draft.options.contains_key(bridge::DEFAULT_BRIDGE);
-        for (name, value) in defaults.filter(|_| !ours) {
+        // What the request says of a family is not contradicted by an option it did not make.
+        let said = |name: &str| match name {
+            bridge::ENABLE_IPV4 => draft.enable_ipv4.is_some(),
+            bridge::ENABLE_IPV6 => draft.enable_ipv6.is_some(),
+            _ => false,
+        };
+        let defaults: Vec<_> = defaults.filter(|(name, _)| !ours && !said(name)).collect();
+        for (name, value) in defaults {
             draft.options.entry(name.clone()).or_insert_with(|| value.clone());
         }
         let is_v6 = |pool: &PoolDraft| pool.subnet.is_some_and(|it| it.addr.is_ipv6());
@@ -202,6 +210,11 @@ impl Net {
 
     /// The pools asked for, completed; chosen where nothing was asked.
     fn choose_pools(&self, draft: &NetworkDraft, id: NetworkId, name: &str) -> Result<Vec<Pool>> {
+        let options = BridgeOptions::read(&draft.options, &self.options())?;
+        let spares = |v4| options.spares_gateway(v4, draft.internal);
+        let complete = |asked: &PoolDraft, subnet: Cidr| {
+            complete(asked, subnet, spares(subnet.addr.is_ipv4()))
+        };
         if draft.ipam_driver == NULL_IPAM {
             return Ok(Vec::new());
         }
@@ -444,8 +457,7 @@ fn as_asked(asked: &PoolDraft) -> Result<Pool, Denied> {
     let subnet = asked.subnet.ok_or_else(|| {
         Denied::invalid("the address pool of a configuration network needs a subnet")
     })?;
-    let whole = complete(asked, checked_subnet(subnet)?)?;
-    Ok(Pool { gateway: asked.gateway, ..whole })
+    complete(asked, checked_subnet(subnet)?, true)
 }
 
 /// Refuses what nobody can mean.
@@ -461,8 +473,8 @@ fn checked_subnet(subnet: Cidr) -> Result<Cidr, Denied> {
     Ok(network)
 }
 
-/// A pool with its gateway, checked to be consistent.
-fn complete(asked: &PoolDraft, subnet: Cidr) -> Result<Pool, Denied> {
+/// A pool checked to be consistent, with a gateway unless it is spared.
+fn complete(asked: &PoolDraft, subnet: Cidr, spared: bool) -> Result<Pool, Denied> {
     let mut pool = Pool {
         subnet,
         range: asked.range,
@@ -485,6 +497,7 @@ fn complete(asked: &PoolDraft, subnet: Cidr) -> Result<Pool, Denied> {
     }
     pool.gateway = match asked.gateway {
         Some(addr) => Some(addr),
+        None if spared => None,
         None => default_gateway(&pool),
     };
     Ok(pool)

@@ -43,7 +43,7 @@ pub(crate) enum NetOp {
     /// Send what goes elsewhere out by a link, without a gateway.
     DeviceRoute { link: String, v4: bool },
     /// Plug a link into a bridge and set it up.
-    Port { link: String, bridge: String, hairpin: bool, isolated: bool, alias: String },
+    Port { link: String, bridge: String, hairpin: bool, isolated: bool, ipv6: bool, alias: String },
     /// Send what goes elsewhere this way.
     DefaultRoute { link: String, gateway: IpAddr },
     /// Wait until the kernel has put a link into service.
@@ -117,6 +117,12 @@ pub(crate) fn bridge(
         // Lets 127.0.0.1:port reach a container; `nft::rules` keeps others out.
         host.push(NetOp::Set(Sysctl::new(format!("ipv4/conf/{name}/route_localnet"), "1")));
     }
+    if !options.icc {
+        // Ports that are kept from each other meet at the host, whose rules know who is linked
+        // (RFC 3069; arp_fwd_pvlan in the kernel). At once: there is nobody else to answer.
+        host.push(NetOp::Set(Sysctl::new(format!("ipv4/neigh/{name}/proxy_delay"), "0")));
+        host.push(NetOp::Set(Sysctl::new(format!("ipv4/conf/{name}/proxy_arp_pvlan"), "1")));
+    }
     for pool in &spec.pools {
         let Some(addr) = pool.gateway.filter(|addr| options.has_gateway(addr.is_ipv4())) else {
             continue;
@@ -144,8 +150,10 @@ pub(crate) struct EndpointFacts<'a> {
     pub options: &'a BridgeOptions,
     /// br_netfilter translates bridged frames: they may have to leave as they came.
     pub bridged_translation: bool,
-    /// The default route goes through this endpoint.
-    pub default_route: bool,
+    /// The kernel has IPv6.
+    pub ipv6: bool,
+    /// The default routes that go through this endpoint: IPv4's, IPv6's.
+    pub ways: [bool; 2],
     /// Options of a network of links under another.
     pub sublink: Option<&'a SublinkOptions>,
 }
@@ -180,7 +188,7 @@ fn inside(endpoint: &Endpoint, peer: &str) -> Vec<NetOp> {
 pub(crate) fn plugin_endpoint(
     endpoint: &Endpoint,
     (joined, peer): (&Joined, &str),
-    default_route: bool,
+    ways: [bool; 2],
 ) -> NetworkPlan {
     let peer = peer.to_owned();
     let mut host = Vec::new();
@@ -199,7 +207,8 @@ pub(crate) fn plugin_endpoint(
             to: *to,
             via: *via,
         }));
-        let gateways = joined.gateways.iter().filter(|_| default_route);
+        let [v4, v6] = ways;
+        let gateways = joined.gateways.iter().filter(|it| if it.is_ipv4() { v4 } else { v6 });
         inside_ops.extend(
             gateways.map(|gateway| NetOp::DefaultRoute { link: peer.clone(), gateway: *gateway }),
         );
@@ -221,13 +230,7 @@ fn sublink_endpoint(
         mtu: facts.spec.options.contains_key(crate::bridge::MTU).then_some(facts.options.mtu),
     };
     let mut inside = inside(endpoint, peer);
-    if facts.default_route && options.routes_by_device() {
-        let families = [(endpoint.ipv4.is_some(), true), (endpoint.ipv6.is_some(), false)];
-        let wanted = families.into_iter().filter(|(has, _)| *has);
-        inside.extend(wanted.map(|(_, v4)| NetOp::DeviceRoute { link: peer.to_owned(), v4 }));
-    } else if facts.default_route {
-        inside.extend(routes(endpoint));
-    }
+    inside.extend(routes(endpoint, options.routes_by_device(), facts.ways));
     NetworkPlan { host: vec![link], inside, after: Vec::new() }
 }
 
@@ -249,26 +252,34 @@ fn bridge_endpoint(endpoint: &Endpoint, facts: EndpointFacts<'_>) -> NetworkPlan
         bridge,
         hairpin: facts.bridged_translation,
         isolated: !facts.options.icc,
+        ipv6: facts.ipv6 && facts.options.has_room_for_ipv6(),
         alias: format!("{ENDPOINT_ALIAS}{}", endpoint.id),
     };
     let mut inside = inside(endpoint, &peer);
-    if facts.default_route {
-        inside.extend(routes(endpoint));
-    }
+    inside.extend(routes(endpoint, false, facts.ways));
     NetworkPlan { host: vec![veth, port], inside, after }
 }
 
-/// The default routes through an endpoint.
-pub(crate) fn routes(endpoint: &Endpoint) -> Vec<NetOp> {
-    let gateways = [endpoint.gateway.map(IpAddr::V4), endpoint.gateway6.map(IpAddr::V6)];
+/// The default routes through an endpoint, for the families in `ways`: by its gateways, or
+/// straight out by its link where whoever has an address answers there (`by_device`).
+pub(crate) fn routes(endpoint: &Endpoint, by_device: bool, ways: [bool; 2]) -> Vec<NetOp> {
     let link = endpoint.interface.clone().unwrap_or_default();
-    let route = |gateway| NetOp::DefaultRoute { link: link.clone(), gateway };
-    gateways.into_iter().flatten().map(route).collect()
+    let gateways = [endpoint.gateway.map(IpAddr::V4), endpoint.gateway6.map(IpAddr::V6)];
+    let has = [endpoint.ipv4.is_some(), endpoint.ipv6.is_some()];
+    let route = |family: usize| match (by_device, gateways[family]) {
+        (true, _) if has[family] => {
+            Some(NetOp::DeviceRoute { link: link.clone(), v4: family == 0 })
+        }
+        (false, Some(gateway)) => Some(NetOp::DefaultRoute { link: link.clone(), gateway }),
+        _ => None,
+    };
+    [0, 1].into_iter().filter(|family| ways[*family]).filter_map(route).collect()
 }
 
 /// Settings a container's namespace needs before an interface of this endpoint appears in it:
-/// IPv6 is off unless asked for, and never configured by what others announce (law F4).
-pub(crate) fn inside_settings(ipv6: bool) -> Vec<Sysctl> {
+/// IPv6 is off unless asked for, and never configured by what others announce (law F4). With
+/// `announce` the kernel tells the neighbours whose an address is when the interface comes up.
+pub(crate) fn inside_settings(ipv6: bool, announce: bool) -> Vec<Sysctl> {
     let off = if ipv6 { "0" } else { "1" };
     // Where the host has IPv6 switched off, new namespaces may begin without it, loopback too.
     let lo = ipv6.then(|| Sysctl::optional("ipv6/conf/lo/disable_ipv6", "0"));
@@ -278,7 +289,9 @@ pub(crate) fn inside_settings(ipv6: bool) -> Vec<Sysctl> {
         Sysctl::optional("ipv6/conf/default/accept_dad", "0"),
         Sysctl::optional("ipv6/conf/default/dad_transmits", "0"),
     ];
-    lo.into_iter().chain(rest).collect()
+    let told = ["ipv4/conf/default/arp_notify", "ipv6/conf/default/ndisc_notify"];
+    let told = told.into_iter().filter(|_| announce).map(|path| Sysctl::optional(path, "1"));
+    lo.into_iter().chain(rest).chain(told).collect()
 }
 
 /// A hardware address for a bridge: locally administered, fixed by the network's id.
@@ -425,7 +438,8 @@ mod tests {
                 spec: &spec,
                 options: &options,
                 bridged_translation,
-                default_route: true,
+                ipv6: true,
+                ways: [true, true],
                 sublink: None,
             };
             let plan = endpoint(&joined, facts);

@@ -6,6 +6,7 @@ use crate::holder;
 use crate::nft::{Publication, Way};
 use crate::outside::{self, Opened, Outside};
 use crate::relay::{Relay, Relays};
+use crate::taken::Taken;
 use model::network::{PortBinding, PortSpec, Protocol};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -26,19 +27,19 @@ const BACKLOG: i32 = 512;
 /// Every published port of the host.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
-    /// By protocol and port: who publishes it, on which address.
-    taken: BTreeMap<PortSpec, Vec<Taken>>,
-    held: usize,
+    taken: Taken,
+    /// What keeps ports ours, of those that something keeps.
+    held: BTreeMap<Publication, Held>,
+    /// How many of them are sockets that only hold a port.
+    sockets: usize,
     next_ephemeral: u16,
     relays: Relays,
     outside: Option<Arc<dyn Outside>>,
 }
 
+/// What keeps a port ours; ends when dropped.
 #[derive(Debug)]
-struct Taken {
-    publication: Publication,
-    /// One for all ports of an endpoint: there may be ten thousand.
-    owner: Arc<Owner>,
+struct Held {
     /// Keeps other programs from binding the port.
     hold: Hold,
     /// The port of the host, where this namespace is not the host's.
@@ -54,7 +55,7 @@ pub(crate) struct Owner {
     pub container: String,
 }
 
-/// What keeps a port ours; ends when dropped.
+/// A port of this namespace.
 #[derive(Debug)]
 #[expect(dead_code, reason = "held, never read")]
 enum Hold {
@@ -125,23 +126,21 @@ impl Ports {
     /// Frees ports.
     pub(crate) fn give_back(&mut self, ports: &[Publication]) {
         for port in ports {
-            let Some(taken) = self.taken.get_mut(&port.port) else { continue };
-            let held = |taken: &[Taken]| {
-                taken.iter().filter(|t| matches!(t.hold, Hold::Socket(_))).count()
-            };
-            let before = held(taken);
-            taken.retain(|t| t.publication != *port);
-            self.held -= before - held(taken);
-            if taken.is_empty() {
-                self.taken.remove(&port.port);
-            }
+            self.taken.remove(port);
+            let held = self.held.remove(port);
+            let socket = held.is_some_and(|held| matches!(held.hold, Hold::Socket(_)));
+            self.sockets -= usize::from(socket);
         }
     }
 
     /// Everything an endpoint publishes.
     pub(crate) fn of(&self, endpoint: &str) -> Vec<Publication> {
-        let all = self.taken.values().flatten();
-        all.filter(|t| t.owner.endpoint == endpoint).map(|t| t.publication).collect()
+        self.taken.of(endpoint)
+    }
+
+    /// Whether an endpoint publishes anything.
+    pub(crate) fn has(&self, endpoint: &str) -> bool {
+        self.taken.has(endpoint)
     }
 
     fn take_one(
@@ -194,7 +193,7 @@ impl Ports {
                 way: side.way,
             };
             let taken = self.try_take(&publication).and_then(|socket| {
-                let needed = side.way == Way::Relayed || hold && self.held < HELD_MAX;
+                let needed = side.way == Way::Relayed || hold && self.sockets < HELD_MAX;
                 self.insert(owner, publication, socket.filter(|_| needed))
             });
             if let Err(error) = taken {
@@ -218,15 +217,15 @@ impl Ports {
         if port.way == Way::Direct {
             return Ok(None);
         }
-        let collides = |t: &&Taken| {
-            let (a, b) = (t.publication.host, port.host);
-            t.publication.way != Way::Direct
+        let collides = |(other, _): &(Publication, &Owner)| {
+            let (a, b) = (other.host, port.host);
+            other.way != Way::Direct
                 && a.is_ipv4() == b.is_ipv4()
                 && (a == b || a.is_unspecified() || b.is_unspecified())
         };
-        if let Some(other) = self.taken.get(&port.port).and_then(|all| all.iter().find(collides)) {
+        if let Some((_, owner)) = self.taken.at(port.port).find(collides) {
             let host = SocketAddr::new(port.host, port.port.port).to_string();
-            return Err(Error::PortAllocated { host, container: other.owner.container.clone() });
+            return Err(Error::PortAllocated { host, container: owner.container.clone() });
         }
         reserve(port).map_err(|errno| {
             let host = SocketAddr::new(port.host, port.port.port);
@@ -253,18 +252,16 @@ impl Ports {
                 let protocol = publication.port.protocol;
                 Hold::Relay(self.relays.carry(socket, protocol, target)?)
             }
-            (Some(socket), false) => {
-                self.held += 1;
-                Hold::Socket(socket)
-            }
+            (Some(socket), false) => Hold::Socket(socket),
         };
         let outside = self.outside.as_ref().filter(|_| publication.way != Way::Direct);
         let opened = outside.map(|outside| outside::open(outside, &publication)).transpose()?;
         let _outside = opened.flatten();
-        let taken = Taken { publication, owner: Arc::clone(owner), hold, _outside };
-        let all = self.taken.entry(publication.port).or_default();
-        all.reserve_exact(1);
-        all.push(taken);
+        self.sockets += usize::from(matches!(hold, Hold::Socket(_)));
+        if _outside.is_some() || !matches!(hold, Hold::Nothing) {
+            self.held.insert(publication, Held { hold, _outside });
+        }
+        self.taken.insert(publication, owner);
         Ok(())
     }
 }

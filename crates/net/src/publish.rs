@@ -1,6 +1,6 @@
 //! Published ports of endpoints: on which addresses of the host, by which way, for whom.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nft::{Element, Gateway, Publication, Way, can_translate};
 use crate::options::PublishPolicy;
 use crate::ports::{HELD_PER_REQUEST, Owner, Side, Wanted, binding};
@@ -18,12 +18,21 @@ impl Net {
     /// each (`host_ports` = `Some((p, p))`, `host_ip` = `Some`; no host port where the network is
     /// routed to). On internal networks nothing is published, as in Docker.
     pub fn publish(&self, endpoint: &Endpoint, ask: &[PortBinding]) -> Result<Vec<PortBinding>> {
-        let network = self.network(&endpoint.network)?;
-        let bridged = network.spec.driver == DriverKind::Bridge;
-        if ask.is_empty() || network.spec.internal || !bridged {
+        self.publish_over(endpoint, None, ask)
+    }
+
+    /// [`Net::publish`] where the host's IPv6 addresses lead to another endpoint, `six`. All of it
+    /// is the first one's: it is taken back there.
+    pub fn publish_over(
+        &self,
+        endpoint: &Endpoint,
+        six: Option<&Endpoint>,
+        ask: &[PortBinding],
+    ) -> Result<Vec<PortBinding>> {
+        let place = self.place(endpoint, six)?;
+        if ask.is_empty() || !place.first.publishes() {
             return Ok(Vec::new());
         }
-        let place = Place { endpoint, network: &network, firewall: self.firewall().is_some() };
         // Relays of a range would be as many sockets.
         let relays = ask.len() <= HELD_PER_REQUEST;
         let mut wanted = Vec::with_capacity(ask.len());
@@ -47,12 +56,26 @@ impl Net {
         }
         sys::failpoint::hit("net.port.laid");
         firewall.forget_flows(&taken)?;
-        Ok(taken.iter().map(binding).collect())
+        let bindings = taken.iter().map(binding).collect();
+        if !relays {
+            // What a range of thousands was asked, computed and told with is not needed again.
+            drop((wanted, taken));
+            sys::resident::trim_memory();
+        }
+        Ok(bindings)
+    }
+
+    fn place<'a>(&self, endpoint: &'a Endpoint, six: Option<&'a Endpoint>) -> Result<Place<'a>> {
+        let home = |endpoint: &'a Endpoint| {
+            Ok::<_, Error>(Home { endpoint, network: self.network(&endpoint.network)? })
+        };
+        let six = six.map(home).transpose()?.filter(Home::publishes);
+        Ok(Place { first: home(endpoint)?, six, firewall: self.firewall().is_some() })
     }
 
     /// Whether an endpoint has ports published.
     pub fn publishes(&self, endpoint: &Endpoint) -> bool {
-        !self.lock().ports.of(&endpoint.id).is_empty()
+        self.lock().ports.has(&endpoint.id)
     }
 
     /// Takes back every port of an endpoint. Idempotent.
@@ -76,7 +99,16 @@ impl Net {
 
     /// What the firewall knows of published ports.
     fn elements(&self, ports: &[Publication]) -> Vec<Element> {
-        Publication::elements(ports, self.options().direct_routing)
+        let mut elements = Publication::elements(ports, self.options().direct_routing);
+        let state = self.lock();
+        for network in state.networks.values().filter(|it| !it.options.trusted.is_empty()) {
+            let pools = &network.spec.pools;
+            let here = |port: &&Publication| pools.iter().any(|it| it.subnet.contains(port.addr));
+            for port in ports.iter().filter(|port| port.is_open()).filter(here) {
+                elements.extend(network.options.trusted.iter().map(|link| port.trusted(link)));
+            }
+        }
+        elements
     }
 
     /// Takes ports back; some elements may still be needed by the rest of the endpoint's.
@@ -97,11 +129,10 @@ impl Net {
     /// Takes over what a former daemon published.
     pub(crate) fn adopt_ports(
         &self,
-        endpoint: &Endpoint,
-        network: &Network,
+        (endpoint, six): (&Endpoint, Option<&Endpoint>),
         bindings: &[PortBinding],
     ) -> Result<()> {
-        let place = Place { endpoint, network, firewall: self.firewall().is_some() };
+        let place = self.place(endpoint, six)?;
         let ports: Vec<Publication> =
             bindings.iter().filter_map(|port| place.in_force(port)).collect();
         let owner = owner(endpoint);
@@ -119,16 +150,37 @@ fn owner(endpoint: &Endpoint) -> Arc<Owner> {
     Arc::new(Owner { endpoint: endpoint.id.clone(), container })
 }
 
-/// Where ports are published: an endpoint of a network.
-#[derive(Clone, Copy)]
-struct Place<'a> {
+/// An endpoint and its network.
+#[derive(Clone)]
+struct Home<'a> {
     endpoint: &'a Endpoint,
-    network: &'a Network,
+    network: Network,
+}
+
+impl Home<'_> {
+    /// Whether its network publishes ports at all.
+    fn publishes(&self) -> bool {
+        let spec = &self.network.spec;
+        spec.driver == DriverKind::Bridge && !spec.internal
+    }
+}
+
+/// Where ports are published.
+#[derive(Clone)]
+struct Place<'a> {
+    /// Behind the host's addresses.
+    first: Home<'a>,
+    /// Behind those of IPv6, where another network leads out over it.
+    six: Option<Home<'a>>,
     /// The firewall is ours to change.
     firewall: bool,
 }
 
 impl Place<'_> {
+    fn home(&self, host: IpAddr) -> &Home<'_> {
+        self.six.as_ref().filter(|_| host.is_ipv6()).unwrap_or(&self.first)
+    }
+
     /// On which host addresses a port is published, and where to.
     fn wanted(&self, port: &PortBinding, relays: bool) -> Result<Wanted, Denied> {
         let sides = match port.host_ip {
@@ -140,7 +192,7 @@ impl Place<'_> {
 
     /// Without an address a port is published on every one of the host's, of both families.
     fn default_sides(&self, port: PortSpec, relays: bool) -> Result<Vec<Side>, Denied> {
-        let options = &self.network.options;
+        let options = &self.first.network.options;
         let loopback = options.publish_policy == PublishPolicy::Loopback;
         let host = match options.host_binding {
             any if any.is_unspecified() && loopback => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -165,17 +217,18 @@ impl Place<'_> {
     }
 
     fn side(&self, host: IpAddr, port: PortSpec) -> Result<Side, Denied> {
-        let own = if host.is_ipv4() { self.endpoint.ipv4 } else { self.endpoint.ipv6 };
-        let other = if host.is_ipv4() { self.endpoint.ipv6 } else { self.endpoint.ipv4 };
-        let gateway = self.network.options.gateway(host.is_ipv4());
-        let guarded = self.network.is_guarded() && !host.is_loopback();
+        let Home { endpoint, network } = self.home(host);
+        let own = if host.is_ipv4() { endpoint.ipv4 } else { endpoint.ipv6 };
+        let other = if host.is_ipv4() { endpoint.ipv6 } else { endpoint.ipv4 };
+        let gateway = network.options.gateway(host.is_ipv4());
+        let guarded = network.is_guarded() && !host.is_loopback();
         let (addr, way) = match (own, other) {
             (Some(own), _) if gateway == Gateway::Routed => (own, Way::Direct),
             (Some(own), _) if !self.firewall || !can_translate(host) => (own, Way::Relayed),
             (Some(own), _) if guarded => (own, Way::Guarded),
             (Some(own), _) => (own, Way::Translated),
             // What is routed to has no ports at the host.
-            (None, Some(_)) if self.network.options.gateway(host.is_ipv6()) == Gateway::Routed => {
+            (None, Some(_)) if network.options.gateway(host.is_ipv6()) == Gateway::Routed => {
                 return Err(self.unreachable(host, port));
             }
             (None, Some(other)) => (other, Way::Relayed),
@@ -192,7 +245,7 @@ impl Place<'_> {
             "cannot publish port {}/{} on {host}: network {} has no address of that family",
             port.port,
             port.protocol.name(),
-            self.endpoint.network_name
+            self.home(host).endpoint.network_name
         ))
     }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::netlink::{self, Address, Socket};
 use crate::plan::NETWORK_ALIAS;
 use crate::service::{Net, State};
-use model::network::{Cidr, NetworkSpec};
+use model::network::{Cidr, DriverKind, NetworkSpec};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -27,6 +27,9 @@ impl Net {
     /// Routes of the host, other than through the network's own bridge, that overlap its subnets;
     /// each as a sentence.
     pub fn overlapping_routes(&self, spec: &NetworkSpec) -> Result<Vec<String>> {
+        if !is_routed_to(spec) {
+            return Ok(Vec::new());
+        }
         let mut socket = Socket::open(netlink::Family::Route, 0)?;
         let links = netlink::dump_links(&mut socket)?;
         let own = |index: u32| {
@@ -48,6 +51,12 @@ impl Net {
         });
         Ok(overlaps.collect())
     }
+}
+
+/// Whether the host has routes into the network. Under an interface of its own a network shares the
+/// subnet that is there anyway.
+fn is_routed_to(spec: &NetworkSpec) -> bool {
+    !spec.config_only && !matches!(spec.driver, DriverKind::Macvlan | DriverKind::Ipvlan)
 }
 
 fn sentence(network: &str, subnet: Cidr, (route, link): (Cidr, &str)) -> String {
@@ -127,7 +136,7 @@ fn tell(state: &Mutex<State>, new: &[Address], news: Option<&dyn RouteNews>) -> 
     let mut hits: Vec<(NetworkSpec, Cidr, Address)> = Vec::new();
     {
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        for network in state.networks.values().filter(|network| !network.spec.config_only) {
+        for network in state.networks.values().filter(|network| is_routed_to(&network.spec)) {
             let spec = &network.spec;
             for subnet in spec.pools.iter().map(|pool| pool.subnet) {
                 let over = new.iter().filter(|route| subnet.overlaps(route.cidr));

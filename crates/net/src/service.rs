@@ -10,7 +10,7 @@ use crate::ipam::Ipam;
 use crate::iptables::Interop;
 use crate::netlink::{self, Socket};
 use crate::netns::within;
-use crate::nft::{Firewall, Policy, ROUND_OUT, Watch};
+use crate::nft::{Element, Firewall, Policy, ROUND_OUT, Watch};
 use crate::options::{Options, PublishPolicy};
 use crate::plan::{self, ENDPOINT_ALIAS, NETWORK_ALIAS};
 use crate::ports::Ports;
@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) endpoints: BTreeMap<String, Known>,
     pub(crate) ipam: Ipam,
     pub(crate) ports: Ports,
+    /// What legacy links opened, by endpoint id.
+    pub(crate) links: BTreeMap<String, Vec<Element>>,
     /// Pools of plugins, by network, from the moment they are asked for.
     pub(crate) borrowed: BTreeMap<NetworkId, (String, Vec<Pool>)>,
 }

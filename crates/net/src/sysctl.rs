@@ -1,6 +1,7 @@
 //! The few `net.*` kernel settings that networks need, in the calling thread's network namespace.
 
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 use std::io::ErrorKind;
 
 /// A setting, as the path below `/proc/sys/net`.
@@ -9,28 +10,28 @@ pub(crate) struct Sysctl {
     /// For example `ipv4/ip_forward`.
     pub path: String,
     /// What it is set to.
-    pub value: &'static str,
+    pub value: Cow<'static, str>,
     /// Fine when the kernel has no such setting (IPv6 compiled out or off).
     pub optional: bool,
 }
 
 impl Sysctl {
     /// A setting that must exist.
-    pub(crate) fn new(path: impl Into<String>, value: &'static str) -> Self {
-        Self { path: path.into(), value, optional: false }
+    pub(crate) fn new(path: impl Into<String>, value: impl Into<Cow<'static, str>>) -> Self {
+        Self { path: path.into(), value: value.into(), optional: false }
     }
 
     /// A setting that may be missing.
-    pub(crate) fn optional(path: impl Into<String>, value: &'static str) -> Self {
-        Self { path: path.into(), value, optional: true }
+    pub(crate) fn optional(path: impl Into<String>, value: impl Into<Cow<'static, str>>) -> Self {
+        Self { path: path.into(), value: value.into(), optional: true }
     }
 
     /// Sets it.
     pub(crate) fn apply(&self) -> Result<()> {
-        match std::fs::write(format!("/proc/sys/net/{}", self.path), self.value) {
+        match std::fs::write(format!("/proc/sys/net/{}", self.path), self.value.as_ref()) {
             Err(error) if self.optional && error.kind() == ErrorKind::NotFound => Ok(()),
             // Where /proc/sys is read-only, what already is as wanted is good enough.
-            Err(_) if read(&self.path).as_deref() == Some(self.value) => Ok(()),
+            Err(_) if read(&self.path).as_deref() == Some(&self.value) => Ok(()),
             other => other.map_err(Error::io(format!("set net/{} to {}", self.path, self.value))),
         }
     }

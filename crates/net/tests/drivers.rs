@@ -38,6 +38,7 @@ fn macvlan_puts_containers_on_the_wire() {
     on_host(|host, neighbour| {
         let net = Net::open(options()).unwrap();
         let spec = network(&net, &draft("macvlan", "10.9.0.0/24", &[("parent", "up0")]));
+        assert_eq!(net.overlapping_routes(&spec).unwrap(), [""; 0], "the subnet is the wire's");
         let as_asked =
             |ip: &str| EndpointDraft { ipv4: ip.parse().ok(), ..EndpointDraft::default() };
         let join = |ip: &str| {

@@ -277,7 +277,7 @@ fn a_restarted_daemon_takes_over_what_runs() {
         net.create_network(&one).unwrap();
         assert!(host.ask("127.0.0.1:8080").is_ok(), "half restored");
         assert!(neighbour.ask(&a.at(80)).is_err(), "half restored");
-        net.adopt(&Adopt { endpoint: &a.endpoint, ports: &ports }).unwrap();
+        net.adopt(&Adopt { endpoint: &a.endpoint, six: None, ports: &ports }).unwrap();
         let mut removed = net.sweep().unwrap();
         removed.sort();
         let mut leaked =
@@ -473,26 +473,28 @@ fn a_container_on_two_networks_leaves_by_the_one_it_was_told() {
         let net = Net::open(options()).unwrap();
         let (one, two) = (bridge(&net, "one", &[]), bridge(&net, "two", &[]));
         let a = Container::start(&net, &one, "a");
-        let join = |network: &NetworkId, index, default_route| {
+        let taken = [a.endpoint.interface.clone().unwrap()];
+        let join = |network: &NetworkId, ways| {
             net.attach(&Attach {
                 network,
                 container: &a.id,
                 container_name: "a",
                 netns: a.netns.fd(),
                 draft: &EndpointDraft::default(),
-                index,
-                default_route,
+                taken: &taken,
+                ways,
+                ipv6: true,
             })
         };
         let route = || a.netns.sh("ip route show default").trim().to_owned();
-        let second = join(&two.id, 1, false).unwrap();
+        let second = join(&two.id, [false; 2]).unwrap();
         assert_eq!(route(), "default via 172.17.0.1 dev eth0");
         net.detach(&second).unwrap();
-        let second = join(&two.id, 1, true).unwrap();
+        let second = join(&two.id, [true, false]).unwrap();
         assert_eq!(route(), "default via 172.18.0.1 dev eth1");
         net.detach(&second).unwrap();
         assert_eq!(route(), "");
-        net.route_through(&a.endpoint, a.netns.fd()).unwrap();
+        net.route_through(&a.endpoint, [true; 2], a.netns.fd()).unwrap();
         assert_eq!(route(), "default via 172.17.0.1 dev eth0");
         let stats = net.interface_stats(a.netns.fd()).unwrap();
         assert_eq!(stats.len(), 1);

@@ -193,7 +193,7 @@ fn through_everything(own_rules: bool, publish_policy: PublishPolicy) {
         }
         for it in [&world.web, &world.near, &world.far, &world.inner, &world.inside] {
             let ports = if it.id == world.web.id { &world.ports[..] } else { &[] };
-            net.adopt(&Adopt { endpoint: &it.endpoint, ports }).unwrap();
+            net.adopt(&Adopt { endpoint: &it.endpoint, six: None, ports }).unwrap();
         }
         assert_eq!(net.sweep().unwrap(), Vec::<String>::new());
         world.check("after a restart of the daemon");

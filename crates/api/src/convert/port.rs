@@ -1,6 +1,6 @@
 //! Exposed and published ports: `80/tcp` and `PortBindings`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use model::Denied;
@@ -113,8 +113,8 @@ pub(crate) fn listed(exposed: &[PortSpec], published: &[PortBinding]) -> Vec<Por
             ports.insert((port.container, format!("{ip} {public_port}")), shown);
         }
     }
-    let is_published = |spec: &PortSpec| published.iter().any(|port| port.container == *spec);
-    for spec in exposed.iter().filter(|spec| !is_published(spec)) {
+    let known: BTreeSet<PortSpec> = published.iter().map(|port| port.container).collect();
+    for spec in exposed.iter().filter(|spec| !known.contains(spec)) {
         ports.insert((*spec, String::new()), port_of(*spec, String::new(), 0));
     }
     ports.into_values().collect()

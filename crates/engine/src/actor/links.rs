@@ -1,9 +1,11 @@
 //! The environment that legacy links bring: what a container is told of those it is linked to.
 //! Only on the default bridge, as with Docker; on other networks names are asked of the DNS.
 
+use super::DEFAULT_NETWORK;
+use crate::Result;
 use crate::node::Node;
 use crate::record::Definition;
-use model::network::{NetworkMode, PortSpec};
+use model::network::{Endpoint, NetworkMode, PortSpec};
 use model::view::ContainerView;
 use std::net::IpAddr;
 
@@ -20,7 +22,7 @@ pub fn parts(link: &str) -> (&str, &str) {
 /// `NAME=value` for every container that this one is linked to and that runs.
 pub(super) fn environment(node: &Node, definition: &Definition) -> Vec<String> {
     if definition.spec.network != NetworkMode::Default
-        && definition.spec.network != NetworkMode::Named(super::DEFAULT_NETWORK.to_owned())
+        && definition.spec.network != NetworkMode::Named(DEFAULT_NETWORK.to_owned())
     {
         return Vec::new();
     }
@@ -35,6 +37,29 @@ pub(super) fn environment(node: &Node, definition: &Definition) -> Vec<String> {
     // What the user or the image says of a variable of that name counts.
     let known: Vec<_> = definition.spec.env.iter().map(|entry| name(entry)).collect();
     links.filter_map(of).flatten().filter(|entry| !known.contains(&name(entry))).collect()
+}
+
+/// Opens the ways to those that a container is linked to, where its default network keeps
+/// containers apart, and closes those that are no longer.
+pub(super) fn open(node: &Node, endpoints: &[Endpoint], links: &[String]) -> Result<()> {
+    let on_default = |it: &&Endpoint| it.network_name == DEFAULT_NETWORK && it.interface.is_some();
+    let Some(own) = endpoints.iter().find(on_default) else { return Ok(()) };
+    let reached = |link: &String| {
+        let view = node.registry.find(parts(link).0).ok()?.view();
+        let there = view.endpoints.iter().find(|it| it.network == own.network)?;
+        Some((there.ipv4?.addr, view.spec.exposed_ports.clone()))
+    };
+    let reached: Vec<_> = links.iter().filter_map(reached).collect();
+    Ok(node.net.link(own, &reached)?)
+}
+
+/// The same for every container that runs, once all of them are known again.
+pub(crate) fn restore(node: &Node) -> Result<()> {
+    for handle in node.registry.all() {
+        let view = handle.view();
+        open(node, &view.endpoints, &view.draft.host.links)?;
+    }
+    Ok(())
 }
 
 fn told(view: &ContainerView, address: IpAddr, own_name: &str, alias: &str) -> Vec<String> {

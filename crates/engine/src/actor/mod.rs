@@ -23,6 +23,7 @@ mod prepare;
 mod publish;
 mod restore;
 mod view;
+mod ways;
 
 use effects::Stop;
 

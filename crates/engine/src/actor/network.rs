@@ -1,7 +1,8 @@
 //! A container's endpoints: made between the birth of its namespaces and its program, remade when
 //! it is connected or disconnected, given back when it ends.
 
-use super::Actor;
+use super::ways::{Landing, as_in_force, candidate, ways};
+use super::{Actor, links};
 use crate::link::Link;
 use crate::node::{Node, blocking};
 use crate::{EngineError, Result, etc, random};
@@ -29,8 +30,8 @@ pub(crate) fn gateways_of_host(node: &Node) -> Vec<IpAddr> {
         return live.options.host_gateways.clone();
     }
     let Ok(bridge) = node.networks.find(DEFAULT_NETWORK) else { return Vec::new() };
-    let gateway = bridge.pools.iter().find_map(|pool| pool.gateway.filter(IpAddr::is_ipv4));
-    gateway.into_iter().collect()
+    let of = |v4| bridge.pools.iter().find_map(|pool| pool.gateway.filter(|it| it.is_ipv4() == v4));
+    [of(true), of(false)].into_iter().flatten().collect()
 }
 
 /// Whether names are answered by the engine's resolver: on every network but the default one.
@@ -155,8 +156,11 @@ impl Actor {
             (Arc::clone(&self.node), self.definition.id, self.definition.name.clone());
         let netns = netns_of(run.pid)?;
         let (spec, draft_there) = (network.clone(), draft.clone());
-        let index = self.free_index();
-        let way_out = !network.internal && self.way_out() < Some(draft.gateway_priority);
+        let taken: Vec<String> =
+            self.state.endpoints.iter().filter_map(|it| it.interface.clone()).collect();
+        let ipv6 = etc::has_ipv6(&self.definition.spec);
+        let before = self.landing();
+        let ways = self.ways_with(network, draft);
         let settings = dns_settings(&self.definition.spec, Some(run.pid));
         let endpoint = blocking(move || {
             let endpoint = attach_one(
@@ -167,8 +171,9 @@ impl Actor {
                     container_name: name.as_str(),
                     netns: netns.as_fd(),
                     draft: &draft_there,
-                    index,
-                    default_route: way_out,
+                    taken: &taken,
+                    ways,
+                    ipv6,
                 },
                 &spec,
             )?;
@@ -179,11 +184,11 @@ impl Actor {
         })
         .await?;
         store::failpoint::hit("engine.connect.attached");
-        let before = self.definition.spec.clone();
+        let spec_before = self.definition.spec.clone();
         self.state.endpoints.push(endpoint.clone());
         self.plan(network, draft);
         if let Err(error) = self.rewrite() {
-            self.definition.spec = before;
+            self.definition.spec = spec_before;
             self.state.endpoints.pop();
             let node = Arc::clone(&self.node);
             // What is left of it goes with the next start of the daemon.
@@ -192,16 +197,35 @@ impl Actor {
         }
         store::failpoint::hit("engine.connect.recorded");
         self.emit_network("connect", &endpoint);
-        self.networks_changed()
+        let moved = self.move_landing(&before).await;
+        self.networks_changed().and(moved)
     }
 
-    /// The priority of the network that leads out now; internal ones do not.
-    fn way_out(&self) -> Option<i32> {
-        let leads_out = |it: &&Endpoint| {
-            let network = self.node.networks.by_id(&it.network);
-            it.interface.is_some() && network.is_some_and(|network| !network.internal)
-        };
-        self.state.endpoints.iter().filter(leads_out).map(|it| it.draft.gateway_priority).max()
+    /// The default routes that would lead through one more network.
+    fn ways_with(&self, network: &NetworkSpec, draft: &EndpointDraft) -> [bool; 2] {
+        let mut all: Vec<_> = self.state.endpoints.iter().map(candidate).collect();
+        all.push((&network.id, &network.name, draft.gateway_priority));
+        let last = all.len() - 1;
+        let ipv6 = etc::has_ipv6(&self.definition.spec);
+        ways(&self.node, &all, ipv6).map(|at| at == Some(last))
+    }
+
+    /// Lets published ports lead where the ways out lead now, if that is elsewhere than `before`.
+    async fn move_landing(&mut self, before: &Landing) -> Result<()> {
+        let after = self.landing();
+        let asked = &self.definition.spec.ports;
+        if asked.is_empty() || before.is_same(&after) {
+            return Ok(());
+        }
+        let ports = as_in_force(asked, &std::mem::take(&mut self.state.ports));
+        let (node, before) = (Arc::clone(&self.node), before.clone());
+        self.state.ports = blocking(move || {
+            before.unpublish(&node)?;
+            store::failpoint::hit("engine.connect.unpublished");
+            after.publish(&node, &ports)
+        })
+        .await?;
+        Ok(())
     }
 
     /// It is on the network from its next start on.
@@ -246,15 +270,6 @@ impl Actor {
         Err(EngineError::invalid(denied))
     }
 
-    /// The lowest N for which there is no `ethN` yet.
-    fn free_index(&self) -> u32 {
-        let taken = |index: &u32| {
-            let name = format!("eth{index}");
-            self.state.endpoints.iter().any(|it| it.interface.as_deref() == Some(name.as_str()))
-        };
-        (0..).find(|index| !taken(index)).unwrap_or(0)
-    }
-
     /// Leaves a network, at once when it runs.
     pub(super) async fn disconnect(&mut self, network: &NetworkSpec) -> Result<()> {
         let on = self
@@ -277,26 +292,32 @@ impl Actor {
         }
         self.node.networks.leave(&mut self.definition.spec, network);
         // Both at once: from here on it is not on the network, whatever happens to the daemon.
+        let before = self.landing();
         self.state.leaving = at.map(|at| self.state.endpoints.remove(at));
-        if self.state.leaving.as_ref().is_some_and(|left| self.node.net.publishes(left)) {
-            self.state.ports = Vec::new();
-        }
+        let moved = !before.is_same(&self.landing());
+        let kept = if moved { std::mem::take(&mut self.state.ports) } else { Vec::new() };
         self.rewrite()?;
         store::failpoint::hit("engine.disconnect.recorded");
-        let finished = self.finish_leaving().await;
+        let finished = self.finish_leaving(moved.then_some((before, kept))).await;
         self.networks_changed().and(finished)
     }
 
     /// Gives back what was made for an endpoint that the container has left by its records; of a
-    /// daemon that was killed on the way, too.
-    pub(super) async fn finish_leaving(&mut self) -> Result<()> {
+    /// daemon that was killed on the way, too. `moved`: where published ports led until then, if
+    /// they lead elsewhere now, and which they were.
+    pub(super) async fn finish_leaving(
+        &mut self,
+        moved: Option<(Landing, Vec<PortBinding>)>,
+    ) -> Result<()> {
         let Some(endpoint) = self.state.leaving.take() else { return Ok(()) };
-        let next = self.state.endpoints.iter().find(|it| it.interface.is_some()).cloned();
         let (node, left) = (Arc::clone(&self.node), endpoint.clone());
         let run = self.state.phase.run();
-        let ports = self.definition.spec.ports.clone();
-        let published = self.state.ports.clone();
+        let (before, kept) = moved.unwrap_or_default();
+        let ports = as_in_force(&self.definition.spec.ports, &kept);
+        let (published, landing) = (self.state.ports.clone(), self.landing());
+        let ways = self.ways_out();
         self.state.ports = blocking(move || {
+            before.unpublish(&node)?;
             if left.interface.is_some() {
                 if let Some(run) = &run {
                     node.net.withdraw(&left, netns_of(run.pid)?.as_fd())?;
@@ -304,11 +325,17 @@ impl Actor {
                 node.net.detach(&left)?;
             }
             store::failpoint::hit("engine.disconnect.detached");
-            // Another network becomes the way out, and where the ports lead.
-            let (Some(next), Some(run)) = (next, run) else { return Ok(Vec::new()) };
-            node.net.route_through(&next, netns_of(run.pid)?.as_fd())?;
+            // Other networks become the ways out, and where the ports lead.
+            let Some(run) = run else { return Ok(Vec::new()) };
+            let netns = netns_of(run.pid)?;
+            for (family, endpoint) in ways.iter().enumerate() {
+                if let Some(endpoint) = endpoint {
+                    let way = [family == 0, family == 1];
+                    node.net.route_through(endpoint, way, netns.as_fd())?;
+                }
+            }
             match published.is_empty() {
-                true => Ok(node.net.publish(&next, &ports)?),
+                true => landing.publish(&node, &ports),
                 false => Ok(published),
             }
         })
@@ -321,7 +348,9 @@ impl Actor {
     pub(super) fn networks_changed(&mut self) -> Result<()> {
         if self.state.phase.run().is_some() {
             let dir = self.node.container_dir(&self.definition.id);
-            let links = links(&self.node, &self.definition.draft.host.links);
+            let linked = &self.definition.draft.host.links;
+            links::open(&self.node, &self.state.endpoints, linked)?;
+            let links = links(&self.node, linked);
             let gateways = gateways_of_host(&self.node);
             etc::write_hosts(
                 &dir,
@@ -354,13 +383,16 @@ impl Join {
 
     fn carry_out_into(&self, joined: &mut Joined) -> Result<()> {
         let mut planned = self.node.networks.planned_or_missing(&self.spec)?;
-        // The way out goes through the highest priority; internal networks have none.
-        let way_out = planned
+        let ipv6 = etc::has_ipv6(&self.spec);
+        let candidates: Vec<_> = planned
             .iter()
-            .enumerate()
-            .filter(|(_, (network, _))| !network.internal)
-            .max_by_key(|(at, (_, draft))| (draft.gateway_priority, std::cmp::Reverse(*at)))
-            .map(|(at, _)| at);
+            .map(|(network, draft)| (&network.id, network.name.as_str(), draft.gateway_priority))
+            .collect();
+        let out = ways(&self.node, &candidates, ipv6);
+        let mut asked: Vec<Option<String>> = planned
+            .iter()
+            .map(|(_, draft)| net::asked_interface(draft).map(str::to_owned))
+            .collect();
         for (at, (network, draft)) in planned.iter_mut().enumerate() {
             self.aliases(draft, network);
             if at == 0 && is_users(network) {
@@ -369,6 +401,10 @@ impl Join {
                 let new: Vec<String> = new.cloned().collect();
                 draft.links.extend(new);
             }
+            // Names that others have or will have.
+            let mut taken = asked.clone();
+            taken.remove(at);
+            let taken: Vec<String> = taken.into_iter().flatten().collect();
             let endpoint = attach_one(
                 &self.node,
                 &Attach {
@@ -377,28 +413,17 @@ impl Join {
                     container_name: self.name.as_str(),
                     netns: self.netns.as_fd(),
                     draft,
-                    index: u32::try_from(at).unwrap_or(u32::MAX),
-                    default_route: way_out == Some(at),
+                    taken: &taken,
+                    ways: out.map(|way| way == Some(at)),
+                    ipv6,
                 },
                 network,
             )?;
+            asked[at].clone_from(&endpoint.interface);
             joined.endpoints.push(endpoint);
         }
-        let published = way_out.or_else(|| (!planned.is_empty()).then_some(0));
-        if let Some(endpoint) = published.and_then(|at| joined.endpoints.get(at))
-            && endpoint.interface.is_some()
-            && !self.spec.ports.is_empty()
-        {
-            joined.ports = self.node.net.publish(endpoint, &self.spec.ports).map_err(|error| {
-                let hint = HasKind::hint(&error).map(|hint| format!(" ({hint})"));
-                let hint = hint.unwrap_or_default();
-                EngineError::internal(format!(
-                    "failed to set up container networking: driver failed programming external \
-                     connectivity on endpoint {} ({}): {error}{hint}",
-                    self.name, endpoint.id
-                ))
-            })?;
-        }
+        joined.ports = self.publish(&joined.endpoints, ipv6)?;
+        links::open(&self.node, &joined.endpoints, &self.links)?;
         if planned.iter().any(|(network, _)| is_users(network)) {
             let settings = dns_settings(&self.spec, self.monitor);
             self.node.net.serve_dns(&self.id, self.netns.as_fd(), &settings)?;
@@ -407,6 +432,22 @@ impl Join {
         let gateways = gateways_of_host(&self.node);
         let links = links(&self.node, &self.links);
         etc::write_hosts(&dir, &self.spec, &joined.endpoints, &gateways, &links)
+    }
+
+    fn publish(&self, endpoints: &[Endpoint], ipv6: bool) -> Result<Vec<PortBinding>> {
+        if self.spec.ports.is_empty() {
+            return Ok(Vec::new());
+        }
+        let landing = Landing::of(&self.node, endpoints, ipv6);
+        landing.publish(&self.node, &self.spec.ports).map_err(|error| {
+            let hint = HasKind::hint(&error).map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let id = landing.first.map(|endpoint| endpoint.id).unwrap_or_default();
+            EngineError::internal(format!(
+                "failed to set up container networking: driver failed programming external \
+                 connectivity on endpoint {} ({id}): {error}{hint}",
+                self.name
+            ))
+        })
     }
 
     /// The host name answers too, on networks of the user's.
@@ -456,21 +497,6 @@ fn attach_one(node: &Node, ask: &Attach<'_>, network: &NetworkSpec) -> Result<En
     })
 }
 
-/// Which endpoint the ports of a container lead to: the way out, else the first.
-pub(super) fn published(node: &Node, endpoints: &[Endpoint]) -> Option<usize> {
-    let internal =
-        |endpoint: &Endpoint| node.networks.by_id(&endpoint.network).is_some_and(|it| it.internal);
-    endpoints
-        .iter()
-        .enumerate()
-        .filter(|(_, endpoint)| endpoint.interface.is_some())
-        .max_by_key(|(at, endpoint)| {
-            let priority = endpoint.draft.gateway_priority;
-            (!internal(endpoint), priority, std::cmp::Reverse(*at))
-        })
-        .map(|(at, _)| at)
-}
-
 /// Gives endpoints back. What fails is told and left for the sweep at the next start.
 pub(super) fn leave(node: &Node, id: &ContainerId, endpoints: &[Endpoint]) {
     node.net.stop_dns(id);
@@ -485,7 +511,7 @@ pub(super) fn leave(node: &Node, id: &ContainerId, endpoints: &[Endpoint]) {
 /// Legacy links: the other's address under the names it is called by.
 fn links(node: &Node, links: &[String]) -> Vec<(IpAddr, String)> {
     let resolve = |link: &String| {
-        let (other, alias) = super::links::parts(link);
+        let (other, alias) = links::parts(link);
         let view = node.registry.find(other).ok()?.view();
         let address = view.endpoints.iter().find_map(|endpoint| endpoint.ipv4)?.addr;
         Some([

@@ -4,11 +4,10 @@
 //! is killed between the two leaves the ports as they were, for the next one goes by the records.
 
 use super::Actor;
-use super::network::published;
 use crate::node::blocking;
 use crate::{EngineError, Result};
 use model::draft::UpdateDraft;
-use model::network::{Endpoint, NetworkMode, PortBinding, PortSpec};
+use model::network::{NetworkMode, PortBinding, PortSpec};
 use model::publish::{HostPorts, take_out};
 use std::sync::Arc;
 
@@ -113,7 +112,8 @@ impl Actor {
         added: &[PortBinding],
         warnings: &mut Vec<String>,
     ) -> Result<Vec<PortBinding>> {
-        let Some(endpoint) = self.published_by() else {
+        let landing = self.landing();
+        let Some(endpoint) = landing.first.clone() else {
             if added.is_empty() {
                 return Ok(self.state.ports.clone());
             }
@@ -130,14 +130,14 @@ impl Actor {
         let new = blocking(move || {
             node.net.unpublish_some(&endpoint, &gone)?;
             store::failpoint::hit("engine.update.unpublished");
-            let published = node.net.publish(&endpoint, &added);
+            let published = landing.publish(&node, &added);
             if published.is_err() {
                 // Nobody else can have got them in so short a time, unless by design.
-                if let Err(error) = node.net.publish(&endpoint, &gone) {
+                if let Err(error) = landing.publish(&node, &gone) {
                     tracing::error!(%error, "publish again what was to go");
                 }
             }
-            Ok(published?)
+            published
         })
         .await?;
         if wanted && new.is_empty() {
@@ -145,14 +145,6 @@ impl Actor {
         }
         ports.extend(new);
         Ok(ports)
-    }
-
-    /// The endpoint that the ports lead to.
-    fn published_by(&self) -> Option<Endpoint> {
-        let endpoints = &self.state.endpoints;
-        let now = endpoints.iter().find(|endpoint| self.node.net.publishes(endpoint));
-        let next = || published(&self.node, endpoints).and_then(|at| endpoints.get(at));
-        now.or_else(next).cloned()
     }
 
     fn not_published(&self, what: HostPorts) -> EngineError {

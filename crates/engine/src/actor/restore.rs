@@ -2,6 +2,7 @@
 
 use super::Actor;
 use super::ending::{kill_cgroup, read_exit};
+use super::ways::Landing;
 use crate::link::Link;
 use crate::node::{Node, blocking};
 use crate::{EngineError, Result, clock};
@@ -159,22 +160,22 @@ impl Actor {
         let (id, endpoints) = (self.definition.id, self.state.endpoints.clone());
         let leaving = self.state.leaving.clone();
         let ports = self.state.ports.clone();
+        let ipv6 = crate::etc::has_ipv6(&self.definition.spec);
         let servers = self.definition.spec.dns.servers.clone();
         let settings = DnsSettings { servers, lives_with: Some(run.pid) };
         let embedded = super::network::embedded_dns(&node, &self.definition.spec);
         blocking(move || {
-            // Ports lead to the first endpoint that can be reached, as when they were published.
-            let published = super::network::published(&node, &endpoints);
-            for (at, endpoint) in endpoints.iter().enumerate() {
-                if endpoint.interface.is_none() {
-                    continue;
-                }
-                let ports = if published == Some(at) { ports.as_slice() } else { &[] };
-                node.net.adopt(&Adopt { endpoint, ports })?;
+            let Landing { first, six } = Landing::of(&node, &endpoints, ipv6);
+            for endpoint in endpoints.iter().filter(|it| it.interface.is_some()) {
+                let (six, ports) = match first.as_ref().is_some_and(|it| it.id == endpoint.id) {
+                    true => (six.as_ref(), ports.as_slice()),
+                    false => (None, &[][..]),
+                };
+                node.net.adopt(&Adopt { endpoint, six, ports })?;
             }
             // Taken over once more, to be left.
             if let Some(endpoint) = leaving.as_ref().filter(|it| it.interface.is_some()) {
-                node.net.adopt(&Adopt { endpoint, ports: &[] })?;
+                node.net.adopt(&Adopt { endpoint, six: None, ports: &[] })?;
             }
             if embedded {
                 let path = format!("/proc/{}/ns/net", run.pid);
@@ -186,7 +187,7 @@ impl Actor {
         })
         .await?;
         if self.state.leaving.is_some() {
-            let finished = self.finish_leaving().await;
+            let finished = self.finish_leaving(None).await;
             self.networks_changed().and(finished)?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! update) and its state (changed with every phase), each network, and a few facts of the daemon.
 //! The stored forms are versioned; nothing of the model is serialised by accident.
 
+mod runs;
 mod stored;
 mod v1;
 

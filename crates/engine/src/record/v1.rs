@@ -1,5 +1,6 @@
 //! Records, version 1: what is written, field by field.
 
+use super::runs::Runs;
 use super::stored::{Stored, stored_enums, stored_structs};
 use model::Denied;
 use std::collections::BTreeMap;
@@ -43,7 +44,7 @@ stored_structs! {
         #[serde(default)]
         with_volumes: bool,
         endpoints: Vec<Endpoint>,
-        ports: Vec<PortBinding>,
+        ports: Runs<PortBinding>,
         #[serde(default)]
         leaving: Option<Endpoint>,
         id_range: Option<u32>,
@@ -66,7 +67,7 @@ stored_structs! {
         attach_stdin: bool,
         attach_stdout: bool,
         attach_stderr: bool,
-        exposed_ports: Vec<PortSpec>,
+        exposed_ports: Runs<PortSpec>,
         volumes: Vec<String>,
         stop_signal: Option<String>,
         stop_timeout: Option<i64>,
@@ -96,7 +97,7 @@ stored_structs! {
         restart: RestartPolicy,
         auto_remove: bool,
         network: NetworkMode,
-        ports: Vec<PortBinding>,
+        ports: Runs<PortBinding>,
         publish_all: bool,
         dns: Vec<String>,
         dns_search: Vec<String>,
@@ -319,8 +320,8 @@ stored_structs! {
         auto_remove: bool,
         network: NetworkMode,
         endpoints: BTreeMap<String, EndpointDraft>,
-        ports: Vec<PortBinding>,
-        exposed_ports: Vec<PortSpec>,
+        ports: Runs<PortBinding>,
+        exposed_ports: Runs<PortSpec>,
         dns: DnsSpec,
         isolation: Isolation,
         readonly_rootfs: bool,

@@ -6,7 +6,7 @@
 //! ```text
 //!  container ──▶ 127.0.0.11:53 ──▶ parse ──▶ names of its networks ──▶ answer
 //!                 (server.rs)   (message.rs)    (names.rs)  └─ unknown ──▶ upstream.rs, from the
-//!                                 station.rs       internal: NXDOMAIN       host's namespace
+//!                                 station.rs       internal: SERVFAIL       host's namespace
 //!                                     ▲
 //!  daemon: agent.rs ── order.rs ──────┘
 //! ```

@@ -175,8 +175,9 @@ impl Names {
         }
         let mut zones = networks.iter().filter_map(|id| self.zones.get(id));
         if zones.all(|zone| zone.internal) {
-            // No question leaves an internal network (law F3), so here the name does not exist.
-            return Verdict::Answer(Code::NxDomain, Vec::new());
+            // No question leaves an internal network (law F3), so whether there is such a name
+            // cannot be known. To say that there is none would be a lie.
+            return Verdict::Answer(Code::ServFail, Vec::new());
         }
         Verdict::Forward
     }
@@ -291,7 +292,7 @@ mod tests {
         let ask = Ask::Addresses { name: name.into(), v4: true, v6: false };
         match names.look_up(&ContainerId::from_bytes(id(container)), &ask) {
             Verdict::Forward => vec!["forward".into()],
-            Verdict::Answer(Code::NxDomain, _) => vec!["nxdomain".into()],
+            Verdict::Answer(Code::ServFail, _) => vec!["servfail".into()],
             Verdict::Answer(_, records) => {
                 let mut texts: Vec<String> = records.iter().map(|r| format!("{r:?}")).collect();
                 texts.sort();
@@ -319,9 +320,9 @@ mod tests {
         assert_eq!(ask(&mut names, 2, "web.one"), [addr("172.18.0.2")]);
         assert_eq!(ask(&mut names, 1, "www"), [addr("172.18.0.2"), addr("172.18.0.3")]);
         assert_eq!(ask(&mut names, 1, "inner"), ["forward"]);
-        assert_eq!(ask(&mut names, 3, "web"), ["nxdomain"]);
+        assert_eq!(ask(&mut names, 3, "web"), ["servfail"]);
         assert_eq!(ask(&mut names, 3, "inner.back.end"), [addr("172.19.0.2")]);
-        assert_eq!(ask(&mut names, 9, "web"), ["nxdomain"], "on no network");
+        assert_eq!(ask(&mut names, 9, "web"), ["servfail"], "on no network");
         know(&mut names, 1, 3, &["inner"], "172.18.0.9");
         assert_eq!(ask(&mut names, 3, "example.org"), ["forward"], "one way out is enough");
     }
@@ -356,7 +357,7 @@ mod tests {
         let heard = names.look_up(&ContainerId::from_bytes(id(1)), &reverse);
         assert_eq!(heard, Verdict::Answer(Code::NoError, vec![Record::Name("b.one".into())]));
         names.remove("again");
-        assert_eq!(ask(&mut names, 2, "a"), ["nxdomain"]);
+        assert_eq!(ask(&mut names, 2, "a"), ["servfail"]);
     }
 
     #[test]

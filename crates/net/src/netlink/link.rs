@@ -94,8 +94,10 @@ pub(crate) struct BridgePort<'a> {
     pub bridge: u32,
     /// May frames leave by the port they came from (needed where br_netfilter translates).
     pub hairpin: bool,
-    /// Whether it reaches other isolated ports.
+    /// Whether it is kept from other isolated ports.
     pub isolated: bool,
+    /// Whether the link has IPv6, which is not its business on a bridge.
+    pub ipv6: bool,
 }
 
 fn ifinfo(index: u32, flags: u32, change: u32) -> [u8; IFINFO_LEN] {
@@ -263,7 +265,9 @@ pub(crate) fn enslave(batch: &mut Batch, port: &BridgePort<'_>, alias: &str) {
     let act = format!("connect link {} to its bridge", port.link);
     batch.message(act, RTM_SETLINK, 0, &ifinfo(0, 0, 0), |a| {
         a.text(IFLA_IFNAME, port.link).text(IFLA_IFALIAS, alias).u32(IFLA_MASTER, port.bridge);
-        no_link_local(a);
+        if port.ipv6 {
+            no_link_local(a);
+        }
     });
     if port.hairpin || port.isolated {
         let act = format!("set bridge port {} up", port.link);

@@ -2,7 +2,7 @@
 
 use super::TABLE;
 use super::encode::{GETCHAIN, GETRULE, GETSETELEM, GETTABLE, fixed, kind};
-use super::sets::{Element, Family, Set};
+use super::sets::{Element, Family, Packed, Set};
 use crate::error::{Error, Result};
 use crate::netlink::{Batch, Fields, Socket, field, text};
 use rustix::io::Errno;
@@ -79,8 +79,8 @@ fn dump(
     })
 }
 
-/// The elements of one of our sets.
-pub(super) fn elements(socket: &mut Socket, family: Family, set: Set) -> Result<Vec<Element>> {
+/// The elements of one of our sets, in order.
+pub(super) fn elements(socket: &mut Socket, family: Family, set: Set) -> Result<Vec<Packed>> {
     let mut batch = Batch::new();
     let act = format!("list firewall set {}", set.name());
     batch.message(&act, kind(GETSETELEM), NLM_F_DUMP, &fixed(family.number()), |a| {
@@ -92,11 +92,12 @@ pub(super) fn elements(socket: &mut Socket, family: Family, set: Set) -> Result<
         let list = field(answer.fields(GENMSG_LEN), 3).unwrap_or_default();
         for (_, element) in Fields(list) {
             match element_of(family, set, element) {
-                Some(element) => found.push(element),
+                Some(element) => found.push(Packed::of(&element)),
                 None => malformed = true,
             }
         }
     })?;
+    found.sort();
     if malformed { Err(Error::Malformed { act }) } else { Ok(found) }
 }
 

@@ -49,6 +49,7 @@ const IPS_DST_NAT: u32 = 0x20;
 const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
 const NFTA_FIB_F_DADDR: u32 = 2;
 const RTN_LOCAL: u32 = 2;
+const NFT_NAT_SNAT: u32 = 0;
 const NFT_NAT_DNAT: u32 = 1;
 
 /// `NFT_TABLE_F_OWNER`: only the socket that made the table may change it.
@@ -235,6 +236,11 @@ impl Shape {
             Set::Published => maps(at),
             Set::PublishedAny => maps(service),
             Set::Guarded | Set::Direct => at,
+            Set::Linked => plain(address << 18 | at.key_type, len + at.key_len),
+            Set::Trusted => plain(Self::INTERFACE << 18 | at.key_type, 16 + at.key_len),
+            Set::Sources => {
+                Self { data_type: address, data_len: len, ..plain(Self::INTERFACE, 16) }
+            }
             Set::GuardedAny => service,
             Set::Speakers => plain(speaker | ADDRESS, 28),
             Set::Speakers6 => plain(speaker | ADDRESS6, 40),
@@ -309,7 +315,11 @@ fn expression(a: &mut Attrs<'_>, family: Family, expr: &Expr) {
             bits(a, *mask, 0);
             compare(a, 0, NFT_CMP_EQ, &value.to_ne_bytes());
         }
-        Expr::Copy { .. } | Expr::Dnat { .. } | Expr::Masquerade | Expr::Verdict(_) => {
+        Expr::Copy { .. }
+        | Expr::Dnat { .. }
+        | Expr::Snat
+        | Expr::Masquerade
+        | Expr::Verdict(_) => {
             act(a, family, expr);
         }
     }
@@ -332,6 +342,10 @@ fn act(a: &mut Attrs<'_>, family: Family, expr: &Expr) {
             a.be32(1, NFT_NAT_DNAT).be32(2, u32::from(family.number()));
             a.be32(3, register(0)).be32(4, register(0));
             a.be32(5, register(*port)).be32(6, register(*port));
+        }),
+        Expr::Snat => named(a, "nat", |a| {
+            a.be32(1, NFT_NAT_SNAT).be32(2, u32::from(family.number()));
+            a.be32(3, register(0)).be32(4, register(0));
         }),
         Expr::Masquerade => named(a, "masq", |_| {}),
         Expr::Verdict(verdict) => named(a, "immediate", |a| {

@@ -4,7 +4,7 @@ use super::conntrack;
 use super::dump;
 use super::encode::{GETGEN, TABLE_OWNER, TABLE_PERSIST, Transaction, fixed, kind};
 use super::rules::{FOREIGN, Policy, chains};
-use super::sets::{Element, Family, Publication, Set};
+use super::sets::{Element, Family, Packed, Publication, Set};
 use crate::error::{Error, Result};
 use crate::netlink::{self, Batch, Socket, field};
 use rustix::io::Errno;
@@ -28,7 +28,7 @@ struct Inner {
     /// Whether the kernel's tables are ours yet; before that, changes are only collected, so that
     /// the rules of a former daemon stay in force until everything is restored.
     laid: bool,
-    wanted: BTreeSet<Element>,
+    wanted: BTreeSet<Packed>,
     /// As last laid, by family.
     fingerprints: Vec<Option<u64>>,
     /// The ruleset's generation after our last transaction.
@@ -129,12 +129,11 @@ impl Firewall {
 }
 
 impl Inner {
-    fn change(&mut self, add: Vec<Element>, remove: &[Element]) -> Result<()> {
+    fn change(&mut self, mut add: Vec<Element>, remove: &[Element]) -> Result<()> {
         let known = |e: &Element| self.families.contains(&e.family);
-        let mut add: Vec<Element> =
-            add.into_iter().filter(|e| known(e) && !self.wanted.contains(e)).collect();
-        let mut remove: Vec<Element> =
-            remove.iter().filter(|e| self.wanted.contains(e)).cloned().collect();
+        let is_wanted = |e: &Element| self.wanted.contains(&Packed::of(e));
+        add.retain(|e| known(e) && !is_wanted(e));
+        let mut remove: Vec<Element> = remove.iter().filter(|e| is_wanted(e)).cloned().collect();
         add.sort();
         remove.sort();
         if add.is_empty() && remove.is_empty() {
@@ -161,9 +160,9 @@ impl Inner {
 
     fn replace(&mut self, out: &[Element], in_place: &[Element]) {
         for element in out {
-            self.wanted.remove(element);
+            self.wanted.remove(&Packed::of(element));
         }
-        self.wanted.extend(in_place.iter().cloned());
+        self.wanted.extend(in_place.iter().map(Packed::of));
     }
 
     fn lay(&mut self) -> Result<()> {
@@ -175,7 +174,10 @@ impl Inner {
             Err(error) if self.families.contains(&Family::Bridge) && lacks_family(&error) => {
                 tracing::warn!("no nftables for bridges in this kernel: containers may spoof");
                 self.families.retain(|family| *family != Family::Bridge);
-                self.wanted.retain(|element| element.family != Family::Bridge);
+                let of_frames = |it: &Packed| {
+                    Set::of(Family::Bridge).iter().any(|set| it.is_of(Family::Bridge, *set))
+                };
+                self.wanted.retain(|element| !of_frames(element));
                 self.lay()
             }
             other => other,
@@ -190,7 +192,7 @@ impl Inner {
             }
             transaction.table(family, &chains(family, self.policy));
         }
-        let elements: Vec<Element> = self.wanted.iter().cloned().collect();
+        let elements: Vec<Element> = self.wanted.iter().filter_map(Packed::unpack).collect();
         transaction.add(&elements);
         let batch = transaction.finish();
         self.socket.exchange(&batch).map_err(|refused| Error::Kernel {
@@ -217,13 +219,13 @@ impl Inner {
                 return Ok(false);
             }
             for set in Set::of(family).iter().copied() {
-                let found: BTreeSet<Element> = match dump::elements(&mut self.socket, family, set) {
-                    Ok(elements) => elements.into_iter().collect(),
+                let found = match dump::elements(&mut self.socket, family, set) {
+                    Ok(elements) => elements,
                     Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(false),
                     Err(error) => return Err(error),
                 };
-                let ours = |e: &&Element| (e.family, e.set) == (family, set);
-                if !found.iter().eq(self.wanted.iter().filter(ours)) {
+                let wanted = self.wanted.range(Packed::head(family, set)..);
+                if !found.iter().eq(wanted.take_while(|it| it.is_of(family, set))) {
                     return Ok(false);
                 }
             }

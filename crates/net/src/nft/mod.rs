@@ -24,7 +24,7 @@ pub(crate) use dump::exists;
 pub(crate) use encode::kind;
 pub(crate) use firewall::{Firewall, can_translate};
 pub(crate) use rules::{ALLOWED, PASSED, Policy, ROUND_IN, ROUND_OUT};
-pub(crate) use sets::{Claim, Element, Family, Gateway, Publication, Way, Zone};
+pub(crate) use sets::{Claim, Element, Family, Gateway, Publication, Way, Zone, linked};
 pub(crate) use watch::Watch;
 
 /// The table's name, in every family.

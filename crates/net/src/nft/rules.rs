@@ -132,6 +132,8 @@ pub(crate) enum Expr {
     Map { set: Set },
     /// Translates the destination to the address at register 0 and the port at `port`.
     Dnat { port: u8 },
+    /// Translates the source to the address at register 0.
+    Snat,
     /// Translates the source to the leaving interface's address.
     Masquerade,
     /// Changes bits of the packet's mark.
@@ -250,7 +252,7 @@ fn from_no_bridge() -> Vec<Expr> {
 /// Only to the host's own addresses (law F2): never for what is merely routed through.
 fn translate(family: Family, set: Set) -> Vec<Expr> {
     let mut rule = vec![Expr::ToHost];
-    rule.extend(destination(family, set == Set::Published));
+    rule.extend(destination(family, set == Set::Published, 0));
     rule.push(Expr::Map { set });
     rule.push(Expr::Dnat { port: family.address_len() / 4 });
     rule
@@ -272,10 +274,10 @@ fn depart(family: Family) -> Vec<Vec<Expr>> {
     rules
 }
 
-/// Loads the destination as [`Set::Direct`] and the maps of single addresses hold it.
-fn destination(family: Family, with_address: bool) -> Vec<Expr> {
+/// Loads the destination as [`Set::Direct`] and the maps of single addresses hold it, from
+/// register `reg` on.
+fn destination(family: Family, with_address: bool, mut reg: u8) -> Vec<Expr> {
     let mut load = Vec::new();
-    let mut reg = 0;
     if with_address {
         let offset = if family == Family::V4 { V4_DESTINATION } else { V6_DESTINATION };
         load.push(Expr::Network { offset, len: family.address_len(), reg });
@@ -290,7 +292,7 @@ fn destination(family: Family, with_address: bool) -> Vec<Expr> {
 fn first_asked(family: Family, set: Set) -> Vec<Expr> {
     let round = Expr::Compare { reg: 0, equal: false, bytes: interface(ROUND_IN).to_vec() };
     let mut rule = vec![iif(), round, iif(), outside(Set::Bridges), Expr::ToHost];
-    rule.extend(destination(family, set == Set::Guarded));
+    rule.extend(destination(family, set == Set::Guarded, 0));
     rule.extend([member(set), ACCEPT]);
     rule
 }
@@ -301,7 +303,7 @@ fn first_asked(family: Family, set: Set) -> Vec<Expr> {
 fn asked(family: Family, set: Set, link: u32) -> Vec<Expr> {
     let lo = Expr::Compare { reg: 0, equal: false, bytes: interface("lo").to_vec() };
     let mut rule = vec![iif(), lo];
-    rule.extend(destination(family, set == Set::Guarded));
+    rule.extend(destination(family, set == Set::Guarded, 0));
     rule.extend([member(set), Expr::Copy { link }, DROP]);
     rule
 }
@@ -337,8 +339,15 @@ fn between(family: Family, policy: Policy) -> Vec<Vec<Expr>> {
     }
     rules.push([&to_ours()[..], &[Expr::Translated], &pass()].concat());
     rules.push([&[oif(), member(Set::Open)][..], &pass()].concat());
-    let direct = destination(family, true);
+    let source = if family == Family::V4 { V4_SOURCE } else { V6_SOURCE };
+    let len = family.address_len();
+    let linked = destination(family, true, len / 4);
+    let source = Expr::Network { offset: source, len, reg: 0 };
+    rules.push([&[source][..], &linked, &[member(Set::Linked)], &pass()].concat());
+    let direct = destination(family, true, 0);
     rules.push([&direct[..], &[member(Set::Direct)], &pass()].concat());
+    let trusted = destination(family, true, 4);
+    rules.push([&[iif()][..], &trusted, &[member(Set::Trusted)], &pass()].concat());
     let ping = if family == Family::V4 { 1 } else { 58 };
     let ping = Expr::Compare { reg: 0, equal: true, bytes: vec![ping] };
     let l4 = Expr::Meta { key: Meta::L4Proto, reg: 0 };
@@ -434,6 +443,13 @@ fn leave(family: Family) -> Vec<Vec<Expr>> {
         let to_bridge = [oif(), member(Set::Bridges), Expr::Masquerade];
         rules.push([&from_loopback[..], &to_bridge].concat());
     }
+    rules.push(vec![
+        oif(),
+        outside(Set::Bridges),
+        iif(),
+        Expr::Map { set: Set::Sources },
+        Expr::Snat,
+    ]);
     rules.push(vec![
         iif(),
         member(Set::Masqueraded),

@@ -54,6 +54,8 @@ pub(crate) enum Set {
     Internal,
     /// Bridges whose containers do not reach each other (`icc=false`).
     Closed,
+    /// (address, address, protocol, port): to whom a container of a closed bridge is linked.
+    Linked,
     /// (bridge, bridge): how "comes from the interface it goes to" is said in nftables.
     Same,
     /// (address, address) of containers that publish ports: how "to itself" is said in nftables.
@@ -64,6 +66,10 @@ pub(crate) enum Set {
     Routed,
     /// (address, protocol, port) of containers that are reached there without translation.
     Direct,
+    /// The same, behind the interface from which they are reached so.
+    Trusted,
+    /// Bridge to the address that what leaves it gets.
+    Sources,
     /// (host address, protocol, port) to (address, port).
     Published,
     /// (protocol, port) on every host address to (address, port).
@@ -89,11 +95,14 @@ impl Set {
                 Self::Masqueraded,
                 Self::Internal,
                 Self::Closed,
+                Self::Linked,
                 Self::Same,
                 Self::Itself,
                 Self::Open,
                 Self::Routed,
                 Self::Direct,
+                Self::Trusted,
+                Self::Sources,
                 Self::Published,
                 Self::PublishedAny,
                 Self::Guarded,
@@ -110,11 +119,14 @@ impl Set {
             Self::Masqueraded => "masqueraded",
             Self::Internal => "internal",
             Self::Closed => "closed",
+            Self::Linked => "linked",
             Self::Same => "same",
             Self::Itself => "itself",
             Self::Open => "open",
             Self::Routed => "routed",
             Self::Direct => "direct",
+            Self::Trusted => "trusted",
+            Self::Sources => "sources",
             Self::Published => "published",
             Self::PublishedAny => "published-any",
             Self::Guarded => "guarded",
@@ -137,6 +149,43 @@ pub(crate) struct Element {
     pub key: Vec<u8>,
     /// The value, empty for sets.
     pub data: Vec<u8>,
+}
+
+/// An element in one piece of memory, of the size that it needs: there may be ten thousand.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Packed(Box<[u8]>);
+
+impl Packed {
+    /// Bytes of family, set and the key's length.
+    const HEAD: usize = 3;
+
+    /// What all elements of a set begin with.
+    pub(crate) fn head(family: Family, set: Set) -> Self {
+        Self(Box::new([family.number(), set as u8]))
+    }
+
+    /// Packs an element.
+    pub(crate) fn of(element: &Element) -> Self {
+        // Keys are of some parts of at most 16 bytes.
+        let len = u8::try_from(element.key.len()).unwrap_or(u8::MAX);
+        let head = [element.family.number(), element.set as u8, len];
+        Self([&head[..], &element.key, &element.data].concat().into())
+    }
+
+    /// Whether it is of a set.
+    pub(crate) fn is_of(&self, family: Family, set: Set) -> bool {
+        self.0.starts_with(&[family.number(), set as u8])
+    }
+
+    /// The element; `None` for what no element was packed into.
+    pub(crate) fn unpack(&self) -> Option<Element> {
+        let [number, place, len] = *self.0.first_chunk::<{ Self::HEAD }>()?;
+        let all = [Family::V4, Family::V6, Family::Bridge];
+        let family = all.into_iter().find(|family| family.number() == number)?;
+        let set = Set::of(family).iter().copied().find(|set| *set as u8 == place)?;
+        let (key, data) = self.0.get(Self::HEAD..)?.split_at_checked(usize::from(len))?;
+        Some(Element { family, set, key: key.to_vec(), data: data.to_vec() })
+    }
 }
 
 /// How a network's containers and the outside reach each other, per address family (Docker's
@@ -167,6 +216,8 @@ pub(crate) struct Zone {
     pub icc: bool,
     /// For IPv4 and IPv6.
     pub gateways: [Gateway; 2],
+    /// The address that what leaves gets, of IPv4 and IPv6; the leaving interface's if none.
+    pub sources: [Option<IpAddr>; 2],
 }
 
 impl Zone {
@@ -187,6 +238,13 @@ impl Zone {
             }
             if self.masquerade && !self.internal && gateway != Gateway::Routed {
                 sets.push(Set::Masqueraded);
+                let own = self.sources.iter().flatten().find(|it| Family::of(**it) == family);
+                elements.extend(own.map(|source| Element {
+                    family,
+                    set: Set::Sources,
+                    key: name.to_vec(),
+                    data: octets(*source),
+                }));
             }
             if !self.icc {
                 sets.push(Set::Closed);
@@ -232,9 +290,19 @@ impl Publication {
     /// The elements of several, each once. `direct`: those that are reached from outside are so at
     /// the container's address, too.
     pub(crate) fn elements(all: &[Self], direct: bool) -> Vec<Element> {
-        let mut elements: Vec<Element> = all.iter().flat_map(Self::own_elements).collect();
-        let open = all.iter().filter(|it| direct && it.is_open());
-        elements.extend(open.map(Self::direct));
+        let mut elements = Vec::with_capacity(all.len() + 1);
+        let mut before = None;
+        for it in all {
+            it.add_own(&mut elements);
+            // Ports of a range are of one address.
+            let translated = matches!(it.way, Way::Translated | Way::Guarded);
+            if translated && before.replace(it.addr) != Some(it.addr) {
+                elements.push(it.itself());
+            }
+            if direct && it.is_open() {
+                elements.push(it.direct());
+            }
+        }
         elements.sort();
         elements.dedup();
         elements
@@ -252,11 +320,18 @@ impl Publication {
         Element { family: Family::of(self.addr), set: Set::Direct, key, data: Vec::new() }
     }
 
-    fn own_elements(&self) -> Vec<Element> {
+    /// Lets it be reached at the container's address from behind one of the host's interfaces.
+    pub(crate) fn trusted(&self, link: &str) -> Element {
+        let direct = self.direct();
+        let key = [&interface(link)[..], &direct.key].concat();
+        Element { set: Set::Trusted, key, ..direct }
+    }
+
+    fn add_own(&self, elements: &mut Vec<Element>) {
         match self.way {
-            Way::Relayed => Vec::new(),
-            Way::Direct => vec![self.direct()],
-            Way::Translated => vec![self.itself(), self.element()],
+            Way::Relayed => {}
+            Way::Direct => elements.push(self.direct()),
+            Way::Translated => elements.push(self.element()),
             Way::Guarded => {
                 let element = self.element();
                 let set = match element.set {
@@ -264,7 +339,7 @@ impl Publication {
                     _ => Set::GuardedAny,
                 };
                 let guard = Element { set, data: Vec::new(), ..element.clone() };
-                vec![self.itself(), element, guard]
+                elements.extend([element, guard]);
             }
         }
     }
@@ -291,6 +366,12 @@ impl Publication {
 /// Protocol and port as they lie in registers.
 fn service(port: PortSpec) -> Vec<u8> {
     [[protocol_number(port.protocol), 0, 0, 0], padded(port.port)].concat()
+}
+
+/// Lets a container of a closed bridge reach another's port.
+pub(crate) fn linked(from: IpAddr, to: IpAddr, port: PortSpec) -> Element {
+    let key = [octets(from), octets(to), service(port)].concat();
+    Element { family: Family::of(to), set: Set::Linked, key, data: Vec::new() }
 }
 
 /// For whom a container's link may speak (law F6).
@@ -378,6 +459,7 @@ mod tests {
             masquerade: true,
             icc: true,
             gateways: [Gateway::Nat; 2],
+            sources: [None, None],
         };
         assert_eq!(sets_of(&zone), ["bridges", "masqueraded", "same"]);
         let internal = Zone { internal: true, ..zone.clone() };
@@ -409,6 +491,23 @@ mod tests {
         assert_eq!(sets(Way::Guarded), ["itself", "published-any", "guarded-any"]);
         assert_eq!(sets(Way::Direct), ["direct"]);
         assert!(sets(Way::Relayed).is_empty());
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked_and_lies_with_its_set() {
+        for family in [Family::V4, Family::V6, Family::Bridge] {
+            for set in Set::of(family).iter().copied() {
+                for (key, data) in [(vec![1; 40], vec![2; 20]), (vec![0xff; 4], Vec::new())] {
+                    let element = Element { family, set, key, data };
+                    let packed = Packed::of(&element);
+                    assert_eq!(packed.unpack(), Some(element));
+                    assert!(packed.is_of(family, set) && packed > Packed::head(family, set));
+                    let next = Set::of(family).iter().find(|it| **it as u8 > set as u8);
+                    assert!(next.is_none_or(|next| packed < Packed::head(family, *next)));
+                }
+            }
+        }
+        assert_eq!(Packed::head(Family::V4, Set::Bridges).unpack(), None);
     }
 
     #[test]

@@ -225,8 +225,9 @@ impl Container {
             container_name: name,
             netns: netns.fd(),
             draft,
-            index: 0,
-            default_route: true,
+            taken: &[],
+            ways: [true; 2],
+            ipv6: true,
         })?;
         Ok(Self { id, netns, endpoint })
     }
