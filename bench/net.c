@@ -1,7 +1,7 @@
 /* Loads for bench/net.py, and nothing else: a sink, streams, connections, questions.
- *   net sink PORT                          reads and drops, for ever
+ *   net sink PORT                          answers one byte with it, and drops streams, for ever
  *   net stream ADDRESS PORT SECONDS        megabits per second
- *   net connect ADDRESS PORT SECONDS       connections per second
+ *   net connect ADDRESS PORT SECONDS       connections per second, each answered from behind
  *   net ask ADDRESS NAME SECONDS WINDOW    answers per second, p50 and p99 in microseconds
  * One thread each: what is measured is the way, not the ends. */
 #define _GNU_SOURCE
@@ -43,7 +43,9 @@ static void sink(int port) {
     for (;;) {
         int c = accept(s, NULL, NULL);
         if (c < 0) continue;
-        while (read(c, buffer, sizeof buffer) > 0) {}
+        ssize_t n = read(c, buffer, sizeof buffer);
+        if (n == 1) n = write(c, buffer, 1) - 1;
+        while (n > 0) n = read(c, buffer, sizeof buffer);
         close(c);
     }
 }
@@ -73,6 +75,9 @@ static void connects(struct sockaddr_in a, double seconds) {
     uint64_t done = 0;
     while (now() < end) {
         int s = dial(&a);
+        char byte = 'x';
+        /* Whoever merely accepts has not connected anybody. */
+        if (write(s, &byte, 1) != 1 || read(s, &byte, 1) != 1) die("answer");
         /* Reset, so that no port lingers. */
         setsockopt(s, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
         close(s);

@@ -60,6 +60,11 @@ def pss(pid):
     return int(re.search(r"^Pss:\s+(\d+)", open(f"/proc/{pid}/smaps_rollup").read(), re.M)[1]) / 1024
 
 
+def anonymous(pid):
+    """What a process has in memory besides its program, which comes and goes by pages."""
+    return int(re.search(r"^Pss_Anon:\s+(\d+)", open(f"/proc/{pid}/smaps_rollup").read(), re.M)[1]) / 1024
+
+
 def resolver():
     return int(sh(["pgrep", "-f", f"^estiba-resolver {LAB}/run"]))
 
@@ -200,24 +205,27 @@ def questions(web, answers, other, other_answers, rows):
 
 
 def many_ports(daemon):
-    times, sizes = [], []
+    """A container with 10,000 published ports beside one with one: its time, and what the daemon has grown by."""
+    times, sizes, later = [], [], []
     for _ in range(3):
-        before = pss(daemon.pid)
-        sh([ESTIBA, "create", "--name", "many", "-p", "20000-29999:20000-29999", "busybox", "sleep", "1000"])
-        single = sh([ESTIBA, "create", "--name", "one", "-p", "19999:80", "busybox", "sleep", "1000"])
+        sh([ESTIBA, "create", "--name", "one", "-p", "19999:80", "busybox", "sleep", "1000"])
         begun = time.perf_counter()
         sh([ESTIBA, "start", "one"])
         one = time.perf_counter() - begun
+        before = anonymous(daemon.pid)
+        sh([ESTIBA, "create", "--name", "many", "-p", "20000-29999:20000-29999", "busybox", "sleep", "1000"])
         begun = time.perf_counter()
         sh([ESTIBA, "start", "many"])
         times.append((time.perf_counter() - begun, one))
-        sizes.append(pss(daemon.pid) - before)
+        sizes.append(anonymous(daemon.pid) - before)
+        time.sleep(5)
+        later.append(anonymous(daemon.pid) - before)
         sh([ESTIBA, "rm", "-f", "many", "one"])
-        del single
     took, one = (statistics.median(it[n] for it in times) * 1e3 for n in (0, 1))
     rows.append(("start with 10,000 published ports", f"{took:.0f} ms", f"{one:.0f}", "", "floor: with one; under 300 more"))
-    rows.append(("… memory of the daemon", f"{statistics.median(sizes):.1f} MB", "", "", "under 5"))
-    for row in rows[-2:]:
+    rows.append(("… memory of the daemon, at once", f"{statistics.median(sizes):.1f} MB", "", "", "under 5"))
+    rows.append(("… five seconds later", f"{statistics.median(later):.1f} MB", "", "", ""))
+    for row in rows[-3:]:
         print(row, flush=True)
 
 

@@ -50,8 +50,20 @@ def starts_daemons(where):
 
 
 # Two daemons in one network would share a bridge and fight over its rules: whoever starts one gets a
-# network of its own.
-ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$0" "$@"']
+# network of its own, with an interface, and behind it somebody who answers on port 80.
+ALONE = ["unshare", "--net", "sh", "-c", """
+ip link set lo up
+ip link add eth0 type veth peer name wire0
+ip addr add 10.255.0.2/24 dev eth0
+ip link set eth0 up
+ip link set wire0 up
+python3 -m http.server --bind 10.255.0.2 80 >/dev/null 2>&1 &
+web=$!
+"$0" "$@"
+status=$?
+kill $web
+exit $status
+"""]
 
 
 def run(binary, where, name, log, alone):

@@ -113,7 +113,37 @@ while [ $# -gt 1 ]; do case $1 in -u) uid=$2; shift ;; -G) group=$2; shift ;; es
 gid=$(grep "^$group:" /etc/group | cut -d: -f3)
 echo "$1:x:$uid:$gid::/home/$1:/bin/sh" >>/etc/passwd; mkdir -p "/home/$1"; chown "$uid:$gid" "/home/$1"
 END
-  chmod 755 "$lab/busybox/bin/adduser" "$lab/busybox/bin/addgroup"
+  rm -f "$lab/busybox/bin/wget"
+  cat >"$lab/busybox/bin/wget" <<'END'
+#!/bin/sh
+# wget [-TSECONDS] [-O-] http://HOST[:PORT], in busybox's words: Debian's crashes.
+seconds=900
+for word; do case $word in -T*) seconds=${word#-T} ;; http://*) url=${word#http://} ;; esac; done
+case $url in
+  \[*) host=${url#?} host=${host%%]*} port=${url##*]} ;;
+  *:*) host=${url%%:*} port=:${url##*:} ;;
+  *) host=$url port= ;;
+esac
+port=${port#:}
+# What has a limit is the load, not the question for an address.
+case $host in
+  *[!0-9.]*) case $host in *:*) ;; *)
+    ping -c 1 -w 1 "$host" 2>&1 | grep -q 'bad address' && { echo "wget: bad address '$host'" >&2; exit 1; } ;;
+  esac ;;
+esac
+said=$(printf 'GET / HTTP/1.0\r\n\r\n' | nc -w "$seconds" "$host" "${port:-80}" 2>/tmp/wget.$$ | head -n 1)
+why=$(cat /tmp/wget.$$)
+rm -f /tmp/wget.$$
+case $said$why in
+  HTTP/*\ 200*) exit 0 ;;
+  HTTP/*) echo "wget: server returned error: $said" >&2 ;;
+  *bad\ address*) echo "wget: bad address '$host'" >&2 ;;
+  *refused*|*nreachable*) echo "wget: ${why#nc: }" >&2 ;;
+  *) echo "wget: download timed out" >&2 ;;
+esac
+exit 1
+END
+  chmod 755 "$lab/busybox/bin/adduser" "$lab/busybox/bin/addgroup" "$lab/busybox/bin/wget"
   tar --numeric-owner -C "$lab/busybox" -cf "$lab/busybox.tar" .
 }
 
@@ -142,8 +172,16 @@ dockerd_script() {
       "$ESTIBA_MOBY_DOCKERD" "$group" >"$lab/bin/dockerd"
     PATH=$root:$PATH
   else
-    printf '#!/bin/sh\nexec "%s" daemon --cgroup-parent "/%s" %s "$@"\n' \
-      "$bin/estiba" "$group" "${ESTIBA_MOBY_FLAGS---security-profile docker --live-restore=false}" >"$lab/bin/dockerd"
+    # Docker's engine has a way of its own to be told of another resolv.conf by its tests.
+    cat >"$lab/bin/dockerd" <<END
+#!/bin/sh
+if [ -n "\$DOCKER_TEST_RESOLV_CONF_PATH" ]; then
+  conf=\$DOCKER_TEST_RESOLV_CONF_PATH
+  unset DOCKER_TEST_RESOLV_CONF_PATH
+  exec unshare --mount --propagation slave sh -c 'mount --bind "\$0" /etc/resolv.conf; exec "\$@"' "\$conf" "\$0" "\$@"
+fi
+exec "$bin/estiba" daemon --cgroup-parent "/$group" ${ESTIBA_MOBY_FLAGS---security-profile docker --live-restore=false} "\$@"
+END
   fi
   # The registry that some tests start, by the few settings they write for it.
   cat >"$lab/bin/registry" <<END
@@ -163,6 +201,9 @@ mount --make-rshared /
 mount -t tmpfs tmpfs /run
 mkdir -p /run/docker /run/lock
 mount --bind "$lab/tmp" /tmp
+# Some ask what address the way to this name begins with; `moby.py` gives it one that is ours.
+printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n10.255.0.2\thub.docker.com\n' >"$lab/hosts"
+mount --bind "$lab/hosts" /etc/hosts
 go_toolchain
 tests_build "$@"
 dockerd_script

@@ -299,7 +299,7 @@ fn endpoints_are_as_they_were_asked() {
     lab.estiba(&[&words[..], &second, &["busybox", "sleep", "1000"]].concat()).ok();
     let inside = lab.estiba(&["exec", "cc", "sh", "-c", "ip addr show lan0; ip route; ip link"]);
     for part in
-        ["10.84.0.9/24", "fd84::9/64", "02:00:5e:00:00:09", "default via 10.85.0.1 dev eth1"]
+        ["10.84.0.9/24", "fd84::9/64", "02:00:5e:00:00:09", "default via 10.85.0.1 dev eth0"]
     {
         assert!(inside.ok().contains(part), "{part} in {inside:?}");
     }
