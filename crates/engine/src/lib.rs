@@ -71,7 +71,7 @@ pub use net::{
     Exposure, InterfaceStats, Iptables, Options as NetOptions, Outside, run_carrier, run_resolver,
 };
 pub use networks::Networks;
-pub use options::Options;
+pub use options::{Options, OtherRuntime};
 pub use review::Review;
 pub use runtime::peer_groups;
 pub use stats::{BlkioEntry, BlkioStats, CpuStats, MemoryStats, Stats};

@@ -11,6 +11,15 @@ use std::path::PathBuf;
 /// The parent of containers' cgroups when nothing is said.
 pub(crate) const CGROUP_PARENT: &str = "/estiba";
 
+/// An OCI runtime that is not ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherRuntime {
+    /// The program: a path, or a name where programs are.
+    pub program: PathBuf,
+    /// Its words before each command (`runtimeArgs`).
+    pub arguments: Vec<String>,
+}
+
 /// Everything the engine is told when it opens.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -71,7 +80,7 @@ pub struct Options {
     /// Run a small init as pid 1 (`--init`).
     pub init: bool,
     /// OCI runtimes by name, beside our own.
-    pub runtimes: BTreeMap<String, PathBuf>,
+    pub runtimes: BTreeMap<String, OtherRuntime>,
     /// The runtime of containers that name none; empty for our own.
     pub default_runtime: String,
     /// The daemon's labels.

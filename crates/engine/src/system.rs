@@ -1,7 +1,7 @@
 //! The host and the daemon itself: what `info`, `version` and `system df` show.
 
 use crate::node::{Node, blocking};
-use crate::{Containers, Images, Result, Volumes};
+use crate::{Containers, Images, OtherRuntime, Result, Volumes};
 use model::Timestamp;
 use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
 use model::image::ImageView;
@@ -87,8 +87,8 @@ pub struct SystemView {
     pub labels: Vec<String>,
     /// `name=seccomp,profile=builtin`, …
     pub security_options: Vec<String>,
-    /// Runtimes by name, with their paths.
-    pub runtimes: Vec<(String, String)>,
+    /// Runtimes by name.
+    pub runtimes: Vec<(String, OtherRuntime)>,
     /// The one used by default.
     pub default_runtime: String,
     /// Containers go on without the daemon.
@@ -268,11 +268,12 @@ impl System {
         out
     }
 
-    fn runtimes(&self) -> Vec<(String, String)> {
-        let own = (OWN_RUNTIME.to_owned(), "estiba-runtime".to_owned());
+    fn runtimes(&self) -> Vec<(String, OtherRuntime)> {
+        let program = "estiba-runtime".into();
+        let own = (OWN_RUNTIME.to_owned(), OtherRuntime { program, arguments: Vec::new() });
         let live = self.node.live();
         let others = live.options.runtimes.iter();
-        let others = others.map(|(name, path)| (name.clone(), path.to_string_lossy().into_owned()));
+        let others = others.map(|(name, runtime)| (name.clone(), runtime.clone()));
         std::iter::once(own).chain(others).collect()
     }
 

@@ -29,7 +29,7 @@ use wire::oci::runtime::Resources;
 mod channel;
 mod stdio;
 
-pub(crate) use channel::{Doomed, await_end, await_execution, await_prepared, clone_inside};
+pub(crate) use channel::{Doomed, Known, await_end, await_execution, await_prepared, clone_inside};
 pub use stdio::Stdio;
 pub(crate) use stdio::slots;
 
@@ -441,7 +441,8 @@ impl Created {
         let Created { pid, pidfd, cgroup, mut waiting, .. } = self;
         start_hooks(&waiting.launch, pid, pidfd.as_fd())?;
         sys::failpoint::hit("runtime.start.go");
-        await_execution(waiting.channel.as_fd(), &waiting.plan, (pid, pidfd.as_fd()))?;
+        let plan = Known::Plan(&waiting.plan);
+        await_execution(waiting.channel.as_fd(), &plan, (pid, pidfd.as_fd()))?;
         sys::failpoint::hit("runtime.start.executed");
         waiting.doomed.pardon();
         // What runs already is not stopped by a hook that comes after it.
@@ -505,12 +506,14 @@ pub fn start_through(
     kind: StdioKind,
     pid: i32,
 ) -> Result<(), LaunchError> {
-    let facts = facts::of_launch(launch, &Host::look()?)?;
-    let plan = plan::plan(launch, &facts, kind)?;
+    let plan = || {
+        let facts = facts::of_launch(launch, &Host::look()?)?;
+        plan::plan(launch, &facts, kind).map(|plan| plan.init)
+    };
     let pidfd = sys::Pidfd::open(pid)
         .map_err(|error| LaunchError::at(format!("open process {pid}"), error.errno))?;
     start_hooks(launch, pid, pidfd.as_fd())?;
-    await_execution(connection.as_fd(), &plan.init, (pid, pidfd.as_fd()))?;
+    await_execution(connection.as_fd(), &Known::Make(&plan), (pid, pidfd.as_fd()))?;
     // What runs already is not stopped by a hook that comes after it.
     let _ = hooks::run(launch, Point::Poststart, pid, None);
     Ok(())

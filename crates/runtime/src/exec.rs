@@ -5,8 +5,8 @@
 //! into before it has become the command (law B3).
 
 use crate::container::{
-    Doomed, Running, Stdio, apply_limits, await_end, await_execution, await_prepared, cgroup_error,
-    clone_inside, slots,
+    Doomed, Known, Running, Stdio, apply_limits, await_end, await_execution, await_prepared,
+    cgroup_error, clone_inside, slots,
 };
 use crate::error::LaunchError;
 use crate::init::message::{Message, Tag};
@@ -96,11 +96,11 @@ pub fn exec(
     let console = match kind {
         StdioKind::Terminal(_) => {
             let console = await_prepared(channel, &plan, child.pidfd.as_fd())?;
-            await_execution(channel, &plan, (child.pid, child.pidfd.as_fd()))?;
+            await_execution(channel, &Known::Plan(&plan), (child.pid, child.pidfd.as_fd()))?;
             console
         }
         StdioKind::Provided => {
-            await_end(channel, &plan, (child.pid, child.pidfd.as_fd()))?;
+            await_end(channel, &Known::Plan(&plan), (child.pid, child.pidfd.as_fd()))?;
             None
         }
     };

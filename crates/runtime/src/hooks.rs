@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::clone::Argv;
-use wire::oci::runtime::{Hook, Hooks, State, VERSION};
+use wire::oci::runtime::{Hook, Hooks, LATEST, State};
 
 /// Where in the life of a container hooks are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,7 @@ fn state(launch: &Launch, point: Point, pid: i32) -> State {
         Point::Poststop => "stopped",
     };
     State {
-        oci_version: VERSION.to_owned(),
+        oci_version: LATEST.to_owned(),
         id: launch.id.clone(),
         status: status.to_owned(),
         pid: if point == Point::Poststop { 0 } else { pid },

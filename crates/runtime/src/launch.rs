@@ -53,6 +53,9 @@ pub struct Launch {
     /// Program of the OCI runtime that a monitor drives for this container; none for our own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<PathBuf>,
+    /// Its words before each command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runtime_args: Vec<String>,
     /// The control group is in a scope that systemd makes; `linux.cgroupsPath` is
     /// `slice:prefix:name`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -1,12 +1,15 @@
 //! `estiba-runtime`: finds the command that was asked for. What the commands do is the library's.
 
 use rustix::io::Errno;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
 /// What the sealed copy of the program is called.
 const SEALED: &std::ffi::CStr = c"estiba-runtime";
+
+/// The first word of a program that was executed from where nobody can write to it.
+const OUT_OF_REACH: &str = "estiba-runtime: out of reach";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -27,12 +30,13 @@ fn main() -> ExitCode {
         Err(word) => return refuse(&format!("argument {word:?} is not UTF-8")),
     };
     // The container sees the program that enters it; it must not be a file that could be changed
-    // through /proc (law B2). What never enters one is spared the copy.
+    // through /proc (law B2). What never enters one is spared the way there.
     if runtime::command::enters_container(&texts) {
-        match sys::memfd::own_sealed_program() {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                return refuse(&format!("seal the program: {}", execute_sealed(name, words)));
+        match is_out_of_reach(&name) {
+            Ok(true) => {}
+            Ok(false) if name == OUT_OF_REACH => return refuse("the program can be reached"),
+            Ok(false) => {
+                return refuse(&format!("protect the program: {}", execute_protected(words)));
             }
             Err(errno) => return refuse(&format!("look at the program: {errno}")),
         }
@@ -40,14 +44,24 @@ fn main() -> ExitCode {
     runtime::command::run(texts)
 }
 
-/// Starts over from a sealed copy; comes back only with the reason why not.
-fn execute_sealed(name: OsString, words: Vec<OsString>) -> Errno {
-    let program = match sys::memfd::sealed_own_program(SEALED) {
+/// Whether the running program is a file that nobody can write to.
+fn is_out_of_reach(name: &OsStr) -> Result<bool, Errno> {
+    // What looks like a view is one only if we made it.
+    let view = name == OUT_OF_REACH && sys::program::is_read_only_view()?;
+    Ok(view || sys::memfd::own_sealed_program()?.is_some())
+}
+
+/// Starts over from where the program can only be read: a view of it, or else a sealed copy. Comes
+/// back only with the reason why not.
+fn execute_protected(words: Vec<OsString>) -> Errno {
+    let program = sys::program::read_only_view();
+    let program = match program.or_else(|_| sys::memfd::sealed_own_program(SEALED)) {
         Ok(program) => program,
         Err(errno) => return errno,
     };
     let string = |word: OsString| CString::new(word.into_vec());
-    let args = std::iter::once(name).chain(words).map(string).collect::<Result<_, _>>();
+    let args =
+        std::iter::once(OUT_OF_REACH.into()).chain(words).map(string).collect::<Result<_, _>>();
     let variable = |(key, value): (OsString, OsString)| {
         let mut bytes = key.into_vec();
         bytes.push(b'=');

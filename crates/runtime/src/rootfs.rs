@@ -12,9 +12,9 @@ mod owner;
 use crate::error::LaunchError;
 use crate::init::message::{Message, Tag};
 use crate::launch::{Ids, Launch, Rootfs};
-use crate::plan::step::{FsMount, MadeIn, Supply};
+use crate::plan::step::{FsMount, MadeIn, Param, Supply};
 use overlay::Writes;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -158,7 +158,8 @@ pub fn file_system(kind: &str, device: &str, words: &[String]) -> Result<OwnedFd
 /// Makes a file system and mounts it, detached. Does not allocate: the child does it too.
 pub(crate) fn make_fs(fs: &FsMount) -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen(fs.kind.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for param in &fs.params {
+    let is_attribute = |param: &&Param| param.key.to_bytes().starts_with(b"security.");
+    for param in fs.params.iter().filter(|param| !is_attribute(param)) {
         match &param.value {
             Some(value) => {
                 rustix::mount::fsconfig_set_string(&context, param.key.as_c_str(), value.as_c_str())
@@ -170,7 +171,14 @@ pub(crate) fn make_fs(fs: &FsMount) -> Result<OwnedFd, Errno> {
     // All attributes that there are fit; the mask keeps the id map, which is not one of fsmount.
     let attrs = u32::try_from(fs.attrs & !attr::IDMAP).map_err(|_| Errno::INVAL)?;
     let attrs = MountAttrFlags::from_bits_retain(attrs);
-    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attrs)
+    let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attrs)?;
+    for attribute in fs.params.iter().filter(is_attribute) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(&mount, c".", flags, Mode::empty())?;
+        let value = attribute.value.as_deref().unwrap_or(c"").to_bytes_with_nul();
+        rustix::fs::fsetxattr(&root, attribute.key.as_c_str(), value, XattrFlags::empty())?;
+    }
+    Ok(mount)
 }
 
 /// A detached copy of the mount (or tree of mounts) at a path of the host, from `dir` on;

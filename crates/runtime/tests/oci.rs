@@ -18,7 +18,7 @@ fn from_create_to_delete() {
     bundle.create();
     let state = bundle.state();
     assert_eq!(state["status"], "created");
-    assert_eq!(state["ociVersion"], "1.2.0");
+    assert_eq!(state["ociVersion"], "1.3.0");
     let pid = fs::read_to_string(bundle.path("pid")).expect("pid file");
     assert_eq!(state["pid"].to_string(), pid);
     assert_eq!(fs::read_to_string(bundle.path("out")).expect("output"), "");
@@ -177,15 +177,30 @@ fn errors_are_told_on_the_log_too() {
 }
 
 #[test]
-fn the_program_in_the_container_is_sealed() {
+fn the_program_in_the_container_is_out_of_reach() {
+    use rustix::fs::{Mode, OFlags};
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::os::unix::fs::MetadataExt;
     // An entrypoint that executes the runtime again finds a file that cannot be written.
     let bundle = Bundle::new("sealed", &["sleep", "1000"]);
     bundle.create();
-    let pid = bundle.state()["pid"].to_string();
-    let exe = fs::read_link(format!("/proc/{pid}/exe")).expect("program");
-    assert!(exe.to_string_lossy().starts_with("/memfd:estiba-runtime"), "{exe:?}");
-    let open = fs::OpenOptions::new().write(true).open(format!("/proc/{pid}/exe"));
-    assert!(open.is_err());
+    let exe = format!("/proc/{}/exe", bundle.state()["pid"]);
+    let seen = fs::metadata(&exe).expect("program");
+    let program = fs::metadata(env!("CARGO_BIN_EXE_estiba-runtime")).expect("program");
+    assert_ne!((seen.dev(), seen.ino()), (program.dev(), program.ino()));
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let kept = rustix::fs::open(exe, flags, Mode::empty()).expect("keep it");
+    bundle.ok(&["delete", "--force", &bundle.id]);
+    // Nor when nobody executes it any more, and its mount were made writable.
+    let writable =
+        sys::mount::MountChange { clear: sys::mount::attr::RDONLY, ..Default::default() };
+    let _ = sys::mount::change(kept.as_fd(), &writable);
+    let again = format!("/proc/self/fd/{}", kept.as_raw_fd());
+    for flags in [OFlags::WRONLY, OFlags::RDWR, OFlags::WRONLY | OFlags::TRUNC] {
+        let opened = rustix::fs::open(again.as_str(), flags | OFlags::CLOEXEC, Mode::empty());
+        let errno = opened.expect_err("a program that can be written");
+        assert!([rustix::io::Errno::ROFS, rustix::io::Errno::PERM].contains(&errno), "{errno}");
+    }
 }
 
 #[test]
@@ -244,5 +259,7 @@ fn features_are_told() {
             ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"].contains(&kind)
         );
     }
-    assert!(bundle.ok(&["--version"]).contains("spec: 1.2.0"));
+    // One version, wherever it is told.
+    assert_eq!(features["ociVersionMax"], "1.3.0");
+    assert!(bundle.ok(&["--version"]).contains("spec: 1.3.0"));
 }

@@ -19,6 +19,7 @@ pub mod mount;
 pub mod netns;
 pub mod notify;
 pub mod process;
+pub mod program;
 pub mod quota;
 pub mod resident;
 pub mod root;

@@ -86,9 +86,10 @@ pub(crate) fn info(view: SystemView) -> wire_system::Info {
         runtimes: view
             .runtimes
             .iter()
-            .map(|(name, path)| {
-                let path = path.clone();
-                (name.clone(), wire_system::Runtime { path, ..Default::default() })
+            .map(|(name, runtime)| {
+                let path = runtime.program.to_string_lossy().into_owned();
+                let runtime_args = runtime.arguments.clone();
+                (name.clone(), wire_system::Runtime { path, runtime_args, ..Default::default() })
             })
             .collect(),
         default_address_pools: view

@@ -8,7 +8,7 @@ use crate::filters::Key;
 use crate::host::{SCOPE_PREFIX, cgroup_of, is_slice};
 use crate::node::Node;
 use crate::record::Definition;
-use crate::{EngineError, Result, cdi, etc};
+use crate::{EngineError, OtherRuntime, Result, cdi, etc};
 use model::ContainerId;
 use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
 use model::mount::{Mount, MountSource};
@@ -64,7 +64,9 @@ pub(super) fn prepare(
     let block_devices = crate::host::block_devices(&spec.resources)?;
     let cgroup = cgroup_of(&spec.cgroup_parent, &definition.id);
     let foreign = other_runtime(node, &spec.runtime)?;
-    let scope = foreign.is_none().then(|| scope(definition)).flatten();
+    let is_foreign = foreign.is_some();
+    let (runtime, runtime_args) = foreign.map(|it| (it.program, it.arguments)).unzip();
+    let scope = (!is_foreign).then(|| scope(definition)).flatten();
     let groups = groups(node, definition)?;
     let id_maps = id_range.map(|first| node.ids.maps(first));
     let mut oci = bundle::spec(&Plan {
@@ -84,7 +86,7 @@ pub(super) fn prepare(
         process.env.extend(super::links::environment(node, definition));
     }
     edits.apply(&mut oci)?;
-    let filter = filter(node, definition, &mut oci, foreign.is_some())?;
+    let filter = filter(node, definition, &mut oci, is_foreign)?;
     let launch = Launch {
         version: runtime::launch::VERSION,
         id: definition.id.to_string(),
@@ -101,7 +103,8 @@ pub(super) fn prepare(
         stop_timeout_s: Some(spec.stop_timeout),
         systemd: scope.is_some(),
         scopes: scopes(spec),
-        runtime: foreign,
+        runtime,
+        runtime_args: runtime_args.unwrap_or_default(),
         bundle: None,
     };
     Ok(Prepared { launch, cgroup })
@@ -130,8 +133,8 @@ fn scopes(spec: &ContainerSpec) -> Scopes {
     Scopes { signals: scoped, abstract_sockets: scoped && !joins }
 }
 
-/// The program of the OCI runtime `name`; none for our own.
-fn other_runtime(node: &Node, name: &str) -> Result<Option<PathBuf>> {
+/// The OCI runtime `name`, its program found; none for our own.
+fn other_runtime(node: &Node, name: &str) -> Result<Option<OtherRuntime>> {
     const PLACES: [&str; 6] =
         ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     if name.is_empty() {
@@ -139,15 +142,16 @@ fn other_runtime(node: &Node, name: &str) -> Result<Option<PathBuf>> {
     }
     // The configuration may have changed since the container was created.
     let live = node.live();
-    let Some(path) = live.options.runtimes.get(name) else {
+    let Some(runtime) = live.options.runtimes.get(name) else {
         return Err(EngineError::invalid(format!("unknown or invalid runtime name: {name}")));
     };
+    let path = &runtime.program;
     if path.is_absolute() {
-        return Ok(Some(path.clone()));
+        return Ok(Some(runtime.clone()));
     }
     let found = PLACES.iter().map(|place| Path::new(place).join(path)).find(|path| path.exists());
     match found {
-        Some(path) => Ok(Some(path)),
+        Some(program) => Ok(Some(OtherRuntime { program, ..runtime.clone() })),
         None => Err(EngineError::invalid(format!(
             "OCI runtime {name}: {} is not installed",
             path.display()

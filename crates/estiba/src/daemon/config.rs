@@ -315,7 +315,8 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
         "seccomp-profile" => o.default_seccomp = seccomp(text)?,
         "init" => o.init = switch(text)?,
         "add-runtime" => {
-            let pairs = texts.iter().map(|t| pair(t).map(|(name, path)| (name, path.into())));
+            let named = |(name, words): (String, String)| (name, other_runtime(&words));
+            let pairs = texts.iter().map(|text| pair(text).map(named));
             o.runtimes = pairs.collect::<Result<_, String>>()?;
         }
         "default-runtime" => o.default_runtime = text.to_owned(),
@@ -443,6 +444,14 @@ fn address(text: &str) -> Result<IpAddr, String> {
 
 fn cidr(text: &str) -> Result<Cidr, String> {
     Cidr::parse(text).map_err(|denied| denied.message)
+}
+
+fn other_runtime(words: &str) -> engine::OtherRuntime {
+    let mut words = words.split(super::given::BETWEEN_WORDS);
+    engine::OtherRuntime {
+        program: words.next().unwrap_or_default().into(),
+        arguments: words.map(str::to_owned).collect(),
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

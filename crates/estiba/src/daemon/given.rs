@@ -116,10 +116,7 @@ fn item(key: &str, value: &Value) -> Result<String, String> {
         Value::Bool(on) => Ok(on.to_string()),
         Value::Number(number) => Ok(number.to_string()),
         Value::Object(map) => match key {
-            "runtimes" => match map.get("path") {
-                Some(Value::String(path)) => Ok(path.clone()),
-                _ => Err("runtimes: each needs a \"path\"".into()),
-            },
+            "runtimes" => runtime(map),
             "default-ulimits" => {
                 let limit = |name: &str| map.get(name).and_then(Value::as_i64);
                 match (limit("Soft"), limit("Hard")) {
@@ -134,6 +131,32 @@ fn item(key: &str, value: &Value) -> Result<String, String> {
         },
         other => Err(format!("{key}: {other} is not a text")),
     }
+}
+
+/// What no word of a program can have is between its path and its arguments.
+pub(crate) const BETWEEN_WORDS: char = '\0';
+
+/// A runtime: its path, and its arguments after it.
+fn runtime(map: &serde_json::Map<String, Value>) -> Result<String, String> {
+    let path = match map.get("path") {
+        Some(Value::String(path)) => path.clone(),
+        _ => return Err("runtimes: each needs a \"path\"".into()),
+    };
+    let none = Vec::new();
+    let arguments = match map.get("runtimeArgs") {
+        None | Some(Value::Null) => &none,
+        Some(Value::Array(arguments)) => arguments,
+        Some(_) => return Err("runtimes: \"runtimeArgs\" is a list".into()),
+    };
+    if let Some(other) = map.keys().find(|key| !matches!(key.as_str(), "path" | "runtimeArgs")) {
+        return Err(format!("runtimes: {other:?} is not known: a runtime is a path and arguments"));
+    }
+    arguments.iter().try_fold(path, |words, argument| match argument {
+        Value::String(word) if !word.contains(BETWEEN_WORDS) => {
+            Ok(format!("{words}{BETWEEN_WORDS}{word}"))
+        }
+        other => Err(format!("runtimes: argument {other} is not a text")),
+    })
 }
 
 /// Joins both; a setting given twice is refused, as dockerd does, so that nobody wonders which won.
@@ -211,6 +234,25 @@ mod tests {
         )
         .unwrap();
         assert_eq!(by_flags, by_file);
+    }
+
+    #[test]
+    fn a_runtime_is_a_path_and_arguments() {
+        let given = from_json(
+            r#"{"runtimes": {"c": {"path": "/usr/bin/crun", "runtimeArgs": ["--debug", "--x=a b"]}}}"#,
+        );
+        assert_eq!(given.unwrap()["add-runtime"], ["c=/usr/bin/crun\0--debug\0--x=a b"]);
+        for (runtime, want) in [
+            (r#"{}"#, "path"),
+            (r#"{"path": "/c", "runtimeArgs": "--debug"}"#, "a list"),
+            (r#"{"path": "/c", "runtimeArgs": [1]}"#, "not a text"),
+            (r#"{"path": "/c", "runtimeArgs": ["a\u0000b"]}"#, "not a text"),
+            (r#"{"path": "/c", "runtimeType": "io.containerd.runc.v2"}"#, "runtimeType"),
+        ] {
+            let text = format!(r#"{{"runtimes": {{"c": {runtime}}}}}"#);
+            let error = from_json(&text).unwrap_err();
+            assert!(error.contains(want), "{runtime}: {error}");
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ const DEFAULT_SLICE: &str = "system.slice";
 const DEFAULT_PREFIX: &str = "estiba";
 /// How long systemd may take to move a process.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a scope may be there after its last process: systemd has to notice, and may be busy.
+const LINGERING: Duration = Duration::from_secs(10);
 /// How often it is looked whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Where the system's bus listens, unless the environment says otherwise.
@@ -91,17 +93,19 @@ impl Scope {
 
     fn ask(&self, pid: i32) -> io::Result<()> {
         let mut systemd = connect()?;
-        match self.start_unit(&mut systemd, pid)? {
-            Answer::Body(_) => Ok(()),
-            // One of this name has failed, and systemd remembers it.
-            Answer::Refused(why) if why.contains("UnitExists") => {
-                call(&mut systemd, "ResetFailedUnit", &[Value::Text(&self.unit)])?;
-                match self.start_unit(&mut systemd, pid)? {
-                    Answer::Body(_) => Ok(()),
-                    Answer::Refused(why) => Err(io::Error::other(why)),
-                }
+        let begun = Instant::now();
+        loop {
+            let why = match self.start_unit(&mut systemd, pid)? {
+                Answer::Body(_) => return Ok(()),
+                Answer::Refused(why) => why,
+            };
+            if !why.contains("UnitExists") || begun.elapsed() > LINGERING {
+                return Err(io::Error::other(why));
             }
-            Answer::Refused(why) => Err(io::Error::other(why)),
+            // The last one of this name: it has failed, and systemd remembers it, or systemd has
+            // not noticed yet that nobody is in it any more.
+            call(&mut systemd, "ResetFailedUnit", &[Value::Text(&self.unit)])?;
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 

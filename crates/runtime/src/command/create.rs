@@ -210,6 +210,7 @@ fn launch_of(
         scopes: Default::default(),
         systemd,
         runtime: None,
+        runtime_args: Vec::new(),
         bundle: Some(bundle),
     })
 }

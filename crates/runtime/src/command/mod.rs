@@ -5,6 +5,7 @@
 mod args;
 mod create;
 mod enter;
+mod events;
 mod query;
 mod record;
 mod signal;
@@ -39,7 +40,7 @@ Commands:
   pause    suspend a container
   resume   let a suspended container go on
   update   change the limits of a container
-  events   show the use of resources of a container
+  events   show what a container uses, and when it runs out of memory
   spec     write a specification to begin with
   features show what this runtime can do
 
@@ -156,7 +157,7 @@ fn read_global(
                 say(&format!(
                     "estiba-runtime version {}\nspec: {}\n",
                     env!("CARGO_PKG_VERSION"),
-                    wire::oci::runtime::VERSION
+                    wire::oci::runtime::LATEST
                 ));
                 return Ok(false);
             }
@@ -194,7 +195,7 @@ fn dispatch(global: &Global, mut args: Args) -> Result<i32, Failed> {
         "state" => query::state(global, args),
         "list" => query::list(global, args),
         "ps" => query::ps(global, args),
-        "events" => query::events(global, args),
+        "events" => events::events(global, args),
         "features" => query::features(args),
         "spec" => query::spec(args),
         "update" => update::update(global, args),

@@ -1,4 +1,4 @@
-//! `state`, `list`, `ps`, `events`, `features` and `spec`: what is asked for and not changed.
+//! `state`, `list`, `ps`, `features` and `spec`: what is asked for and not changed.
 
 use super::args::{Args, Usage};
 use super::record::Record;
@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::time::Duration;
 use wire::oci::runtime::{
     CgroupFeatures, Enabled, Features, IntelRdtFeatures, LATEST, LinuxFeatures,
-    MemoryPolicyFeatures, MountExtensions, SeccompFeatures, VERSION,
+    MemoryPolicyFeatures, MountExtensions, SeccompFeatures,
 };
 
 pub(super) fn state(global: &Global, mut args: Args) -> Result<i32, Failed> {
@@ -110,49 +109,6 @@ pub(super) fn ps(global: &Global, mut args: Args) -> Result<i32, Failed> {
         say(&format!("{pid:>7}  {}\n", line.trim_end()));
     }
     Ok(0)
-}
-
-pub(super) fn events(global: &Global, mut args: Args) -> Result<i32, Failed> {
-    let (mut once, mut interval) = (false, Duration::from_secs(5));
-    while let Some(option) = args.option() {
-        match option.as_str() {
-            "--stats" => once = args.switch(&option)?,
-            "--interval" => {
-                let value = args.value(&option)?;
-                let seconds = value.trim_end_matches('s').parse().ok().filter(|n| *n > 0);
-                let bad = Usage::BadValue { option, value };
-                interval = Duration::from_secs(seconds.ok_or(bad)?);
-            }
-            _ => return Err(Usage::UnknownOption(option).into()),
-        }
-    }
-    let id = args.only_id()?;
-    let record = Record::load(global, &id)?;
-    let cgroup = record.cgroup()?;
-    loop {
-        let stats = cgroup.stats()?;
-        let event = json!({"type": "stats", "id": id, "data": {
-            "cpu": {
-                "usage": {
-                    "total": stats.cpu.total_ns,
-                    "percpu": stats.cpu.percpu_ns,
-                    "kernel": stats.cpu.kernel_ns,
-                    "user": stats.cpu.user_ns,
-                },
-                "throttling": {
-                    "periods": stats.cpu.periods,
-                    "throttledPeriods": stats.cpu.throttled_periods,
-                    "throttledTime": stats.cpu.throttled_ns,
-                },
-            },
-            "memory": {"usage": {"usage": stats.memory.usage_bytes}},
-        }});
-        say(&format!("{event}\n"));
-        if once || !record.alive() {
-            return Ok(0);
-        }
-        std::thread::sleep(interval);
-    }
 }
 
 pub(super) fn features(mut args: Args) -> Result<i32, Failed> {
@@ -257,7 +213,7 @@ fn template(rootless: bool) -> Value {
     };
     let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
     json!({
-        "ociVersion": VERSION,
+        "ociVersion": LATEST,
         "process": {
             "terminal": true,
             "user": {"uid": 0, "gid": 0},

@@ -144,7 +144,7 @@ impl Record {
     pub(crate) fn state(&self) -> State {
         let status = self.status();
         State {
-            oci_version: wire::oci::runtime::VERSION.to_owned(),
+            oci_version: wire::oci::runtime::LATEST.to_owned(),
             id: self.launch.id.clone(),
             status: status.name().to_owned(),
             pid: if status == Status::Stopped { 0 } else { self.pid },

@@ -88,10 +88,28 @@ pub(crate) fn await_prepared(
     }
 }
 
+/// What a child that tells only a step's place is understood by. Whoever made the child has its
+/// plan; whoever only starts it makes the plan again, if it comes to that.
+pub(crate) enum Known<'a> {
+    /// The child's plan.
+    Plan(&'a InitPlan),
+    /// How to make it.
+    Make(&'a dyn Fn() -> Result<InitPlan, LaunchError>),
+}
+
+impl Known<'_> {
+    fn with<T>(&self, look: impl FnOnce(&InitPlan) -> T) -> Result<T, LaunchError> {
+        match self {
+            Known::Plan(plan) => Ok(look(plan)),
+            Known::Make(make) => make().map(|plan| look(&plan)),
+        }
+    }
+}
+
 /// Lets the child go and waits until it has become the command.
 pub(crate) fn await_execution(
     channel: BorrowedFd<'_>,
-    plan: &InitPlan,
+    plan: &Known<'_>,
     (pid, pidfd): (i32, BorrowedFd<'_>),
 ) -> Result<(), LaunchError> {
     match Message::of(Tag::Start).send(channel, &[]) {
@@ -104,7 +122,7 @@ pub(crate) fn await_execution(
 /// Waits until the child has become the command, without letting it go first.
 pub(crate) fn await_end(
     channel: BorrowedFd<'_>,
-    plan: &InitPlan,
+    plan: &Known<'_>,
     (pid, pidfd): (i32, BorrowedFd<'_>),
 ) -> Result<(), LaunchError> {
     let mut executing = false;
@@ -112,9 +130,11 @@ pub(crate) fn await_end(
         let mut listener = None;
         match receive(channel, |fd| listener = Some(fd))? {
             Some(message) if message.tag == Tag::Listener => {
-                listen(channel, plan.agent.as_ref(), listener, pid)?;
+                plan.with(|plan| listen(channel, plan.agent.as_ref(), listener, pid))??;
             }
-            Some(message) if message.tag == Tag::Failed => return Err(explain(plan, message)),
+            Some(message) if message.tag == Tag::Failed => {
+                return Err(plan.with(|plan| explain(plan, message))?);
+            }
             Some(message) if message.tag == Tag::Executing => executing = true,
             Some(_) => return Err(LaunchError::runtime("the process talks out of turn")),
             // The channel closes at exec.

@@ -26,14 +26,16 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 #[derive(Debug)]
 pub(super) struct Caller {
     program: PathBuf,
+    /// Its words before each command.
+    arguments: Vec<String>,
     /// The bundle, and the working directory of each call: names in it are short, as the address
     /// of a socket must be.
     dir: PathBuf,
 }
 
 impl Caller {
-    pub(super) fn new(program: &Path, dir: &Path) -> Self {
-        Self { program: program.to_owned(), dir: dir.to_owned() }
+    pub(super) fn new(program: &Path, arguments: &[String], dir: &Path) -> Self {
+        Self { program: program.to_owned(), arguments: arguments.to_vec(), dir: dir.to_owned() }
     }
 
     /// What the runtime is called in messages.
@@ -83,8 +85,10 @@ impl Caller {
 
     fn args(&self, command: &str, words: &[&str]) -> Result<Argv, LaunchError> {
         let name = self.name();
-        let first = [&*name, "--root", ROOT, "--log", LOG, "--log-format", "json", command];
-        let all = first.iter().chain(words).map(|word| c_string(word.as_bytes()));
+        let own = ["--root", ROOT, "--log", LOG, "--log-format", "json", command];
+        let arguments = self.arguments.iter().map(String::as_str);
+        let all = std::iter::once(&*name).chain(arguments).chain(own).chain(words.iter().copied());
+        let all = all.map(|word| c_string(word.as_bytes()));
         Ok(Argv::new(all.collect::<Result<_, _>>()?))
     }
 

@@ -64,7 +64,7 @@ pub(crate) fn create(
     stdio: Stdio,
 ) -> Result<(Foreign, Option<OwnedFd>), LaunchError> {
     let bundle = launch.state_dir.join(BUNDLE);
-    let caller = Caller::new(program, &bundle);
+    let caller = Caller::new(program, &launch.runtime_args, &bundle);
     let made = Making { launch, caller: &caller, bundle: &bundle }.run(stdio);
     match made {
         Ok((pid, pidfd, cgroup, console)) => {

@@ -13,7 +13,7 @@ use sys::clone::{Argv, ns};
 use sys::cred::CapSets;
 use sys::process::SchedAttr;
 use sys::seccomp::NEW_LISTENER;
-use wire::oci::runtime::{Capabilities, IoPriority, Process, Scheduler, State, VERSION};
+use wire::oci::runtime::{Capabilities, IoPriority, LATEST, Process, Scheduler, State};
 
 /// Where commands are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -348,7 +348,7 @@ pub(super) fn agent(
         return Err(LaunchError::invalid(why));
     }
     let state = State {
-        oci_version: VERSION.to_owned(),
+        oci_version: LATEST.to_owned(),
         id: launch.id.clone(),
         status: status.to_owned(),
         pid: 0,

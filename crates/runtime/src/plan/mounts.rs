@@ -262,8 +262,12 @@ impl<'a> Making<'a> {
             }
         }
         let label = self.linux().map_or("", |linux| linux.mount_label.as_str());
-        if !label.is_empty() && ["tmpfs", "devpts", "mqueue"].contains(&mount.kind.as_str()) {
-            fs.params.push(param("context", Some(label))?);
+        match mount.kind.as_str() {
+            _ if label.is_empty() => {}
+            "tmpfs" | "devpts" => fs.params.push(param("context", Some(label))?),
+            // The namespace has made it already, and that without a label.
+            "mqueue" => fs.params.push(param("security.selinux", Some(label))?),
+            _ => {}
         }
         Ok(fs)
     }

@@ -70,7 +70,7 @@ pub struct Param {
 pub struct FsMount {
     /// Type, as in `/proc/filesystems`.
     pub kind: CString,
-    /// Options, `source` included.
+    /// Options, `source` included; what begins with `security.` is an attribute of its root.
     pub params: Vec<Param>,
     /// Attributes of the mount, see [`sys::mount::attr`].
     pub attrs: u64,

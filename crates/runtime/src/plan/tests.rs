@@ -54,6 +54,7 @@ pub(super) fn launch(spec: Value) -> Launch {
         scopes: Default::default(),
         systemd: false,
         runtime: None,
+        runtime_args: Vec::new(),
         bundle: None,
     }
 }

@@ -202,6 +202,7 @@ impl Lab {
             scopes: Default::default(),
             systemd: false,
             runtime: None,
+            runtime_args: Vec::new(),
             bundle: None,
         };
         Self { dir, launch }

@@ -525,8 +525,11 @@ mod tests {
         };
         let (mut last, mut places) = (0, Vec::new());
         while compressed(&log) < 3 {
-            log.write(last..last + 40);
-            last += 40;
+            // The six files hold so many: none is lost, however late the compressor is.
+            if last < 440 {
+                log.write(last..last + 40);
+                last += 40;
+            }
             let mut reader = read(&log.path(), ReadOptions::default(), None).unwrap();
             let next = usize::try_from(last / 2).unwrap();
             assert_eq!(number(&reader.nth(next).unwrap().unwrap()), last / 2);

@@ -7,18 +7,18 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-fn frame(body: &str) -> Vec<u8> {
+pub(super) fn frame(body: &str) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap();
     [&length.to_le_bytes()[..], body.as_bytes()].concat()
 }
 
-fn dial(rig: &Rig) -> UnixStream {
+pub(super) fn dial(rig: &Rig) -> UnixStream {
     let stream = UnixStream::connect(rig.directory.path().join(SOCKET_NAME)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
-fn read_frame(mut stream: &UnixStream) -> serde_json::Value {
+pub(super) fn read_frame(mut stream: &UnixStream) -> serde_json::Value {
     let mut header = [0; 4];
     stream.read_exact(&mut header).unwrap();
     let mut body = vec![0; u32::from_le_bytes(header) as usize];
@@ -26,7 +26,7 @@ fn read_frame(mut stream: &UnixStream) -> serde_json::Value {
     serde_json::from_slice(&body).unwrap()
 }
 
-fn end(mut rig: Rig) {
+pub(super) fn end(mut rig: Rig) {
     rig.ask(&Request::Signal { process: ProcessId::Init, signal: 9 });
     rig.exit();
     rig.finish();
