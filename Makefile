@@ -4,7 +4,7 @@ TARGET := x86_64-unknown-linux-gnu
 RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
-.PHONY: vm-systemd conformance conformance-registry crash differential fuzz profiles software
+.PHONY: vm-systemd vm-selinux cycles-oci conformance conformance-registry crash differential fuzz profiles software
 .PHONY: help build demo test images bench lint unit blackbox vm drivers cycles clean install
 
 help:
@@ -58,6 +58,12 @@ vm-systemd: ## Debian's systemd as the first process places the control groups, 
 	@scripts/vm-systemd.sh target/$(TARGET)/debug $(IMAGES) target/vm
 	@scripts/vm-systemd.sh target/$(TARGET)/debug $(IMAGES) target/vm legacy
 
+vm-selinux: ## labels of processes and mounts, on Debian's kernel with SELinux and Debian's policy
+	@scripts/deps.sh vm
+	@scripts/images.sh $(IMAGES) busybox
+	cargo build --locked -p estiba -p runtime
+	@scripts/vm-selinux.sh target/$(TARGET)/debug $(IMAGES) target/vm-selinux
+
 vm-firewall: ## of these, nft, iptables legacy and neither, alone
 	@scripts/deps.sh vm
 	@scripts/images.sh $(IMAGES) busybox
@@ -109,6 +115,10 @@ drop-in: images ## our command line and the stock one, command by command on the
 cycles: build ## ten thousand containers come and go, and nothing stays behind
 	@scripts/images.sh $(IMAGES) busybox
 	@scripts/cycles.sh target/release $(IMAGES)
+
+cycles-oci: build ## the same by the OCI command line alone
+	@scripts/images.sh $(IMAGES) busybox
+	@scripts/cycles-oci.sh target/release/estiba-runtime $(IMAGES)
 
 bench: build images ## ratios against the kernel's floor, in one run
 	@scripts/bench.sh target/release $(IMAGES)

@@ -17,6 +17,7 @@ holder=$!
 pids=$holder
 inside() { HOME=$lab nsenter --target $holder --net --mount --wd="$PWD" -- "$@"; }
 on() { inside "$bin/estiba" -H "unix://$lab/s.sock" "$@"; }
+gone() { for _ in $(seq 50); do rm -rf "$lab" 2>/dev/null && return; sleep 0.2; done; false; }
 end() {
   status=$?
   ids=$(on ps -aq 2>/dev/null || true)
@@ -24,7 +25,8 @@ end() {
   [ -z "$ids" ] || on rm -f -v $ids >/dev/null || true
   for pid in $pids; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
   for tree in /sys/fs/cgroup/*/"profiles-$$"; do rmdir "$tree" 2>/dev/null || true; done
-  if [ $status = 0 ]; then rm -rf "$lab"; else echo "files are in $lab" >&2; fi
+  # What the daemon had begun to remove may still be on its way.
+  if [ $status = 0 ]; then gone || rm -rf "$lab"; else echo "files are in $lab" >&2; fi
 }
 sleep 0.5
 trap end EXIT
