@@ -1,6 +1,7 @@
 //! Dockerfile to graph to image. Runs its steps through a trait that the engine implements; never
 //! knows how a container is started.
 
+pub mod address;
 pub mod attest;
 pub mod cache;
 pub mod call;

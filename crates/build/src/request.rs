@@ -72,6 +72,15 @@ pub struct Target {
     /// The configuration of the image it becomes, without layers and with history; `None` for one
     /// that says nothing but the platform.
     pub config: Option<wire::oci::image::ImageConfig>,
+    /// What its SBOM covers beside it.
+    pub scans: Vec<crate::frontend::Scan>,
+}
+
+impl Target {
+    /// The file systems that must come to be, its own first.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = Option<Edge>> {
+        std::iter::once(self.edge).chain(self.scans.iter().map(|scan| scan.tree))
+    }
 }
 
 /// What steps may do beyond the default. Denied unless granted.

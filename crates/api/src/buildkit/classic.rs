@@ -1,11 +1,13 @@
-//! `POST /build?version=2`: a build with a session, asked for and told of as Docker's command line
-//! did before it spoke gRPC itself. The progress is BuildKit's, one base64 text a line.
+//! `POST /build?version=2`: a build asked for and told of as Docker's command line did before it
+//! spoke gRPC itself, mostly with a session; without one, all that the client has is in the request.
+//! The progress is BuildKit's, one base64 text a line.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bollard_buildkit_proto::moby::buildkit::v1 as pb;
+use build::client::Client;
 use build::request::{Entitlements, Outcome, Output, SolveRequest};
 use prost::Message;
 use serde::Deserialize;
@@ -22,6 +24,8 @@ use crate::base64;
 use crate::body::{Chunks, into_engine};
 use crate::call::Call;
 use crate::failure::Failure;
+use crate::handlers;
+use crate::handlers::build::TarClient;
 use crate::query::Query;
 use crate::reply::{self, JSON, Reply};
 
@@ -49,11 +53,10 @@ pub(crate) async fn build(call: Call) -> Reply {
     // Who sends the context along has no need to name the build, and may build several in one
     // session.
     let id = if id.is_empty() { unnamed(&session) } else { id };
-    if !is_id(&id) || !is_id(&session) {
-        return Err(Failure::invalid(
-            "a build with version=2 needs a session, and a plain buildid if any",
-        ));
+    if !is_id(&id) || !(session.is_empty() || is_id(&session)) {
+        return Err(Failure::invalid("buildid and session are plain names"));
     }
+    let credentials = handlers::build::credentials(&call.headers)?;
     let remote = query.text("remote").filter(|remote| *remote != "client-session");
     let context = match remote {
         Some(UPLOAD) => {
@@ -69,14 +72,21 @@ pub(crate) async fn build(call: Call) -> Reply {
     let outputs = outputs(query)?;
     let job = Job::begin(&call.buildkit, &id)
         .map_err(|busy| Failure::new(hyper::StatusCode::CONFLICT, busy.to_string()))?;
-    let Some(session) = call.buildkit.sessions.find(&session).await else {
-        return Err(Failure::invalid(format!("no active session for {session}")));
+    let session = match session.as_str() {
+        "" => None,
+        id => match call.buildkit.sessions.find(id).await {
+            None => return Err(Failure::invalid(format!("no active session for {id}"))),
+            found => found,
+        },
     };
     let refused = |error: build::Error| Failure::invalid(error.to_string());
     let wanted = Wanted { frontend: request::DOCKERFILE.to_owned(), attrs, ..Wanted::default() };
     let story = job.story();
     let progress = Story::progress(&story);
-    let client = Offer::new(Arc::clone(&session), call.engine.clone(), context);
+    let client: Arc<dyn Client> = match session.clone() {
+        Some(session) => Arc::new(Offer::new(session, call.engine.clone(), context)),
+        None => Arc::new(TarClient::new(context, credentials)),
+    };
     let solve = SolveRequest {
         id,
         definition: solve::definition(&wanted).map_err(refused)?,
@@ -94,7 +104,7 @@ pub(crate) async fn build(call: Call) -> Reply {
         network_name: String::new(),
         source_date_epoch: request::epoch(&wanted.attrs).map_err(refused)?,
         review: call.guard.images(),
-        client: Arc::new(client),
+        client,
         progress,
     };
     run(call.engine.clone(), solve, session, job, story)
@@ -104,6 +114,7 @@ pub(crate) async fn build(call: Call) -> Reply {
 fn unnamed(session: &str) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let session = if session.is_empty() { "alone" } else { session };
     // As long as ids may be, and still its own.
     let session: String = session.chars().take(96).collect();
     format!("{session}.{number}")
@@ -113,16 +124,22 @@ fn unnamed(session: &str) -> String {
 fn run(
     engine: engine::Engine,
     solve: SolveRequest,
-    session: Arc<Session>,
+    session: Option<Arc<Session>>,
     job: Job,
     story: Arc<Story>,
 ) -> Reply {
     let (chunks, response) = reply::stream(JSON);
     tokio::spawn(async move {
         let work = async {
+            let gone = async {
+                match &session {
+                    Some(session) => session.gone().await,
+                    None => std::future::pending().await,
+                }
+            };
             let outcome = tokio::select! {
                 outcome = engine.builds.solve(solve) => outcome,
-                () = session.gone() => Err(build::Error::Cancelled),
+                () = gone => Err(build::Error::Cancelled),
             };
             // Ends the progress, so that all of it is told before the outcome.
             drop(job);

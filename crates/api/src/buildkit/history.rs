@@ -1,5 +1,5 @@
 //! Builds that were, as BuildKit's clients ask for them. Kept by the engine; written and read
-//! here. Values of arguments that look like secrets are not kept.
+//! here. Values of arguments that look like secrets, and passwords in addresses, are not kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Draft {
             let argument = name.strip_prefix("build-arg:");
             let value = match argument.is_some_and(build::check::is_secret_name) {
                 true => MASK.to_owned(),
-                false => value.chars().take(MAX_VALUE_CHARS).collect(),
+                false => build::address::shown(value).chars().take(MAX_VALUE_CHARS).collect(),
             };
             (name.clone(), value)
         });

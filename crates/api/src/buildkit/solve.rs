@@ -133,7 +133,7 @@ pub(super) fn definition(wanted: &Wanted) -> Result<Definition> {
             Error::invalid(format!("read the configuration of the image: {error}"))
         })?),
     };
-    let target = Target { platform: host, edge: decoded.target, config };
+    let target = Target { platform: host, edge: decoded.target, config, scans: Vec::new() };
     Ok(Definition::Graph { graph: Arc::new(decoded.graph), targets: vec![target] })
 }
 

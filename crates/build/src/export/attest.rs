@@ -2,14 +2,14 @@
 //! as in-toto statements, in a manifest of their own that points to the image. Secrets are named,
 //! never shown; addresses are shown without passwords.
 
-use super::sbom;
+use super::sbom::{self, Scanned};
 use super::{Settled, describe};
+use crate::address::shown;
 use crate::attest::{Attestations, Provenance};
 use crate::dockerfile_build::{DockerfileBuild, DockerfileSource};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, MountKind, Op, OpKind};
 use crate::solve::{Act, Build, blocking, now};
-use crate::source::shown;
 use model::Timestamp;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -86,21 +86,15 @@ pub(super) async fn predicates(
                 None => format!("[{}] generating sbom", result.target.platform),
             };
             let act = Act::begin(build, &name);
+            let scanned = Scanned { layers: result.layers.clone(), extras: result.scans.clone() };
             let documents = match &sbom.generator {
                 Some(generator) => {
-                    sbom::scanned(
-                        build,
-                        generator,
-                        &result.target.platform,
-                        &result.layers,
-                        act.vertex(),
-                    )
-                    .await
+                    let platform = &result.target.platform;
+                    sbom::scanned(build, generator, platform, scanned, act.vertex()).await
                 }
                 None => {
-                    let (scanning, layers) = (Arc::clone(build), result.layers.clone());
-                    let own = move || sbom::built_in(&scanning, &layers);
-                    blocking(own).await.map(|document| vec![document])
+                    let scanning = Arc::clone(build);
+                    blocking(move || sbom::built_in(&scanning, &scanned)).await
                 }
             };
             let documents = act.end(documents)?;
@@ -202,6 +196,16 @@ fn locals(request: &Asked) -> Value {
     request.locals.iter().map(|name| json!({"name": name})).collect()
 }
 
+/// Where the Dockerfile was; `path` is what the form calls its path.
+fn source(path: &str, request: &Asked) -> Map<String, Value> {
+    let mut source = Map::new();
+    source.insert(path.to_owned(), request.path.clone().into());
+    if let Some(remote) = &request.remote {
+        source.insert("uri".to_owned(), remote.clone().into());
+    }
+    source
+}
+
 fn slsa_02(
     build: &Build,
     wanted: &Provenance,
@@ -209,17 +213,12 @@ fn slsa_02(
     graph: &Graph,
     platform: &str,
 ) -> Result<Value> {
-    let mut source = Map::new();
-    source.insert("entryPoint".to_owned(), request.path.clone().into());
-    if let Some(remote) = &request.remote {
-        source.insert("uri".to_owned(), remote.clone().into());
-    }
     let mut predicate = json!({
         "builder": {"id": wanted.builder_id},
         "buildType": BUILD_TYPE_02,
         "materials": materials(build),
         "invocation": {
-            "configSource": source,
+            "configSource": source("entryPoint", request),
             "parameters": {
                 "frontend": "dockerfile.v0",
                 "args": args(wanted, request),
@@ -255,11 +254,6 @@ fn slsa_1(
     graph: &Graph,
     platform: &str,
 ) -> Result<Value> {
-    let mut source = Map::new();
-    source.insert("path".to_owned(), request.path.clone().into());
-    if let Some(remote) = &request.remote {
-        source.insert("uri".to_owned(), remote.clone().into());
-    }
     let mut inner = json!({"builderPlatform": platform});
     let mut metadata = json!({
         "invocationID": request.id,
@@ -280,7 +274,7 @@ fn slsa_1(
         "buildDefinition": {
             "buildType": BUILD_TYPE_1,
             "externalParameters": {
-                "configSource": source,
+                "configSource": source("path", request),
                 "request": {
                     "frontend": "dockerfile.v0",
                     "args": args(wanted, request),

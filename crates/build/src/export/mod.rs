@@ -43,6 +43,7 @@ const SENDING: &str = "sending tarball";
 pub(crate) struct Export {
     pub(crate) graph: Arc<Graph>,
     pub(crate) targets: Vec<Target>,
+    /// The file systems of all targets, as [`Target::edges`] has them.
     pub(crate) trees: Vec<Tree>,
     pub(crate) outputs: Vec<Output>,
     pub(crate) cache_to: Vec<CacheTarget>,
@@ -60,6 +61,8 @@ struct Settled {
     target: Target,
     layers: Vec<Digest>,
     image: Option<ImageId>,
+    /// What is scanned beside it, by name.
+    scans: Vec<(String, Vec<Digest>)>,
     /// What is said about it: type of the predicate, and the predicate.
     predicates: Vec<(&'static str, serde_json::Value)>,
 }
@@ -86,18 +89,15 @@ impl Export {
         if self.outputs.is_empty() && self.cache_to.is_empty() {
             return Ok(work.outcome);
         }
-        for (target, tree) in self.targets.iter().zip(self.trees) {
-            build.fetch(tree.layers().unwrap_or_default()).await?;
-            let layers = match tree.layers() {
-                Some(layers) => layers.to_vec(),
-                None => layered(build, tree).await?,
-            };
-            work.settled.push(Settled {
-                target: target.clone(),
-                layers,
-                image: None,
-                predicates: Vec::new(),
-            });
+        let mut trees = self.trees.into_iter();
+        for target in self.targets {
+            let layers = layered(build, trees.next()).await?;
+            let mut scans = Vec::new();
+            for scan in &target.scans {
+                scans.push((scan.name.clone(), layered(build, trees.next()).await?));
+            }
+            let predicates = Vec::new();
+            work.settled.push(Settled { target, layers, image: None, scans, predicates });
         }
         let results: Vec<_> = work.settled.iter().map(|it| it.layers.clone()).collect();
         if self.cache_to.contains(&CacheTarget::Inline) {
@@ -120,8 +120,13 @@ impl Export {
     }
 }
 
-/// A directory as a layer.
-async fn layered(build: &Arc<Build>, tree: Tree) -> Result<Vec<Digest>> {
+/// The layers of a file system, all of them here; a directory becomes one.
+async fn layered(build: &Arc<Build>, tree: Option<Tree>) -> Result<Vec<Digest>> {
+    let tree = tree.ok_or_else(|| Error::internal("a result has no file system"))?;
+    if let Some(layers) = tree.layers() {
+        build.fetch(layers).await?;
+        return Ok(layers.to_vec());
+    }
     let (store, lease) = (build.inner.store.clone(), Arc::clone(&build.lease));
     let options = build.layer_options();
     let tree = blocking(move || files::as_layers(&store, &lease, tree, options)).await?;

@@ -38,8 +38,23 @@ struct Package {
     homepage: String,
 }
 
-/// The document of what package databases list. Blocking.
-pub(super) fn built_in(build: &Build, layers: &[Digest]) -> Result<Value> {
+/// What is looked at.
+pub(super) struct Scanned {
+    /// The result.
+    pub(super) layers: Vec<Digest>,
+    /// What is scanned beside it, by name.
+    pub(super) extras: Vec<(String, Vec<Digest>)>,
+}
+
+/// A document for each file system, of what package databases list there. Blocking.
+pub(super) fn built_in(build: &Build, scanned: &Scanned) -> Result<Vec<Value>> {
+    let name = crate::tree::chain(&scanned.layers).hex();
+    let extras = scanned.extras.iter().map(|(name, layers)| (name.as_str(), layers));
+    let all = std::iter::once((name.as_str(), &scanned.layers)).chain(extras);
+    all.map(|(name, layers)| listed(build, name, layers)).collect()
+}
+
+fn listed(build: &Build, name: &str, layers: &[Digest]) -> Result<Value> {
     let root = build.inner.store.view(layers)?;
     let release = text(&root, "etc/os-release")?.or(text(&root, "usr/lib/os-release")?);
     let release = release.unwrap_or_default();
@@ -70,8 +85,7 @@ pub(super) fn built_in(build: &Build, layers: &[Digest]) -> Result<Value> {
     let created = jiff::Timestamp::from_nanosecond(i128::from(created)).unwrap_or_default();
     // Seconds are all that SPDX knows.
     let created = created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let name = crate::tree::chain(layers).hex();
-    Ok(document(&name, &created, &packages, (&distribution, &version)))
+    Ok(document(name, &created, &packages, (&distribution, &version)))
 }
 
 fn document(
@@ -217,7 +231,7 @@ pub(super) async fn scanned(
     build: &Arc<Build>,
     generator: &str,
     platform: &Platform,
-    layers: &[Digest],
+    scanned: Scanned,
     vertex: OpDigest,
 ) -> Result<Vec<Value>> {
     let host = build.inner.worker.platforms().into_iter().next();
@@ -237,6 +251,18 @@ pub(super) async fn scanned(
     env.push(format!("BUILDKIT_SCAN_SOURCE={SCANNED}"));
     env.push(format!("BUILDKIT_SCAN_SOURCE_EXTRAS={EXTRAS}"));
     env.push(format!("BUILDKIT_SCAN_DESTINATION={WRITTEN}"));
+    let shown = |target: String, layers: Vec<Digest>| StepMount {
+        target,
+        source: MountSource::Layers { layers, path: String::new() },
+    };
+    let mut mounts = vec![shown(SCANNED.to_owned(), scanned.layers)];
+    for (name, layers) in scanned.extras {
+        mounts.push(shown(format!("{EXTRAS}/{name}"), layers));
+    }
+    mounts.push(StepMount {
+        target: WRITTEN.to_owned(),
+        source: MountSource::Path { path: out.path(), readonly: false },
+    });
     let telling = build.progress.clone();
     let step = Step {
         name: format!("scan by {generator}"),
@@ -257,16 +283,7 @@ pub(super) async fn scanned(
         limits: None,
         cgroup_parent: String::new(),
         devices: Vec::new(),
-        mounts: vec![
-            StepMount {
-                target: SCANNED.to_owned(),
-                source: MountSource::Layers { layers: layers.to_vec(), path: String::new() },
-            },
-            StepMount {
-                target: WRITTEN.to_owned(),
-                source: MountSource::Path { path: out.path(), readonly: false },
-            },
-        ],
+        mounts,
         latest_mtime: None,
         lease: Arc::clone(&build.lease),
         output: Arc::new(move |stream, data| {

@@ -81,10 +81,11 @@ fn sources(root: &OwnedFd, from: &Tree, copy: &Copy) -> Result<Vec<Source>> {
         return Err(missing(&copy.src));
     }
     for path in &copy.required {
+        let path = path.trim_start_matches('/');
         let whole = format!("{}/{path}", copy.src.trim_end_matches('/'));
         let there = find::sources(root, &whole, true, false)?;
         if there.is_empty() {
-            return Err(missing(path));
+            return Err(missing(&whole));
         }
     }
     Ok(found)

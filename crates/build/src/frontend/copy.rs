@@ -204,7 +204,7 @@ impl Planner<'_> {
             let (pivot, pattern) = source.split_once("/./").unwrap_or(("/", source));
             let (src, inner) = (join_paths("/", pivot), clean_path(&format!("/{pattern}")));
             if !Glob::is_pattern(&src) && !Glob::is_pattern(&inner) {
-                copy.required = vec![join_paths(&src, &inner)];
+                copy.required = vec![inner.clone()];
             }
             copy.include = vec![inner.trim_start_matches('/').to_owned()];
             copy.src = src;

@@ -205,7 +205,7 @@ pub(super) fn unused(file: &Dockerfile, build_args: &BTreeMap<String, String>) -
     let known = |name: &str| {
         PROXIES.contains(&name.to_uppercase().as_str())
             || ["BUILDKIT_", "TARGET", "BUILD"].iter().any(|front| name.starts_with(front))
-            || name == "SOURCE_DATE_EPOCH"
+            || ["SOURCE_DATE_EPOCH", crate::solve::failed::ARGUMENT].contains(&name)
     };
     let names = build_args.keys().filter(|name| !declared.contains(name.as_str()));
     names.filter(|name| !known(name)).cloned().collect()

@@ -17,6 +17,7 @@ mod outline;
 mod plan;
 mod ports;
 mod run;
+mod scan;
 mod sources;
 mod stages;
 mod state;
@@ -32,6 +33,7 @@ pub use options::{
 pub(crate) use globals::is_multi_platform;
 pub use outline::{Outline, Taken, TakenArg, outline};
 use plan::refuse;
+pub use scan::Scan;
 
 use crate::dockerfile::{Dockerfile, Kind, ParseError};
 use crate::graph::{Edge, Graph};
@@ -76,6 +78,8 @@ pub struct Target {
     pub config: ImageConfig,
     /// Base image as it was asked for and, if known, its digest: for provenance.
     pub base: Option<String>,
+    /// What is scanned beside it; only with [`PlanOptions::scans`].
+    pub scans: Vec<Scan>,
 }
 
 /// Why a Dockerfile cannot be planned; the message is what users of BuildKit know.

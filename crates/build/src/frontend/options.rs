@@ -50,6 +50,8 @@ pub struct PlanOptions {
     /// Only one platform can be meant although several were named, or the other way round: the
     /// client wants an index (`BUILDKIT_MULTI_PLATFORM`).
     pub multi_platform: Option<bool>,
+    /// Somebody will look at what the Dockerfile wants scanned. The solver fills it in.
+    pub scans: bool,
 }
 
 impl PlanOptions {
@@ -76,6 +78,7 @@ impl PlanOptions {
             history: History::BuildKit,
             all_stages: false,
             multi_platform: None,
+            scans: false,
         }
     }
 }

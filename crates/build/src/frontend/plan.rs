@@ -2,6 +2,7 @@
 
 use super::globals::{self, Globals};
 use super::options::{CacheUse, ContextSource, ImageNeed, KnownImages, PlanOptions};
+use super::scan::Scan;
 use super::sources::{self, Named, Paths};
 use super::stages::{Base, Stage, Stages, Wrong};
 use super::state::State;
@@ -142,13 +143,20 @@ fn plan_checked(
 
 /// Leaves out what no target needs (stages planned for the checks' sake).
 fn finish(graph: Graph, targets: Vec<Target>, file: &Dockerfile, options: &PlanOptions) -> Plan {
-    let roots = targets.iter().filter_map(|target| target.result).map(|edge| edge.op);
-    let needed = graph.needed(roots);
+    let edges = targets.iter().flat_map(|target| {
+        let scanned = target.scans.iter().filter_map(|scan| scan.tree);
+        target.result.into_iter().chain(scanned)
+    });
+    let needed = graph.needed(edges.map(|edge| edge.op));
     let (graph, places) = graph.retain(&needed);
     let moved = |edge: Edge| places[edge.op.0].map(|op| Edge { op, ..edge });
     let targets = targets
         .into_iter()
-        .map(|target| Target { result: target.result.and_then(moved), ..target })
+        .map(|mut target| {
+            target.result = target.result.and_then(moved);
+            target.scans.iter_mut().for_each(|scan| scan.tree = scan.tree.and_then(moved));
+            target
+        })
         .collect();
     let unused_args = globals::unused(file, &options.build_args);
     Plan { graph, targets, warnings: Vec::new(), unused_args }
@@ -275,10 +283,11 @@ impl<'a> Planner<'a> {
         let state = self.states[target].clone();
         let missing = || ("the target stage was not planned".to_owned(), Span::lines(1, 1));
         let state = state.ok_or_else(missing)?;
-        Ok(Some(self.target(state)))
+        let scans = self.scans(target, &reachable)?;
+        Ok(Some(self.target(state, scans)))
     }
 
-    fn target(&self, state: State) -> Target {
+    fn target(&self, state: State, scans: Vec<Scan>) -> Target {
         let mut config = state.config;
         let options = self.shared.options;
         if !options.labels.is_empty() {
@@ -296,7 +305,7 @@ impl<'a> Planner<'a> {
             &config.architecture,
             config.variant.as_deref().unwrap_or_default(),
         );
-        Target { platform, result: state.root, config, base: state.base }
+        Target { platform, result: state.root, config, base: state.base, scans }
     }
 
     /// Which stages are needed, when all images they need are known. Triggers may add stages.

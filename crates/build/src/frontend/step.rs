@@ -1,9 +1,9 @@
 //! Instructions of a stage, one after the other.
 
 use super::plan::Planner;
-use super::ports;
 use super::stages::{Base, Stage, Step, Wrong};
 use super::state::State;
+use super::{ports, scan};
 use crate::check::{is_secret_name, rule};
 use crate::dockerfile::{ArgDefinition, Command, Fault, Healthcheck, Instruction, Kind, Pair};
 use crate::expand::{Expanded, Expander, Quotes, Variables};
@@ -227,9 +227,7 @@ impl Planner<'_> {
                 (None, Some(default)) => Some(self.expand(at, state, default)?),
                 (None, None) => self.globals.env.value(name).map(str::to_owned),
             };
-            // These two only steer the builder.
-            let only_builder = name.starts_with("BUILDKIT_SBOM_SCAN_");
-            if let Some(value) = value.as_ref().filter(|_| !only_builder) {
+            if let Some(value) = value.as_ref().filter(|_| !scan::is_argument(name)) {
                 state.env.set(name, value);
             }
             shown.push(match &value {

@@ -302,3 +302,33 @@ fn hostile_files_are_bounded() {
     assert_eq!(failure("FROM a\nCOPY --from=7 x /\n", &options()), "invalid stage index 7");
     assert_eq!(failure("ARG x\nFROM $x\n", &options()), "base name ($x) should not be blank");
 }
+
+#[test]
+fn what_is_scanned_is_said_by_arguments() {
+    let text = "ARG BUILDKIT_SBOM_SCAN_CONTEXT=two\nFROM a AS one\nRUN 1\n\
+        FROM b AS unneeded\nARG BUILDKIT_SBOM_SCAN_STAGE=true\nRUN x\n\
+        FROM one AS two\nARG BUILDKIT_SBOM_SCAN_STAGE=true\nRUN 2\n\
+        FROM two\nCOPY --from=one /a /\nRUN echo $BUILDKIT_SBOM_SCAN_STAGE\n";
+    let scanned = |options: &PlanOptions| {
+        let plan = done(text, options);
+        let scans = plan.targets[0].scans.clone();
+        for scan in &scans {
+            assert!(plan.graph.op(scan.tree.unwrap().op).is_some(), "{scan:?}");
+        }
+        scans.into_iter().map(|scan| scan.name).collect::<Vec<_>>()
+    };
+    let mut options = options();
+    assert_eq!(scanned(&options), [""; 0], "nobody looks");
+    options.scans = true;
+    assert_eq!(scanned(&options), ["two", "context"]);
+    let mut given = |name: &str, value: &str| {
+        options.build_args.insert(format!("BUILDKIT_SBOM_SCAN_{name}"), value.to_owned());
+        scanned(&options)
+    };
+    assert_eq!(given("STAGE", "true"), ["one", "two", "context"]);
+    assert_eq!(given("STAGE", "other,one"), ["one", "context"]);
+    assert_eq!(given("CONTEXT", "false"), ["one"]);
+    let run = op(&done(text, &options), |kind| matches!(kind, OpKind::Exec(_))).clone();
+    let OpKind::Exec(exec) = run.kind else { panic!() };
+    assert!(exec.env.iter().all(|entry| !entry.contains("SBOM")), "{:?}", exec.env);
+}

@@ -1,8 +1,8 @@
 //! Running a step's process: its mounts are found or made, its secrets fetched, its outcome judged.
 //! The process itself is the worker's.
 
-use super::blocking;
 use super::run::Build;
+use super::{blocking, failed};
 use crate::cache::mounts::InUse;
 use crate::error::{Act as _, Error, Result};
 use crate::files;
@@ -90,9 +90,12 @@ pub(super) async fn run(
     let _slot = build.inner.slots.acquire().await.map_err(Error::internal)?;
     let ran = build.inner.worker.run(step).await?;
     drop(held);
-    judge(exec, ran.code, ran.oom_killed)?;
     let mut out = layers;
     out.extend(ran.layer);
+    if let Err(error) = judge(exec, ran.code, ran.oom_killed) {
+        failed::keep(build, op, exec, out).await?;
+        return Err(error);
+    }
     Ok(exec.root.output.map(|number| (number, Tree::Layers(out.into()))).into_iter().collect())
 }
 

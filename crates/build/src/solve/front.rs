@@ -54,6 +54,7 @@ pub(super) async fn plan(
                     platform: target.platform,
                     edge: target.result,
                     config: Some(target.config),
+                    scans: target.scans,
                 });
                 return Ok((Arc::new(plan.graph), targets.collect()));
             }

@@ -13,6 +13,7 @@
 
 mod demand;
 mod exec;
+pub(crate) mod failed;
 mod flight;
 mod front;
 mod keys;
@@ -104,7 +105,11 @@ impl Solver {
     }
 
     async fn go(&self, request: SolveRequest) -> Result<Outcome> {
-        let SolveRequest { definition, outputs, cache_from, cache_to, attest, .. } = request;
+        let SolveRequest { mut definition, outputs, cache_from, cache_to, attest, .. } = request;
+        let keep_failed = match &definition {
+            Definition::Dockerfile(dockerfile) => failed::name(&dockerfile.options.build_args)?,
+            Definition::Graph { .. } | Definition::Question(..) => None,
+        };
         let build = Arc::new(Build::new(
             &self.inner,
             RequestParts {
@@ -115,6 +120,7 @@ impl Solver {
                 network_name: request.network_name,
                 source_date_epoch: request.source_date_epoch,
                 review: request.review,
+                keep_failed,
             },
         ));
         for output in &outputs {
@@ -123,7 +129,8 @@ impl Solver {
             }
         }
         let (mut index, mut asked) = (false, Asked::default());
-        if let Definition::Dockerfile(dockerfile) = &definition {
+        if let Definition::Dockerfile(dockerfile) = &mut definition {
+            dockerfile.options.scans = attest.sbom.is_some();
             index = crate::frontend::is_multi_platform(&dockerfile.options);
             asked = Asked::of(dockerfile);
         }
@@ -138,7 +145,7 @@ impl Solver {
         };
         let platforms: Vec<_> = targets.iter().map(|target| target.platform.clone()).collect();
         crate::cache::remote::import(&build, cache_from, &platforms).await;
-        let edges: Vec<_> = targets.iter().map(|target| target.edge).collect();
+        let edges: Vec<_> = targets.iter().flat_map(Target::edges).collect();
         let trees = demand::run(&build, &graph, &edges).await?;
         let work = Export { graph, targets, trees, outputs, cache_to, attest, index, asked };
         let outcome = work.run(&build).await;
@@ -156,6 +163,7 @@ pub(crate) struct RequestParts {
     pub(crate) network_name: String,
     pub(crate) source_date_epoch: Option<i64>,
     pub(crate) review: Option<crate::request::ImageReview>,
+    pub(crate) keep_failed: Option<model::ImageRef>,
 }
 
 /// A build that can be cancelled by its id.

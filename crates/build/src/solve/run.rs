@@ -40,6 +40,8 @@ pub(crate) struct Build {
     pub(crate) source_date_epoch: Option<i64>,
     /// Which images it may take and send.
     review: Option<ImageReview>,
+    /// The image that what a failed step left becomes.
+    pub(crate) keep_failed: Option<ImageRef>,
     /// What sources gave, so that a second graph of the same build asks nobody again.
     sources: Mutex<HashMap<[u8; 32], Outputs>>,
     /// What other caches hold.
@@ -68,6 +70,7 @@ impl Build {
             network_name: parts.network_name,
             source_date_epoch: parts.source_date_epoch,
             review: parts.review,
+            keep_failed: parts.keep_failed,
             sources: Mutex::default(),
             imports: Imports::default(),
             noted: Mutex::default(),

@@ -2,11 +2,14 @@
 //! an argument after `--` or refused; no hook runs, no configuration of the host's is read, and
 //! only remote protocols are spoken, by submodules too (law A7).
 
+use crate::address::shown;
 use crate::error::{Act, Error, Result};
 use crate::graph::Git;
 use crate::solve::{Build, blocking};
 use crate::tree::{DirTree, Tree};
 use crate::walk::{Filter, open_in};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use model::Digest;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
@@ -83,30 +86,8 @@ fn check(git: &Git) -> Result<()> {
     Ok(())
 }
 
-/// The address without a password.
-pub(crate) fn shown(remote: &str) -> String {
-    match remote.split_once("://") {
-        Some((scheme, rest)) => match rest.split_once('@') {
-            Some((user, host)) if !user.contains('/') => format!("{scheme}://{host}"),
-            _ => remote.to_owned(),
-        },
-        None => remote.to_owned(),
-    }
-}
-
 fn basic(token: &str) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let text = format!("x-access-token:{token}");
-    let mut out = String::from("Authorization: basic ");
-    for chunk in text.as_bytes().chunks(3) {
-        let group = chunk.iter().fold(0u32, |group, byte| group << 8 | u32::from(*byte));
-        let group = group << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let index = (group >> (18 - 6 * at) & 63) as usize;
-            out.push(if at <= chunk.len() { char::from(ALPHABET[index]) } else { '=' });
-        }
-    }
-    out
+    format!("Authorization: basic {}", STANDARD.encode(format!("x-access-token:{token}")))
 }
 
 /// The keys of hosts as a file of this fetch's, if the build says some.

@@ -1,12 +1,15 @@
 //! One file over HTTP, or one that the client holds ready under such an address: streamed to disk,
 //! hashed on the way, bounded.
 
+use crate::address;
 use crate::client::Content;
 use crate::error::{Act, Error, Result};
 use crate::graph::Http;
 use crate::solve::{Build, blocking};
 use crate::tree::{DirTree, Tree};
 use crate::walk::Filter;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use model::Digest;
 use model::error::HasKind;
@@ -30,7 +33,7 @@ pub(crate) async fn http(build: &Arc<Build>, http: &Http) -> Result<Tree> {
     let dir = Arc::new(build.inner.store.temp_dir()?);
     let (name, digest) = http_to(build, http, &dir).await?;
     if !http.url.starts_with(OF_THE_CLIENT) {
-        build.took(super::shown(&http.url), ("sha256", digest.hex()));
+        build.took(address::shown(&http.url), ("sha256", digest.hex()));
     }
     if http.unpack {
         return unpacked(dir, name).await;
@@ -64,8 +67,12 @@ impl Coming {
         {
             authorization = String::from_utf8_lossy(&secret.0).trim().to_owned();
         }
+        let (url, user) = address::parted(&http.url);
+        if let (true, Some(user)) = (authorization.is_empty(), user) {
+            authorization = format!("Basic {}", STANDARD.encode(address::decoded(user)));
+        }
         let client = build.inner.worker.registry();
-        let download = client.get(&http.url, &authorization).await.map_err(failed)?;
+        let download = client.get(&url, &authorization).await.map_err(failed)?;
         Ok(Self::Web(Box::new(download)))
     }
 
@@ -92,19 +99,20 @@ fn failed(error: registry::Error) -> Error {
 /// Fetches into a directory; gives the file's name and digest.
 async fn http_to(build: &Arc<Build>, http: &Http, dir: &TempDir) -> Result<(String, Digest)> {
     let mut coming = Coming::of(build, http).await?;
+    let url = address::shown(&http.url);
     let name = match http.filename.as_str() {
         "" => name_of(&http.url, coming.disposition()),
         name => name.to_owned(),
     };
     if name.is_empty() || name.contains('/') || matches!(name.as_str(), "." | "..") {
-        return Err(Error::invalid(format!("{}: no file name", http.url)));
+        return Err(Error::invalid(format!("{url}: no file name")));
     }
     let mut file = create(dir.dir(), &name)?;
     let (mut hash, mut bytes) = (Sha256::new(), 0u64);
     while let Some(chunk) = coming.chunk().await? {
         bytes += chunk.len() as u64;
         if bytes > MAX_BYTES {
-            return Err(Error::invalid(format!("{}: more than {MAX_BYTES} bytes", http.url)));
+            return Err(Error::invalid(format!("{url}: more than {MAX_BYTES} bytes")));
         }
         hash.update(&chunk);
         file = blocking(move || {
@@ -116,8 +124,8 @@ async fn http_to(build: &Arc<Build>, http: &Http, dir: &TempDir) -> Result<(Stri
     let digest = Digest::sha256(hash.finalize().into());
     if !http.checksum.is_empty() && Digest::parse(&http.checksum)? != digest {
         return Err(Error::invalid(format!(
-            "digest mismatch for {}: {digest} (expected: {})",
-            http.url, http.checksum
+            "digest mismatch for {url}: {digest} (expected: {})",
+            http.checksum
         )));
     }
     let giving = || "give a download its mode".to_owned();

@@ -5,7 +5,7 @@ mod git;
 mod http;
 mod layout;
 
-pub(crate) use git::{git, shown};
+pub(crate) use git::git;
 pub(crate) use http::http;
 pub(crate) use layout::{layout_image, oci_layout};
 

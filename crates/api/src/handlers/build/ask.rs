@@ -13,7 +13,7 @@ use model::ImageRef;
 use serde::Deserialize;
 use wire::docker::json;
 
-use crate::base64;
+use super::client::credentials;
 use crate::failure::Failure;
 use crate::query::Query;
 
@@ -49,17 +49,6 @@ struct AskedUlimit {
     name: String,
     soft: i64,
     hard: i64,
-}
-
-/// One registry's credentials in `X-Registry-Config`.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct AskedAuth {
-    username: String,
-    password: String,
-    auth: String,
-    #[serde(rename = "identitytoken")]
-    identity_token: String,
 }
 
 /// Reads everything that can be wrong before the body.
@@ -183,35 +172,6 @@ fn epoch(args: &BTreeMap<String, String>) -> Result<Option<i64>, Failure> {
     };
     let invalid = || Failure::invalid(format!("invalid SOURCE_DATE_EPOCH: {text:?}"));
     text.parse().map(Some).map_err(|_| invalid())
-}
-
-/// `X-Registry-Config`: credentials by registry.
-fn credentials(headers: &HeaderMap) -> Result<BTreeMap<String, Credentials>, Failure> {
-    let invalid = || Failure::invalid("X-Registry-Config is no base64 of a JSON object");
-    let Some(value) = headers.get("x-registry-config").and_then(|value| value.to_str().ok()) else {
-        return Ok(BTreeMap::new());
-    };
-    if value.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let bytes = base64::decode(value).ok_or_else(invalid)?;
-    let all: Option<BTreeMap<String, AskedAuth>> =
-        json::from_slice(&bytes).map_err(|_| invalid())?;
-    let one = |(address, auth): (String, AskedAuth)| {
-        (engine::registry_host(&address), credentials_of(auth))
-    };
-    Ok(all.unwrap_or_default().into_iter().map(one).collect())
-}
-
-fn credentials_of(auth: AskedAuth) -> Credentials {
-    let AskedAuth { mut username, mut password, auth, identity_token } = auth;
-    if username.is_empty()
-        && let Some(text) = base64::decode(&auth).and_then(|it| String::from_utf8(it).ok())
-        && let Some((name, secret)) = text.split_once(':')
-    {
-        (username, password) = (name.to_owned(), secret.trim_end_matches('\0').to_owned());
-    }
-    Credentials { username, password, identity_token }
 }
 
 /// Whether steps may only come from images of which there is none.

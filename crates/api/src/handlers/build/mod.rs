@@ -25,7 +25,7 @@ use crate::failure::Failure;
 use crate::filters::Filters;
 use crate::moment;
 use crate::reply::{self, JSON, Reply};
-use client::TarClient;
+pub(crate) use client::{TarClient, credentials};
 use tell::Teller;
 
 /// `POST /build`.
@@ -36,13 +36,11 @@ pub(crate) async fn build(call: Call) -> Reply {
     let asked = ask::parse(&call.query, &call.headers)?;
     call.guard.build_network(&call.engine, &asked.network_name)?;
     let network_host = call.guard.lends_host_network();
-    let client = match &asked.remote {
-        Some(_) => TarClient::without_context(asked.credentials),
-        None => {
-            let body = into_engine(call.body);
-            TarClient::of(call.engine.builds.receive(body).await?, asked.credentials)
-        }
+    let context = match &asked.remote {
+        Some(_) => None,
+        None => Some(call.engine.builds.receive(into_engine(call.body)).await?),
     };
+    let client = TarClient::new(context, asked.credentials);
     let no_cache = asked.no_cache || ask::nothing_to_cache_from(&call.engine, &asked.from).await;
     let (tx, rx) = mpsc::unbounded_channel();
     let names = asked.names.clone();
