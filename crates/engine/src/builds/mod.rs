@@ -30,7 +30,7 @@ use model::error::HasKind;
 use model::event::EventKind;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Builds and their cache. Cheap to clone.
@@ -38,18 +38,38 @@ use std::time::{Duration, Instant};
 pub struct Builds {
     pub(crate) node: Arc<Node>,
     solver: Solver,
-    /// When the cache was last collected by itself.
-    collected: Arc<Mutex<Option<Instant>>>,
+    collections: Arc<Mutex<Collections>>,
 }
 
 /// Time between two collections that nobody asked for.
-const COLLECT_EVERY: Duration = Duration::from_secs(60);
+const COLLECT_EVERY: Duration = Duration::from_secs(10);
+
+/// Collections of the cache that nobody asked for.
+#[derive(Default)]
+struct Collections {
+    last: Option<Instant>,
+    /// One is to come, and will see whatever was built before it.
+    due: bool,
+}
+
+impl Collections {
+    /// How long the next one has to wait; `None` when one waits already.
+    fn next(&mut self) -> Option<Duration> {
+        let since = self.last.map_or(COLLECT_EVERY, |last| last.elapsed());
+        let wait = COLLECT_EVERY.saturating_sub(since);
+        (!std::mem::replace(&mut self.due, true)).then_some(wait)
+    }
+
+    fn begin(&mut self) {
+        *self = Self { last: Some(Instant::now()), due: false };
+    }
+}
 
 impl Builds {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         let worker = Arc::new(worker::NodeWorker::new(Arc::clone(&node)));
         let solver = Solver::new(node.store.clone(), worker);
-        Self { solver, node, collected: Arc::default() }
+        Self { solver, node, collections: Arc::default() }
     }
 
     /// Builds. Dropping the future, or [`Builds::cancel`], ends it and removes everything of it
@@ -67,20 +87,16 @@ impl Builds {
         Ok(outcome)
     }
 
-    /// Makes room in the cache by the daemon's rules, once in a while.
+    /// Makes room in the cache by the daemon's rules: once in a while, and after the last build.
     fn collect_soon(&self) {
         if !self.node.options.builder.gc {
             return;
         }
-        {
-            let mut last = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.is_some_and(|last| last.elapsed() < COLLECT_EVERY) {
-                return;
-            }
-            *last = Some(Instant::now());
-        }
+        let Some(wait) = self.collections().next() else { return };
         let builds = self.clone();
         tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            builds.collections().begin();
             let rules = builds.node.options.builder.rules(builds.node.store.root());
             match builds.solver.collect(&rules).await {
                 Ok((removed, freed)) if !removed.is_empty() => {
@@ -90,6 +106,10 @@ impl Builds {
                 Err(error) => tracing::warn!(%error, "collect the build cache"),
             }
         });
+    }
+
+    fn collections(&self) -> MutexGuard<'_, Collections> {
+        self.collections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends a build; `false` if there is none of that id.

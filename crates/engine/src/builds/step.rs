@@ -20,7 +20,7 @@ use build::graph::{Limits, NetworkMode as StepNetwork, SecurityMode};
 use build::progress::Stream;
 use build::worker::{Ran, Step};
 use bytes::{Buf, Bytes, BytesMut};
-use model::draft::{BindDraft, Draft, HealthDraft, HostDraft};
+use model::draft::{BindDraft, Draft, HealthDraft, HostDraft, SharedNamespace};
 use model::mount::{Mount, MountOwner, MountSource};
 use model::network::NetworkMode;
 use model::resources::{DeviceRequest, Resources, Ulimit};
@@ -214,6 +214,9 @@ async fn make(node: &Arc<Node>, id: ContainerId, step: Step) -> Result<(Actor, H
     let layers = step.layers.clone();
     let mut draft = draft(step, binds);
     draft.host.resources.device_requests = devices;
+    // What the daemon says of containers that say nothing.
+    let cgroupns = node.live().options.default_cgroupns.clone();
+    draft.host.cgroupns = Some(cgroupns).filter(|mode| *mode != SharedNamespace::Private);
     let making = Arc::clone(node);
     let actor = blocking(move || {
         let node = making;
