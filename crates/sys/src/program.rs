@@ -1,9 +1,9 @@
 //! The running program, shown through a file system that nobody can write to.
 //!
 //! A process that enters a container is seen there by `/proc/PID/exe`, and so is the file that it
-//! was executed from (CVE-2019-5736). A sealed copy in memory ([`crate::memfd`]) costs a copy of the
-//! program for each container; an overlay of nothing but lower layers shows the program's own pages,
-//! and has no layer that a write could go to, whatever becomes of its mount's attributes.
+//! was executed from (CVE-2019-5736). A sealed copy in memory ([`crate::memfd`]) costs a copy of
+//! the program for each container; an overlay of nothing but lower layers shows the program's own
+//! pages, and has no layer to write to, whatever becomes of its mount's attributes.
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};

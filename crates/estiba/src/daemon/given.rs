@@ -239,7 +239,8 @@ mod tests {
     #[test]
     fn a_runtime_is_a_path_and_arguments() {
         let given = from_json(
-            r#"{"runtimes": {"c": {"path": "/usr/bin/crun", "runtimeArgs": ["--debug", "--x=a b"]}}}"#,
+            r#"{"runtimes": {"c": {"path": "/usr/bin/crun",
+                "runtimeArgs": ["--debug", "--x=a b"]}}}"#,
         );
         assert_eq!(given.unwrap()["add-runtime"], ["c=/usr/bin/crun\0--debug\0--x=a b"]);
         for (runtime, want) in [
