@@ -304,11 +304,20 @@ suite_testcontainers() {
   version=0.28.0
   crate_source testcontainers "$version" "$work/testcontainers-$version"
   rm -rf "$work/testimages" && cp -r "$here/conformance/testimages" "$work/testimages"
+  sid_fetch docker-compose
   daemon_start
+  mkdir -p "$lab/home/.docker/cli-plugins"
+  cp "$work"/sid/usr/libexec/docker/cli-plugins/docker-compose "$lab/home/.docker/cli-plugins"
   images_load
   inside "$bin/estiba" tag alpine:latest ubuntu:24.04
   for image in testcontainers/helloworld:1.3.0=helloworld curlimages/curl=curl; do
     inside "$bin/estiba" build -q -t "${image%=*}" "$here/conformance/${image#*=}" >/dev/null
+  done
+  # Other versions of the same, and what is pulled although it is here.
+  inside "$bin/estiba" tag testcontainers/helloworld:1.3.0 testcontainers/helloworld:1.2.0
+  inside "$bin/estiba" tag alpine:latest alpine:3.20
+  for name in testcontainers/helloworld:1.3.0 testcontainers/helloworld:1.2.0 alpine:3.20; do
+    inside "$bin/estiba" push -q "$name" >/dev/null
   done
   crate_tests testcontainers "$version" "$work/testcontainers-$version" \
     --features blocking,docker-compose,http_wait,properties-config,reusable-containers

@@ -90,7 +90,7 @@ pub(crate) fn row(container: &ContainerSummary, whole: bool) -> Row {
         .with("Mounts", mounts(&container.mounts, whole))
         .with("Names", names(&container.names, whole))
         .with("Networks", networks.join(","))
-        .with("Platform", serde_json::Value::Null)
+        .with("Platform", platform(container))
         .with("Ports", ports(&container.ports))
         .with("RunningFor", time::ago(container.created))
         .with("Size", size(container))
@@ -115,6 +115,13 @@ fn image(container: &ContainerSummary, whole: bool) -> String {
         Some((tagged, _)) if !tagged.is_empty() => tagged.to_owned(),
         _ => name.to_owned(),
     }
+}
+
+/// What its image runs on, as far as the engine tells.
+fn platform(container: &ContainerSummary) -> serde_json::Value {
+    let described = container.image_manifest_descriptor.as_ref();
+    let platform = described.and_then(|manifest| manifest.platform.as_ref());
+    platform.and_then(|platform| serde_json::to_value(platform).ok()).unwrap_or_default()
 }
 
 /// Without the leading slash; the names that links gave are left out unless all is asked for.
