@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Pull and push of an image of ten layers, with a loopback registry: estiba, skopeo, podman and a shell
+"""Pull and push of an image of ten layers, with a loopback registry: estiba, skopeo, podman, Docker and a shell
 pipeline, in turns.
 
-usage: bench/pull.py [--mb 500] [--turns 3] [--files]     (root; docker-registry, skopeo, podman, curl;
-                                                 ESTIBA_BIN or target/release)
+usage: bench/pull.py [--mb 500] [--turns 3] [--files] [--docker NAME=DIR]...
+       (root; docker-registry, skopeo, podman, curl; ESTIBA_BIN or target/release; DIR holds a dockerd and, unless
+       they are in PATH, what it executes: containerd and runc)
 
-Everything happens in a network namespace and a directory of its own. What counts is the ratios: of wall time,
+"the registry alone" is the floor of a push: curl sends blobs that are ready, five at a time. Everything happens in a network namespace and a directory of its own. What counts is the ratios: of wall time,
 and of processor time of everything that works for the one who is measured (the daemon's unpackers too), which
 a busy machine disturbs less.
 """
@@ -14,6 +15,17 @@ import argparse, gzip, hashlib, http.client, io, json, os, random, shutil, signa
 LAYERS = 10
 PIPELINE = ('curl -s http://127.0.0.1:5000/v2/bench/image/blobs/"$1" | tee "$2/blob" | gzip -dc '
             '| tee >(sha256sum > "$2/sum") | tar -xf - -C "$2"; wait')
+
+# Blobs that are files, named by their digests, into a repository: what a client must ask for, and nothing else.
+UPLOAD = r'''repository=$1; shift
+at() { tr -d '\r' | sed -n 's/^[Ll]ocation: //p'; }
+put() {
+  to=$(curl -sf -o /dev/null -D - -X POST "http://127.0.0.1:5000/v2/$repository/blobs/uploads/" | at) &&
+  to=$(curl -sf -o /dev/null -D - -X PATCH -T "$1" "$to" | at) &&
+  curl -sf -o /dev/null -X PUT "$to&digest=sha256:${1##*/}"
+}
+export repository; export -f at put
+printf '%s\n' "$@" | xargs -P 5 -I@ bash -c 'put "$1"' sh @'''
 
 
 PROGRAMS = bytearray()
@@ -51,10 +63,12 @@ def put(blob, kind=None):
     return {"digest": digest, "size": len(blob)}
 
 
-def fill(mb):
+def fill(home, mb):
+    """The registry's image; its layers are kept as files, too."""
     oci, layers, contents = "application/vnd.oci.image.", [], []
     for number in range(LAYERS):
         packed, content, _ = layer(number, (mb << 20) // LAYERS)
+        with open(f"{home}/blobs/" + hashlib.sha256(packed).hexdigest(), "wb") as out: out.write(packed)
         layers.append({"mediaType": oci + "layer.v1.tar+gzip", **put(packed)})
         contents.append("sha256:" + content)
     config = json.dumps({"architecture": "amd64", "os": "linux", "config": {},
@@ -92,20 +106,21 @@ def timed(work, group):
     return time.monotonic() - start, group.seconds() - spent
 
 
-def wait_for(ready):
+def wait_for(ready, program):
     while subprocess.run(ready, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        if program.poll() is not None: sys.exit(f"{' '.join(program.args)}: ended")
         time.sleep(0.05)
 
 
 def measure(home, args, programs):
-    os.mkdir(f"{home}/r")
+    os.mkdir(f"{home}/r"); os.mkdir(f"{home}/blobs")
     with open(f"{home}/r.yml", "w") as out:
         out.write(f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {home}/r}}}}\n"
                   "http: {addr: '127.0.0.1:5000'}\n")
     programs.append(subprocess.Popen(["docker-registry", "serve", f"{home}/r.yml"],
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-    wait_for(["curl", "-sf", "http://127.0.0.1:5000/v2/"])
-    layers = fill(args.mb)
+    wait_for(["curl", "-sf", "http://127.0.0.1:5000/v2/"], programs[-1])
+    layers = fill(home, args.mb)
     group = {who: Group(who) for who in ("estiba", "peer")}
     try:
         times = compare(home, args, programs, layers, group)
@@ -115,10 +130,10 @@ def measure(home, args, programs):
         programs.clear()
         for one in group.values(): one.remove()
     best = {what: (min(t[0] for t in all), min(t[1] for t in all)) for what, all in times.items() if all}
-    print(f"{'':22} {'wall':>8}   {'ratio':>6} {'processors':>12}   {'ratio':>6}")
+    print(f"{'':28} {'wall':>8}   {'ratio':>6} {'processors':>12}   {'ratio':>6}")
     for what, (wall, spent) in best.items():
         ours = best["push" if what.startswith("push") else "pull"]
-        print(f"{what:22} {wall:8.3f} s {ours[0] / wall:6.2f} {spent:10.3f} s {ours[1] / max(spent, 1e-9):6.2f}")
+        print(f"{what:28} {wall:8.3f} s {ours[0] / wall:6.2f} {spent:10.3f} s {ours[1] / max(spent, 1e-9):6.2f}")
 
 
 def archive(path, turn, mb):
@@ -138,6 +153,23 @@ def archive(path, turn, mb):
                                           "RepoTags": [f"127.0.0.1:5000/bench/push:{turn}"]}]).encode())
 
 
+class Docker:
+    """Docker's engine as it comes, but for its places. It lays no networks."""
+    def __init__(self, name, directory, home, programs):
+        self.name, self.group, self.socket = name, Group(f"docker-{name}"), f"unix://{home}/docker-{name}.sock"
+        self.path = f"{os.path.abspath(directory)}:{os.environ['PATH']}"
+        with open(f"{home}/docker.json", "w") as out: out.write("{}")
+        # Its programs look for each other below /run.
+        daemon = (f"mount -t tmpfs tmpfs /run && exec dockerd --data-root {home}/docker-{name} --exec-root /run/docker "
+                  f"--pidfile {home}/docker-{name}.pid -H {self.socket} --config-file {home}/docker.json --bridge none "
+                  f"--iptables=false --exec-opt native.cgroupdriver=cgroupfs")
+        programs.append(subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", daemon],
+                                         env={**os.environ, "PATH": self.path}, preexec_fn=self.group.enter,
+                                         stdout=subprocess.DEVNULL, stderr=open(f"{home}/docker-{name}.log", "w")))
+        self.client = ["docker", "-H", self.socket]
+        wait_for([*self.client, "version"], programs[-1])
+
+
 def compare(home, args, programs, layers, group):
     name, socket = "127.0.0.1:5000/bench/image:1", f"unix://{home}/sock"
     daemon = subprocess.Popen([f"{args.bin}/estiba", "daemon", "--data-root", f"{home}/data", "--exec-root",
@@ -146,28 +178,40 @@ def compare(home, args, programs, layers, group):
                               preexec_fn=group["estiba"].enter)
     programs.append(daemon)
     ours = [f"{args.bin}/estiba", "-H", socket]
-    wait_for([*ours, "version"])
-    times = {what: [] for what in ("pull", "pull again", "skopeo", "podman", "pipeline", "push", "push elsewhere", "push by skopeo")}
+    wait_for([*ours, "version"], daemon)
+    dockers = []
+    for word in args.docker:
+        dockers.append(Docker(*word.split("=", 1), home, programs))
+        group[f"docker {dockers[-1].name}"] = dockers[-1].group
+    times = {}
     run = lambda words, who="peer": subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                                    preexec_fn=group[who].enter)
     def measure(what, words, who="peer"):
         os.sync()
-        times[what].append(timed(lambda: run(words, who), group[who]))
+        times.setdefault(what, []).append(timed(lambda: run(words, who), group[who]))
     for turn in range(args.turns):
         measure("pull", [*ours, "pull", "-q", name], "estiba")
         measure("pull again", [*ours, "pull", "-q", name], "estiba")
         run([*ours, "rmi", name])
-        to = f"oci:{home}/skopeo-{turn}"
-        measure("skopeo", ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", f"docker://{name}", to])
+        skopeo = ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", f"docker://{name}"]
+        measure("skopeo, as it travels", [*skopeo, f"oci:{home}/skopeo-{turn}"])
         shutil.rmtree(f"{home}/skopeo-{turn}")
+        measure("skopeo, unpacked", [*skopeo, f"containers-storage:[overlay@{home}/storage+{home}/storage-run]{name}"])
+        # It leaves its storage mounted upon itself.
+        subprocess.run(["umount", "-R", "-q", f"{home}/storage/overlay"]); shutil.rmtree(f"{home}/storage")
         if shutil.which("podman"):
             podman = ["podman", "--root", f"{home}/podman", "--runroot", f"{home}/podman-run", "--storage-driver", "overlay"]
             measure("podman", [*podman, "pull", "-q", "--tls-verify=false", name])
             run([*podman, "rmi", name])
+        for docker in dockers:
+            measure(f"docker {docker.name}", [*docker.client, "pull", "-q", name], f"docker {docker.name}")
+            run([*docker.client, "rmi", name])
         for number in range(LAYERS): os.makedirs(f"{home}/pipe-{turn}/{number}")
         script = "; ".join(f'set -- {one["digest"]} {home}/pipe-{turn}/{number}; {PIPELINE}' for number, one in enumerate(layers))
         measure("pipeline", ["bash", "-c", script])
         shutil.rmtree(f"{home}/pipe-{turn}")
+        blobs = [f"{home}/blobs/" + one["digest"].split(":")[1] for one in layers]
+        measure("push: the registry alone", ["bash", "-c", UPLOAD, "sh", f"bench/floor-{turn}", *blobs])
         fresh, pushed = f"{home}/fresh.tar", f"127.0.0.1:5000/bench/push:{turn}"
         archive(fresh, turn, args.mb)
         run([*ours, "load", "-q", "-i", fresh])
@@ -177,6 +221,11 @@ def compare(home, args, programs, layers, group):
         measure("push by skopeo", ["skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", f"docker-archive:{fresh}",
                                    f"docker://127.0.0.1:5000/bench/skopeo:{turn}"])
         run([*ours, "rmi", pushed, f"127.0.0.1:5000/bench/other:{turn}"])
+        for docker in dockers:
+            to = f"127.0.0.1:5000/bench/docker-{docker.name}:{turn}"
+            run([*docker.client, "load", "-q", "-i", fresh]); run([*docker.client, "tag", pushed, to])
+            measure(f"push by docker {docker.name}", [*docker.client, "push", "-q", to], f"docker {docker.name}")
+            run([*docker.client, "rmi", pushed, to])
         os.unlink(fresh)
     peak = next(line for line in open(f"/proc/{daemon.pid}/status") if line.startswith("VmHWM"))
     print(f"daemon's largest resident size: {int(peak.split()[1]) / 1024:.1f} MiB")
@@ -188,6 +237,7 @@ def main():
     parser.add_argument("--mb", type=int, default=500)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--files", action="store_true", help="half of the bytes are this host's programs")
+    parser.add_argument("--docker", metavar="NAME=DIR", action="append", default=[], help="Docker's engine, beside the others")
     parser.add_argument("--bin", default=os.environ.get("ESTIBA_BIN", "target/release"))
     args = parser.parse_args()
     if args.files:

@@ -1,10 +1,11 @@
 #!/bin/bash
 # Real software from Debian's packages as images: made by mmdebstrap, built by Dockerfile, pushed to
 # Debian's docker-registry and to a registry of ours, forgotten, pulled again from the first, and used.
+# skopeo, podman and buildah say which digest each registry has.
 #   scripts/software.sh BIN_DIR WORK_DIR [nginx] [postgres] [redis] [python]
 # Takes some minutes and about 2 GB in WORK_DIR; root filesystems that are there already are reused.
 set -euo pipefail
-[ $# -ge 2 ] || { sed -n '2,6p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,7p' "$0"; exit 2; }
 bin=$(cd "$1" && pwd)
 mkdir -p "$2" && work=$(cd "$2" && pwd)
 shift 2
@@ -72,7 +73,7 @@ image() {
   on push -q "localhost:5000/$1:1" >/dev/null
   on tag "localhost:5000/$1:1" "localhost:5001/$1:1"
   on push -q "localhost:5001/$1:1" >/dev/null
-  [ "$(digest 5000 "$1")" = "$(digest 5001 "$1")" ]
+  digests "$1"
   # shellcheck disable=SC2046
   on rmi -f $(on images -aq) >/dev/null
   on builder prune -af >/dev/null
@@ -80,9 +81,27 @@ image() {
   [ "$id" = "$(on image inspect -f '{{.Id}}' "localhost:5000/$1:1")" ]
 }
 
-# What the registry at a port says an image is; skopeo judges.
-digest() {
-  inside skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://localhost:$1/$2:1"
+# What NAME is on either registry by each of those who judge: one digest.
+digests() {
+  for port in 5000 5001; do
+    local at=localhost:$port/$1:1
+    inside skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$at"
+    theirs podman pull -q --tls-verify=false "$at" >/dev/null
+    theirs podman image inspect --format '{{.Digest}}' "$at"
+    # They tell images apart by configuration, and the digest would stay the first one.
+    theirs podman rmi -a -f >/dev/null
+    theirs buildah pull -q --tls-verify=false "$at" >/dev/null
+    echo "$(theirs buildah inspect --type image --format '{{.FromImageDigest}}' "$at")"
+    theirs buildah rmi -a -f >/dev/null
+  done >"$lab/digests"
+  [ "$(wc -l <"$lab/digests")" = 6 ] && [ "$(sort -u "$lab/digests" | wc -l)" = 1 ] ||
+    { echo "$1: other digests:" >&2; cat "$lab/digests" >&2; exit 1; }
+}
+
+theirs() {
+  local program=$1
+  shift
+  inside "$program" --root "$lab/storage" --runroot "$lab/storage-run" --storage-driver overlay "$@"
 }
 
 until_true() { for _ in $(seq 150); do "$@" >/dev/null 2>&1 && return; sleep 0.2; done; "$@"; }
