@@ -1,58 +1,10 @@
 //! Images, containers and options that try to get out: every path they name leads elsewhere, and
 //! nothing on the host may change, be read or stay mounted. (Laws A1-A4, B1, B2, B5, C2, C5.)
 
-use lab::{Lab, eventually};
-use std::collections::BTreeMap;
+use lab::{Lab, Sentinel, eventually, state};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// Host files that hostile paths point at, and how they were.
-struct Sentinel {
-    dir: PathBuf,
-    before: BTreeMap<PathBuf, (Vec<u8>, u32, u32, u32, u64)>,
-}
-
-impl Sentinel {
-    fn new(lab: &Lab) -> Self {
-        let dir = lab.dir().join("sentinel");
-        std::fs::create_dir_all(dir.join("sub")).unwrap();
-        std::fs::set_permissions(lab.dir(), PermissionsExt::from_mode(0o755)).unwrap();
-        for (name, text) in [("file", "host secret"), ("sub/deep", "deep secret"), ("hosts", "h")] {
-            std::fs::write(dir.join(name), text).unwrap();
-        }
-        let before = state(&dir);
-        Self { dir, before }
-    }
-
-    fn path(&self) -> &str {
-        self.dir.to_str().unwrap()
-    }
-
-    #[track_caller]
-    fn unchanged(&self, after: &str) {
-        assert_eq!(state(&self.dir), self.before, "the host changed after {after}");
-    }
-}
-
-/// Content, mode, owner and inode of everything below a directory.
-fn state(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, u32, u32, u32, u64)> {
-    let mut all = BTreeMap::new();
-    let mut todo = vec![dir.to_owned()];
-    while let Some(path) = todo.pop() {
-        let meta = path.symlink_metadata().unwrap();
-        let mut content = Vec::new();
-        if meta.is_symlink() {
-            content = std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes();
-        } else if meta.is_dir() {
-            todo.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if meta.is_file() {
-            content = std::fs::read(&path).unwrap();
-        }
-        all.insert(path, (content, meta.mode(), meta.uid(), meta.gid(), meta.ino()));
-    }
-    all
-}
 
 /// The root filesystem of the busybox image, to be made hostile and imported.
 fn root(lab: &Lab, name: &str) -> PathBuf {

@@ -7,11 +7,13 @@ mod daemon;
 mod footprint;
 mod leftovers;
 mod program;
+mod sentinel;
 mod terminal;
 
 pub use daemon::{Lab, Setup};
 pub use footprint::Footprint;
 pub use program::{Output, Session};
+pub use sentinel::{Sentinel, state};
 pub use terminal::Terminal;
 
 use std::path::PathBuf;
