@@ -123,3 +123,32 @@ fn the_default_runtime_is_a_setting() {
     let refused = lab.estiba(&["create", "--runtime=nonesuch", "busybox"]);
     refused.fails(1, "unknown or invalid runtime name: nonesuch");
 }
+
+#[test]
+fn a_runtime_has_arguments() {
+    // runc, called by a program that keeps the words it is called with.
+    let mut lab = Lab::new();
+    let (program, called) = (lab.dir().join("noting"), lab.dir().join("called"));
+    let script = format!("#!/bin/sh\necho \"$@\" >>{}\nexec runc \"$@\"\n", called.display());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    lab.stop_daemon();
+    let settings = serde_json::json!({"runtimes": {"noting": {
+        "path": program, "runtimeArgs": ["--debug", "--criu=/no where"],
+    }}});
+    std::fs::write(lab.dir().join("daemon.json"), settings.to_string()).unwrap();
+    lab.start_daemon();
+    lab.estiba(&["run", "--rm", "--runtime=noting", "busybox", "true"]).ok();
+    let called = || std::fs::read_to_string(&called).unwrap();
+    eventually("its container is deleted", || called().contains(" delete "));
+    let called = called();
+    for command in ["create", "start", "delete"] {
+        let call = called.lines().find(|line| line.split(' ').any(|word| word == command));
+        let call = call.unwrap_or_else(|| panic!("{command} was not called: {called}"));
+        assert!(call.starts_with("--debug --criu=/no where --root "), "{call}");
+    }
+    let shown = lab.estiba(&["info", "--format={{json .Runtimes.noting}}"]);
+    let shown: serde_json::Value = serde_json::from_str(shown.ok()).unwrap();
+    assert_eq!(shown["runtimeArgs"], serde_json::json!(["--debug", "--criu=/no where"]));
+}
