@@ -15,12 +15,12 @@ const STRING_BYTES: usize = 4;
 const KEEP_EVERY: usize = 16;
 /// The strings at one of so many positions are looked for. It has no divisor in common with the
 /// other distance, so that repetition at any distance is met: once in the product of both.
-const PROBE_EVERY: usize = 15;
+const PROBE_EVERY: usize = 31;
 /// What must come again for a block to be worth it: one byte of so many.
 const MIN_REPEATED: usize = 64;
 /// Frequencies are counted in so many bytes …
-const SAMPLE_BYTES: usize = 256;
-/// … of so many: what is true of a quarter is true of the block.
+const SAMPLE_BYTES: usize = 128;
+/// … of so many: what is true of an eighth is true of the block.
 const SAMPLE_EVERY: usize = 1 << 10;
 /// What unequal frequencies must save, in 2^-12 of the size: one percent.
 const MIN_SAVING: u64 = 41;
