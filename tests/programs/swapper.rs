@@ -18,7 +18,7 @@ fn main() {
             continue;
         }
         swaps += 1;
-        if swaps % 1000 == 0 {
+        if swaps.is_multiple_of(1000) {
             counts.write_all(b".").expect("count");
         }
     }
