@@ -5,19 +5,6 @@
 
 use lab::{Lab, Output, eventually};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-
-/// A context with these files.
-fn context(lab: &Lab, files: &[(&str, &str)]) -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let dir = lab.dir().join(format!("context{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
-    for (path, text) in files {
-        let path = dir.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-    dir
-}
 
 /// `docker build ARGUMENTS… CONTEXT` as a client without BuildKit; `None` where there is none.
 fn classic(lab: &Lab, context: &Path, arguments: &[&str]) -> Option<Output> {
@@ -55,7 +42,7 @@ fn instructions_become_layers_and_configuration() {
         SHELL [\"/bin/sh\", \"-ec\"]\n\
         ENTRYPOINT [\"cat\"]\n\
         CMD [\"/greeting\"]\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile), ("a.txt", "content\n")]);
+    let dir = lab.context(&[("Dockerfile", dockerfile), ("a.txt", "content\n")]);
     let Some(out) = classic(&lab, &dir, &["-t", "all:1", "-t", "all:2", "--build-arg", "WHO=me"])
     else {
         return;
@@ -95,7 +82,7 @@ fn what_did_not_change_comes_from_the_cache() {
     let lab = Lab::new();
     let dockerfile =
         "FROM busybox\nRUN echo a > /a\nCOPY f /f\nRUN cp /f /g\nCMD [\"cat\", \"/g\"]\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile), ("f", "one"), ("other", "x")]);
+    let dir = lab.context(&[("Dockerfile", dockerfile), ("f", "one"), ("other", "x")]);
     let build = |arguments: &[&str]| {
         let arguments = [&["-t", "cached"], arguments].concat();
         let hits = |out: Output| out.ok().matches(" ---> Using cache").count();
@@ -132,7 +119,7 @@ fn independent_stages_run_at_the_same_time() {
         FROM busybox\n\
         COPY --from=one /r /one\n\
         COPY --from=two /r /two\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile)]);
+    let dir = lab.dockerfile(dockerfile);
     let Some(out) = classic(&lab, &dir, &["-t", "stages"]) else { return };
     out.ok();
     assert_eq!(run(&lab, "stages", "cat /one /two"), "1\n2");
@@ -154,19 +141,16 @@ fn copies_have_owners_modes_patterns_and_archives() {
         COPY <<EOT /here\n\
         text\n\
         EOT\n";
-    let dir = context(
-        &lab,
-        &[
-            ("Dockerfile", dockerfile),
-            (".dockerignore", "**/secret\n!dir/kept/secret\n"),
-            ("a.txt", "a"),
-            ("b.txt", "b"),
-            ("dir/deep/c.txt", "c"),
-            ("dir/x.log", "log"),
-            ("dir/secret", "no"),
-            ("dir/kept/secret", "yes"),
-        ],
-    );
+    let dir = lab.context(&[
+        ("Dockerfile", dockerfile),
+        (".dockerignore", "**/secret\n!dir/kept/secret\n"),
+        ("a.txt", "a"),
+        ("b.txt", "b"),
+        ("dir/deep/c.txt", "c"),
+        ("dir/x.log", "log"),
+        ("dir/secret", "no"),
+        ("dir/kept/secret", "yes"),
+    ]);
     let tar = ["tar", "-C", dir.to_str().unwrap(), "-czf"];
     let archive = dir.join("t.tar.gz");
     lab.in_network(&[&tar[..], &[archive.to_str().unwrap(), "dir/deep"]].concat()).ok();
@@ -202,7 +186,7 @@ fn mounts_of_steps_leave_nothing_in_the_image() {
         RUN --mount=type=bind,from=from,source=/f,target=/mnt/f cat /mnt/f > /f\n\
         RUN --mount=type=tmpfs,target=/t grep -q ' /t tmpfs' /proc/mounts\n\
         RUN --network=none ! ip link | grep -q eth0\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile), ("a", "a")]);
+    let dir = lab.context(&[("Dockerfile", dockerfile), ("a", "a")]);
     let Some(out) = classic(&lab, &dir, &["-t", "mounts"]) else { return };
     out.ok();
     assert_eq!(run(&lab, "mounts", "cat /count /f"), "1\n2\nthere");
@@ -222,11 +206,11 @@ fn what_is_wrong_is_said() {
         ("FROM busybox\nUSER ghost\nRUN true\n", 1, "ghost"),
     ];
     for (dockerfile, status, words) in cases {
-        let dir = context(&lab, &[("Dockerfile", dockerfile)]);
+        let dir = lab.dockerfile(dockerfile);
         let Some(out) = classic(&lab, &dir, &[]) else { return };
         out.fails(status, words);
     }
-    let dir = context(&lab, &[("Dockerfile", "FROM busybox\n")]);
+    let dir = lab.dockerfile("FROM busybox\n");
     if let Some(out) = classic(&lab, &dir, &["--squash"]) {
         out.fails(1, "squash");
     }
@@ -239,7 +223,7 @@ fn a_context_reaches_nothing_outside() {
     std::fs::create_dir(&outside).unwrap();
     std::fs::write(outside.join("sentinel"), "host").unwrap();
     let build = |dockerfile: &str| {
-        let dir = context(&lab, &[("Dockerfile", dockerfile), ("sub/f", "f")]);
+        let dir = lab.context(&[("Dockerfile", dockerfile), ("sub/f", "f")]);
         std::os::unix::fs::symlink(&outside, dir.join("out")).unwrap();
         std::os::unix::fs::symlink("../../../..", dir.join("sub/up")).unwrap();
         classic(&lab, &dir, &["-t", "hostile"])
@@ -267,7 +251,7 @@ fn a_context_reaches_nothing_outside() {
 fn a_killed_daemon_leaves_nothing_and_keeps_finished_steps() {
     let mut lab = Lab::new();
     let dockerfile = "FROM busybox\nRUN echo first > /a\nRUN echo second; sleep 1000\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile)]);
+    let dir = lab.dockerfile(dockerfile);
     if lab.docker(&["version"]).is_none() {
         return;
     }
@@ -304,7 +288,7 @@ fn nothing_runs(lab: &Lab) {
 fn a_date_makes_builds_repeatable() {
     let lab = Lab::new();
     let dockerfile = "FROM busybox\nRUN mkdir /d && echo x > /d/x\nCOPY f /\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile), ("f", "f")]);
+    let dir = lab.context(&[("Dockerfile", dockerfile), ("f", "f")]);
     let arguments = ["--no-cache", "-q", "--build-arg", "SOURCE_DATE_EPOCH=1000000000"];
     let Some(first) = classic(&lab, &dir, &arguments) else { return };
     let again = classic(&lab, &dir, &arguments).unwrap();
@@ -318,7 +302,7 @@ fn a_date_makes_builds_repeatable() {
 fn the_cache_is_accounted_for_and_pruned() {
     let lab = Lab::new();
     let dockerfile = "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1024 count=1024 2>/dev/null\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile)]);
+    let dir = lab.dockerfile(dockerfile);
     let Some(out) = classic(&lab, &dir, &["-t", "big"]) else { return };
     out.ok();
     let format = "{{.Type}} {{.TotalCount}} {{.Size}}";
@@ -341,7 +325,7 @@ fn the_listing_of_the_documentation_builds() {
         cp /bin/apk /bin/dep\n\
         RUN printf '#!/bin/sh\\ntest \"$1\" = build || exit 0\\ncp main.go \"$3\"; \
         chmod 755 \"$3\"\\n' > /bin/go && chmod 755 /bin/go\n";
-    let dir = context(&lab, &[("Dockerfile", tools)]);
+    let dir = lab.dockerfile(tools);
     let Some(out) = classic(&lab, &dir, &["-t", "golang:1.16-alpine"]) else { return };
     out.ok();
     let listing = "# syntax=docker/dockerfile:1\n\
@@ -359,7 +343,7 @@ fn the_listing_of_the_documentation_builds() {
         ENTRYPOINT [ \"/bin/project\" ]\n\
         CMD [ \"--help\" ]\n";
     let files = [("Dockerfile", listing), ("Gopkg.lock", ""), ("Gopkg.toml", ""), ("main.go", "x")];
-    let dir = context(&lab, &files);
+    let dir = lab.context(&files);
     classic(&lab, &dir, &["-t", "project"]).unwrap().ok();
     let format = "{{len .RootFS.Layers}} {{.Config.Entrypoint}} {{.Config.Cmd}}";
     let seen = lab.estiba(&["image", "inspect", "-f", format, "project"]);
@@ -373,7 +357,7 @@ fn a_secret_is_seen_by_its_step_and_kept_nowhere() {
     let dockerfile = "FROM busybox\n\
         RUN --mount=type=secret,id=s cat /run/secrets/s | md5sum > /sum\n\
         RUN --mount=type=secret,id=s,env=VALUE test -n \"$VALUE\" && echo set > /set\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile)]);
+    let dir = lab.dockerfile(dockerfile);
     let file = std::env::temp_dir().join(format!("estiba-secret-{}", std::process::id()));
     std::fs::write(&file, CANARY).unwrap();
     let secret = format!("id=s,src={}", file.display());

@@ -3,21 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Lab, Output, Setup, eventually};
+use lab::{Lab, Setup, eventually};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-fn context(lab: &Lab, name: &str, dockerfile: &str) -> PathBuf {
-    let dir = lab.dir().join(name);
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
-    dir
-}
-
-fn build(lab: &Lab, dir: &Path, arguments: &[&str]) -> Output {
-    let words = [&["build", "--progress=plain"], arguments, &[dir.to_str().unwrap()]].concat();
-    lab.estiba(&words)
-}
 
 /// The records of the cache.
 fn records(lab: &Lab) -> Vec<Value> {
@@ -43,25 +30,38 @@ fn the_cache_stays_below_its_cap() {
     let rules = r#"{"gc": {"policy": [{"all": true, "maxUsedSpace": "12MB"}]}}"#;
     let arguments = vec!["--builder".to_owned(), rules.to_owned()];
     let lab = Lab::with(Setup { arguments, ..Setup::default() });
-    let dir = context(&lab, "large", LARGE);
-    build(&lab, &dir, &["-t", "large"]).ok();
+    let dir = lab.dockerfile(LARGE);
+    lab.build(&dir, &["-t", "large"]).ok();
     eventually("the cache is below its cap", || bytes(&records(&lab)) <= 12 << 20);
     assert!(bytes(&records(&lab)) >= 4_000_000, "no more goes than must");
     // The image is not the cache's.
     assert_eq!(lab.estiba(&["run", "--rm", "large", "wc", "-c", "/a"]).ok(), "5000000 /a");
+    // A build right after a collection is the last for now: it is bounded all the same.
+    lab.build(&dir, &["--no-cache", "-o", "type=cacheonly"]).ok();
+    eventually("the cache is below its cap again", || bytes(&records(&lab)) <= 12 << 20);
+}
+
+/// What is reserved stays, whatever the cap says.
+#[test]
+fn what_is_reserved_stays() {
+    let rule = r#"{"all": true, "maxUsedSpace": "1MB", "reservedSpace": "8MB"}"#;
+    let rules = format!(r#"{{"gc": {{"policy": [{rule}]}}}}"#);
+    let arguments = vec!["--builder".to_owned(), rules];
+    let lab = Lab::with(Setup { arguments, ..Setup::default() });
+    lab.build(&lab.dockerfile(LARGE), &["-o", "type=cacheonly"]).ok();
+    eventually("the cache is at its reserve", || bytes(&records(&lab)) <= 8 << 20);
+    assert!(bytes(&records(&lab)) >= 4_000_000, "what is reserved is gone");
 }
 
 #[test]
 fn pruning_takes_what_it_is_told() {
     let rules = vec!["--builder".to_owned(), r#"{"gc": {"enabled": false}}"#.to_owned()];
     let lab = Lab::with(Setup { arguments: rules, ..Setup::default() });
-    let dir = context(
-        &lab,
-        "mixed",
+    let dir = lab.dockerfile(
         "FROM busybox\nRUN --mount=type=cache,target=/c head -c 3000000 /dev/urandom > /c/f\n\
          RUN head -c 2000000 /dev/urandom > /a\nRUN head -c 2000000 /dev/urandom > /b\n",
     );
-    build(&lab, &dir, &["--output", "type=cacheonly"]).ok();
+    lab.build(&dir, &["--output", "type=cacheonly"]).ok();
     let kinds = |kind: &str| records(&lab).iter().filter(|it| it["Type"] == kind).count();
     assert_eq!((kinds("regular"), kinds("exec.cachemount")), (3, 1));
     let prune = |arguments: &[&str]| {
@@ -74,7 +74,7 @@ fn pruning_takes_what_it_is_told() {
     prune(&["--filter", "type=exec.cachemount"]);
     assert_eq!((kinds("regular"), kinds("exec.cachemount")), (3, 0));
     // Used again, a step is the last to go.
-    let again = build(&lab, &dir, &["--output", "type=cacheonly"]);
+    let again = lab.build(&dir, &["--output", "type=cacheonly"]);
     assert!(again.stderr.contains("CACHED"), "{again:?}");
     prune(&["--keep-storage", "2500kB"]);
     let left = records(&lab);
@@ -86,21 +86,21 @@ fn pruning_takes_what_it_is_told() {
 #[test]
 fn a_full_disk_is_told_and_costs_nothing_else() {
     let lab = Lab::with(Setup { data_mib: Some(48), ..Setup::default() });
-    let small = context(&lab, "small", "FROM busybox\nCOPY Dockerfile /x\nRUN cp /x /y\n");
-    build(&lab, &small, &["-t", "small"]).ok();
-    let step = context(&lab, "step", "FROM busybox\nRUN head -c 90000000 /dev/zero > /big\n");
-    let failed = build(&lab, &step, &["-t", "big"]);
+    let small = lab.dockerfile("FROM busybox\nCOPY Dockerfile /x\nRUN cp /x /y\n");
+    lab.build(&small, &["-t", "small"]).ok();
+    let step = lab.dockerfile("FROM busybox\nRUN head -c 90000000 /dev/zero > /big\n");
+    let failed = lab.build(&step, &["-t", "big"]);
     assert_ne!(failed.status, 0);
     assert!(failed.stderr.to_lowercase().contains("no space left"), "{failed:?}");
-    let copy = context(&lab, "copy", "FROM busybox\nCOPY big /\n");
+    let copy = lab.dockerfile("FROM busybox\nCOPY big /\n");
     let file = std::fs::File::create(copy.join("big")).unwrap();
     std::io::copy(&mut std::io::Read::take(std::io::repeat(7), 90_000_000), &mut { file }).unwrap();
-    let failed = build(&lab, &copy, &["-t", "big"]);
+    let failed = lab.build(&copy, &["-t", "big"]);
     assert_ne!(failed.status, 0);
     assert!(failed.stderr.to_lowercase().contains("no space left"), "{failed:?}");
     // What was there is there, and there is room again.
     assert_eq!(lab.estiba(&["run", "--rm", "small", "cat", "/y"]).status, 0);
-    build(&lab, &small, &["-t", "again", "--no-cache"]).ok();
+    lab.build(&small, &["-t", "again", "--no-cache"]).ok();
     let images = lab.estiba(&["images", "-q", "big"]);
     assert_eq!(images.ok(), "");
 }
@@ -108,21 +108,21 @@ fn a_full_disk_is_told_and_costs_nothing_else() {
 #[test]
 fn what_is_not_granted_is_refused() {
     let lab = Lab::new();
-    let dir = context(&lab, "host", "FROM busybox\nRUN --network=host true\n");
-    let refused = build(&lab, &dir, &[]);
+    let dir = lab.dockerfile("FROM busybox\nRUN --network=host true\n");
+    let refused = lab.build(&dir, &[]);
     assert!(refused.stderr.contains("network.host"), "{refused:?}");
-    build(&lab, &dir, &["--allow", "network.host"]).ok();
+    lab.build(&dir, &["--allow", "network.host"]).ok();
     let insecure =
         "# syntax=docker/dockerfile:1-labs\nFROM busybox\nRUN --security=insecure true\n";
-    let dir = context(&lab, "insecure", insecure);
-    let refused = build(&lab, &dir, &["--allow", "security.insecure"]);
+    let dir = lab.dockerfile(insecure);
+    let refused = lab.build(&dir, &["--allow", "security.insecure"]);
     assert!(refused.stderr.contains("builder.entitlements"), "{refused:?}");
     let granted = r#"{"entitlements": {"security-insecure": true, "network-host": false}}"#;
     let arguments = vec!["--builder".to_owned(), granted.to_owned()];
     let lab = Lab::with(Setup { arguments, ..Setup::default() });
-    let dir = context(&lab, "insecure", insecure);
-    build(&lab, &dir, &["--allow", "security.insecure"]).ok();
-    assert_ne!(build(&lab, &dir, &[]).status, 0);
-    let dir = context(&lab, "host", "FROM busybox\nRUN --network=host true\n");
-    assert_ne!(build(&lab, &dir, &["--allow", "network.host"]).status, 0);
+    let dir = lab.dockerfile(insecure);
+    lab.build(&dir, &["--allow", "security.insecure"]).ok();
+    assert_ne!(lab.build(&dir, &[]).status, 0);
+    let dir = lab.dockerfile("FROM busybox\nRUN --network=host true\n");
+    assert_ne!(lab.build(&dir, &["--allow", "network.host"]).status, 0);
 }

@@ -3,23 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Lab, Output, binaries};
+use lab::{Lab, Output, binaries, text};
 use std::fs;
-use std::path::{Path, PathBuf};
-
-fn context(lab: &Lab, name: &str, files: &[(&str, &str)]) -> PathBuf {
-    let dir = lab.dir().join(name);
-    for (path, text) in files {
-        let path = dir.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    dir
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use std::path::Path;
 
 /// The command line called in a directory.
 fn within(lab: &Lab, dir: &Path, words: &[&str]) -> Output {
@@ -35,7 +21,7 @@ fn questions_are_answered_instead_of_building() {
     let lab = Lab::new();
     let dockerfile = "# base has everything\nFROM busybox AS Base\nARG V=1\n\
         RUN --mount=type=secret,id=s false\nFROM Base AS last\nCMD echo $V\n";
-    let dir = context(&lab, "ctx", &[("Dockerfile", dockerfile)]);
+    let dir = lab.dockerfile(dockerfile);
     let dir = text(&dir);
     let checked = lab.estiba(&["build", "--check", dir]);
     assert_eq!(checked.status, 1, "{checked:?}");
@@ -100,7 +86,7 @@ target "many" {
 fn bake_files_are_built() {
     let lab = Lab::new();
     let app = "FROM below\nARG WHO\nRUN echo $FROM_BASE $WHO | cat /base - > /all\n";
-    let dir = context(&lab, "bake", &[("docker-bake.hcl", BAKE), ("app/Dockerfile", app)]);
+    let dir = lab.context(&[("docker-bake.hcl", BAKE), ("app/Dockerfile", app)]);
     let printed = within(&lab, &dir, &["buildx", "bake", "--print", "--set", "app.args.X=y"]);
     let document: serde_json::Value = serde_json::from_str(printed.ok()).unwrap();
     assert_eq!(document["target"]["app"]["args"]["X"], "y");
@@ -134,7 +120,7 @@ fn bake_files_are_built() {
 fn builds_that_were_can_be_looked_at() {
     let mut lab = Lab::new();
     let dockerfile = "FROM busybox\nARG API_TOKEN\nRUN echo words-of-a-step\n";
-    let dir = context(&lab, "ctx", &[("Dockerfile", dockerfile)]);
+    let dir = lab.dockerfile(dockerfile);
     let dir = text(&dir);
     let metadata = lab.dir().join("metadata");
     let token = "API_TOKEN=canary-token";

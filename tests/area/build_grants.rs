@@ -3,19 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Lab, Output, Setup};
-use std::path::{Path, PathBuf};
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn context(lab: &Lab, name: &str, dockerfile: &str) -> PathBuf {
-    let dir = lab.dir().join(name);
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
-    dir
-}
+use lab::{Lab, Output, Setup, text};
 
 /// A daemon whose clients may use `busybox` and what is in one repository, and no other image.
 fn ruled() -> (Lab, tempfile::TempDir) {
@@ -49,8 +37,8 @@ fn no_way_of_a_dockerfile_leads_to_an_image_that_is_not_allowed() {
         assert!(built.status != 0 && said, "{how}: {built:?}");
     };
     let socket = lab.socket();
-    for (number, way) in ways.into_iter().enumerate() {
-        let dir = context(&lab, &format!("way-{number}"), way);
+    for way in ways {
+        let dir = lab.dockerfile(way);
         refused(way, &lab.estiba(&["build", text(&dir)]));
         // Stages that a target does not need are not looked at, so the question is asked too.
         if let Some(built) = lab.buildkit_docker(&["build", text(&dir)], b"") {
@@ -66,7 +54,7 @@ fn no_way_of_a_dockerfile_leads_to_an_image_that_is_not_allowed() {
         assert!(told.ok().contains(WHY), "{way}: {told:?}");
     }
     // As another name of a context, as a scanner, as a cache, as where a result goes.
-    let dir = context(&lab, "plain", "FROM busybox\nRUN echo ran\n");
+    let dir = lab.dockerfile("FROM busybox\nRUN echo ran\n");
     let named = "busybox=docker-image://private.example/base:1";
     refused(named, &lab.estiba(&["build", "--build-context", named, text(&dir)]));
     let layout = format!("type=oci,dest={}", text(&lab.dir().join("o.tar")));
@@ -86,9 +74,7 @@ fn no_way_of_a_dockerfile_leads_to_an_image_that_is_not_allowed() {
 #[test]
 fn steps_get_the_devices_that_are_lent() {
     let mut lab = Lab::new();
-    let dir = context(
-        &lab,
-        "ctx",
+    let dir = lab.dockerfile(
         "FROM busybox\n\
          RUN --device=lab.example/hole=one test -c /dev/hole && echo x > /dev/hole && \
          echo \"$HOLE\" > /given\n\
@@ -113,11 +99,7 @@ fn steps_get_the_devices_that_are_lent() {
     lab.estiba(&words).ok();
     let shown = lab.estiba(&["run", "--rm", "lent", "cat", "/given", "/after", "/optional"]);
     assert_eq!(shown.ok(), "lent\nnone\nwithout");
-    let dir = context(
-        &lab,
-        "must",
-        "FROM busybox\nRUN --device=lab.example/hole=missing,required true\n",
-    );
+    let dir = lab.dockerfile("FROM busybox\nRUN --device=lab.example/hole=missing,required true\n");
     lab.estiba(&["build", "--allow", "device", text(&dir)]).fails(1, "lab.example/hole=missing");
 }
 
@@ -136,16 +118,65 @@ DOC
 END
 ENTRYPOINT ["/scan"]
 "#;
-    let dir = context(&lab, "scanner", scanner);
+    let dir = lab.dockerfile(scanner);
     lab.estiba(&["build", "-t", "scanner", text(&dir)]).ok();
-    let dir = context(&lab, "ctx", "FROM busybox\nRUN touch /marked\n");
+    let dir = lab.dockerfile("FROM busybox\nRUN touch /marked\n");
     let layout = lab.dir().join("layout");
     let out = format!("type=oci,tar=false,dest={}", text(&layout));
     lab.estiba(&["build", "--sbom=generator=scanner", "-o", &out, text(&dir)]).ok();
     let found = lab.in_network(&["grep", "-rl", "by-a-scanner", text(&layout)]);
     assert_eq!(found.ok().lines().count(), 1);
     // One that fails fails the build, with its status.
-    let dir = context(&lab, "bare", "FROM busybox\nRUN touch /other\n");
+    let dir = lab.dockerfile("FROM busybox\nRUN touch /other\n");
     let failed = lab.estiba(&["build", "--sbom=generator=scanner", "-o", &out, text(&dir)]);
     failed.fails(1, "exit code: 3");
+}
+
+/// Stages and the context are scanned too where a Dockerfile or a build argument says so.
+#[test]
+fn what_is_scanned_beside_the_result_is_said_by_arguments() {
+    let lab = Lab::new();
+    let scanner = r#"FROM busybox
+COPY --chmod=755 <<'END' /scan
+#!/bin/sh
+cd "$BUILDKIT_SCAN_SOURCE_EXTRAS" 2>/dev/null && for dir in *; do
+    seen="$seen $dir:$(cd "$dir" && echo mark-*)"
+done
+echo '{"predicateType": "https://spdx.dev/Document", "predicate": {"name": "extras'$seen'"}}' \
+    > "$BUILDKIT_SCAN_DESTINATION/found.spdx.json"
+END
+ENTRYPOINT ["/scan"]
+"#;
+    lab.build(&lab.dockerfile(scanner), &["-t", "scanner"]).ok();
+    let dockerfile = "FROM busybox AS make\nARG BUILDKIT_SBOM_SCAN_STAGE=true\n\
+        RUN touch /mark-make\n\
+        FROM busybox AS unneeded\nARG BUILDKIT_SBOM_SCAN_STAGE=true\nRUN exit 9\n\
+        FROM busybox AS other\nRUN touch /mark-other\n\
+        FROM busybox\nCOPY --from=make /mark-make /\nCOPY --from=other /mark-other /\n";
+    let dir = lab.context(&[("Dockerfile", dockerfile), ("mark-context", "")]);
+    let layout = lab.dir().join("layout");
+    let out = format!("type=oci,tar=false,dest={}", text(&layout));
+    let said = |sbom: &str, arguments: &[&str], pattern: &str| {
+        let _ = std::fs::remove_dir_all(&layout);
+        let mut words = vec![sbom, "-o", &out];
+        arguments.iter().for_each(|argument| words.extend(["--build-arg", argument]));
+        lab.build(&dir, &words).ok();
+        lab.in_network(&["grep", "-rhoE", pattern, text(&layout)]).ok().to_owned()
+    };
+    let scanned = |arguments: &[&str]| {
+        said("--sbom=generator=scanner", arguments, "\"name\": *\"extras[^\"]*")
+            .rsplit('"')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(scanned(&[]), "extras make:mark-make");
+    let context = "BUILDKIT_SBOM_SCAN_CONTEXT=true";
+    assert_eq!(scanned(&[context]), "extras context:mark-context make:mark-make");
+    let other = "BUILDKIT_SBOM_SCAN_STAGE=other";
+    assert_eq!(scanned(&[other]), "extras other:mark-other");
+    assert_eq!(scanned(&["BUILDKIT_SBOM_SCAN_STAGE=false"]), "extras");
+    // What is built in says of each what it lists.
+    let documents = said("--sbom=true", &[context], "\"SPDXID\":\"SPDXRef-DOCUMENT\"");
+    assert_eq!(documents.lines().count(), 3, "{documents}");
 }

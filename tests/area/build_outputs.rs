@@ -3,35 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use lab::{Lab, Output, Session, binaries, eventually};
-use rustix::process::Signal;
+use lab::{Lab, Output, Server, Setup, eventually, text};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 /// A value that must not be found anywhere but in the step that asked for it.
 const CANARY: &str = "canary-5b1f2c9e";
-
-/// A context with these files.
-fn context(lab: &Lab, files: &[(&str, &str)]) -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let dir = lab.dir().join(format!("context{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
-    for (path, text) in files {
-        let path = dir.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-    dir
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn build(lab: &Lab, dir: &Path, arguments: &[&str]) -> Output {
-    let words = [&["build", "--progress=plain"], arguments, &[text(dir)]].concat();
-    lab.estiba(&words)
-}
 
 /// How many steps of a build came from a cache.
 fn cached(out: &Output) -> usize {
@@ -56,38 +33,6 @@ fn blob(layout: &Path, digest: &str) -> Value {
     json(&layout.join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap()))
 }
 
-/// A registry in the lab's network.
-struct Registry(Option<Session>);
-
-impl Registry {
-    fn start(lab: &Lab) -> Self {
-        let program = binaries().join("estiba");
-        let root = lab.dir().join("registry");
-        let words = [
-            text(&program),
-            "registry",
-            "serve",
-            "--listen",
-            "127.0.0.1:5000",
-            "--root",
-            text(&root),
-        ];
-        let session = lab.start_in_network(&words);
-        let probe = ["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:5000/healthz"];
-        eventually("the registry answers", || lab.in_network(&probe).status == 0);
-        Self(Some(session))
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        if let Some(session) = self.0.take() {
-            session.signal(Signal::KILL);
-            session.finish();
-        }
-    }
-}
-
 /// A stage that the result only takes a file of, and a random value by which a step that ran again
 /// is known.
 const STAGES: &str = "FROM busybox AS make\n\
@@ -104,19 +49,19 @@ fn values(lab: &Lab, image: &str) -> String {
 #[test]
 fn a_cache_in_a_directory_is_taken_up() {
     let lab = Lab::new();
-    let dir = context(&lab, &[("Dockerfile", STAGES), ("in", "one\n")]);
+    let dir = lab.context(&[("Dockerfile", STAGES), ("in", "one\n")]);
     let cache = lab.dir().join("cache");
     let to = format!("type=local,dest={},mode=max", text(&cache));
     let from = format!("type=local,src={}", text(&cache));
-    let first = build(&lab, &dir, &["-t", "first", "--cache-to", &to]);
+    let first = lab.build(&dir, &["-t", "first", "--cache-to", &to]);
     assert_eq!(cached(&first), 0);
     let want = values(&lab, "first");
     forget(&lab, &["first"]);
-    let again = build(&lab, &dir, &["-t", "again", "--cache-from", &from]);
+    let again = lab.build(&dir, &["-t", "again", "--cache-from", &from]);
     assert_eq!(cached(&again), 4, "{again:?}");
     assert_eq!(values(&lab, "again"), want);
     // What was imported is this node's own from now on.
-    build(&lab, &dir, &["-t", "own"]).ok();
+    lab.build(&dir, &["-t", "own"]).ok();
     assert_eq!(values(&lab, "own"), want);
     // The documents are BuildKit's.
     let index = json(&cache.join("index.json"));
@@ -128,7 +73,7 @@ fn a_cache_in_a_directory_is_taken_up() {
     // New content is no hit, whatever the cache says.
     std::fs::write(dir.join("in"), "two\n").unwrap();
     forget(&lab, &["again", "own"]);
-    let changed = build(&lab, &dir, &["-t", "changed", "--cache-from", &from]);
+    let changed = lab.build(&dir, &["-t", "changed", "--cache-from", &from]);
     assert_eq!(cached(&changed), 0);
     assert!(values(&lab, "changed").starts_with("two\n"));
 }
@@ -136,48 +81,48 @@ fn a_cache_in_a_directory_is_taken_up() {
 #[test]
 fn a_cache_in_a_registry_is_taken_up() {
     let lab = Lab::new();
-    let _registry = Registry::start(&lab);
-    let dir = context(&lab, &[("Dockerfile", STAGES), ("in", "one\n")]);
+    let _registry = Server::registry(&lab);
+    let dir = lab.context(&[("Dockerfile", STAGES), ("in", "one\n")]);
     let name = "127.0.0.1:5000/cache:c";
     for form in ["image-manifest=true", "image-manifest=false,oci-mediatypes=true,compression=zstd"]
     {
         let to = format!("type=registry,ref={name},mode=max,{form}");
-        build(&lab, &dir, &["-t", "first", "--cache-to", &to]).ok();
+        lab.build(&dir, &["-t", "first", "--cache-to", &to]).ok();
         let want = values(&lab, "first");
         forget(&lab, &["first"]);
         let from = format!("type=registry,ref={name}");
-        let again = build(&lab, &dir, &["-t", "again", "--cache-from", &from]);
+        let again = lab.build(&dir, &["-t", "again", "--cache-from", &from]);
         assert_eq!(cached(&again), 4, "{form}: {again:?}");
         assert_eq!(values(&lab, "again"), want, "{form}");
         forget(&lab, &["again"]);
     }
     // A cache that is not there costs nothing but a word.
     let from = "type=registry,ref=127.0.0.1:5000/none:c";
-    assert_eq!(cached(&build(&lab, &dir, &["-t", "none", "--cache-from", from])), 0);
+    assert_eq!(cached(&lab.build(&dir, &["-t", "none", "--cache-from", from])), 0);
     // One that cannot be written is an error, unless that is allowed.
     let to = "type=registry,ref=127.0.0.1:1/none:c";
-    assert_ne!(build(&lab, &dir, &["--cache-to", to]).status, 0);
-    build(&lab, &dir, &["--cache-to", &format!("{to},ignore-error=true")]).ok();
+    assert_ne!(lab.build(&dir, &["--cache-to", to]).status, 0);
+    lab.build(&dir, &["--cache-to", &format!("{to},ignore-error=true")]).ok();
 }
 
 #[test]
 fn an_inline_cache_is_taken_up() {
     let lab = Lab::new();
-    let _registry = Registry::start(&lab);
-    let dir = context(&lab, &[("Dockerfile", STAGES), ("in", "one\n")]);
+    let _registry = Server::registry(&lab);
+    let dir = lab.context(&[("Dockerfile", STAGES), ("in", "one\n")]);
     let name = "127.0.0.1:5000/inline:1";
     let inline = ["-t", name, "--push", "--build-arg", "BUILDKIT_INLINE_CACHE=1"];
-    build(&lab, &dir, &inline).ok();
+    lab.build(&dir, &inline).ok();
     let want = values(&lab, name);
     forget(&lab, &[name]);
     // The stage before has no layers in the image, and need not run.
-    let again = build(&lab, &dir, &["-t", "again", "--cache-from", name]);
+    let again = lab.build(&dir, &["-t", "again", "--cache-from", name]);
     assert_eq!(cached(&again), 4, "{again:?}");
     assert_eq!(values(&lab, "again"), want);
     // The classic protocol: an image that is here.
     forget(&lab, &["again"]);
     lab.estiba(&["pull", name]).ok();
-    let here = build(&lab, &dir, &["-t", "here", "--cache-from", name]);
+    let here = lab.build(&dir, &["-t", "here", "--cache-from", name]);
     assert_eq!(cached(&here), 4, "{here:?}");
     assert_eq!(values(&lab, "here"), want);
 }
@@ -185,8 +130,8 @@ fn an_inline_cache_is_taken_up() {
 #[test]
 fn docker_20_takes_caches_up() {
     let lab = Lab::new();
-    let _registry = Registry::start(&lab);
-    let dir = context(&lab, &[("Dockerfile", STAGES), ("in", "one\n")]);
+    let _registry = Server::registry(&lab);
+    let dir = lab.context(&[("Dockerfile", STAGES), ("in", "one\n")]);
     let name = "127.0.0.1:5000/docker:1";
     let words = ["build", "-t", name, "--build-arg", "BUILDKIT_INLINE_CACHE=1", text(&dir)];
     let Some(built) = lab.buildkit_docker(&words, b"") else {
@@ -209,7 +154,7 @@ const SIMPLE: &str = "FROM busybox\nCOPY f /f\nRUN date > /now; mkdir /d; ln -s 
 #[test]
 fn several_outputs_of_one_build() {
     let lab = Lab::new();
-    let dir = context(&lab, &[("Dockerfile", SIMPLE), ("f", "x")]);
+    let dir = lab.context(&[("Dockerfile", SIMPLE), ("f", "x")]);
     let at = |name: &str| lab.dir().join(name).to_string_lossy().into_owned();
     let outputs = [
         format!("type=oci,tar=false,dest={},compression=zstd,force-compression=true", at("layout")),
@@ -221,7 +166,7 @@ fn several_outputs_of_one_build() {
     ];
     let mut words = vec!["-t", "several:1", "-t", "several:2"];
     outputs.iter().for_each(|output| words.extend(["--output", output]));
-    build(&lab, &dir, &words).ok();
+    lab.build(&dir, &words).ok();
     let layout = lab.dir().join("layout");
     let index = json(&layout.join("index.json"));
     assert_eq!(index["manifests"].as_array().unwrap().len(), 1, "{index}");
@@ -252,14 +197,14 @@ fn the_same_build_at_another_time_gives_the_same_image() {
     let lab = Lab::new();
     let dockerfile =
         "FROM busybox\nCOPY f /f\nRUN mkdir /d; echo x > /d/x; touch /f\nCMD [\"a\"]\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile), ("f", "x")]);
+    let dir = lab.context(&[("Dockerfile", dockerfile), ("f", "x")]);
     let mut digests = Vec::new();
     for number in 0..2 {
         let meta = lab.dir().join(format!("meta{number}"));
         let words = ["-t", "same", "--no-cache", "--metadata-file", text(&meta)];
         let output = format!("type=oci,rewrite-timestamp=true,dest={}/o.tar", lab.dir().display());
         let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=1700000000", "--output", &output];
-        build(&lab, &dir, &[&words[..], &epoch].concat()).ok();
+        lab.build(&dir, &[&words[..], &epoch].concat()).ok();
         digests.push(json(&meta)["containerimage.digest"].as_str().unwrap().to_owned());
         forget(&lab, &[]);
         // Another second, and so another time of whatever the step made.
@@ -270,18 +215,39 @@ fn the_same_build_at_another_time_gives_the_same_image() {
     assert_eq!(digests[0], digests[1]);
 }
 
+/// Neither the daemon, nor its data, nor the time is in an image.
+#[test]
+fn two_daemons_build_the_same_image() {
+    let labs = [Lab::new(), Lab::with(Setup { empty: true, ..Setup::default() })];
+    let base = labs[0].dir().join("base.tar");
+    labs[0].estiba(&["save", "-o", text(&base), "busybox"]).ok();
+    labs[1].estiba(&["load", "-i", text(&base)]).ok();
+    let dockerfile = "FROM busybox AS make\nCOPY f /f\nRUN mkdir /d; date > /d/x; ln /d/x /d/y; \
+        mkfifo /d/p; adduser -D -H worker 2>/dev/null || echo worker:x:9:9::/: >> /etc/passwd; \
+        echo > /d/x\nFROM busybox\nCOPY --from=make --chown=7:8 /d /d\nADD f /dir/\nUSER 7\n";
+    let digests = labs.each_ref().map(|lab| {
+        let dir = lab.context(&[("Dockerfile", dockerfile), ("f", "x")]);
+        let (meta, out) = (lab.dir().join("meta"), lab.dir().join("o.tar"));
+        let output = format!("type=oci,dest={},rewrite-timestamp=true", text(&out));
+        let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=1700000000", "--output", &output];
+        lab.build(&dir, &[&["--metadata-file", text(&meta)], &epoch[..]].concat()).ok();
+        json(&meta)["containerimage.digest"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(digests[0], digests[1]);
+}
+
 #[test]
 fn layouts_and_stages_are_contexts() {
     let lab = Lab::new();
-    let base = context(&lab, &[("Dockerfile", "FROM busybox\nRUN echo from-layout > /l\n")]);
+    let base = lab.dockerfile("FROM busybox\nRUN echo from-layout > /l\n");
     let layout = lab.dir().join("base");
     let output = format!("type=oci,tar=false,dest={}", text(&layout));
-    build(&lab, &base, &["-t", "base:v1", "--output", &output]).ok();
+    lab.build(&base, &["-t", "base:v1", "--output", &output]).ok();
     forget(&lab, &[]);
-    let other = context(&lab, &[("data", "from-dir")]);
+    let other = lab.context(&[("data", "from-dir")]);
     let dockerfile = "FROM base AS use\nFROM busybox AS stage\nRUN echo from-stage > /s\nFROM use\n\
         COPY --from=dir data /d\nCOPY --from=alias /s /s\nRUN cat /l /d /s > /all\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile)]);
+    let dir = lab.dockerfile(dockerfile);
     let contexts = [
         format!("base=oci-layout://{}:v1", text(&layout)),
         format!("dir={}", text(&other)),
@@ -289,11 +255,11 @@ fn layouts_and_stages_are_contexts() {
     ];
     let mut words = vec!["-t", "contexts"];
     contexts.iter().for_each(|context| words.extend(["--build-context", context]));
-    build(&lab, &dir, &words).ok();
+    lab.build(&dir, &words).ok();
     let all = lab.estiba(&["run", "--rm", "contexts", "cat", "/all"]);
     assert_eq!(all.ok(), "from-layout\nfrom-dirfrom-stage");
     let missing = format!("base=oci-layout://{}:v2", text(&layout));
-    let refused = build(&lab, &dir, &["--build-context", &missing]);
+    let refused = lab.build(&dir, &["--build-context", &missing]);
     assert!(refused.stderr.contains("no image with tag \"v2\""), "{refused:?}");
 }
 
@@ -307,29 +273,29 @@ fn stages_are_mounted_as_they_are() {
         RUN --mount=from=from,source=/a/b/f,target=/file cat /file >> /r\n\
         RUN --mount=from=from,target=/rw,rw touch /rw/x && ls /rw/x >> /r\n\
         RUN --mount=from=from,target=/again test ! -e /again/x\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile)]);
-    build(&lab, &dir, &["-t", "mounted"]).ok();
+    let dir = lab.dockerfile(dockerfile);
+    lab.build(&dir, &["-t", "mounted"]).ok();
     let made = lab.estiba(&["run", "--rm", "mounted", "sh", "-c", "cat /r; ls -d /whole /part"]);
     assert!(made.stdout.starts_with("1\n1\n1\n/rw/x"), "{made:?}");
     assert!(made.stderr.contains("/whole: No such file"), "{made:?}");
     let dockerfile = "FROM busybox AS from\nFROM busybox\n\
         RUN --mount=from=from,source=/none,target=/m true\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile)]);
-    let refused = build(&lab, &dir, &[]);
+    let dir = lab.dockerfile(dockerfile);
+    let refused = lab.build(&dir, &[]);
     assert!(refused.stderr.contains("\"/none\": not found"), "{refused:?}");
 }
 
 #[test]
 fn an_index_of_platforms_is_pushed() {
     let lab = Lab::new();
-    let _registry = Registry::start(&lab);
+    let _registry = Server::registry(&lab);
     let dockerfile = "FROM --platform=$BUILDPLATFORM busybox AS make\nARG TARGETARCH\n\
         RUN echo made for $TARGETARCH > /made\n\
         FROM scratch\nCOPY --from=make /made /made\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile)]);
+    let dir = lab.dockerfile(dockerfile);
     let name = "127.0.0.1:5000/multi:1";
     let platforms = ["--platform", "linux/amd64,linux/arm64"];
-    build(&lab, &dir, &[&["-t", name, "--push"], &platforms[..]].concat()).ok();
+    lab.build(&dir, &[&["-t", name, "--push"], &platforms[..]].concat()).ok();
     let get = |path: &str| {
         let accept = "Accept: application/vnd.oci.image.index.v1+json, \
             application/vnd.oci.image.manifest.v1+json";
@@ -351,14 +317,13 @@ fn an_index_of_platforms_is_pushed() {
     // Files of each, in directories of their own.
     let out = lab.dir().join("out");
     let output = format!("type=local,dest={}", text(&out));
-    build(&lab, &dir, &[&["--output", &output], &platforms[..]].concat()).ok();
+    lab.build(&dir, &[&["--output", &output], &platforms[..]].concat()).ok();
     let made = |name: &str| std::fs::read_to_string(out.join(name).join("made")).unwrap();
     assert_eq!(made("linux_amd64"), "made for amd64\n");
     assert_eq!(made("linux_arm64"), "made for arm64\n");
     // A step of a platform that does not run here says what is missing.
-    let foreign =
-        context(&lab, &[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\nRUN [\"/x\"]\n")]);
-    let refused = build(&lab, &foreign, &["--platform", "linux/s390x"]);
+    let foreign = lab.dockerfile("FROM scratch\nCOPY Dockerfile /\nRUN [\"/x\"]\n");
+    let refused = lab.build(&foreign, &["--platform", "linux/s390x"]);
     if !Path::new("/proc/sys/fs/binfmt_misc/qemu-s390x").exists() {
         assert!(refused.stderr.contains("qemu-user-static"), "{refused:?}");
     }
@@ -367,12 +332,12 @@ fn an_index_of_platforms_is_pushed() {
 #[test]
 fn secrets_stay_where_they_are_asked_for() {
     let lab = Lab::new();
-    let _registry = Registry::start(&lab);
+    let _registry = Server::registry(&lab);
     let dockerfile = "FROM busybox\n\
         RUN --mount=type=secret,id=file test $(wc -c < /run/secrets/file) = 15 && \
         stat -f -c %T /run/secrets/file | grep -q tmpfs\n\
         RUN --mount=type=secret,id=var,env=TOKEN test ${#TOKEN} = 15 && echo ok > /ok\n";
-    let dir = context(&lab, &[("Dockerfile", dockerfile)]);
+    let dir = lab.dockerfile(dockerfile);
     let file = lab.dir().join("secret");
     std::fs::write(&file, CANARY).unwrap();
     let (layout, cache) = (lab.dir().join("layout"), lab.dir().join("cache"));
@@ -380,8 +345,7 @@ fn secrets_stay_where_they_are_asked_for() {
     let second = format!("id=var,src={}", text(&file));
     let output = format!("type=oci,tar=false,dest={}", text(&layout));
     let to = format!("type=local,mode=max,compression=uncompressed,dest={}", text(&cache));
-    let out = build(
-        &lab,
+    let out = lab.build(
         &dir,
         &[
             "-t",
@@ -431,8 +395,8 @@ fn secrets_stay_where_they_are_asked_for() {
     // A plain build pushes a plain manifest.
     let meta = lab.dir().join("meta");
     let words = ["-t", "127.0.0.1:5000/plain:1", "--push", "--metadata-file", text(&meta)];
-    let plain = context(&lab, &[("Dockerfile", "FROM busybox\nRUN true\n")]);
-    build(&lab, &plain, &words).ok();
+    let plain = lab.dockerfile("FROM busybox\nRUN true\n");
+    lab.build(&plain, &words).ok();
     let kind = &json(&meta)["containerimage.descriptor"]["mediaType"];
     assert_eq!(kind, "application/vnd.oci.image.manifest.v1+json");
 }
@@ -441,13 +405,13 @@ fn secrets_stay_where_they_are_asked_for() {
 #[test]
 fn documents_of_registries_are_put_together() {
     let lab = Lab::new();
-    let _registry = Registry::start(&lab);
+    let _registry = Server::registry(&lab);
     let name = |name: &str| format!("127.0.0.1:5000/parts/{name}:1");
     for platform in ["amd64", "arm64", "riscv64"] {
         let dockerfile = format!("FROM scratch\nCOPY Dockerfile /{platform}\n");
-        let dir = context(&lab, &[("Dockerfile", &dockerfile)]);
+        let dir = lab.dockerfile(&dockerfile);
         let of = format!("linux/{platform}");
-        build(&lab, &dir, &["--platform", &of, "-t", &name(platform), "--push"]).ok();
+        lab.build(&dir, &["--platform", &of, "-t", &name(platform), "--push"]).ok();
     }
     let tools = |words: &[&str]| lab.estiba(&[&["buildx", "imagetools"], words].concat());
     let (one, two, three, both) = (name("amd64"), name("arm64"), name("riscv64"), name("both"));

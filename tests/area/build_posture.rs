@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Lab, Setup};
-use std::path::{Path, PathBuf};
+use lab::{Lab, Setup, text};
+use std::path::PathBuf;
 
 /// What a process can tell of its confinement. Ids of the host differ from one to the next.
 const LOOK: &str = r#"
@@ -30,17 +30,9 @@ done
 true
 "#;
 
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn context(lab: &Lab, name: &str, run: &str) -> PathBuf {
-    let dir = lab.dir().join(name);
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("look"), LOOK).unwrap();
+fn context(lab: &Lab, run: &str) -> PathBuf {
     let dockerfile = format!("FROM busybox\nRUN mkdir -p /mnt\nCOPY look /look\n{run}\n");
-    std::fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
-    dir
+    lab.context(&[("look", LOOK), ("Dockerfile", &dockerfile)])
 }
 
 #[test]
@@ -53,7 +45,7 @@ fn a_step_is_confined_as_a_container_is() {
         ("sandbox", "RUN --security=sandbox sh /look > /seen 2>&1", &[]),
         ("granted", "RUN --security=insecure sh /look > /seen 2>&1", &["--privileged"]),
     ] {
-        let dir = context(&lab, name, run);
+        let dir = context(&lab, run);
         let allow = ["--allow", "security.insecure"];
         lab.estiba(&[&["build", "-t", name], &allow[..], &[text(&dir)]].concat()).ok();
         let step = lab.estiba(&["run", "--rm", name, "cat", "/seen"]).ok().to_owned();
@@ -75,12 +67,27 @@ fn a_step_outlives_nothing_and_reaches_no_other() {
     let dockerfile = "FROM busybox\n\
         RUN (sleep 1000 &) ; echo $$ > /pid; ls /proc | grep -c '^[0-9]' > /processes\n\
         RUN ls /proc | grep -c '^[0-9]' > /again\n";
-    let dir = lab.dir().join("ctx");
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
+    let dir = lab.dockerfile(dockerfile);
     lab.estiba(&["build", "-t", "alone", text(&dir)]).ok();
     let seen = lab.estiba(&["run", "--rm", "alone", "cat", "/pid", "/again"]).ok().to_owned();
     let seen: Vec<u32> = seen.lines().map(|line| line.trim().parse().unwrap()).collect();
     assert_eq!(seen[0], 1, "a step has processes of its own");
     assert!(seen[1] <= 4, "nothing of the step before runs on: {seen:?}");
+}
+
+/// What the daemon is told of containers that say nothing holds for steps, which never do.
+#[test]
+fn steps_have_the_daemons_control_group_namespace() {
+    let show = "readlink /proc/self/ns/cgroup";
+    for (mode, shared) in [("private", false), ("host", true)] {
+        let arguments = vec![format!("--default-cgroupns-mode={mode}")];
+        let lab = Lab::with(Setup { arguments, ..Setup::default() });
+        let dir = lab.dockerfile(&format!("FROM busybox\nRUN {show} > /seen\n"));
+        lab.build(&dir, &["-t", "seen"]).ok();
+        let step = lab.estiba(&["run", "--rm", "seen", "cat", "/seen"]).ok().to_owned();
+        let host = lab.in_network(&["sh", "-c", show]).ok().to_owned();
+        let container = lab.estiba(&["run", "--rm", "busybox", "sh", "-c", show]).ok().to_owned();
+        assert_eq!(step == host, shared, "{mode}: {step} {host}");
+        assert_eq!(container == host, shared, "{mode}: {container} {host}");
+    }
 }

@@ -2,28 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Lab, Output, Setup, binaries};
+use lab::{Lab, Output, Setup, binaries, text};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 
 /// Where the daemon of these tests listens besides its socket.
 const ADDRESS: &str = "tcp://127.0.0.1:2375";
-
-/// A context below the lab's directory, with these files.
-fn context(lab: &Lab, name: &str, files: &[(&str, &str)]) -> PathBuf {
-    let dir = lab.dir().join(name);
-    for (path, text) in files {
-        let path = dir.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    dir
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn far() -> Lab {
     let arguments = ["--host", ADDRESS, "--allow-plain-tcp"].map(str::to_owned).to_vec();
@@ -43,8 +27,8 @@ fn a_remote_daemon_builds_all_that_a_local_one_does() {
         ("dir/deep/kept", "kept\n"),
         ("dir/deep/left.log", "left\n"),
     ];
-    let dir = context(&lab, "ctx", &files);
-    let more = context(&lab, "more", &[("x", "of the other context\n")]);
+    let dir = lab.context(&files);
+    let more = lab.context(&[("x", "of the other context\n")]);
     let (file, word) = (dir.join("elsewhere/D"), lab.dir().join("word"));
     fs::write(&word, "canary-word").unwrap();
     let out = lab.dir().join("out");
@@ -94,7 +78,7 @@ fn remote(lab: &Lab, words: &[&str]) -> Output {
 fn layouts_of_the_client_go_over_the_session() {
     let lab = far();
     let dockerfile = "FROM busybox\nCOPY f /f\nRUN echo made > /made\n";
-    let dir = context(&lab, "ctx", &[("Dockerfile", dockerfile), ("f", "f\n")]);
+    let dir = lab.context(&[("Dockerfile", dockerfile), ("f", "f\n")]);
     let (cache, layout) = (lab.dir().join("cache"), lab.dir().join("layout"));
     let to = format!("type=local,dest={},mode=max", text(&cache));
     let out = format!("type=oci,tar=false,dest={},name=made:one", text(&layout));
@@ -120,7 +104,7 @@ fn layouts_of_the_client_go_over_the_session() {
     assert!(again.stderr.matches("CACHED").count() >= 2, "{again:?}");
     assert_eq!(lab.estiba(&["run", "--rm", "again", "cat", "/made", "/f"]).ok(), "made\nf");
     // And an image from the client's layout.
-    let user = context(&lab, "user", &[("Dockerfile", "FROM base\nRUN cat /made > /seen\n")]);
+    let user = lab.dockerfile("FROM base\nRUN cat /made > /seen\n");
     let base = format!("base=oci-layout://{}:one", text(&layout));
     let built = remote(&lab, &["build", "--build-context", &base, "-t", "user", text(&user)]);
     assert_eq!(built.status, 0, "{built:?}");
@@ -135,7 +119,7 @@ fn archives_on_standard_input_go_with_secrets_and_outputs() {
     let dockerfile = "FROM busybox AS b\n\
         RUN --mount=type=secret,id=word test \"$(cat /run/secrets/word)\" = canary && touch /ok\n\
         FROM scratch\nCOPY --from=b /ok /\nCOPY f /\n";
-    let dir = context(&lab, "ctx", &[("sub/D", dockerfile), ("f", "f\n")]);
+    let dir = lab.context(&[("sub/D", dockerfile), ("f", "f\n")]);
     let word = lab.dir().join("word");
     fs::write(&word, "canary").unwrap();
     let packed = lab.dir().join("c.tar.gz");

@@ -3,25 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Lab, Output, Session, archive, binaries, eventually};
-use rustix::process::Signal;
+use lab::{Lab, Server, archive, text};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn context(lab: &Lab, name: &str, dockerfile: &str) -> PathBuf {
-    let dir = lab.dir().join(name);
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
-    dir
-}
-
-fn build(lab: &Lab, dir: &Path, words: &[&str]) -> Output {
-    lab.estiba(&[&["build", "--progress=plain"], words, &[text(dir)]].concat())
-}
 
 /// `BUILDKIT_CACHE_MOUNT_NS`: the same cache under another namespace is another cache.
 #[test]
@@ -29,12 +12,12 @@ fn caches_have_namespaces() {
     let lab = Lab::new();
     let dockerfile = "FROM busybox\nARG N\n\
         RUN --mount=type=cache,target=/c cat /c/* > /seen 2>/dev/null; echo $N > /c/$N\n";
-    let dir = context(&lab, "ctx", dockerfile);
+    let dir = lab.dockerfile(dockerfile);
     let seen = |number: &str, namespace: &str| {
         let number = format!("N={number}");
         let namespace = format!("BUILDKIT_CACHE_MOUNT_NS={namespace}");
         let words = ["--build-arg", &number, "--build-arg", &namespace, "-t", "seen"];
-        build(&lab, &dir, &words).ok();
+        lab.build(&dir, &words).ok();
         let seen = lab.estiba(&["run", "--rm", "seen", "cat", "/seen"]).ok().to_owned();
         seen.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
@@ -48,11 +31,11 @@ fn caches_have_namespaces() {
 #[test]
 fn one_platform_can_be_an_index() {
     let lab = Lab::new();
-    let dir = context(&lab, "ctx", "FROM busybox\nRUN echo x > /x\n");
+    let dir = lab.dockerfile("FROM busybox\nRUN echo x > /x\n");
     let top = |name: &str, words: &[&str]| {
         let layout = lab.dir().join(name);
         let out = format!("type=oci,tar=false,dest={}", text(&layout));
-        build(&lab, &dir, &[&["-o", &out], words].concat()).ok();
+        lab.build(&dir, &[&["-o", &out], words].concat()).ok();
         let index = std::fs::read_to_string(layout.join("index.json")).unwrap();
         let index: Value = serde_json::from_str(&index).unwrap();
         index["manifests"][0]["mediaType"].as_str().unwrap().to_owned()
@@ -62,40 +45,17 @@ fn one_platform_can_be_an_index() {
     assert_eq!(top("index", &asked), "application/vnd.oci.image.index.v1+json");
 }
 
-/// A registry in the lab's network.
-struct Registry(Option<Session>);
-
-impl Registry {
-    fn start(lab: &Lab) -> Self {
-        let (program, root) = (binaries().join("estiba"), lab.dir().join("registry"));
-        let words = ["registry", "serve", "--listen", "127.0.0.1:5000", "--root", text(&root)];
-        let session = lab.start_in_network(&[&[text(&program)], &words[..]].concat());
-        let probe = ["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:5000/healthz"];
-        eventually("the registry answers", || lab.in_network(&probe).status == 0);
-        Self(Some(session))
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        if let Some(session) = self.0.take() {
-            session.signal(Signal::KILL);
-            session.finish();
-        }
-    }
-}
-
 /// `InvalidBaseImagePlatform`: a registry has one image under a name, and it is for elsewhere.
 #[test]
 fn a_base_of_another_platform_is_told() {
     let lab = Lab::new();
-    let _registry = Registry::start(&lab);
+    let _registry = Server::registry(&lab);
     let (tar, name) = (archive("busybox"), "127.0.0.1:5000/elsewhere:1");
     lab.estiba(&["import", "--platform", "linux/s390x", text(&tar), name]).ok();
     lab.estiba(&["push", name]).ok();
     lab.estiba(&["rmi", name]).ok();
-    let dir = context(&lab, "ctx", &format!("FROM --platform=linux/amd64 {name}\nCMD [\"x\"]\n"));
-    let checked = build(&lab, &dir, &["--check"]);
+    let dir = lab.dockerfile(&format!("FROM --platform=linux/amd64 {name}\nCMD [\"x\"]\n"));
+    let checked = lab.build(&dir, &["--check"]);
     let told = format!("{}{}", checked.stdout, checked.stderr);
     assert!(told.contains("InvalidBaseImagePlatform"), "{checked:?}");
     assert!(told.contains("linux/s390x"), "{checked:?}");

@@ -3,33 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Lab, Output, Session, eventually};
-use rustix::process::Signal;
+use lab::{Lab, Output, Server, text};
 use std::path::{Path, PathBuf};
-
-/// A server in the lab's network, a single process; ended with its lab.
-struct Server(Option<Session>);
-
-impl Server {
-    fn start(lab: &Lab, words: &[&str], probe: &[&str]) -> Self {
-        let session = lab.start_in_network(words);
-        eventually("the server answers", || lab.in_network(probe).status == 0);
-        Self(Some(session))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(session) = self.0.take() {
-            session.signal(Signal::KILL);
-            session.finish();
-        }
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn git(lab: &Lab, dir: &Path, words: &[&str]) -> String {
     let settings = [

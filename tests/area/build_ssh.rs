@@ -3,17 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Lab, Output, Session, Setup, binaries, eventually};
+use lab::{Lab, Output, Session, Setup, binaries, eventually, text};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 
 /// What `scripts/deps.sh test` has installed.
 const SSHD: &str = "/usr/local/lib/estiba-test/sshd";
 const ADDRESS: &str = "tcp://127.0.0.1:2375";
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn write(path: &Path, content: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,11 +1,11 @@
 //! Building through BuildKit's protocol with Docker's command line 20.10, and with this product's
 //! own. The first kind says so and passes where that command line cannot be had.
 
-use lab::Lab;
+use lab::{Lab, text};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 macro_rules! docker {
@@ -20,28 +20,13 @@ macro_rules! docker {
     };
 }
 
-/// A context below the lab's directory, with these files.
-fn context(lab: &Lab, name: &str, files: &[(&str, &str)]) -> PathBuf {
-    let dir = lab.dir().join(name);
-    for (path, text) in files {
-        let path = dir.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    dir
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 const DOCKERFILE: &str = "FROM busybox\nCOPY big small /app/\nRUN cat /app/small > /app/out\n";
 
 #[test]
 fn docker_20_builds_from_the_cache() {
     let lab = Lab::new();
     let files = [("Dockerfile", DOCKERFILE), ("big", "large\n"), ("small", "one\n")];
-    let dir = context(&lab, "ctx", &files);
+    let dir = lab.context(&files);
     let dir = text(&dir);
     let first = docker!(lab, b"", "build", "-t", "built:1", dir);
     assert_eq!(first.status, 0, "{first:?}");
@@ -66,7 +51,7 @@ fn docker_20_builds_from_the_cache() {
 fn docker_20_sends_only_what_changed() {
     let lab = Lab::new();
     let files = [("Dockerfile", DOCKERFILE), ("big", "before\n"), ("small", "one\n")];
-    let dir = context(&lab, "ctx", &files);
+    let dir = lab.context(&files);
     let built = docker!(lab, b"", "build", "-t", "first", text(&dir));
     assert_eq!(built.status, 0, "{built:?}");
     let big = dir.join("big");
@@ -91,7 +76,7 @@ fn docker_20_gives_secrets_and_agents() {
     let lab = Lab::new();
     let dockerfile = "FROM busybox\nRUN --mount=type=secret,id=word wc -c < /run/secrets/word\n\
                       RUN --mount=type=ssh test -S \"$SSH_AUTH_SOCK\" && echo agent-there\n";
-    let dir = context(&lab, "ctx", &[("Dockerfile", dockerfile)]);
+    let dir = lab.dockerfile(dockerfile);
     let word = lab.dir().join("word");
     fs::write(&word, "canary-of-a-secret").unwrap();
     let agent = lab.dir().join("agent");
@@ -117,7 +102,7 @@ fn docker_20_takes_results_home() {
     let lab = Lab::new();
     let dockerfile = "FROM scratch\nCOPY --chmod=640 a /out/\nCOPY d /out/d\n";
     let files = [("Dockerfile", dockerfile), ("a", "first\n"), ("d/b", "second\n")];
-    let dir = context(&lab, "ctx", &files);
+    let dir = lab.context(&files);
     let out = lab.dir().join("out");
     let built = docker!(lab, b"", "build", "-o", text(&out), text(&dir));
     assert_eq!(built.status, 0, "{built:?}");
@@ -135,23 +120,32 @@ fn docker_20_takes_results_home() {
 #[test]
 fn a_step_that_fails_says_why() {
     let lab = Lab::new();
-    let dockerfile = "FROM busybox\nRUN echo last-words && exit 7\n";
-    let dir = context(&lab, "ctx", &[("Dockerfile", dockerfile)]);
+    let dockerfile = "FROM busybox\nRUN echo last-words | tee /left && exit 7\n";
+    let dir = lab.dockerfile(dockerfile);
     let ours = lab.estiba(&["build", text(&dir)]);
     ours.fails(1, "exit code: 7");
-    for words in ["last-words", "Dockerfile:2", ">>> RUN echo last-words && exit 7", " > [2/2]"] {
+    let line = ">>> RUN echo last-words | tee /left && exit 7";
+    for words in ["last-words", "Dockerfile:2", line, " > [2/2]", "ESTIBA_KEEP_FAILED=NAME"] {
         assert!(ours.stderr.contains(words), "{words:?} in {ours:?}");
     }
     let theirs = docker!(lab, b"", "build", text(&dir));
     theirs.fails(1, "exit code: 7");
     assert!(theirs.stderr.contains("last-words"), "{theirs:?}");
+    // What it left is there to be looked at when that was asked for, and only then.
+    assert_eq!(lab.estiba(&["images", "-aq"]).ok().lines().count(), 1);
+    let kept = lab.build(&dir, &["--build-arg", "ESTIBA_KEEP_FAILED=broken"]);
+    kept.fails(1, "exit code: 7");
+    assert!(kept.stderr.contains("what this step left is the image broken:latest"), "{kept:?}");
+    assert_eq!(lab.estiba(&["run", "--rm", "broken", "cat", "/left"]).ok(), "last-words");
+    let refused = lab.build(&dir, &["--build-arg", "ESTIBA_KEEP_FAILED=No Name"]);
+    refused.fails(1, "invalid reference format");
 }
 
 #[test]
 fn own_progress_in_all_its_forms() {
     let lab = Lab::new();
     let files = [("Dockerfile", DOCKERFILE), ("big", "large\n"), ("small", "one\n")];
-    let dir = context(&lab, "ctx", &files);
+    let dir = lab.context(&files);
     let dir = text(&dir);
     let plain = lab.estiba(&["build", "--progress", "plain", "-t", "own", dir]);
     assert_eq!(plain.ok(), "");
@@ -187,8 +181,8 @@ fn own_builds_take_and_give_directories() {
     let dockerfile = "FROM busybox AS b\nCOPY --from=more x /x\nARG WHO\n\
                       RUN --mount=type=secret,id=word cat /run/secrets/word > /len && \
                       echo \"$WHO\" > /who && rm /len\nFROM scratch\nCOPY --from=b /x /who /\n";
-    let dir = context(&lab, "ctx", &[("elsewhere/Dockerfile", dockerfile), ("a", "a\n")]);
-    let more = context(&lab, "more", &[("x", "of the other context\n")]);
+    let dir = lab.context(&[("elsewhere/Dockerfile", dockerfile), ("a", "a\n")]);
+    let more = lab.context(&[("x", "of the other context\n")]);
     let (file, word) = (dir.join("elsewhere/Dockerfile"), lab.dir().join("word"));
     fs::write(&word, "canary-of-a-secret").unwrap();
     let (out, metadata) = (lab.dir().join("out"), lab.dir().join("metadata.json"));
@@ -241,7 +235,40 @@ fn hostile_sessions_are_refused() {
     // A good id, but no protocol to go on with.
     assert!(ask("/session", "good").contains("no upgrade proto"));
     let answer = ask("/build?version=2&buildid=a%2Fb&session=x", "x");
-    assert!(answer.contains("a plain buildid"), "{answer}");
+    assert!(answer.contains("plain names"), "{answer}");
     let answer = ask("/estiba/build", "x");
     assert!(answer.ends_with("400"), "{answer}");
+}
+
+/// A client without a session sends all that it has with its request.
+#[test]
+fn builds_without_a_session_take_what_is_sent() {
+    let lab = Lab::new();
+    let socket = lab.socket();
+    let ask = |dir: &Path, query: &str| {
+        let tar = lab.dir().join("sent.tar");
+        lab.in_network(&["tar", "-C", text(dir), "-cf", text(&tar), "."]).ok();
+        let (sent, url) = (format!("@{}", text(&tar)), format!("http://d/v1.43/build?{query}"));
+        let words = ["curl", "-sS", "-X", "POST", "-H", "Content-Type: application/x-tar"];
+        let rest = ["--unix-socket", text(&socket), "--data-binary", &sent, &url];
+        lab.in_network(&[&words[..], &rest].concat()).ok().to_owned()
+    };
+    let dockerfile = "FROM busybox\nARG WHO\nCOPY f /f\nRUN echo $WHO >> /f\n";
+    let dir = lab.context(&[("sub/D", dockerfile), ("f", "f\n"), (".dockerignore", "x\n")]);
+    let query = "version=2&t=alone&dockerfile=sub%2FD&buildargs=%7B%22WHO%22%3A%22me%22%7D";
+    let told = ask(&dir, query);
+    let lines: Vec<serde_json::Value> =
+        told.lines().map(|line| serde_json::from_str(line).expect("a document a line")).collect();
+    assert!(lines.iter().any(|line| line["id"] == "moby.buildkit.trace"), "{told}");
+    let last = lines.last().unwrap();
+    let id = lab.estiba(&["image", "inspect", "-f", "{{.Id}}", "alone"]).ok().to_owned();
+    assert_eq!((&last["id"], &last["aux"]["ID"]), (&"moby.image.id".into(), &id.into()), "{told}");
+    assert_eq!(lab.estiba(&["run", "--rm", "alone", "cat", "/f"]).ok(), "f\nme");
+    // Whoever has no session has no secrets, and nowhere to put a result.
+    let secret = "FROM busybox\nRUN --mount=type=secret,id=s,required=true true\n";
+    let told = ask(&lab.dockerfile(secret), "version=2");
+    assert!(told.contains("errorDetail") && told.contains("secret"), "{told}");
+    let local = "version=2&outputs=%5B%7B%22Type%22%3A%22local%22%2C%22Attrs%22%3A%7B%7D%7D%5D";
+    let told = ask(&lab.dockerfile("FROM busybox\n"), local);
+    assert!(told.contains("takes no directories"), "{told}");
 }

@@ -2,18 +2,22 @@
 //! with a data root, run root and cgroup of its own, and checks that nothing is left behind.
 //! Tests drive it only through the real binaries, as a user would.
 
+mod context;
 pub mod corner;
 mod daemon;
 mod footprint;
 mod leftovers;
 mod program;
 mod sentinel;
+mod server;
 mod terminal;
 
+pub use context::text;
 pub use daemon::{Lab, Setup};
 pub use footprint::Footprint;
 pub use program::{Output, Session};
 pub use sentinel::{Sentinel, state};
+pub use server::Server;
 pub use terminal::Terminal;
 
 use std::path::PathBuf;
