@@ -7,6 +7,7 @@ mod support;
 use model::error::HasKind;
 use model::image::{ImageDraft, Removed};
 use model::{Digest, ErrorKind, ImageRef};
+use std::io::Read;
 use std::os::unix::fs::symlink as make_symlink;
 use store::image::{ImageUse, RemoveOptions};
 use support::*;
@@ -74,7 +75,12 @@ fn save_and_load_give_the_same_image() {
     }
     assert!(files.contains(&format!("blobs/sha256/{}", id.hex())));
 
-    for archive in [saved.clone(), gzip(&saved), zstd::encode_all(&saved[..], 1).unwrap()] {
+    let zstd = zstd::encode_all(&saved[..], 1).unwrap();
+    let (mut xz, mut bzip2) = (Vec::new(), Vec::new());
+    liblzma::bufread::XzEncoder::new(&saved[..], 0).read_to_end(&mut xz).unwrap();
+    let level = bzip2::Compression::fast();
+    bzip2::bufread::BzEncoder::new(&saved[..], level).read_to_end(&mut bzip2).unwrap();
+    for archive in [saved.clone(), gzip(&saved), zstd, xz, bzip2] {
         let other = Home::new();
         let mut reports = Vec::new();
         let loaded = other
