@@ -89,7 +89,7 @@ impl Actor {
 /// container there.
 pub(super) fn as_in_force(asked: &[PortBinding], in_force: &[PortBinding]) -> Vec<PortBinding> {
     let mut used = vec![false; in_force.len()];
-    let mut at_port = |ask: &PortBinding| {
+    let at_port = |ask: &PortBinding| {
         let fits = |(at, now): (usize, &PortBinding)| {
             let port = now.host_ports?.0;
             let here = ask.host_ip.is_none_or(|ip| now.host_ip == Some(ip));
@@ -105,7 +105,7 @@ pub(super) fn as_in_force(asked: &[PortBinding], in_force: &[PortBinding]) -> Ve
         }
         PortBinding { host_ports: Some((port, port)), ..ask.clone() }
     };
-    asked.iter().map(|ask| at_port(ask)).collect()
+    asked.iter().map(at_port).collect()
 }
 
 #[cfg(test)]
