@@ -6,9 +6,9 @@ use rustix::fd::{AsFd, AsRawFd};
 /// Bytes of a file that are worth a call of their own.
 pub const STEP_BYTES: u64 = 4 << 20;
 
-/// A file grew, in order, from `before` to `now` bytes: begins to write to its disk what is complete
-/// in steps, and waits for none of it (sync_file_range(2), `SYNC_FILE_RANGE_WRITE`). Promises
-/// nothing: who needs a promise syncs.
+/// A file grew, in order, from `before` to `now` bytes: begins to write to its disk what is
+/// complete in steps, and waits for none of it (sync_file_range(2), `SYNC_FILE_RANGE_WRITE`).
+/// Promises nothing: who needs a promise syncs.
 pub fn follow(file: impl AsFd, before: u64, now: u64) {
     let step = |at: u64| at - at % STEP_BYTES;
     let (from, to) = (step(before), step(now));

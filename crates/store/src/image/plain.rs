@@ -1,5 +1,6 @@
-//! The manifest of an image as it is here: its layers plain. It is what the image is saved with, and
-//! what stands for an image that no manifest came with. The same image has the same one everywhere.
+//! The manifest of an image as it is here: its layers plain. It is what the image is saved with,
+//! and what stands for an image that no manifest came with. The same image has the same one
+//! everywhere.
 
 use super::save::{describe, json};
 use super::{ImageRecord, Images, LayerBlob, Source};
