@@ -43,7 +43,8 @@ fn mount(bundle: &Bundle, mount: &Value) {
 fn options(table: &str) -> [Vec<&str>; 2] {
     ["/m", "/m/below"].map(|at| {
         let line = table.lines().find(|line| line.split(' ').nth(4) == Some(at));
-        let line = line.unwrap_or_else(|| panic!("nothing is at {at}: {table}"));
+        let line = line.unwrap_or_default();
+        assert!(!line.is_empty(), "nothing is at {at}: {table}");
         line.split(' ').nth(5).expect("options").split(',').collect()
     })
 }
