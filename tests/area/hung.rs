@@ -150,10 +150,9 @@ fn nobody_waits_for_a_file_system_that_does_not_answer() {
     .into_iter()
     .map(|words| lab.session(words))
     .collect();
-    let body = format!(
-        r#"{{"Image":"busybox","HostConfig":{{"Mounts":[{{"Type":"bind","Source":"{}","Target":"/f"}}]}}}}"#,
-        far.dir
-    );
+    let mount = serde_json::json!({"Type": "bind", "Source": &far.dir, "Target": "/far"});
+    let body = serde_json::json!({"Image": "busybox", "HostConfig": {"Mounts": [mount]}});
+    let body = body.to_string();
     let asked: Vec<UnixStream> = (0..MANY).map(|_| ask_to_create(&lab, &body)).collect();
     others(&lab);
     lab.estiba(&["volume", "ls"]).ok();
