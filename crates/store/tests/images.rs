@@ -326,7 +326,7 @@ fn a_repository_with_a_tag_is_asked_for_what_the_image_is_too() {
     // No manifest came with it: it is known by the one that it is saved with.
     let plain = images.plain(&images.record(id).unwrap()).unwrap();
     let path = format!("blobs/sha256/{}", plain.digest.hex());
-    assert!(listing(&home.save(&["busy:1"])).iter().any(|entry| *entry == path), "{path}");
+    assert!(listing(&home.save(&["busy:1"])).contains(&path), "{path}");
     images.tag("busy:1", &name("busy:2")).unwrap();
     images.tag("busy:1", &name("keep:1")).unwrap();
     for query in [format!("busy@{id}"), format!("busy:2@{}", plain.digest), format!("keep@{id}")] {
