@@ -1,6 +1,6 @@
 //! `POST /build?version=2`: a build asked for and told of as Docker's command line did before it
-//! spoke gRPC itself, mostly with a session; without one, all that the client has is in the request.
-//! The progress is BuildKit's, one base64 text a line.
+//! spoke gRPC itself, mostly with a session; without one, all that the client has is in the
+//! request. The progress is BuildKit's, one base64 text a line.
 
 use std::collections::HashMap;
 use std::sync::Arc;

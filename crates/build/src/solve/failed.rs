@@ -1,5 +1,5 @@
 //! What a step that failed has left, kept as an image to look around in when a build asks for it by
-//! the argument `ESTIBA_KEEP_FAILED=NAME`. Any client can ask so, and whoever does not leaves nothing.
+//! the argument `ESTIBA_KEEP_FAILED=NAME`. Any client can ask so; whoever does not leaves nothing.
 
 use super::run::Build;
 use super::{blocking, now};
