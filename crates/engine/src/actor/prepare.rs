@@ -63,10 +63,9 @@ pub(super) fn prepare(
     let devices = devices::handed_in(definition, &edits)?;
     let block_devices = crate::host::block_devices(&spec.resources)?;
     let cgroup = cgroup_of(&spec.cgroup_parent, &definition.id);
-    let foreign = other_runtime(node, &spec.runtime)?;
-    let is_foreign = foreign.is_some();
-    let (runtime, runtime_args) = foreign.map(|it| (it.program, it.arguments)).unzip();
-    let scope = (!is_foreign).then(|| scope(definition)).flatten();
+    let other = other_runtime(node, &spec.runtime)?;
+    let (runtime, runtime_args) = other.map(|it| (it.program, it.arguments)).unzip();
+    let scope = runtime.is_none().then(|| scope(definition)).flatten();
     let groups = groups(node, definition)?;
     let id_maps = id_range.map(|first| node.ids.maps(first));
     let mut oci = bundle::spec(&Plan {
@@ -86,7 +85,7 @@ pub(super) fn prepare(
         process.env.extend(super::links::environment(node, definition));
     }
     edits.apply(&mut oci)?;
-    let filter = filter(node, definition, &mut oci, is_foreign)?;
+    let filter = filter(node, definition, &mut oci, runtime.is_some())?;
     let launch = Launch {
         version: runtime::launch::VERSION,
         id: definition.id.to_string(),
