@@ -83,9 +83,7 @@ pub(crate) fn write_hosts(
         NetworkMode::Host => std::fs::read_to_string(HOSTS)
             .map(|head| net::files::hosts_below(&head, &[], &extra))
             .unwrap_or_else(|_| net::files::hosts(&[], &extra)),
-        _ if !has_ipv6(spec) => {
-            net::files::hosts_below("127.0.0.1\tlocalhost\n", &own, &extra)
-        }
+        _ if !has_ipv6(spec) => net::files::hosts_below("127.0.0.1\tlocalhost\n", &own, &extra),
         _ => net::files::hosts(&own, &extra),
     };
     write(&dir.join("hosts"), &text)

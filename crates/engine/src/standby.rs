@@ -1,6 +1,6 @@
-//! What the next container will need and can have been made before anybody asks for one: a monitor,
-//! with the zygote that it was forked from, and its directories. All is made when the last was used,
-//! so a node on which nothing is started keeps none.
+//! What the next container will need and can have been made before anybody asks for one: a
+//! monitor, with the zygote that it was forked from, and its directories. All is made when the last
+//! was used, so a node on which nothing is started keeps none.
 
 use crate::{EngineError, Result, etc};
 use runtime::launch::Launch;
