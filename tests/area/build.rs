@@ -279,7 +279,7 @@ fn nothing_runs(lab: &Lab) {
         empty(lab.data_root().join("snapshots"))
             && empty(lab.dir().join("run/containers"))
             && empty(lab.dir().join("run/builds"))
-            && empty(lab.data_root().join("tmp"))
+            && lab.half_made().is_empty()
     });
     assert_eq!(lab.estiba(&["ps", "-aq"]).ok(), "");
 }

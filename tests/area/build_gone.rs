@@ -48,10 +48,11 @@ fn until_it_runs(build: &Session) {
 
 fn nothing_runs(lab: &Lab, nap: &str) {
     let left = || {
-        let places = ["data/snapshots", "run/containers", "run/builds", "data/tmp"];
+        let places = ["data/snapshots", "run/containers", "run/builds"];
         let entries = places.map(|place| std::fs::read_dir(lab.dir().join(place)));
         let entries = entries.into_iter().flatten().flatten().flatten();
         let mut left: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        left.extend(lab.half_made().into_iter().map(PathBuf::from));
         left.extend(sleepers(nap).iter().map(|pid| format!("{pid:?}").into()));
         left
     };

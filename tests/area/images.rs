@@ -134,8 +134,7 @@ fn archives_that_lie_are_refused_and_leave_nothing() {
     lab.estiba_with(&["load"], b"this is not a tar archive at all").fails(1, "");
     lab.estiba_with(&["load"], &busybox).fails(1, "manifest");
     assert_eq!(lab.estiba(&["images", "-q", "cut"]).ok(), "");
-    let left = std::fs::read_dir(lab.data_root().join("tmp")).into_iter().flatten().count();
-    assert_eq!(left, 0, "half-made things were left");
+    assert_eq!(lab.half_made(), [""; 0], "half-made things were left");
 }
 
 #[test]

@@ -51,6 +51,11 @@ impl Lab {
         found
     }
 
+    /// What lies in the area for half-made things, but for what is kept ready.
+    pub fn half_made(&self) -> Vec<String> {
+        without_ready(names(&self.data_root().join("tmp")))
+    }
+
     /// Names of the monitors in the daemon's namespace, but for what the daemon keeps ready: that
     /// it has as soon as it has started a container.
     fn processes(&self) -> Vec<String> {

@@ -10,6 +10,10 @@ use model::network::NetworkDraft;
 use model::resolve::Defaults;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// How long containers that have ended may take to leave the default network.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// The configuration in force, and what is made of it.
 pub(crate) struct Live {
@@ -60,14 +64,28 @@ impl System {
             let live = Arc::new(Live::new(options, &node.store)?);
             node.net.reload(net);
             *node.live.write().unwrap_or_else(PoisonError::into_inner) = live;
-            renew_default_network(&node)
+            Ok(())
         })
         .await;
+        let changed = match changed {
+            Ok(()) => self.renew_network().await,
+            refused => refused,
+        };
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let mut attributes = told;
         attributes.insert("name".to_owned(), name);
         self.node.emit(EventKind::Daemon, "reload", self.node.id.clone(), attributes);
         changed
+    }
+}
+
+impl System {
+    /// [`renew_default_network`], once the containers that just ended have left it.
+    async fn renew_network(&self) -> Result<()> {
+        let node = Arc::clone(&self.node);
+        // One that hangs is on it.
+        let _ = tokio::time::timeout(LEAVING, node.teardowns.idle()).await;
+        blocking(move || renew_default_network(&node)).await
     }
 }
 
@@ -103,6 +121,8 @@ pub(crate) fn renew_default_network(node: &Node) -> Result<()> {
 }
 
 fn replace(node: &Node, old: &model::network::NetworkSpec, draft: &NetworkDraft) -> Result<()> {
+    // Who joins it in between waits for the new one.
+    let _until_replaced = node.teardowns.begin();
     node.net.delete_network(&old.id)?;
     store::failpoint::hit("engine.reload.network");
     let id = NetworkId::from_bytes(random::id_bytes()?);

@@ -45,9 +45,13 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileErr
 /// with its key.
 ///
 /// # Errors
-/// One of the files cannot be read, or is no PEM.
+/// One of the files cannot be read, or holds nothing of the kind.
 pub fn identity(certificate: &Path, key: &Path) -> Result<Identity, FileError> {
     let chain = certificates(certificate)?;
+    if chain.is_empty() {
+        let source = pem::Error::NoItemsFound;
+        return Err(FileError { path: certificate.to_owned(), source });
+    }
     let owner = PrivateKeyDer::from_pem_file(key)
         .map_err(|source| FileError { path: key.to_owned(), source })?;
     Ok((chain, owner))
@@ -85,5 +89,7 @@ mod tests {
         // A certificate is no key.
         let error = identity(&at("two.pem"), &at("two.pem")).unwrap_err();
         assert!(error.to_string().contains("two.pem"), "{error}");
+        let error = identity(&at("none.pem"), &at("key.pem")).unwrap_err();
+        assert!(error.to_string().contains("none.pem"), "{error}");
     }
 }

@@ -101,13 +101,13 @@ impl Actor {
             Launching::Network(netns) => {
                 let joined = self.join(netns).await;
                 let going = match &joined {
-                    Ok(()) if !watched && self.fits_ahead() => Some(self.let_go()?),
+                    Ok(()) if !watched && self.fits_ahead() => Some(self.let_go()),
                     _ => None,
                 };
-                // Its own failure is the better explanation.
+                // Its own failure is the better explanation: a monitor that has failed hears nothing.
                 let pid = self.made().await?;
                 joined?;
-                (pid, going)
+                (pid, going.transpose()?)
             }
             Launching::Over(reply) => {
                 let pid = self.created(reply)?;

@@ -191,11 +191,19 @@ impl Socket {
     /// Netlink takes a batch only in one piece: the socket's buffers must hold it.
     fn make_room(&self, bytes: usize, messages: usize) -> std::result::Result<(), Errno> {
         if bytes > BUFFER_MIN / 2 {
-            sockopt::set_socket_send_buffer_size_force(&self.fd, bytes.saturating_mul(2))?;
+            let wanted = bytes.saturating_mul(2);
+            as_far_as_allowed(
+                || sockopt::set_socket_send_buffer_size_force(&self.fd, wanted),
+                || sockopt::set_socket_send_buffer_size(&self.fd, wanted),
+            )?;
         }
         let answers = messages.saturating_mul(1024);
         if answers > BUFFER_MIN / 2 {
-            sockopt::set_socket_recv_buffer_size_force(&self.fd, answers.saturating_mul(2))?;
+            let wanted = answers.saturating_mul(2);
+            as_far_as_allowed(
+                || sockopt::set_socket_recv_buffer_size_force(&self.fd, wanted),
+                || sockopt::set_socket_recv_buffer_size(&self.fd, wanted),
+            )?;
         }
         Ok(())
     }
@@ -204,6 +212,18 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Only the machine's root goes beyond what everybody may have (`net.core.wmem_max`): others get so
+/// much, and hear of a batch that is larger.
+fn as_far_as_allowed(
+    beyond: impl FnOnce() -> std::result::Result<(), Errno>,
+    within: impl FnOnce() -> std::result::Result<(), Errno>,
+) -> std::result::Result<(), Errno> {
+    match beyond() {
+        Err(Errno::PERM) => within(),
+        set => set,
     }
 }
 

@@ -163,7 +163,9 @@ fn serial() -> u64 {
 /// An id no other object of this test run has.
 pub(crate) fn fresh_bytes() -> [u8; 32] {
     let mut bytes = [0x5a; 32];
-    bytes[..4].copy_from_slice(&u32::try_from(serial()).unwrap().to_be_bytes());
+    // Bridges get their hardware address from here, and containers theirs from addresses: these
+    // begin with zeroes.
+    bytes[1..5].copy_from_slice(&u32::try_from(serial()).unwrap().to_be_bytes());
     bytes
 }
 
