@@ -104,7 +104,7 @@ impl Actor {
                     Ok(()) if !watched && self.fits_ahead() => Some(self.let_go()),
                     _ => None,
                 };
-                // Its own failure is the better explanation: a monitor that has failed hears nothing.
+                // Its own failure is the better explanation: who has failed hears nothing.
                 let pid = self.made().await?;
                 joined?;
                 (pid, going.transpose()?)
