@@ -1,9 +1,9 @@
-//! Builds that lie: images with traps where tools are looked for, mounts that lead elsewhere,
-//! images that pass for steps (laws A5, A6, A7 and D8, in the builder).
+//! Builds that lie: images with traps where tools are looked for, mounts that lead elsewhere, images
+//! that pass for steps, addresses with passwords (laws A5, A6, A7, D8 and D9, in the builder).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Lab, text};
+use lab::{Lab, Server, text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -45,7 +45,7 @@ fn nothing_of_an_image_runs_but_its_steps() {
         ADD c.tar.gz /gz/\n\
         ADD c.tar.xz /xz/\n\
         COPY --chown=worker f /f\n\
-        COPY --from=trap --chown=worker --parents /etc/nsswitch.conf /copied/\n\
+        COPY --from=trap --chown=worker --parents /etc/./nsswitch.conf /copied/\n\
         RUN test ! -e /ran && stat -c %u:%g /f > /owner\n";
     let dir = lab.context(&[("Dockerfile", traps), ("f", "f\n")]);
     for (option, name) in [("-czf", "c.tar.gz"), ("-cJf", "c.tar.xz")] {
@@ -210,4 +210,42 @@ fn load(lab: &Lab, dir: &Path, config: &Value) {
 
 fn read(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A password in an address goes to the server that it is for, and into nothing that is kept or
+/// shown.
+#[test]
+fn addresses_are_kept_and_shown_without_their_passwords() {
+    let lab = Lab::new();
+    let web = lab.dir().join("web");
+    std::fs::create_dir(&web).unwrap();
+    let dir = lab.context(&[("Dockerfile", "FROM busybox\nCOPY --from=more / /more\nCOPY f /\n")]);
+    std::fs::write(dir.join("f"), "f\n").unwrap();
+    let archive = web.join("c.tar.gz");
+    lab.in_network(&["tar", "-C", text(&dir), "-czf", text(&archive), "."]).ok();
+    let words = ["python3", "-m", "http.server", "-d", text(&web), "-b", "127.0.0.1", "8000"];
+    let probe = ["curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:8000/c.tar.gz"];
+    let _server = Server::start(&lab, &words, &probe);
+    let at = |port: u16| format!("http://me:{CANARY}@127.0.0.1:{port}/c.tar.gz");
+    let layout = lab.dir().join("layout");
+    let out = format!("type=oci,tar=false,dest={}", text(&layout));
+    let more = format!("more={}", at(8000));
+    let words = ["--provenance=mode=max", "-o", &out, "--build-context", &more, "-t", "x"];
+    let build = |address: &str, words: &[&str]| {
+        lab.estiba(&[&["build", "--progress=plain"], words, &[address]].concat())
+    };
+    let built = build(&at(8000), &words);
+    assert_eq!(built.status, 0, "{built:?}");
+    // Nobody listens there, and git is told to find nothing.
+    let silent = build(&at(1), &[]);
+    let nowhere = build(&format!("http://me:{CANARY}@127.0.0.1:8000/none.git"), &[]);
+    assert!(silent.status != 0 && nowhere.status != 0, "{silent:?} {nowhere:?}");
+    let history = lab.estiba(&["buildx", "history", "ls", "--no-trunc"]);
+    for shown in [&built, &silent, &nowhere, &history] {
+        assert!(!format!("{shown:?}").contains(CANARY), "{shown:?}");
+    }
+    let about = lab.in_network(&["grep", "-rlF", "127.0.0.1:8000/c.tar.gz", text(&layout)]);
+    assert_ne!(about.stdout, "", "where it came from is said");
+    let found = lab.in_network(&["grep", "-rlaF", CANARY, text(lab.dir())]);
+    assert_eq!(found.stdout, "", "the password is in a file");
 }
