@@ -4,7 +4,7 @@
 set -eu
 bin=$1 images=$2 work=$3
 shift 3
-[ $# -gt 0 ] || set -- core groups apparmor rootless quotas firewall links
+[ $# -gt 0 ] || set -- core groups apparmor rootless quotas firewall
 rm -rf "$work/payload"
 mkdir -p "$work/payload/tools/usr/sbin"
 cp "$bin/estiba" "$bin/estiba-runtime" "$images/busybox.tar" tests/vm/*.sh "$work/payload/"
