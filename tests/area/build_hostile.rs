@@ -1,5 +1,5 @@
 //! Builds that lie: images with traps where tools are looked for, mounts that lead elsewhere,
-//! images that pass for steps, addresses with passwords (laws A5, A6, A7, D8 and D9, in the builder).
+//! images that pass for steps, addresses with passwords (laws A5, A6, A7, D8 and D9, in builds).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
