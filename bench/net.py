@@ -46,6 +46,15 @@ def start(words):
                             start_new_session=True)
 
 
+def sink(pid):
+    """What takes connections in the namespace of a process, once it does."""
+    it = start(f"{inside(pid)} {NET} sink 9000")
+    listens = re.compile(r": [0-9A-F]+:2328 [0-9A-F]+:0000 0A ")
+    while not any(listens.search(open(f"/proc/{it.pid}/net/{tcp}").read()) for tcp in ("tcp", "tcp6")):
+        time.sleep(0.05)
+    return it
+
+
 def inside(pid):
     return f"nsenter -t {pid} -n "
 
@@ -89,7 +98,7 @@ def floor():
         "add rule ip plain in tcp dport 7000 dnat to 10.10.0.2:9000; "
         "add chain ip plain out { type nat hook output priority -100; }; "
         "add rule ip plain out ip daddr 10.9.0.1 tcp dport 7000 dnat to 10.10.0.2:9000"])
-    sinks = [start(f"{inside(left)} {NET} sink 9000")]
+    sinks = [sink(left)]
     return left, right, neighbour.pid, [*holders, neighbour, *sinks]
 
 
@@ -120,7 +129,7 @@ class Docker(docker.Engine):
             self.cli("run", "-d", "--name", name, "--network", "app", *more, "busybox", "sleep", "100000")
             self.pids[name] = self.cli("inspect", "-f", "{{.State.Pid}}", name)
         self.address = self.cli("inspect", "-f", "{{.NetworkSettings.Networks.app.IPAddress}}", "db")
-        self.sink = start(f"{inside(self.pids['db'])} {NET} sink 9000")
+        self.sink = sink(self.pids['db'])
 
     def cli(self, *words):
         return sh([ESTIBA, *words], host=self.host)
@@ -249,7 +258,7 @@ def main():
         for name, more in (("db", ["-p", "7001:9000"]), ("web", [])):
             sh([ESTIBA, "run", "-d", "--name", name, "--network", "app", *more, "busybox", "sleep", "100000"])
             pid[name] = sh([ESTIBA, "inspect", "-f", "{{.State.Pid}}", name])
-        held.append(start(f"{inside(pid['db'])} {NET} sink 9000"))
+        held.append(sink(pid['db']))
         address = sh([ESTIBA, "inspect", "-f", "{{.NetworkSettings.Networks.app.IPAddress}}", "db"])
         time.sleep(0.5)
         for act, unit in (("stream", "Mbit/s"), ("connect", "/s")):
