@@ -96,7 +96,7 @@ impl Actor {
         self.state.cgroup = cgroup;
         self.link = Some(link);
         written?;
-        let watched = self.node.witness.take_expected(self.definition.id);
+        let watched = self.node.witness.expects(self.definition.id);
         let (pid, going) = match self.monitor()?.launching().await? {
             Launching::Network(netns) => {
                 let joined = self.join(netns).await;

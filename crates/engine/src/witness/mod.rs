@@ -59,14 +59,17 @@ impl Witness {
         watches.entry(id).or_default().expected = true;
     }
 
-    /// Whether this start is to be watched; asked once.
-    pub(crate) fn take_expected(&self, id: ContainerId) -> bool {
-        self.watches().get_mut(&id).is_some_and(|watch| std::mem::take(&mut watch.expected))
+    /// Whether the next start is to be watched. A start that fails leaves it so.
+    pub(crate) fn expects(&self, id: ContainerId) -> bool {
+        self.watches().get(&id).is_some_and(|watch| watch.expected)
     }
 
     /// Watches a container that is about to begin, as process `pid`. A watch that cannot be had is
     /// told and stops nothing.
     pub(crate) fn starting(&self, id: ContainerId, pid: i32) {
+        if let Some(watch) = self.watches().get_mut(&id) {
+            watch.expected = false;
+        }
         self.note(id, begin(&[pid], Since::TheCommand(pid), None));
     }
 

@@ -11,20 +11,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const BLOCK_BYTES: usize = 64 * 1024;
 
 /// Where the last `count` complete lines of `files` (oldest first) begin: how many files to skip,
-/// and the offset in the one after them.
-pub(super) fn position(files: &VecDeque<OwnedFd>, count: usize) -> io::Result<(usize, u64)> {
+/// and the offset in the one after them. The newest file is taken to end at `end`, whatever was
+/// written since: whoever reads up to there wants the last lines before it.
+pub(super) fn position(
+    files: &VecDeque<OwnedFd>,
+    end: u64,
+    count: usize,
+) -> io::Result<(usize, u64)> {
     let mut missing = count;
+    let mut newest = Some(end);
     for (index, file) in files.iter().enumerate().rev() {
-        if super::compress::is_compressed(file.as_fd()) {
-            let plain = super::compress::expand(file)?;
-            match search(plain.as_fd(), size(plain.as_fd())?, missing)? {
-                Found::At(offset) => return Ok((index, offset)),
-                Found::Only(lines) => missing -= lines,
-            }
-            continue;
-        }
-        let end = size(file.as_fd())?;
-        match search(file.as_fd(), end, missing)? {
+        let expanded = match super::compress::is_compressed(file.as_fd()) {
+            true => Some(super::compress::expand(file)?),
+            false => None,
+        };
+        let plain = expanded.as_ref().unwrap_or(file).as_fd();
+        let end = newest.take().map_or_else(|| size(plain), Ok)?;
+        match search(plain, end, missing)? {
             Found::At(offset) => return Ok((index, offset)),
             Found::Only(lines) => missing -= lines,
         }
