@@ -103,7 +103,7 @@ fn open(
 ) -> io::Result<Reader> {
     // Watching begins before the files are opened: nothing falls between.
     let follow = if options.follow { Some(Follow::new(path, stop)?) } else { None };
-    let mut files = files::open_all(path)?;
+    let files = files::open_all(path)?;
     let end = files.back().map_or(Ok(0), |newest| files::size(newest.as_fd()))?;
     start(path, options, follow, (files, end), from)
 }
