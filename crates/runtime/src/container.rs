@@ -24,6 +24,7 @@ use crate::{facts, init, plan};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use wire::oci::runtime::Resources;
 
 mod channel;
@@ -57,7 +58,7 @@ struct Waiting {
     doomed: Doomed,
     channel: OwnedFd,
     plan: InitPlan,
-    launch: Box<Launch>,
+    launch: Arc<Launch>,
     host: Host,
 }
 
@@ -70,7 +71,7 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// The control group.
     pub cgroup: Cgroup,
-    pub(crate) launch: Box<Launch>,
+    pub(crate) launch: Arc<Launch>,
     pub(crate) host: Host,
 }
 
@@ -80,7 +81,7 @@ pub struct Running {
 /// # Errors
 /// [`LaunchError`]; nothing is left behind.
 pub fn create(launch: &Launch, stdio: Stdio) -> Result<Created, LaunchError> {
-    create_with(launch, stdio, Extras::default())
+    create_with(&Arc::new(launch.clone()), stdio, Extras::default())
 }
 
 /// What only the OCI command line asks for.
@@ -98,7 +99,11 @@ pub struct Extras {
 ///
 /// # Errors
 /// As [`create`].
-pub fn create_with(launch: &Launch, stdio: Stdio, extras: Extras) -> Result<Created, LaunchError> {
+pub fn create_with(
+    launch: &Arc<Launch>,
+    stdio: Stdio,
+    extras: Extras,
+) -> Result<Created, LaunchError> {
     begin(launch, Host::look()?, stdio, extras)?.supply(launch)?.prepared()
 }
 
@@ -181,11 +186,11 @@ impl Begun {
     }
 
     /// The second part of [`create_with`].
-    pub(crate) fn supply(self, launch: &Launch) -> Result<Supplied, LaunchError> {
+    pub(crate) fn supply(self, launch: &Arc<Launch>) -> Result<Supplied, LaunchError> {
         let Begun { plan, host, channel, child, mut cgroup, mut doomed } = self;
         let prepared = Preparation { launch, plan: &plan, channel: channel.as_fd(), child: &child };
         let warnings = prepared.run(&host.hierarchy, &mut cgroup, &mut doomed)?;
-        let launch = Box::new(launch.clone());
+        let launch = Arc::clone(launch);
         let waiting = Box::new(Waiting { doomed, channel, plan: plan.init, launch, host });
         Ok(Supplied { child, cgroup, warnings, waiting })
     }
@@ -486,7 +491,7 @@ impl Running {
         let host = Host::look()?;
         let path = facts::cgroup_path(&launch);
         let cgroup = Cgroup::open(&host.hierarchy, &path).map_err(cgroup_error)?;
-        Ok(Self { pid, pidfd: pidfd.into_fd(), cgroup, launch: Box::new(launch), host })
+        Ok(Self { pid, pidfd: pidfd.into_fd(), cgroup, launch: Arc::new(launch), host })
     }
 
     /// What the container was launched from.

@@ -4,12 +4,10 @@ use rustix::io::Errno;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
+use sys::program::OUT_OF_REACH;
 
 /// What the sealed copy of the program is called.
 const SEALED: &std::ffi::CStr = c"estiba-runtime";
-
-/// The first word of a program that was executed from where nobody can write to it.
-const OUT_OF_REACH: &str = "estiba-runtime: out of reach";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();

@@ -179,23 +179,30 @@ fn errors_are_told_on_the_log_too() {
 #[test]
 fn the_program_in_the_container_is_out_of_reach() {
     use rustix::fs::{Mode, OFlags};
+    use rustix::mount::OpenTreeFlags;
     use std::os::fd::{AsFd, AsRawFd};
-    use std::os::unix::fs::MetadataExt;
     // An entrypoint that executes the runtime again finds a file that cannot be written.
-    let bundle = Bundle::new("sealed", &["sleep", "1000"]);
+    let mut bundle = Bundle::new("sealed", &["sleep", "1000"]);
+    // What somebody executes cannot be written anyway: one that nobody else does.
+    let own = bundle.path("estiba-runtime");
+    fs::copy(&bundle.program, &own).expect("copy");
+    bundle.program = own;
     bundle.create();
     let exe = format!("/proc/{}/exe", bundle.state()["pid"]);
-    let seen = fs::metadata(&exe).expect("program");
-    let program = fs::metadata(env!("CARGO_BIN_EXE_estiba-runtime")).expect("program");
-    assert_ne!((seen.dev(), seen.ino()), (program.dev(), program.ino()));
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let kept = rustix::fs::open(exe, flags, Mode::empty()).expect("keep it");
     bundle.ok(&["delete", "--force", &bundle.id]);
-    // Nor when nobody executes it any more, and its mount were made writable.
+    // Nor when nobody executes it any more; and its mount is not made writable, nor another of it,
+    // by whoever may mount.
     let writable =
         sys::mount::MountChange { clear: sys::mount::attr::RDONLY, ..Default::default() };
-    let _ = sys::mount::change(kept.as_fd(), &writable);
+    sys::mount::change(kept.as_fd(), &writable).expect_err("a mount that can be changed");
+    let own = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(kept.as_fd(), "", own).expect_err("a mount that can be cloned");
     let again = format!("/proc/self/fd/{}", kept.as_raw_fd());
+    let elsewhere = bundle.path("elsewhere");
+    fs::write(&elsewhere, "").expect("file");
+    rustix::mount::mount_bind(again.as_str(), &elsewhere).expect_err("a mount that can be bound");
     for flags in [OFlags::WRONLY, OFlags::RDWR, OFlags::WRONLY | OFlags::TRUNC] {
         let opened = rustix::fs::open(again.as_str(), flags | OFlags::CLOEXEC, Mode::empty());
         let errno = opened.expect_err("a program that can be written");

@@ -10,6 +10,8 @@
 pub mod bpf;
 pub mod clone;
 pub mod cred;
+#[cfg(target_arch = "x86_64")]
+mod entry;
 mod error;
 pub mod failpoint;
 pub mod fanotify;

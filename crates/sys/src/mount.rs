@@ -70,12 +70,13 @@ pub struct MountChange<'fd> {
     pub recursive: bool,
 }
 
+/// `struct mount_attr` of mount_setattr(2).
 #[repr(C)]
-struct MountAttr {
-    set: u64,
-    clear: u64,
-    propagation: u64,
-    userns: u64,
+pub(crate) struct MountAttr {
+    pub(crate) set: u64,
+    pub(crate) clear: u64,
+    pub(crate) propagation: u64,
+    pub(crate) userns: u64,
 }
 
 /// Changes the mount that `mount` is open on, mount_setattr(2). Does not allocate.
@@ -106,6 +107,16 @@ pub fn change_at(
     if change.recursive {
         flags |= libc::AT_RECURSIVE;
     }
+    set(dir, path, flags, &attr)
+}
+
+/// mount_setattr(2) itself.
+pub(crate) fn set(
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    flags: i32,
+    attr: &MountAttr,
+) -> rustix::io::Result<()> {
     // SAFETY: path and structure outlive the call, and the size is the structure's.
     let result = unsafe {
         libc::syscall(
@@ -113,7 +124,7 @@ pub fn change_at(
             dir.as_raw_fd(),
             path.as_ptr(),
             flags,
-            std::ptr::from_ref(&attr),
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     };

@@ -1,63 +1,46 @@
-//! The running program, shown through a file system that nobody can write to.
+//! The running program, on a mount that nobody can write through.
 //!
 //! A process that enters a container is seen there by `/proc/PID/exe`, and so is the file that it
 //! was executed from (CVE-2019-5736). A sealed copy in memory ([`crate::memfd`]) costs a copy of
-//! the program for each container; an overlay of nothing but lower layers shows the program's own
-//! pages, and has no layer to write to, whatever becomes of its mount's attributes.
+//! the program for each container. The same file on a read-only mount of its own costs nothing:
+//! whoever opens it by way of the process opens it through that mount. The mount is in no mount
+//! namespace, and once the descriptor that made it is closed in none at all, so that its
+//! attributes cannot be changed and it cannot be cloned (`do_mount_setattr` and `may_copy_tree` in
+//! the kernel's `fs/namespace.c`); the process keeps it.
 
-use rustix::fd::OwnedFd;
+use crate::mount::{MountAttr, attr};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
-use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
-/// What statfs(2) says of overlayfs.
-const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
+/// The first word of a program that was executed from its view.
+pub const OUT_OF_REACH: &str = "estiba-runtime: out of reach";
 
-/// What lies below the program's directory and is never looked into: any other file system that is
-/// there anyway.
-const OTHER_LAYER: &std::ffi::CStr = c"/sys";
+/// What the view is.
+pub(crate) static VIEW: MountAttr = MountAttr {
+    set: attr::RDONLY | attr::NOSUID | attr::NODEV,
+    clear: 0,
+    propagation: libc::MS_PRIVATE,
+    userns: 0,
+};
 
-/// Opens the running program in an overlay of its directory, on a mount that is attached nowhere.
+/// Opens the running program on a read-only mount that is attached nowhere.
 ///
 /// # Errors
-/// As the calls of the new mount interface: it takes the right to mount, and a kernel that takes
-/// layers by descriptor (since 6.13). `EXDEV` if the directory has another program by now.
+/// As open_tree(2) and mount_setattr(2): it takes the right to mount.
 pub fn read_only_view() -> rustix::io::Result<OwnedFd> {
-    let path = rustix::fs::readlink(c"/proc/self/exe", Vec::new())?;
-    let path = Path::new(OsStr::from_bytes(path.as_bytes()));
-    let (dir, name) = path.parent().zip(path.file_name()).ok_or(Errno::NOENT)?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(dir, flags, Mode::empty())?;
-    let other = rustix::fs::open(OTHER_LAYER, flags, Mode::empty())?;
-    let view = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_fd(&view, c"lowerdir+", &dir)?;
-    // Overlayfs wants two layers where there is none to write to.
-    rustix::mount::fsconfig_set_fd(&view, c"lowerdir+", &other)?;
-    rustix::mount::fsconfig_create(&view)?;
-    let attrs = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let view = rustix::mount::fsmount(&view, FsMountFlags::FSMOUNT_CLOEXEC, attrs)?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let program = rustix::fs::openat(&view, name, flags, Mode::empty())?;
-    let own = rustix::fs::stat(c"/proc/self/exe")?;
-    let shown = rustix::fs::fstat(&program)?;
-    match (own.st_ino, own.st_size, own.st_mtime) == (shown.st_ino, shown.st_size, shown.st_mtime) {
-        true => Ok(program),
-        false => Err(Errno::XDEV),
-    }
+    use rustix::mount::OpenTreeFlags;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let view = rustix::mount::open_tree(rustix::fs::CWD, c"/proc/self/exe", flags)?;
+    crate::mount::set(view.as_fd(), c"", libc::AT_EMPTY_PATH, &VIEW)?;
+    Ok(view)
 }
 
-/// Whether the running program was executed from what [`read_only_view`] opens. A root that is a
-/// read-only overlay itself looks the same, so whoever asks knows that it was.
+/// Whether the running program was executed from what [`read_only_view`] opens. A root that is
+/// read-only looks the same, so whoever asks knows that it was.
 ///
 /// # Errors
 /// As open(2) on `/proc/self/exe`.
 pub fn is_read_only_view() -> rustix::io::Result<bool> {
     let exe = rustix::fs::open(c"/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let read_only = rustix::fs::fstatvfs(&exe)?.f_flag.contains(StatVfsMountFlags::RDONLY);
-    Ok(read_only && rustix::fs::fstatfs(&exe)?.f_type == OVERLAYFS_MAGIC)
+    Ok(rustix::fs::fstatvfs(&exe)?.f_flag.contains(StatVfsMountFlags::RDONLY))
 }

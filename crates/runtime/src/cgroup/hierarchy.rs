@@ -11,6 +11,8 @@
 //! Source: cgroups(7), proc_pid_mountinfo(5), `Documentation/admin-guide/cgroup-v2.rst`.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
@@ -42,6 +44,9 @@ pub(super) const RDMA: &str = "rdma";
 
 /// More mounts or lines than any host has: longer input is refused.
 const MAX_LINES: usize = 100_000;
+
+/// What most of the files read here have room in.
+const ROOM: usize = 32 << 10;
 
 /// How the host's trees are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -370,7 +375,12 @@ fn delegation(mounted: &Path, own: &str) -> Option<PathBuf> {
 
 fn read(path: impl Into<PathBuf>) -> Result<String, CgroupError> {
     let path = path.into();
-    std::fs::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })
+    // The kernel writes these while they are read; with room for all of it, it does so once.
+    let mut text = String::with_capacity(ROOM);
+    match File::open(&path).and_then(|mut file| file.read_to_string(&mut text)) {
+        Ok(_) => Ok(text),
+        Err(source) => Err(CgroupError::Read { path, source }),
+    }
 }
 
 #[cfg(test)]

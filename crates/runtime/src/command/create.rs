@@ -10,6 +10,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use wire::oci::runtime::{LATEST, Spec};
 
 /// Options of `create` and `run`.
@@ -53,8 +54,8 @@ pub(super) fn create(global: &Global, mut args: Args) -> Result<i32, Failed> {
     args.end()?;
     let dir = record::reserve(global, &id)?;
     let made = prepare((global, &dir), &id, &options, true);
-    let (created, record) = made.inspect_err(|_| forget(&dir))?;
-    let done = announce(&created, &record, &options, &dir);
+    let (created, launch) = made.inspect_err(|_| forget(&dir))?;
+    let done = announce(&created, &launch, &options, &dir);
     done.inspect_err(|_| forget(&dir))?;
     created.leave();
     Ok(0)
@@ -73,10 +74,9 @@ pub(super) fn run(global: &Global, mut args: Args) -> Result<i32, Failed> {
 }
 
 fn run_in((global, dir): (&Global, &Path), id: &str, options: &Options) -> Result<i32, Failed> {
-    let (mut created, record) = prepare((global, dir), id, options, false)?;
-    announce(&created, &record, options, dir)?;
+    let (mut created, launch) = prepare((global, dir), id, options, false)?;
+    announce(&created, &launch, options, dir)?;
     let console = created.console.take();
-    let launch = created_launch(&record);
     let running = created.start()?;
     if options.detach {
         return Ok(0);
@@ -87,10 +87,6 @@ fn run_in((global, dir): (&Global, &Path), id: &str, options: &Options) -> Resul
         tell_after(&launch);
     }
     Ok(ended)
-}
-
-fn created_launch(record: &Record) -> Launch {
-    record.launch.clone()
 }
 
 /// Runs the last hooks; what they fail at is only told.
@@ -131,11 +127,11 @@ fn prepare(
     id: &str,
     options: &Options,
     gated: bool,
-) -> Result<(Created, Record), Failed> {
+) -> Result<(Created, Arc<Launch>), Failed> {
     let bundle = options.bundle.clone().unwrap_or_else(|| PathBuf::from("."));
     let config = options.config.clone().unwrap_or_else(|| bundle.join("config.json"));
-    let launch = launch_of((&bundle, &config), id, dir, global.systemd)?;
-    let terminal = launch.spec.process.as_ref().is_some_and(|process| process.terminal);
+    let launch = Arc::new(launch_of((&bundle, &config), id, dir, global.systemd)?);
+    let terminal = has_terminal(&launch);
     if terminal && options.console_socket.is_none() && (gated || options.detach) {
         return Err(Failed::said("a terminal in the background needs --console-socket"));
     }
@@ -149,18 +145,21 @@ fn prepare(
     for warning in &created.warnings {
         eprintln!("estiba-runtime: warning: {warning}");
     }
-    let record = Record::new(launch, created.pid, terminal);
-    Ok((created, record))
+    Ok((created, launch))
+}
+
+fn has_terminal(launch: &Launch) -> bool {
+    launch.spec.process.as_ref().is_some_and(|process| process.terminal)
 }
 
 /// Tells the rest of the world: the state file, the terminal, the process id.
 fn announce(
     created: &Created,
-    record: &Record,
+    launch: &Launch,
     options: &Options,
     dir: &Path,
 ) -> Result<(), Failed> {
-    record.save(dir)?;
+    Record::new(launch, created.pid, has_terminal(launch)).save(dir)?;
     if let (Some(socket), Some(console)) = (&options.console_socket, &created.console) {
         enter::send_console(socket, console)?;
     }

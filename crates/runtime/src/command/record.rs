@@ -21,7 +21,7 @@ const GATE: &str = "gate";
 
 /// `state.json`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct Record<L = Launch> {
     /// Version of this form.
     pub(crate) version: u32,
     /// Process id of the first process.
@@ -33,7 +33,7 @@ pub(crate) struct Record {
     /// Whether the command has a terminal.
     pub(crate) terminal: bool,
     /// What the container was launched from.
-    pub(crate) launch: Launch,
+    pub(crate) launch: L,
 }
 
 /// The state of a container, as the specification names it; `paused` is runc's addition.
@@ -88,8 +88,8 @@ pub(crate) fn gate(dir: &Path) -> PathBuf {
     dir.join(GATE)
 }
 
-impl Record {
-    pub(crate) fn new(launch: Launch, pid: i32, terminal: bool) -> Self {
+impl<L: Serialize> Record<L> {
+    pub(crate) fn new(launch: L, pid: i32, terminal: bool) -> Self {
         let start_ticks = start_ticks(pid).unwrap_or(0);
         let created = timestamp(SystemTime::now());
         Self { version: 1, pid, start_ticks, created, terminal, launch }
@@ -103,7 +103,9 @@ impl Record {
             .and_then(|()| fs::rename(&new, &path))
             .map_err(|error| Failed::io(format!("write {}", path.display()), &error))
     }
+}
 
+impl Record {
     pub(crate) fn load(global: &Global, id: &str) -> Result<Self, Failed> {
         let path = directory(global, id)?.join("state.json");
         let text = fs::read(&path).map_err(|error| match error.kind() {

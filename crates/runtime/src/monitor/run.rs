@@ -18,6 +18,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sys::Pidfd;
 
@@ -159,7 +160,7 @@ fn launch(
     let reply = Reply::Created { pid: init.pid, cgroup: sandbox.cgroup_path(), warnings };
     control.reply(LAUNCH, reply, &[init.pidfd.as_fd()]);
     sys::failpoint::hit("runtime.monitor.told");
-    Ok(Some(Parts { id: launch.id, state_dir, sandbox, listener, init, log }))
+    Ok(Some(Parts { id: launch.id.clone(), state_dir, sandbox, listener, init, log }))
 }
 
 /// Makes this process fit to stay, and its children.
@@ -174,7 +175,7 @@ pub(super) fn settle_in() -> Result<(), LaunchError> {
 
 /// The order, as soon as there is one: a monitor may be started ahead of it. `None` when there will
 /// be none.
-fn read_launch(order: &OwnedFd) -> Result<Option<Launch>, LaunchError> {
+fn read_launch(order: &OwnedFd) -> Result<Option<Arc<Launch>>, LaunchError> {
     await_order(order);
     let failed = |error: std::io::Error| LaunchError::io("read the launch order", &error);
     let mut text = Vec::with_capacity(LAUNCH_BYTES);
@@ -184,7 +185,7 @@ fn read_launch(order: &OwnedFd) -> Result<Option<Launch>, LaunchError> {
         return Ok(None);
     }
     serde_json::from_slice(&text)
-        .map(Some)
+        .map(|launch| Some(Arc::new(launch)))
         .map_err(|error| LaunchError::invalid(format!("decode the launch order: {error}")))
 }
 
@@ -221,7 +222,7 @@ enum Making<'a> {
 
 /// Begins a container, says so, and gives its process what it needs.
 fn supply(
-    launch: &Launch,
+    launch: &Arc<Launch>,
     host: Host,
     stdio: Stdio,
     control: &mut Control,

@@ -15,7 +15,7 @@ use wire::oci::runtime::{Seccomp, Syscall, SyscallArg};
 
 use super::assemble::{Compare, Condition, Decision, Section};
 use super::program::Arch;
-use super::table::{Abi, X32_BIT};
+use super::table::{Abi, Call, X32_BIT};
 
 /// The most names in all rules together; Docker's profile has about 450.
 const MAX_NAMES: usize = 32_768;
@@ -133,14 +133,14 @@ pub(super) fn decide(profile: &Seccomp, arch: Arch) -> Result<Vec<Section>, Secc
 }
 
 /// A rule with its words understood.
-struct Rule<'a> {
-    names: &'a [String],
+struct Rule {
+    calls: Vec<Call>,
     action: u32,
     /// Each alternative's conditions; one without conditions always holds.
     alternatives: Vec<Vec<Condition>>,
 }
 
-fn parse_rules(profile: &Seccomp) -> Result<Vec<Rule<'_>>, SeccompError> {
+fn parse_rules(profile: &Seccomp) -> Result<Vec<Rule>, SeccompError> {
     let limited = |what, count, limit| match count > limit {
         true => Err(SeccompError::TooMany { what, count, limit }),
         false => Ok(()),
@@ -153,7 +153,7 @@ fn parse_rules(profile: &Seccomp) -> Result<Vec<Rule<'_>>, SeccompError> {
     profile.syscalls.iter().map(parse_rule).collect()
 }
 
-fn parse_rule(rule: &Syscall) -> Result<Rule<'_>, SeccompError> {
+fn parse_rule(rule: &Syscall) -> Result<Rule, SeccompError> {
     let conditions: Vec<Condition> = rule.args.iter().map(condition).collect::<Result<_, _>>()?;
     let repeats = |condition: &Condition| {
         conditions.iter().filter(|other| other.argument == condition.argument).count() > 1
@@ -163,7 +163,8 @@ fn parse_rule(rule: &Syscall) -> Result<Rule<'_>, SeccompError> {
         false => vec![conditions],
     };
     let action = action(&rule.action, rule.errno_ret)?;
-    Ok(Rule { names: &rule.names, action, alternatives })
+    let calls = rule.names.iter().filter_map(|name| Call::named(name)).collect();
+    Ok(Rule { calls, action, alternatives })
 }
 
 fn condition(arg: &SyscallArg) -> Result<Condition, SeccompError> {
@@ -223,9 +224,9 @@ fn check_architecture(name: &str) -> Result<(), SeccompError> {
 
 /// The decisions of one ABI in the order of the numbers, neighbours with the same one merged.
 fn abi_spans(rules: &[Rule], abi: Abi, default: u32) -> Vec<(u32, Decision)> {
-    let named = rules.iter().flat_map(|rule| rule.names.iter().map(move |name| (name, rule)));
+    let named = rules.iter().flat_map(|rule| rule.calls.iter().map(move |call| (*call, rule)));
     let mut calls: Vec<(u32, &Rule)> =
-        named.filter_map(|(name, rule)| Some((abi.number(name)?, rule))).collect();
+        named.filter_map(|(call, rule)| Some((abi.number_of(call)?, rule))).collect();
     // Stable: the rules about one call stay in their order.
     calls.sort_by_key(|(number, _)| *number);
 
@@ -278,7 +279,7 @@ impl Spans {
     }
 }
 
-fn decision<'a>(rules: impl Iterator<Item = &'a Rule<'a>>, default: u32) -> Decision {
+fn decision<'a>(rules: impl Iterator<Item = &'a Rule>, default: u32) -> Decision {
     let mut alternatives = Vec::new();
     let mut otherwise = None;
     'rules: for rule in rules {

@@ -31,13 +31,17 @@ impl Abi {
 
     /// The name of the system call with this number, if it is known here.
     pub fn name(self, number: u32) -> Option<&'static str> {
-        SYSCALLS.iter().map(|row| row.0).find(|name| self.number(name) == Some(number))
+        self.syscalls().find(|(_, known)| *known == number).map(|(name, _)| name)
     }
 
     /// The number of system call `name` as `seccomp_data.nr` carries it, if this ABI has the call.
     pub fn number(self, name: &str) -> Option<u32> {
-        let row = SYSCALLS.binary_search_by(|row| row.0.cmp(name)).ok()?;
-        let (_, x86_64, x86, x32, aarch64) = SYSCALLS[row];
+        self.number_of(Call::named(name)?)
+    }
+
+    /// The number of a system call, if this ABI has it.
+    pub(super) fn number_of(self, call: Call) -> Option<u32> {
+        let &(_, x86_64, x86, x32, aarch64) = call.0;
         let (number, bit) = match self {
             Abi::X86_64 => (x86_64, 0),
             Abi::X86 => (x86, 0),
@@ -49,17 +53,31 @@ impl Abi {
 
     /// Every system call of this ABI that has a name here, in the order of the names.
     pub fn syscalls(self) -> impl Iterator<Item = (&'static str, u32)> {
-        let names = SYSCALLS.iter().map(|row| row.0);
-        names.filter_map(move |name| Some((name, self.number(name)?)))
+        SYSCALLS.iter().filter_map(move |row| Some((row.0, self.number_of(Call(row))?)))
+    }
+}
+
+/// A system call that has a name here, whatever its numbers are: names are looked up once for all
+/// ABIs.
+#[derive(Clone, Copy)]
+pub(super) struct Call(&'static Row);
+
+impl Call {
+    /// The system call of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let row = SYSCALLS.binary_search_by(|row| row.0.cmp(name)).ok()?;
+        Some(Self(&SYSCALLS[row]))
     }
 }
 
 /// Marks a call that an ABI does not have.
 const NO: i16 = -1;
 
+type Row = (&'static str, i16, i16, i16, i16);
+
 /// Name, x86_64, i386, x32 (without its bit), aarch64; sorted by name.
 #[rustfmt::skip]
-const SYSCALLS: [(&str, i16, i16, i16, i16); 470] = [
+static SYSCALLS: [Row; 470] = [
     ("_llseek", NO, 140, NO, NO),
     ("_newselect", NO, 142, NO, NO),
     ("_sysctl", 156, 149, NO, NO),

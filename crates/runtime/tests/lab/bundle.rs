@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 pub(crate) struct Bundle {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) id: String,
+    /// The runtime that is run.
+    pub(crate) program: PathBuf,
 }
 
 impl Bundle {
     pub(crate) fn new(name: &str, args: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let bundle = Self { id: format!("oci-{name}-{}", std::process::id()), dir };
+        let id = format!("oci-{name}-{}", std::process::id());
+        let bundle = Self { id, dir, program: env!("CARGO_BIN_EXE_estiba-runtime").into() };
         super::image(&bundle.path("rootfs"));
         let out = bundle.runtime(&["spec", "--bundle", bundle.dir.path().to_str().expect("utf-8")]);
         assert!(out.status.success(), "{out:?}");
@@ -39,7 +42,7 @@ impl Bundle {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_estiba-runtime"));
+        let mut command = Command::new(&self.program);
         command.arg("--root").arg(self.path("state")).args(args).current_dir(self.dir.path());
         command
     }
