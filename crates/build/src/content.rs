@@ -21,6 +21,9 @@ const UNSURE_NS: i128 = 50_000_000;
 
 const READ_BUFFER: usize = 256 << 10;
 
+/// What may be read of a tree on the way, in bytes: less than waking another thread for it costs.
+const LITTLE_BYTES: u64 = 1 << 20;
+
 /// A stored fact: size, modification and change time, and what was found. Attributes cannot change
 /// without the time of change.
 type Known = (i64, i128, i128, Found);
@@ -31,8 +34,8 @@ type Found = ([u8; 32], Vec<(String, Vec<u8>)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
     Allowed,
-    /// Only what is remembered counts: there is no digest if anything is not.
-    Spared,
+    /// What is remembered counts, and a few files may be read: a digest that takes more is not made.
+    Little,
 }
 
 /// Makes the digest of a tree while it is walked.
@@ -43,8 +46,9 @@ pub(crate) struct Hasher<'a> {
     remember: bool,
     /// Owners do not count: everything is root's.
     root_owned: bool,
-    reading: Reading,
-    /// A file would have had to be read.
+    /// Bytes that may still be read.
+    budget: u64,
+    /// More would have had to be read.
     unread: bool,
     news: Batch,
     has_news: bool,
@@ -65,7 +69,10 @@ impl<'a> Hasher<'a> {
             store,
             remember,
             root_owned,
-            reading,
+            budget: match reading {
+                Reading::Allowed => u64::MAX,
+                Reading::Little => LITTLE_BYTES,
+            },
             unread: false,
             news: Batch::new(),
             has_news: false,
@@ -80,7 +87,7 @@ impl<'a> Hasher<'a> {
         self.hash.update(bytes);
     }
 
-    /// The digest, unless a file would have had to be read; what was learnt is remembered.
+    /// The digest, unless more would have had to be read; what was learnt is remembered.
     pub(crate) fn finish(self) -> Result<Option<Digest>> {
         if self.has_news {
             self.store.records().commit(self.news, Durability::Relaxed)?;
@@ -88,7 +95,7 @@ impl<'a> Hasher<'a> {
         Ok((!self.unread).then(|| Digest::sha256(self.hash.finalize().into())))
     }
 
-    /// What a file holds; `None` if it is not remembered and may not be read.
+    /// What a file holds; `None` if it is not remembered and is too large to be read.
     fn file(&mut self, at: &At<'_>) -> Result<Option<Found>> {
         let key = format!("{:x}:{:x}", at.stat.st_dev, at.stat.st_ino);
         let (size, mtime, ctime) = stamp(at.stat);
@@ -98,9 +105,10 @@ impl<'a> Hasher<'a> {
         {
             return Ok(Some(known.3));
         }
-        if self.reading == Reading::Spared {
+        let Some(left) = self.budget.checked_sub(u64::try_from(size).unwrap_or(0)) else {
             return Ok(None);
-        }
+        };
+        self.budget = left;
         self.buffer.resize(READ_BUFFER, 0);
         let started = now_ns();
         let mut file = walk::open_file(at.parent, at.name)?;

@@ -65,7 +65,7 @@ impl Tree {
         }
     }
 
-    /// What it is by its content; `None` if that is not known without reading. Blocking.
+    /// What it is by its content; `None` if that takes more reading than is allowed. Blocking.
     pub(crate) fn id(&self, store: &Store, reading: Reading) -> Result<Option<Digest>> {
         match self {
             Self::Layers(layers) => Ok(Some(chain(layers))),
@@ -109,7 +109,7 @@ impl Tree {
     }
 
     /// A digest of a part of it, made by `make`; of layers, which do not change, made once.
-    /// `part` says which part. `None` if it is not known without reading.
+    /// `part` says which part. `None` if that takes more reading than is allowed.
     pub(crate) fn part_id(
         &self,
         store: &Store,
@@ -127,7 +127,8 @@ impl Tree {
         {
             return Ok(Some(Digest::sha256(bytes)));
         }
-        if reading == Reading::Spared {
+        // A stack of layers has to be mounted first.
+        if reading == Reading::Little {
             return Ok(None);
         }
         let digest = make()?;

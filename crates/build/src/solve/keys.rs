@@ -26,9 +26,9 @@ pub(super) fn key(build: &Build, op: &Op, inputs: &[Input]) -> Result<Digest> {
     key.ok_or_else(|| Error::internal("files were read and are not known"))
 }
 
-/// The same where no file has to be read for it.
+/// The same where little has to be read for it.
 pub(super) fn key_at_hand(build: &Build, op: &Op, inputs: &[Input]) -> Result<Option<Digest>> {
-    Keys { build, reading: Reading::Spared }.key(op, inputs)
+    Keys { build, reading: Reading::Little }.key(op, inputs)
 }
 
 struct Keys<'a> {

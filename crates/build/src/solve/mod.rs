@@ -148,8 +148,12 @@ impl Solver {
         let edges: Vec<_> = targets.iter().flat_map(Target::edges).collect();
         let trees = demand::run(&build, &graph, &edges).await?;
         let work = Export { graph, targets, trees, outputs, cache_to, attest, index, asked };
-        let outcome = work.run(&build).await;
-        build.settle().await?;
+        // What came of other caches is kept only once its layers are fetched.
+        let (outcome, settled) = match build.imports.is_empty() {
+            true => tokio::join!(work.run(&build), build.settle()),
+            false => (work.run(&build).await, build.settle().await),
+        };
+        settled?;
         outcome
     }
 }

@@ -1,4 +1,4 @@
-//! What can be said of a graph at once: where what it begins with is at hand and no file has to be
+//! What can be said of a graph at once: where what it begins with is at hand and little has to be
 //! read, one thread goes through its operations in order, instead of a task for each that waits for
 //! those before it. A build of which everything is known is over then; whatever has to be fetched,
 //! read or done is left to the tasks, which run side by side.
