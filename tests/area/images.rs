@@ -149,3 +149,41 @@ fn export_is_what_the_container_saw() {
     assert!(names.contains(&"x") && names.contains(&"bin/busybox"), "{listing}");
     assert!(!names.iter().any(|n| n.starts_with("var") || n.contains(".wh.")), "{listing}");
 }
+
+#[test]
+fn images_tell_what_they_share() {
+    let lab = Lab::new();
+    for name in ["one", "two"] {
+        let words = format!("head -c 100000 /dev/urandom > /{name}");
+        lab.estiba(&["run", "--name", name, "busybox", "sh", "-c", &words]).ok();
+        lab.estiba(&["commit", name, &format!("made/{name}")]).ok();
+    }
+    let socket = lab.socket();
+    let sizes = |query: &str| -> Vec<(String, i64, i64)> {
+        let url = format!("http://d/v1.51/images/json?{query}");
+        let words = ["curl", "-sf", "--unix-socket", socket.to_str().unwrap(), &url];
+        let answer = lab.in_network(&words);
+        let images: Vec<serde_json::Value> = serde_json::from_str(answer.ok()).unwrap();
+        let number = |image: &serde_json::Value, field: &str| image[field].as_i64().unwrap();
+        let line = |image: &serde_json::Value| {
+            let name = image["RepoTags"][0].as_str().unwrap().to_owned();
+            (name, number(image, "Size"), number(image, "SharedSize"))
+        };
+        images.iter().map(line).collect()
+    };
+    let shares = sizes("shared-size=1");
+    let of = |name: &str| shares.iter().find(|(tag, ..)| tag == name).unwrap().clone();
+    let (_, base, all_of_it) = of("busybox:latest");
+    assert_eq!(base, all_of_it, "{shares:?}");
+    for name in ["made/one:latest", "made/two:latest"] {
+        let (_, size, shared) = of(name);
+        assert_eq!(shared, base, "{shares:?}");
+        assert!(size - shared >= 100_000, "{shares:?}");
+    }
+    assert!(sizes("").iter().all(|(_, _, shared)| *shared == -1));
+    // What is used is what only they have: the base goes with the last of them.
+    lab.estiba(&["rmi", "-f", "made/one", "made/two"]);
+    let table = lab.estiba(&["system", "df", "-v"]);
+    let line = table.ok().lines().find(|line| line.starts_with("busybox")).unwrap().to_owned();
+    assert!(line.contains(" 0B "), "nobody shares it any more: {line}");
+}

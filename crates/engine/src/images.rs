@@ -4,16 +4,15 @@ use crate::chunks::{Source, produce};
 use crate::node::{Node, blocking};
 use crate::streams::{ByteStream, LoadProgress, STREAM_DEPTH};
 use crate::transfer::Platform;
-use crate::{EngineError, Result, image_config, variants};
+use crate::{EngineError, Result, image_config, image_shares, variants};
 use model::error::HasKind;
 use model::event::EventKind;
-use model::image::{HistoryLine, ImageDraft, ImageView, Removed};
+use model::image::{HistoryLine, ImageDraft, ImageLine, ImageView, Removed};
 use model::mount::MountSource;
 use model::view::ContainerView;
 use model::{Digest, ErrorKind, ImageId, ImageRef};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use store::image::{ImageRecord, ImageUse, RemoveOptions, SaveOptions};
 use tokio::sync::mpsc;
@@ -27,13 +26,28 @@ pub struct Images {
 
 impl Images {
     /// Every image, newest first.
-    pub async fn list(&self) -> Result<Vec<ImageView>> {
+    pub async fn list(&self) -> Result<Vec<ImageLine>> {
         let node = Arc::clone(&self.node);
         blocking(move || {
             let around = Around::of(&node);
-            // Where each layer is on disk is asked of one image at a time.
-            let line = |it: &Arc<ImageRecord>| view(it, &around, &[]);
+            let line = |it: &Arc<ImageRecord>| line(it, &around);
             Ok(node.store.images().list()?.iter().map(line).collect())
+        })
+        .await
+    }
+
+    /// The same, with what they share.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn list_with_shares(&self) -> Result<Vec<ImageLine>> {
+        let (mut lines, node) = (self.list().await?, Arc::clone(&self.node));
+        blocking(move || {
+            let layers = node.store.layers();
+            image_shares::note(&mut lines, |layer| {
+                Ok::<_, EngineError>(layers.find(layer)?.map_or(0, |layer| layer.size))
+            })?;
+            Ok(lines)
         })
         .await
     }
@@ -51,8 +65,7 @@ impl Images {
         let (node, query) = (Arc::clone(&self.node), query.to_owned());
         blocking(move || {
             let record = variants::find_for(&node, &query, platform.as_ref())?;
-            let paths = node.store.images().layer_paths(&record);
-            Ok(view(&record, &Around::of(&node), &paths))
+            Ok(view(&record, &node.store.images()))
         })
         .await
     }
@@ -198,7 +211,7 @@ impl Images {
     pub async fn prune(
         &self,
         dangling_only: bool,
-        keep: &(dyn Fn(&ImageView) -> bool + Sync),
+        keep: &(dyn Fn(&ImageLine) -> bool + Sync),
     ) -> Result<(Vec<Removed>, u64)> {
         self.node.teardowns.idle().await;
         let all = self.list().await?;
@@ -210,7 +223,7 @@ impl Images {
                 used.flat_map(|image| spare_names(&self.node, image)).collect()
             }
         };
-        let wanted: Vec<ImageView> = all
+        let wanted: Vec<ImageLine> = all
             .into_iter()
             .filter(|image| image.containers == 0 && !image.held && !keep(image))
             .filter(|image| !dangling_only || image.tags.is_empty())
@@ -247,7 +260,7 @@ impl Images {
 
 /// The tags that an image in use can do without: all but those that containers were made by, or but
 /// the last when they were made by its id.
-fn spare_names(node: &Node, image: &ImageView) -> Vec<String> {
+fn spare_names(node: &Node, image: &ImageLine) -> Vec<String> {
     let by =
         |view: &ContainerView| ImageRef::parse(&view.draft.image).ok().map(ImageRef::or_latest);
     let all = node.registry.all().into_iter().map(|handle| handle.view());
@@ -316,7 +329,7 @@ pub(crate) fn emit(node: &Node, action: &str, id: ImageId, name: &str) {
     node.emit(EventKind::Image, action, id.to_string(), attributes);
 }
 
-/// What an image's view shows of its surroundings.
+/// What an image's line shows of its surroundings.
 struct Around {
     users: BTreeMap<ImageId, u32>,
     indexes: HashSet<Digest>,
@@ -339,8 +352,27 @@ fn users(node: &Node) -> BTreeMap<ImageId, u32> {
     users
 }
 
-fn view(record: &ImageRecord, around: &Around, paths: &[PathBuf]) -> ImageView {
+fn line(record: &ImageRecord, around: &Around) -> ImageLine {
     let config = &record.config;
+    ImageLine {
+        id: record.id,
+        tags: record.refs.iter().map(ImageRef::familiar).collect(),
+        digests: record.digests.iter().map(ImageRef::familiar).collect(),
+        parent: record.parent,
+        created: config.created.is_some().then_some(record.created),
+        labels: config.config.labels.clone().unwrap_or_default(),
+        size_bytes: record.size,
+        shared_bytes: 0,
+        layers: record.diff_ids.clone(),
+        containers: around.users.get(&record.id).copied().unwrap_or(0),
+        held: store::image::Images::is_held(record, &around.indexes),
+        target: variants::target(&around.images, record),
+    }
+}
+
+fn view(record: &ImageRecord, images: &store::image::Images) -> ImageView {
+    let config = &record.config;
+    let paths = images.layer_paths(record);
     ImageView {
         id: record.id,
         tags: record.refs.iter().map(ImageRef::familiar).collect(),
@@ -355,12 +387,9 @@ fn view(record: &ImageRecord, around: &Around, paths: &[PathBuf]) -> ImageView {
         variant: config.variant.clone().unwrap_or_default(),
         os: config.os.clone(),
         size_bytes: record.size,
-        shared_bytes: 0,
         layers: record.diff_ids.clone(),
         layer_paths: paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
         last_tagged: record.tagged_at,
-        containers: around.users.get(&record.id).copied().unwrap_or(0),
-        held: store::image::Images::is_held(record, &around.indexes),
-        target: variants::target(&around.images, record),
+        target: variants::target(images, record),
     }
 }

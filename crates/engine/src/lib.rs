@@ -25,6 +25,7 @@ mod filters;
 mod host;
 mod ids;
 mod image_config;
+mod image_shares;
 mod imageless;
 mod images;
 mod link;

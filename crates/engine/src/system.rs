@@ -4,7 +4,7 @@ use crate::node::{Node, blocking};
 use crate::{Containers, Images, OtherRuntime, Result, Volumes};
 use model::Timestamp;
 use model::draft::{SeccompDraft, SecurityProfile, SharedNamespace};
-use model::image::ImageView;
+use model::image::ImageLine;
 use model::phase::Phase;
 use model::view::ContainerView;
 use model::volume::VolumeView;
@@ -135,7 +135,7 @@ pub struct SystemView {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DiskUsage {
     /// Images.
-    pub images: Vec<ImageView>,
+    pub images: Vec<ImageLine>,
     /// Bytes of all layers, each counted once.
     pub layers_bytes: u64,
     /// Containers with the bytes of their writable layer and of their whole root.
@@ -316,7 +316,7 @@ impl System {
             .await?
         };
         Ok(DiskUsage {
-            images: Images { node: Arc::clone(&node) }.list().await?,
+            images: Images { node: Arc::clone(&node) }.list_with_shares().await?,
             layers_bytes,
             containers: sizes,
             volumes: Volumes { node }.with_usage().await?,

@@ -38,7 +38,36 @@ pub struct ImageConfig {
     pub on_build: Vec<String>,
 }
 
-/// An image as listed and inspected.
+/// An image as listed: there may be thousands of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageLine {
+    /// Digest of its configuration.
+    pub id: Digest,
+    /// Familiar `name:tag` references.
+    pub tags: Vec<String>,
+    /// Familiar `name@digest` references.
+    pub digests: Vec<String>,
+    /// Id of the parent, if built here.
+    pub parent: Option<Digest>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Labels of its configuration.
+    pub labels: BTreeMap<String, String>,
+    /// Unpacked size of all layers, bytes.
+    pub size_bytes: u64,
+    /// Bytes shared with other images.
+    pub shared_bytes: u64,
+    /// Layers' diff ids, base first.
+    pub layers: Vec<Digest>,
+    /// Containers that use it.
+    pub containers: u32,
+    /// Whether it has no name of its own and another image of the same index stands for it.
+    pub held: bool,
+    /// The manifest or index that it is known by, if it is known by one.
+    pub target: Option<Document>,
+}
+
+/// An image as inspected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageView {
     /// Digest of its configuration.
@@ -67,18 +96,12 @@ pub struct ImageView {
     pub os: String,
     /// Unpacked size of all layers, bytes.
     pub size_bytes: u64,
-    /// Bytes shared with other images.
-    pub shared_bytes: u64,
     /// Layers' diff ids, base first.
     pub layers: Vec<Digest>,
     /// Directories of the layers on disk, topmost first.
     pub layer_paths: Vec<String>,
     /// When it was last tagged.
     pub last_tagged: Timestamp,
-    /// Containers that use it.
-    pub containers: u32,
-    /// Whether it has no name of its own and another image of the same index stands for it.
-    pub held: bool,
     /// The manifest or index that it is known by, if it is known by one.
     pub target: Option<Document>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::image::{
-    Document, HistoryLine, ImageConfig, ImageView, ManifestKind, ManifestView, Removed,
+    Document, HistoryLine, ImageConfig, ImageLine, ImageView, ManifestKind, ManifestView, Removed,
 };
 use wire::docker::image as wire_image;
 use wire::docker::{ApiVersion, Empty};
@@ -12,20 +12,20 @@ use super::{config, null_if_empty, null_if_empty_map, port, signed};
 use crate::moment::rfc3339;
 
 /// One line of the list. Shared bytes and users are counted only when asked for, as in Docker.
-pub(crate) fn summary(view: &ImageView, shared: bool, v: ApiVersion) -> wire_image::ImageSummary {
-    let size = signed(view.size_bytes);
+pub(crate) fn summary(line: ImageLine, shared: bool, v: ApiVersion) -> wire_image::ImageSummary {
+    let size = signed(line.size_bytes);
     wire_image::ImageSummary {
-        containers: if shared { i64::from(view.containers) } else { -1 },
-        created: view.created.map_or(0, |created| created.seconds()),
-        id: view.id.to_string(),
-        labels: null_if_empty_map(view.config.labels.clone()),
-        parent_id: view.parent.map(|parent| parent.to_string()).unwrap_or_default(),
-        repo_digests: view.digests.clone(),
-        repo_tags: view.tags.clone(),
-        shared_size: if shared { signed(view.shared_bytes) } else { -1 },
+        containers: if shared { i64::from(line.containers) } else { -1 },
+        created: line.created.map_or(0, |created| created.seconds()),
+        id: line.id.to_string(),
+        labels: null_if_empty_map(line.labels),
+        parent_id: line.parent.map(|parent| parent.to_string()).unwrap_or_default(),
+        repo_digests: line.digests,
+        repo_tags: line.tags,
+        shared_size: if shared { signed(line.shared_bytes) } else { -1 },
         size,
         virtual_size: (!v.at_least(44)).then_some(size),
-        descriptor: view.target.as_ref().filter(|_| v.at_least(48)).map(descriptor),
+        descriptor: line.target.as_ref().filter(|_| v.at_least(48)).map(descriptor),
         manifests: Vec::new(),
     }
 }

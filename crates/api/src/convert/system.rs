@@ -258,12 +258,13 @@ fn build_cache(u: &DiskUsage) -> Vec<wire_system::BuildCache> {
 }
 
 fn image_usage(u: &DiskUsage, verbose: bool, v: ApiVersion) -> wire_system::Usage<ImageSummary> {
-    let own = |image: &model::image::ImageView| image.size_bytes.saturating_sub(image.shared_bytes);
-    let unused = u.images.iter().filter(|image| image.containers == 0);
+    let own = |image: &model::image::ImageLine| image.size_bytes.saturating_sub(image.shared_bytes);
+    let used = || u.images.iter().filter(|image| image.containers > 0);
     wire_system::Usage {
-        active_count: count(u.images.iter().filter(|image| image.containers > 0)),
+        active_count: count(used()),
         total_count: count(u.images.iter()),
-        reclaimable: signed(unused.map(own).sum()),
+        // What unused images share among themselves is free to go, too.
+        reclaimable: signed(u.layers_bytes.saturating_sub(used().map(own).sum())),
         total_size: signed(u.layers_bytes),
         items: if verbose { images(u, v) } else { Vec::new() },
     }
@@ -304,7 +305,7 @@ fn count(items: impl Iterator) -> i64 {
 }
 
 fn images(usage: &DiskUsage, v: ApiVersion) -> Vec<ImageSummary> {
-    usage.images.iter().map(|view| image::summary(view, true, v)).collect()
+    usage.images.iter().map(|line| image::summary(line.clone(), true, v)).collect()
 }
 
 fn containers(usage: &DiskUsage, now: Timestamp, v: ApiVersion) -> Vec<ContainerSummary> {

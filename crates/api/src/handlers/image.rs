@@ -4,7 +4,7 @@ use engine::transfer::Platform;
 use engine::{EngineError, LoadProgress};
 use hyper::StatusCode;
 use model::ImageRef;
-use model::image::{ImageDraft, ImageView};
+use model::image::{ImageDraft, ImageLine};
 use model::policy::Class;
 use tokio::sync::mpsc;
 use wire::docker::container::ContainerConfig;
@@ -37,21 +37,35 @@ pub(crate) async fn list(call: Call) -> Reply {
     let (before, since) = (created("before").await?, created("since").await?);
     let untils = filters.values("until").iter().map(|text| moment::parse(text, clock::now()));
     let until = untils.collect::<Result<Vec<_>, _>>()?.into_iter().min();
-    let wants = |view: &&ImageView| {
-        !view.held
-            && dangling.is_none_or(|dangling| dangling == view.tags.is_empty())
-            && filters.labels(&view.config.labels)
-            && before.is_none_or(|limit| view.created < Some(limit))
-            && until.is_none_or(|limit| view.created < Some(limit))
-            && since.is_none_or(|limit| view.created > Some(limit))
+    let wants = |image: &ImageLine| {
+        !image.held
+            && dangling.is_none_or(|dangling| dangling == image.tags.is_empty())
+            && filters.labels(&image.labels)
+            && before.is_none_or(|limit| image.created < Some(limit))
+            && until.is_none_or(|limit| image.created < Some(limit))
+            && since.is_none_or(|limit| image.created > Some(limit))
             && filters.any("reference", |pattern| {
-                view.tags.iter().chain(&view.digests).any(|name| matches_reference(name, pattern))
+                image.tags.iter().chain(&image.digests).any(|name| matches_reference(name, pattern))
             })
     };
     let shared = call.query.flag("shared-size");
-    let images = call.engine.images.list().await?;
-    let line = |view: &ImageView| {
-        let mut summary = image::summary(view, shared, call.version);
+    let mut images = match shared {
+        true => call.engine.images.list_with_shares().await?,
+        false => call.engine.images.list().await?,
+    };
+    images.retain(wants);
+    let manifests = match call.version.at_least(47) && call.query.flag("manifests") {
+        true => {
+            let ids = images.iter().map(|image| image.id).collect();
+            call.engine.images.manifests(ids).await?
+        }
+        false => Default::default(),
+    };
+    let line = |image: ImageLine| {
+        let own = manifests.get(&image.id).into_iter().flatten();
+        let own = own.map(image::manifest).collect();
+        let mut summary = image::summary(image, shared, call.version);
+        summary.manifests = own;
         // Of the names those that were asked for.
         for names in [&mut summary.repo_tags, &mut summary.repo_digests] {
             names.retain(|name| {
@@ -60,16 +74,7 @@ pub(crate) async fn list(call: Call) -> Reply {
         }
         if call.version.at_least(43) { summary } else { with_placeholders(summary) }
     };
-    let wanted: Vec<&ImageView> = images.iter().filter(wants).collect();
-    let mut lines: Vec<ImageSummary> = wanted.iter().map(|view| line(view)).collect();
-    if call.version.at_least(47) && call.query.flag("manifests") {
-        let ids = wanted.iter().map(|view| view.id).collect();
-        let manifests = call.engine.images.manifests(ids).await?;
-        for (line, view) in lines.iter_mut().zip(wanted) {
-            let own = manifests.get(&view.id).into_iter().flatten();
-            line.manifests = own.map(image::manifest).collect();
-        }
-    }
+    let lines: Vec<ImageSummary> = images.into_iter().map(line).collect();
     reply::json(&lines)
 }
 
@@ -285,9 +290,8 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let filters = Filters::parse(&call.query, &["dangling", "until", "label", "label!"])?;
     let dangling = filters.flag("dangling")?.unwrap_or(true);
     let until = until(&filters)?;
-    let keep = |view: &ImageView| {
-        until.is_some_and(|until| view.created >= Some(until))
-            || !filters.labels(&view.config.labels)
+    let keep = |image: &ImageLine| {
+        until.is_some_and(|until| image.created >= Some(until)) || !filters.labels(&image.labels)
     };
     let (removed, space_reclaimed) = call.engine.images.prune(dangling, &keep).await?;
     let images_deleted = null_if_empty(removed.into_iter().map(image::removed).collect());
