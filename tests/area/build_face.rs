@@ -152,6 +152,19 @@ fn builds_that_were_can_be_looked_at() {
 }
 
 #[test]
+fn builds_under_way_are_listed_and_cancelled_ones_remembered() {
+    let lab = Lab::new();
+    let dir = lab.dockerfile("FROM busybox\nRUN sleep 1000\n");
+    let list = |lab: &Lab| lab.estiba(&["buildx", "history", "ls"]).ok().to_owned();
+    let going = lab.session(&["build", text(&dir)]);
+    lab::eventually("the build is listed", || list(&lab).contains("Running"));
+    going.signal(rustix::process::Signal::KILL);
+    going.finish();
+    lab::eventually("the build was cancelled", || list(&lab).contains("Canceled"));
+    assert!(!list(&lab).contains("Running"));
+}
+
+#[test]
 fn builders_have_names() {
     let lab = Lab::new();
     let call = |words: &[&str]| within(&lab, lab.dir(), &[&["buildx"], words].concat());

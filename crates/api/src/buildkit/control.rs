@@ -12,6 +12,7 @@ use build::cache::{CacheKind, CacheRecord, PruneOptions};
 use build::platform::Platform;
 use engine::Engine;
 use model::policy::Class;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::{BoxStream, async_trait};
@@ -141,23 +142,38 @@ impl pb::control_server::Control for Control {
         Ok(Response::new(pb::InfoResponse { buildkit_version: Some(version()) }))
     }
 
-    /// What is remembered comes first; whoever wants to hear of more is left waiting.
+    /// What is under way comes first, then what is remembered, then what follows.
     async fn listen_build_history(
         &self,
         request: Request<pb::BuildHistoryRequest>,
     ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
         let request = request.into_inner();
-        let events = history::events(&self.engine, &request).await;
-        let events = events.map_err(|error| refused(&error))?;
+        // Asked for first: a build that ends meanwhile is told of twice rather than not at all.
+        let (active, mut news) = self.kit.listeners.listen();
+        let past = history::events(&self.engine, &request).await;
+        let past = past.map_err(|error| refused(&error))?;
+        let (wanted, once) = (request.r#ref, request.early_exit);
+        let concerns = move |event: &pb::BuildHistoryEvent| {
+            let own = |record: &pb::BuildHistoryRecord| record.r#ref == wanted;
+            wanted.is_empty() || event.record.as_ref().is_some_and(own)
+        };
         let (tx, rx) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
-            for event in events {
+            for event in active.into_iter().filter(&concerns).chain(past) {
                 if tx.send(Ok(event)).await.is_err() {
                     return;
                 }
             }
-            if !request.early_exit {
-                tx.closed().await;
+            while !once {
+                let event = tokio::select! {
+                    event = news.recv() => event,
+                    () = tx.closed() => return,
+                };
+                match event {
+                    Ok(event) if concerns(&event) => drop(tx.send(Ok(event)).await),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                }
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(rx))))

@@ -10,8 +10,9 @@ use bollard_buildkit_proto::moby::buildkit::v1 as pb;
 use engine::{Engine, PastBuild};
 use prost::Message;
 
+use super::jobs::{Job, Observed};
 use super::request::Attrs;
-use super::status::Story;
+use super::trace;
 use crate::clock;
 
 /// How much of what a build told is kept; then the oldest goes.
@@ -21,56 +22,34 @@ const MAX_VALUE_CHARS: usize = 4096;
 /// What is kept of a value that looks like a secret.
 const MASK: &str = "****";
 
-/// A build that is under way.
+/// A build that is under way. One that is dropped before its end was cancelled.
 pub(super) struct Draft {
     record: pb::BuildHistoryRecord,
     at: model::Timestamp,
+    engine: Engine,
+    job: Observed,
+    over: bool,
 }
 
 impl Draft {
     /// Begins the record of a build.
-    pub(super) fn begin(id: &str, frontend: &str, attrs: &Attrs) -> Self {
-        let at = clock::now();
-        let kept = attrs.iter().map(|(name, value)| {
-            let argument = name.strip_prefix("build-arg:");
-            let value = match argument.is_some_and(build::check::is_secret_name) {
-                true => MASK.to_owned(),
-                false => build::address::shown(value).chars().take(MAX_VALUE_CHARS).collect(),
-            };
-            (name.clone(), value)
-        });
-        let record = pb::BuildHistoryRecord {
-            r#ref: id.to_owned(),
-            frontend: frontend.to_owned(),
-            frontend_attrs: kept.collect(),
-            created_at: Some(time(at)),
-            ..pb::BuildHistoryRecord::default()
-        };
-        Self { record, at }
+    pub(super) fn begin(engine: &Engine, job: &Job, frontend: &str, attrs: &Attrs) -> Self {
+        let (at, job) = (clock::now(), job.observed());
+        let record = begun((&job.id, at), frontend, attrs);
+        job.kit.listeners.begun(&record);
+        Self { record, at, engine: engine.clone(), job, over: false }
     }
 
     /// Ends it: what came of it, and what it told. Nobody waits for it to be written.
-    pub(super) fn end(
-        mut self,
-        engine: &Engine,
-        story: &Story,
-        outcome: Result<HashMap<String, String>, String>,
-    ) {
-        let told = story.told();
-        let mut vertices: HashMap<&str, &pb::Vertex> = HashMap::new();
-        for vertex in told.iter().flat_map(|response| &response.vertexes) {
-            vertices.insert(&vertex.digest, vertex);
-        }
-        let count = |fits: &dyn Fn(&pb::Vertex) -> bool| {
-            let fitting = vertices.values().filter(|vertex| fits(vertex)).count();
-            i32::try_from(fitting).unwrap_or(i32::MAX)
-        };
+    pub(super) fn end(mut self, outcome: Result<HashMap<String, String>, String>) {
+        self.conclude(outcome);
+    }
+
+    fn conclude(&mut self, outcome: Result<HashMap<String, String>, String>) {
+        self.over = true;
+        let told = self.job.story.told();
         let record = &mut self.record;
-        record.num_total_steps = count(&|_| true);
-        record.num_cached_steps = count(&|vertex| vertex.cached);
-        record.num_completed_steps = count(&|vertex| vertex.completed.is_some());
-        let warnings = told.iter().map(|response| response.warnings.len()).sum::<usize>();
-        record.num_warnings = i32::try_from(warnings).unwrap_or(i32::MAX);
+        count(record, &told);
         record.completed_at = Some(time(clock::now()));
         match outcome {
             Ok(answers) => record.exporter_response = answers,
@@ -78,14 +57,70 @@ impl Draft {
                 record.error = Some(rpc::Status { code: 2, message, details: Vec::new() });
             }
         }
+        let log = log(&told);
+        record.trace = Some(trace::descriptor(record, &log));
         let past = PastBuild { id: record.r#ref.clone(), record: record.encode_to_vec() };
-        let (builds, at, log) = (engine.builds.clone(), self.at, log(&told));
-        tokio::spawn(async move {
+        let (builds, at) = (self.engine.builds.clone(), self.at);
+        let (kit, record) = (Arc::clone(&self.job.kit), std::mem::take(record));
+        let remember = async move {
             if let Err(error) = builds.remember(past, at, log).await {
                 tracing::debug!(%error, "remember a build");
             }
-        });
+            kit.listeners.ended(record);
+        };
+        // Without a runtime the daemon ends, and nobody listens any more.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(remember);
+        }
     }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.over {
+            self.conclude(Err(build::Error::Cancelled.to_string()));
+        }
+    }
+}
+
+/// The record of a build that begins.
+fn begun(
+    (id, at): (&str, model::Timestamp),
+    frontend: &str,
+    attrs: &Attrs,
+) -> pb::BuildHistoryRecord {
+    let kept = attrs.iter().map(|(name, value)| {
+        let argument = name.strip_prefix("build-arg:");
+        let value = match argument.is_some_and(build::check::is_secret_name) {
+            true => MASK.to_owned(),
+            false => build::address::shown(value).chars().take(MAX_VALUE_CHARS).collect(),
+        };
+        (name.clone(), value)
+    });
+    pb::BuildHistoryRecord {
+        r#ref: id.to_owned(),
+        frontend: frontend.to_owned(),
+        frontend_attrs: kept.collect(),
+        created_at: Some(time(at)),
+        ..pb::BuildHistoryRecord::default()
+    }
+}
+
+/// Counts the steps that were told of.
+fn count(record: &mut pb::BuildHistoryRecord, told: &[Arc<pb::StatusResponse>]) {
+    let mut vertices: HashMap<&str, &pb::Vertex> = HashMap::new();
+    for vertex in told.iter().flat_map(|response| &response.vertexes) {
+        vertices.insert(&vertex.digest, vertex);
+    }
+    let count = |fits: &dyn Fn(&pb::Vertex) -> bool| {
+        let fitting = vertices.values().filter(|vertex| fits(vertex)).count();
+        i32::try_from(fitting).unwrap_or(i32::MAX)
+    };
+    record.num_total_steps = count(&|_| true);
+    record.num_cached_steps = count(&|vertex| vertex.cached);
+    record.num_completed_steps = count(&|vertex| vertex.completed.is_some());
+    let warnings = told.iter().map(|response| response.warnings.len()).sum::<usize>();
+    record.num_warnings = i32::try_from(warnings).unwrap_or(i32::MAX);
 }
 
 /// The last of what was told, each piece with its length before it.
@@ -113,7 +148,7 @@ pub(super) fn replay(log: &[u8]) -> Vec<pb::StatusResponse> {
     told
 }
 
-/// The events that a listener is told first: every build that is remembered, newest first.
+/// Every build that is remembered, newest first, as a listener is told of it.
 pub(super) async fn events(
     engine: &Engine,
     request: &pb::BuildHistoryRequest,
@@ -164,8 +199,8 @@ mod tests {
     fn what_looks_like_a_secret_is_not_kept() {
         let attrs = [("build-arg:API_TOKEN", "x"), ("build-arg:V", "1"), ("target", "t")];
         let attrs = attrs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let draft = Draft::begin("i", "dockerfile.v0", &attrs.into_iter().collect());
-        let kept = &draft.record.frontend_attrs;
+        let at = model::Timestamp(0);
+        let kept = begun(("i", at), "dockerfile.v0", &attrs.into_iter().collect()).frontend_attrs;
         assert_eq!(kept["build-arg:API_TOKEN"], MASK);
         assert_eq!((kept["build-arg:V"].as_str(), kept["target"].as_str()), ("1", "t"));
     }

@@ -30,6 +30,13 @@ pub(crate) struct Job {
     story: Arc<Story>,
 }
 
+/// A running build, as those see it who note what becomes of it.
+pub(super) struct Observed {
+    pub(super) id: String,
+    pub(super) story: Arc<Story>,
+    pub(super) kit: Arc<super::BuildKit>,
+}
+
 /// Why a build cannot begin.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Busy {
@@ -65,6 +72,11 @@ impl Job {
     /// What it tells.
     pub(crate) fn story(&self) -> Arc<Story> {
         Arc::clone(&self.story)
+    }
+
+    /// The same for whoever outlives it.
+    pub(super) fn observed(&self) -> Observed {
+        Observed { id: self.id.clone(), story: self.story(), kit: Arc::clone(&self.jobs) }
     }
 }
 

@@ -16,6 +16,7 @@ mod gateway;
 mod history;
 mod jobs;
 mod line;
+mod listen;
 pub(crate) mod llb;
 mod offer;
 mod own;
@@ -27,6 +28,7 @@ mod stat;
 mod status;
 mod stores;
 mod sync;
+mod trace;
 mod tunnel;
 mod uploads;
 
@@ -36,6 +38,7 @@ pub(crate) use own::build as own_build;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use ::buildkit::content;
 use ::buildkit::line::{MAX_MESSAGE_BYTES, serve};
 use bollard_buildkit_proto::health;
 use bollard_buildkit_proto::moby::buildkit::v1::control_server::ControlServer;
@@ -52,7 +55,7 @@ use crate::reply::Reply;
 use control::Control;
 use gateway::{Bridge, Gateway};
 use jobs::Jobs;
-
+use listen::Listeners;
 use session::{Announcement, Sessions};
 use uploads::Uploads;
 
@@ -61,6 +64,7 @@ use uploads::Uploads;
 pub(crate) struct BuildKit {
     sessions: Sessions,
     jobs: Jobs,
+    listeners: Listeners,
     gateway: Gateway,
     uploads: Uploads,
 }
@@ -96,6 +100,7 @@ pub(crate) async fn grpc(call: Call) -> Reply {
 struct Services {
     control: ControlServer<Control>,
     bridge: LlbBridgeServer<Bridge>,
+    traces: Arc<trace::Traces>,
     health: health::health_server::HealthServer<Health>,
 }
 
@@ -110,6 +115,7 @@ impl Services {
         let (engine, guard) = (call.engine.clone(), call.guard.clone());
         let bridge = Bridge { engine, kit, guard };
         Self {
+            traces: Arc::new(trace::Traces(call.engine.clone())),
             control: ControlServer::new(control).max_decoding_message_size(MAX_MESSAGE_BYTES),
             bridge: LlbBridgeServer::new(bridge).max_decoding_message_size(MAX_MESSAGE_BYTES),
             health: health::health_server::HealthServer::new(Health),
@@ -121,6 +127,7 @@ impl Services {
         let answered: Result<_, Infallible> = match service {
             "moby.buildkit.v1.Control" => self.control.call(request).await,
             "moby.buildkit.v1.frontend.LLBBridge" => self.bridge.call(request).await,
+            content::SERVICE => Ok(content::serve(self.traces, request).await),
             "grpc.health.v1.Health" => self.health.call(request).await,
             other => Ok(Status::unimplemented(format!("unknown service {other}")).into_http()),
         };

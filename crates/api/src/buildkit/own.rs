@@ -66,14 +66,14 @@ pub(crate) async fn build(mut call: Call) -> Reply {
             let story = Arc::clone(&story);
             Progress::new(move |event| story.tell(event))
         };
-        let draft = Draft::begin(&order.id, request::DOCKERFILE, &attrs);
+        let draft = Draft::begin(&engine, &job, request::DOCKERFILE, &attrs);
         let mut solve = plan.request(order.id, Arc::new(handed), progress);
         solve.review = review;
         let work = async {
             let outcome = engine.builds.solve(solve).await;
             drop(job);
             let shown = outcome.as_ref().map(|it| it.answers.clone().into_iter().collect());
-            draft.end(&engine, &story, shown.map_err(ToString::to_string));
+            draft.end(shown.map_err(ToString::to_string));
             outcome
         };
         converse(socket, work, (&story, quiet)).await;

@@ -68,8 +68,7 @@ pub(super) async fn control(
         },
     };
     let story = job.story();
-    let draft = Draft::begin(&asked.r#ref, &wanted.frontend, &wanted.attrs);
-    let kept = Arc::clone(&story);
+    let draft = Draft::begin(&control.engine, &job, &wanted.frontend, &wanted.attrs);
     let solve = SolveRequest {
         id: asked.r#ref,
         definition: definition(&wanted).map_err(status)?,
@@ -92,7 +91,7 @@ pub(super) async fn control(
     drop(job);
     let outcome = outcome.map(|outcome| answers(outcome, &outputs));
     let shown = outcome.as_ref().cloned().map_err(ToString::to_string);
-    draft.end(&control.engine, &kept, shown);
+    draft.end(shown);
     outcome.map_err(status)
 }
 

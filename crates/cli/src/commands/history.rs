@@ -130,7 +130,9 @@ pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
     let mut control = open(invocation).await?;
     let mut ids = matches.args().to_vec();
     if matches.bool("all") {
-        ids = records(&mut control, "").await?.into_iter().map(|record| record.r#ref).collect();
+        let mut over = records(&mut control, "").await?;
+        over.retain(|record| record.completed_at.is_some());
+        ids = over.into_iter().map(|record| record.r#ref).collect();
     } else if ids.is_empty() {
         return Err(Failure::new("ERROR: rm requires at least one argument or --all"));
     }
@@ -144,10 +146,10 @@ pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
     failures.outcome()
 }
 
-/// What only Docker Desktop and a trace's viewer do.
+/// What only Docker Desktop and viewers of traces do.
 pub(crate) fn elsewhere(invocation: &Invocation) -> Outcome {
     Err(Failure::new(format!(
-        "ERROR: {} is for Docker Desktop, or for traces, which this daemon does not record; use \
+        "ERROR: {} is for Docker Desktop, or for a viewer of traces, which buildx brings along; use \
          history inspect and history logs",
         invocation.path
     )))
@@ -168,7 +170,7 @@ fn failed(status: Status) -> Failure {
     Failure::new(format!("ERROR: {}", status.message()))
 }
 
-/// What is remembered, newest first.
+/// What is under way, then what is remembered, newest first.
 async fn records(control: &mut Control, id: &str) -> Result<Vec<pb::BuildHistoryRecord>, Failure> {
     let request =
         pb::BuildHistoryRequest { early_exit: true, r#ref: id.to_owned(), ..Default::default() };
