@@ -1,12 +1,14 @@
 //! Lists as tables, lines of JSON or templates; documents as JSON or templates. It never knows
 //! what the rows are about.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::command::Outcome;
 use crate::failure::Failure;
 use crate::tabwriter;
-use crate::template::{Data, Template};
+use crate::template::{self, Data, Piece, Template};
 use crate::terminal::print;
 
 /// The narrowest column of a table.
@@ -24,14 +26,22 @@ pub(crate) struct Table {
     pub(crate) type_name: &'static str,
 }
 
-/// One row: its fields by name.
+/// One row: its fields by name. They are few, and there may be thousands of rows.
 #[derive(Default)]
-pub(crate) struct Row(Map<String, Value>);
+pub(crate) struct Row(Vec<(Cow<'static, str>, Value)>);
 
 impl Row {
-    /// Adds a field.
-    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.insert(name.to_owned(), value.into());
+    /// Sets a field.
+    pub(crate) fn with(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Value>,
+    ) -> Self {
+        let (name, value) = (name.into(), value.into());
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name, value)),
+        }
         self
     }
 
@@ -43,21 +53,45 @@ impl Row {
     ) -> Self {
         let map: Map<String, Value> =
             entries.into_iter().map(|(key, value)| (key, value.into())).collect();
-        self.with(&format!("\0{name}"), Value::Object(map))
+        self.with(format!("\0{name}"), Value::Object(map))
     }
 
     /// The fields alone, by name.
     pub(crate) fn plain(mut self) -> Value {
-        self.0.retain(|name, _| !name.starts_with('\0'));
-        self.0.sort_keys();
-        Value::Object(self.0)
+        self.0.retain(|(name, _)| !name.starts_with('\0'));
+        self.by_name()
+    }
+
+    fn by_name(mut self) -> Value {
+        self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let fields = self.0.into_iter().map(|(name, value)| (name.into_owned(), value));
+        Value::Object(fields.collect())
     }
 
     fn sorted(self) -> Value {
         // Marks the value as a row, which is written as JSON in a way of its own.
-        let mut marked = self.with("\0", true);
-        marked.0.sort_keys();
-        Value::Object(marked.0)
+        self.with("\0", true).by_name()
+    }
+
+    /// Fills a template of text and fields in; `false`, and nothing is added, when a field is
+    /// missing.
+    fn fill(&self, pieces: &[Piece<'_>], out: &mut String) -> bool {
+        let before = out.len();
+        for piece in pieces {
+            let name = match piece {
+                Piece::Text(text) => {
+                    out.push_str(text);
+                    continue;
+                }
+                Piece::Field(name) => name,
+            };
+            let Some((_, value)) = self.0.iter().find(|(known, _)| known == name) else {
+                out.truncate(before);
+                return false;
+            };
+            template::print_to(out, value);
+        }
+        true
     }
 }
 
@@ -75,7 +109,7 @@ pub(crate) fn probe(table: &Table, format: &str) -> Result<(), Failure> {
     let source = if format == "json" { "" } else { source };
     let template = Template::parse(&source.replace("\\t", "\t").replace("\\n", "\n"))
         .map_err(|why| Failure::new(format!("failed to parse template: {why}")))?;
-    let row = table.titles.iter().fold(Row::default(), |row, (field, _)| row.with(field, ""));
+    let row = table.titles.iter().fold(Row::default(), |row, (field, _)| row.with(*field, ""));
     let row = row.method("Label", []);
     let filled = template.execute(&Data::row(row.sorted(), table.type_name));
     filled.map_err(|why| Failure::new(format!("failed to execute template: {why}")))?;
@@ -97,10 +131,14 @@ pub(crate) fn render(table: &Table, format: &str, rows: Vec<Row>) -> Result<Stri
     let template = Template::parse(&source)
         .map_err(|why| Failure::new(format!("template parsing error: {why}")))?;
     let failed = |why: String| Failure::new(format!("template parsing error: {why}"));
+    let pieces = template.pieces();
     let mut out = String::new();
     for row in rows {
-        let data = Data::row(row.sorted(), table.type_name);
-        out.push_str(&template.execute(&data).map_err(failed)?);
+        let filled = pieces.as_deref().is_some_and(|pieces| row.fill(pieces, &mut out));
+        if !filled {
+            let data = Data::row(row.sorted(), table.type_name);
+            out.push_str(&template.execute(&data).map_err(failed)?);
+        }
         out.push('\n');
     }
     if !is_table {

@@ -149,6 +149,14 @@ impl<'a> Request<'a> {
         self.send().await?.json().await
     }
 
+    /// The same for a list that may be long.
+    ///
+    /// # Errors
+    /// As [`Request::fetch`].
+    pub async fn fetch_list<T: DeserializeOwned>(self) -> Result<Vec<T>> {
+        self.send().await?.list().await
+    }
+
     /// Sends it and drops the answer's body.
     ///
     /// # Errors
@@ -261,6 +269,16 @@ impl Response<'_> {
         let path = self.path.clone();
         let bytes = self.bytes().await?;
         wire::docker::json::from_slice(&bytes)
+            .map_err(|error| Error::Answer { path, why: error.to_string() })
+    }
+
+    /// Reads the whole body as a list, which may be long: as engines write it, and only where that
+    /// will not do as Go reads it, which takes three times as long.
+    async fn list<T: DeserializeOwned>(self) -> Result<Vec<T>> {
+        let path = self.path.clone();
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes)
+            .or_else(|_| wire::docker::json::from_slice(&bytes))
             .map_err(|error| Error::Answer { path, why: error.to_string() })
     }
 

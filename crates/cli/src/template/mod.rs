@@ -9,7 +9,8 @@ mod value;
 
 pub(crate) use value::Data;
 
-use parse::Node;
+use parse::{Base, Node, Pipe};
+use serde_json::Value;
 
 /// The field that marks a row of a table; no field of a document has such a name.
 pub(crate) const ROW: &str = "\0";
@@ -20,7 +21,31 @@ pub(crate) struct Template {
     source: String,
 }
 
+/// A part of a template that is nothing but text and fields.
+pub(crate) enum Piece<'a> {
+    /// Stands there as it is.
+    Text(&'a str),
+    /// The field of that name.
+    Field(&'a str),
+}
+
+/// Adds a field's value as templates print it.
+pub(crate) fn print_to(out: &mut String, value: &Value) {
+    value::show(out, value, false);
+}
+
 impl Template {
+    /// Its parts, when it is nothing but text and fields. Tables are, and lists may be long: their
+    /// rows need no walk through the tree.
+    pub(crate) fn pieces(&self) -> Option<Vec<Piece<'_>>> {
+        let pieces = self.nodes.iter().map(|node| match node {
+            Node::Text(text) => Some(Piece::Text(text)),
+            Node::Pipe(pipe) => field_of(pipe).map(Piece::Field),
+            _ => None,
+        });
+        pieces.collect()
+    }
+
     /// Parses a template.
     ///
     /// # Errors
@@ -36,6 +61,16 @@ impl Template {
     /// A field that does not exist, a function that fails.
     pub(crate) fn execute(&self, data: &Data) -> Result<String, String> {
         eval::run(&self.nodes, data, &self.source)
+    }
+}
+
+/// `.Name` and nothing else.
+fn field_of(pipe: &Pipe) -> Option<&str> {
+    let ([], [command]) = (&*pipe.variables, &*pipe.commands) else { return None };
+    let [word] = &**command else { return None };
+    match (&word.base, &*word.fields) {
+        (Base::Dot, [(name, _)]) => Some(name),
+        _ => None,
     }
 }
 

@@ -227,7 +227,8 @@ fn holds_text(json: &Value) -> bool {
     json.as_object().is_some_and(|map| map.values().all(Value::is_string)) || json.is_null()
 }
 
-fn show(out: &mut String, value: &Value, map: bool) {
+/// Go's `%v`; an object is a map or a struct.
+pub(super) fn show(out: &mut String, value: &Value, map: bool) {
     match value {
         Value::Null => out.push_str("<nil>"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),

@@ -71,7 +71,7 @@ impl Client {
         if wanted.limit > 0 {
             request = request.query("limit", wanted.limit.to_string());
         }
-        request.flag("size", wanted.size).filters(&wanted.filters).fetch().await
+        request.flag("size", wanted.size).filters(&wanted.filters).fetch_list().await
     }
 
     /// Everything about a container.

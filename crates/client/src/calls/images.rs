@@ -27,7 +27,7 @@ impl Client {
         all: bool,
         filters: &[(String, String)],
     ) -> Result<Vec<ImageSummary>> {
-        self.get("/images/json").filters(filters).flag("all", all).fetch().await
+        self.get("/images/json").filters(filters).flag("all", all).fetch_list().await
     }
 
     /// Lists images with the manifests behind their names.
