@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! GET referrers/<digest> ── 200: an index, pages behind it
-//!   └─ 404: a registry from before 1.1 ── GET manifests/sha256-<hex>: the same, kept by clients
+//!   └─ 404, or no such list: a registry from before 1.1
+//!        └─ GET manifests/sha256-<hex>: the same, kept by clients
 //! ```
 
 use super::blob::{self, Wanted};
@@ -119,6 +120,10 @@ impl Client {
     }
 }
 
+/// What registries that know of no such list answer: what the specification says, and what those do
+/// that take the path for something else.
+const UNKNOWN: [u16; 4] = [400, 404, 405, 501];
+
 /// The registry's own list; nothing when it keeps none.
 async fn listed(
     session: &Session,
@@ -134,14 +139,22 @@ async fn listed(
     let mut ask = session.ask(endpoint, Method::GET, &rest);
     let mut found = Vec::new();
     for page in 0..MAX_PAGES {
-        let answer = session.retry(|| session.expect(&ask, &[200, 404])).await?;
-        if answer.status.as_u16() == 404 {
-            answer.finish();
+        let known = [&[200], &UNKNOWN[..]].concat();
+        let answer = session.retry(|| session.expect(&ask, &known)).await?;
+        let next = answer.next_page().transpose()?;
+        let unknown = answer.status.as_u16() != 200;
+        let is_index =
+            answer.header("content-type").is_some_and(|it| it.starts_with(media::OCI_INDEX));
+        let bytes = answer.bytes(manifest::MAX_MANIFEST_BYTES).await?;
+        if unknown {
             return Ok((page > 0).then_some(found));
         }
-        let next = answer.next_page().transpose()?;
-        let bytes = answer.bytes(manifest::MAX_MANIFEST_BYTES).await?;
-        let index: Index = manifest::json("referrers", &bytes)?;
+        let index: Index = match manifest::json("referrers", &bytes) {
+            Ok(index) => index,
+            // Servers of web pages have one for every path.
+            Err(_) if page == 0 && !is_index => return Ok(None),
+            Err(error) => return Err(error),
+        };
         if index.schema_version != 2 || found.len() + index.manifests.len() > MAX_REFERRERS {
             return Err(Error::bad(format!("referrers of {subject}: not a list of referrers")));
         }

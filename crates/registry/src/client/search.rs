@@ -3,8 +3,8 @@
 use super::body::Payload;
 use super::session::{Ask, Session};
 use super::url::Url;
-use super::{Client, Credentials, manifest, registry_host};
-use crate::error::Result;
+use super::{Client, Credentials, registry_host};
+use crate::error::{Error, Result};
 use hyper::Method;
 use model::reference::DEFAULT_HOST;
 use serde::Deserialize;
@@ -75,7 +75,9 @@ impl Client {
             scopes: Vec::new(),
         };
         let bytes = session.expect(&ask, &[200]).await?.bytes(MAX_ANSWER_BYTES).await?;
-        let answer: Answer = manifest::json("search results", &bytes)?;
+        // Indexes are as loose with nulls as what they were written in.
+        let answer: Answer = wire::docker::json::from_slice(&bytes)
+            .map_err(|error| Error::bad(format!("search results: {error}")))?;
         Ok(answer.results)
     }
 }

@@ -153,13 +153,15 @@ pub(crate) async fn search(invocation: &Invocation) -> Outcome {
     let whole = matches.bool("no-trunc");
     let mark = |set: bool| if set { "[OK]" } else { "" };
     let rows = found.iter().map(|result| {
-        let description = result.description.replace(['\n', '\r'], " ");
+        // What strangers wrote must not command the terminal.
+        let plain = |text: &str| text.replace(char::is_control, " ");
+        let description = plain(&result.description);
         let shown = if whole { description } else { ellipsis(&description, DESCRIPTION_WIDTH) };
         Row::default()
             .with("Description", shown)
             .with("IsAutomated", mark(result.is_automated))
             .with("IsOfficial", mark(result.is_official))
-            .with("Name", result.name.clone())
+            .with("Name", plain(&result.name))
             .with("StarCount", result.star_count.to_string())
     });
     format::list(&SEARCH, matches.text("format"), rows.collect())
