@@ -285,8 +285,9 @@ fn ephemeral_range() -> (u16, u16) {
     }
 }
 
-/// Whether the socket that holds a port also carries it. `::1` is never translated, so a port on
-/// every IPv6 address has a socket for it; the rules take all else away from it.
+/// Whether the socket that holds a port also carries it. `::1` and link-local addresses are never
+/// translated, so a port on every IPv6 address has a socket for them; the rules take all else away
+/// from it.
 fn is_carried(publication: &Publication) -> bool {
     let every = publication.host.is_ipv6() && publication.host.is_unspecified();
     match publication.way {

@@ -12,6 +12,8 @@ const PLAIN_MAX: usize = 512;
 const NAME_MAX: usize = 253;
 /// What we announce and never exceed over UDP, bytes (the DNS flag day of 2020).
 pub(super) const EDNS_MAX: u16 = 1232;
+/// Longest answer that is taken from a server over UDP, bytes; no server is told more.
+pub(super) const ANSWER_MAX: u16 = 4096;
 /// Seconds that local answers may be kept, as Docker's.
 const TTL: u32 = 600;
 
@@ -138,11 +140,14 @@ impl Query<'_> {
         out
     }
 
-    /// The query under another id, to be sent on.
-    pub(super) fn with_id(&self, id: u16) -> Vec<u8> {
-        let mut out = self.bytes.to_vec();
-        out[..2].copy_from_slice(&id.to_be_bytes());
-        out
+    /// The query as it is sent on: it asks for no more than we can take.
+    pub(super) fn sent_on(&self) -> SentOn {
+        let mut bytes = self.bytes.to_vec();
+        if self.edns.is_some_and(|size| size > ANSWER_MAX) {
+            let size = self.question_end + OPT_SIZE;
+            bytes[size..size + 2].copy_from_slice(&ANSWER_MAX.to_be_bytes());
+        }
+        SentOn(bytes)
     }
 
     /// Whether `answer` is one to this query sent under `id`: same question, and a response.
@@ -162,6 +167,19 @@ impl Query<'_> {
             slot.copy_from_slice(id);
         }
         answer
+    }
+}
+
+/// A query on its way to servers, to each under an id of its own.
+#[derive(Clone, Debug)]
+pub(super) struct SentOn(Vec<u8>);
+
+impl SentOn {
+    /// Its bytes under an id.
+    pub(super) fn under(&self, id: u16) -> Vec<u8> {
+        let mut out = self.0.clone();
+        out[..2].copy_from_slice(&id.to_be_bytes());
+        out
     }
 }
 
@@ -251,10 +269,13 @@ fn read_name(bytes: &[u8], mut at: usize) -> Option<(String, usize)> {
     }
 }
 
+/// Where an OPT record has the size: after the empty name and the type.
+const OPT_SIZE: usize = 3;
+
 /// The client's UDP size from an OPT record right after the question.
 fn edns_size(bytes: &[u8], at: usize) -> Option<u16> {
     (bytes.get(at) == Some(&0) && u16_at(bytes, at + 1)? == TYPE_OPT)
-        .then(|| u16_at(bytes, at + 3))
+        .then(|| u16_at(bytes, at + OPT_SIZE))
         .flatten()
 }
 
@@ -348,6 +369,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn no_server_is_told_more_than_is_taken() {
+        for (asked, told) in [(None, None), (Some(1232), Some(1232)), (Some(65_494), Some(4096))] {
+            let bytes = query("web.example", TYPE_A, asked);
+            let sent = parse(&bytes).unwrap().sent_on().under(0x0102);
+            assert_eq!(sent[..2], [1, 2]);
+            assert_eq!(parse(&sent).unwrap().edns, told);
+            assert_eq!(sent.len(), bytes.len());
+        }
+    }
+
+    #[test]
+    fn who_speaks_edns_is_answered_so() {
+        let records = [Record::Address("172.17.0.2".parse().unwrap())];
+        let answer = |edns| {
+            let bytes = query("web", TYPE_A, edns);
+            let answer = parse(&bytes).unwrap().answer(Code::NoError, &records, true);
+            (answer[11], answer[bytes.len() - if edns.is_some() { 11 } else { 0 } + 16..].to_vec())
+        };
+        assert_eq!(answer(None), (0, Vec::new()));
+        assert_eq!(answer(Some(512)), (1, OPT.to_vec()), "of version 0, our size, no options");
     }
 
     #[test]

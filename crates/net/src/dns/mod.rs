@@ -6,14 +6,16 @@
 //! ```text
 //!  container ──▶ 127.0.0.11:53 ──▶ parse ──▶ names of its networks ──▶ answer
 //!                 (server.rs)   (message.rs)    (names.rs)  └─ unknown ──▶ upstream.rs, from the
-//!                                 station.rs       internal: SERVFAIL       host's namespace
-//!                                     ▲
-//!  daemon: agent.rs ── order.rs ──────┘
+//!                                 station.rs                                host's namespace, or
+//!                                     ▲                                     the container's own
+//!  daemon: agent.rs ── order.rs ──────┘                                     servers: inside.rs
 //! ```
 //!
-//! Never forwards for a container that is on internal networks only (law F3).
+//! No question leaves internal networks (law F3): for a container that is on nothing else, the host's
+//! servers are not asked, and its own ones are asked through those networks.
 
 mod agent;
+mod inside;
 mod message;
 mod names;
 mod order;
@@ -40,8 +42,8 @@ use std::sync::Arc;
 /// How a container's resolver answers.
 #[derive(Clone, Debug, Default)]
 pub struct DnsSettings {
-    /// Servers that unknown names are forwarded to (`--dns`); empty: the host's, followed when
-    /// the host's resolv.conf changes.
+    /// Servers that unknown names are forwarded to (`--dns`), from the container's namespace;
+    /// empty: the host's, followed when the host's resolv.conf changes.
     pub servers: Vec<IpAddr>,
     /// A process that ends with the container: its monitor. With it ends the resolver, should
     /// there be no daemon then to say so.
@@ -117,11 +119,15 @@ impl Net {
             return Ok(());
         }
         let (datagrams, streams) = server::open_inside(netns)?;
+        // To be asked itself is all that the resolver would hear.
+        let others = settings.servers.iter().filter(|it| **it != server::ADDRESS.ip());
+        let servers: Vec<IpAddr> = others.copied().collect();
         let mut fds = vec![datagrams, streams];
+        fds.extend(inside::open(netns, &servers)?);
         // One that is gone already is found out by whoever started it.
         let process = settings.lives_with.and_then(Pid::from_raw);
         fds.extend(process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()));
-        let post = Post { container: *container, servers: settings.servers.clone() };
+        let post = Post { container: *container, servers };
         self.dns.0.serve(post, fds)
     }
 

@@ -65,8 +65,8 @@ pub(super) struct Entry {
 pub(super) enum Verdict {
     /// We know: these records, or that there are none.
     Answer(Code, Vec<Record>),
-    /// Somebody else may know.
-    Forward,
+    /// Somebody else may know; whether they may be asked outside of the container's networks.
+    Unknown { leaves: bool },
 }
 
 impl Names {
@@ -174,12 +174,8 @@ impl Names {
             return Verdict::Answer(Code::NoError, records);
         }
         let mut zones = networks.iter().filter_map(|id| self.zones.get(id));
-        if zones.all(|zone| zone.internal) {
-            // No question leaves an internal network (law F3), so whether there is such a name
-            // cannot be known. To say that there is none would be a lie.
-            return Verdict::Answer(Code::ServFail, Vec::new());
-        }
-        Verdict::Forward
+        // No question leaves an internal network (law F3).
+        Verdict::Unknown { leaves: zones.any(|zone| !zone.internal) }
     }
 }
 
@@ -291,8 +287,8 @@ mod tests {
     fn ask(names: &mut Names, container: u8, name: &str) -> Vec<String> {
         let ask = Ask::Addresses { name: name.into(), v4: true, v6: false };
         match names.look_up(&ContainerId::from_bytes(id(container)), &ask) {
-            Verdict::Forward => vec!["forward".into()],
-            Verdict::Answer(Code::ServFail, _) => vec!["servfail".into()],
+            Verdict::Unknown { leaves: true } => vec!["forward".into()],
+            Verdict::Unknown { leaves: false } => vec!["stay".into()],
             Verdict::Answer(_, records) => {
                 let mut texts: Vec<String> = records.iter().map(|r| format!("{r:?}")).collect();
                 texts.sort();
@@ -320,9 +316,9 @@ mod tests {
         assert_eq!(ask(&mut names, 2, "web.one"), [addr("172.18.0.2")]);
         assert_eq!(ask(&mut names, 1, "www"), [addr("172.18.0.2"), addr("172.18.0.3")]);
         assert_eq!(ask(&mut names, 1, "inner"), ["forward"]);
-        assert_eq!(ask(&mut names, 3, "web"), ["servfail"]);
+        assert_eq!(ask(&mut names, 3, "web"), ["stay"]);
         assert_eq!(ask(&mut names, 3, "inner.back.end"), [addr("172.19.0.2")]);
-        assert_eq!(ask(&mut names, 9, "web"), ["servfail"], "on no network");
+        assert_eq!(ask(&mut names, 9, "web"), ["stay"], "on no network");
         know(&mut names, 1, 3, &["inner"], "172.18.0.9");
         assert_eq!(ask(&mut names, 3, "example.org"), ["forward"], "one way out is enough");
     }
@@ -337,7 +333,8 @@ mod tests {
         names.remove("1-2");
         assert_eq!(ask(&mut names, 1, "b"), ["forward"]);
         let gone = Ask::Name { addr: "172.18.0.3".parse().unwrap() };
-        assert_eq!(names.look_up(&ContainerId::from_bytes(id(1)), &gone), Verdict::Forward);
+        let unknown = Verdict::Unknown { leaves: true };
+        assert_eq!(names.look_up(&ContainerId::from_bytes(id(1)), &gone), unknown);
         names.remove_container(&ContainerId::from_bytes(id(1)));
         assert!(names.zones.is_empty() && names.memberships.is_empty());
         assert!(names.endpoints.is_empty());
@@ -357,7 +354,7 @@ mod tests {
         let heard = names.look_up(&ContainerId::from_bytes(id(1)), &reverse);
         assert_eq!(heard, Verdict::Answer(Code::NoError, vec![Record::Name("b.one".into())]));
         names.remove("again");
-        assert_eq!(ask(&mut names, 2, "a"), ["servfail"]);
+        assert_eq!(ask(&mut names, 2, "a"), ["stay"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use model::{ContainerId, NetworkId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Of [`Order`]; another one's orders are not understood.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 /// The longest datagram, bytes: some hundreds of names.
 pub(super) const MESSAGE_MAX: usize = 64 << 10;
 
@@ -35,8 +35,8 @@ pub(super) enum Order {
         /// Its id.
         endpoint: String,
     },
-    /// Answer on the sockets that come along: datagrams, streams, and a process whose end is the
-    /// container's, if known.
+    /// Answer on the sockets that come along: datagrams, streams, and in any order a process whose
+    /// end is the container's, if known, and those that its own servers are asked by.
     Serve(Post),
     /// Close them.
     Stop {

@@ -1,10 +1,11 @@
 //! The resolver of one container: sockets inside its namespace, tasks in the resolver's process.
 
+use super::inside::Inside;
 use super::message::{Code, Query, parse};
 use super::names::Verdict;
 use super::order::Post;
 use super::station::Station;
-use super::upstream::{self, read_framed, write_framed};
+use super::upstream::{Place, Servers, read_framed, write_framed};
 use crate::error::{Error, Result};
 use crate::netns::within;
 use model::ContainerId;
@@ -19,9 +20,14 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 /// Where containers find their resolver.
-const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)), 53);
-/// Questions of one container that may be waiting for the world at once (law C7).
+pub(super) const ADDRESS: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)), 53);
+/// Questions of one container that the world is asked at once (law C7).
 const IN_FLIGHT_MAX: usize = 256;
+/// Those and the ones that wait for their turn: what comes while a dead server is found out.
+const WAITING_MAX: usize = 4096;
+/// How long they wait for it.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// TCP connections of one container at once.
 const CONNECTIONS_MAX: usize = 32;
 /// How long a TCP client may think between questions.
@@ -29,6 +35,8 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Longest query over UDP, bytes.
 const QUERY_MAX: usize = 4096;
 const BACKLOG: i32 = 32;
+/// What may come at once over UDP, in bytes of the kernel's memory: more than a thousand questions.
+const BURST: usize = 1 << 20;
 
 /// A container's resolver.
 #[derive(Debug)]
@@ -41,24 +49,32 @@ pub(super) struct Server {
 struct Client {
     station: Arc<Station>,
     container: ContainerId,
-    /// Servers of its own; empty for the host's.
-    servers: Vec<IpAddr>,
+    /// Servers of its own, instead of the host's.
+    own: Option<Servers>,
+    waiting: Semaphore,
     in_flight: Semaphore,
 }
 
 impl Server {
-    /// Begins to answer on copies of the container's sockets. Must be called within a tokio
-    /// runtime.
+    /// Begins to answer on copies of the container's sockets, and to ask by those that are `inside`.
+    /// Must be called within a tokio runtime.
     pub(super) fn start(
         station: Arc<Station>,
         post: &Post,
         (datagrams, streams): (&OwnedFd, &OwnedFd),
+        inside: &[OwnedFd],
     ) -> std::io::Result<Self> {
         let udp = UdpSocket::from_std(datagrams.try_clone()?.into())?;
         let tcp = TcpListener::from_std(streams.try_clone()?.into())?;
-        let in_flight = Semaphore::new(IN_FLIGHT_MAX);
-        let (container, servers) = (post.container, post.servers.clone());
-        let client = Arc::new(Client { station, container, servers, in_flight });
+        let place = Inside::of(inside)?.map_or(Place::Host, Place::Container);
+        let own = Some(post.servers.clone()).filter(|servers| !servers.is_empty());
+        let client = Arc::new(Client {
+            station,
+            container: post.container,
+            own: own.map(|servers| Servers::new(servers, place)),
+            waiting: Semaphore::new(WAITING_MAX),
+            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+        });
         let datagrams = tokio::spawn(serve_udp(Arc::clone(&client), Arc::new(udp)));
         let streams = tokio::spawn(serve_tcp(client, tcp));
         Ok(Self { tasks: [datagrams.abort_handle(), streams.abort_handle()] })
@@ -87,8 +103,10 @@ fn open(kind: SocketType) -> rustix::io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::INET, kind, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &ADDRESS)?;
-    if kind == SocketType::STREAM {
-        listen(&socket, BACKLOG)?;
+    match kind {
+        SocketType::STREAM => listen(&socket, BACKLOG)?,
+        // An ordinary user's daemon has what everybody has.
+        _ => drop(sockopt::set_socket_recv_buffer_size_force(&socket, BURST)),
     }
     Ok(socket)
 }
@@ -114,12 +132,13 @@ async fn serve_udp(client: Arc<Client>, socket: Arc<UdpSocket>) {
             Verdict::Answer(code, records) => {
                 let _ = socket.send_to(&query.answer(code, &records, true), from).await;
             }
-            Verdict::Forward => {
+            Verdict::Unknown { leaves } => {
                 let (client, socket) = (Arc::clone(&client), Arc::clone(&socket));
                 let bytes = bytes.to_vec();
                 tokio::spawn(async move {
                     if let Ok(query) = parse(&bytes) {
-                        let _ = socket.send_to(&client.forward(&query, true).await, from).await;
+                        let answer = client.forward(&query, leaves, true).await;
+                        let _ = socket.send_to(&answer, from).await;
                     }
                 });
             }
@@ -149,7 +168,7 @@ async fn converse(client: &Client, mut stream: TcpStream) {
         let answer = match parse(&bytes) {
             Ok(query) => match client.look_up(&query) {
                 Verdict::Answer(code, records) => query.answer(code, &records, false),
-                Verdict::Forward => client.forward(&query, false).await,
+                Verdict::Unknown { leaves } => client.forward(&query, leaves, false).await,
             },
             Err(Some(refusal)) => refusal,
             Err(None) => return,
@@ -165,15 +184,21 @@ impl Client {
         self.station.look_up(&self.container, &query.ask)
     }
 
-    /// Asks the world. SERVFAIL only says that we could not find out: never that there is no
-    /// such name.
-    async fn forward(&self, query: &Query<'_>, udp: bool) -> Vec<u8> {
-        let failed = || query.answer(Code::ServFail, &[], udp);
-        let Ok(_permit) = self.in_flight.try_acquire() else { return failed() };
-        let servers = match self.servers.as_slice() {
-            [] => self.station.host.servers(),
-            own => own.to_vec(),
+    /// Asks somebody else: outside of the container's networks only where a question may leave
+    /// them. SERVFAIL only says that we could not find out: never that there is no such name.
+    async fn forward(&self, query: &Query<'_>, leaves: bool, udp: bool) -> Vec<u8> {
+        let asked = async {
+            let servers = match &self.own {
+                Some(own) => own.clone(),
+                None => self.station.host.servers(),
+            };
+            if !leaves && !servers.are_inside() {
+                return None;
+            }
+            let _waiting = self.waiting.try_acquire().ok()?;
+            let _turn = timeout(PATIENCE, self.in_flight.acquire()).await.ok()?.ok()?;
+            servers.ask(query, udp).await
         };
-        upstream::ask(query, &servers, udp).await.unwrap_or_else(failed)
+        asked.await.unwrap_or_else(|| query.answer(Code::ServFail, &[], udp))
     }
 }

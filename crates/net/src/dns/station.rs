@@ -19,6 +19,7 @@ use super::upstream::HostResolvers;
 use model::ContainerId;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
+use rustix::net::sockopt::socket_type;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -61,7 +62,7 @@ struct Inner {
 struct Held {
     server: Server,
     post: Post,
-    /// Datagrams, streams, and the process that the container ends with.
+    /// As in [`Order::Serve`].
     fds: Vec<OwnedFd>,
     /// Counts, so that the end of a former run means nothing.
     run: u64,
@@ -273,11 +274,12 @@ impl Inner {
 
     fn serve(&mut self, post: Post, fds: Vec<OwnedFd>, station: &Arc<Station>) {
         let [datagrams, streams, rest @ ..] = fds.as_slice() else { return };
-        let server = Server::start(Arc::clone(station), &post, (datagrams, streams));
+        let server = Server::start(Arc::clone(station), &post, (datagrams, streams), rest);
         let Ok(server) = server else { return };
         let container = post.container;
         let run = self.served.get(&container).map_or(0, |held| held.run + 1);
-        if let Some(process) = rest.first().and_then(|fd| fd.try_clone().ok()) {
+        let process = rest.iter().find(|fd| socket_type(fd) == Err(Errno::NOTSOCK));
+        if let Some(process) = process.and_then(|fd| fd.try_clone().ok()) {
             let station = Arc::clone(station);
             if let Ok(process) = watched(process) {
                 tokio::spawn(async move {

@@ -168,12 +168,12 @@ pub(crate) fn chains(family: Family, policy: Policy) -> Vec<Chain> {
         let base = base("filter", Hook::Prerouting, -300);
         chains.push(Chain { name: "guard", base, rules: vec![loopback_stays()] });
     }
-    let mut arrive = Vec::new();
+    let mut arrive = Vec::from_iter(stays_on_link(family));
     if let Some(link) = policy.round_link {
         arrive.extend([Set::Guarded, Set::GuardedAny].map(|set| first_asked(family, set)));
         let asked = [Set::Guarded, Set::GuardedAny].map(|set| asked(family, set, link));
-        let base = base("filter", Hook::Input, 90);
-        chains.push(Chain { name: "asked", base, rules: asked.to_vec() });
+        let rules = stays_on_link(family).into_iter().chain(asked).collect();
+        chains.push(Chain { name: "asked", base: base("filter", Hook::Input, 90), rules });
     }
     arrive.push(translate(family, Set::Published));
     arrive.push(translate(family, Set::PublishedAny));
@@ -249,6 +249,23 @@ fn from_no_bridge() -> Vec<Expr> {
     ]
 }
 
+/// Demands an address in fe80::/16; the kernel gives no other of fe80::/10.
+fn to_link_local() -> [Expr; 2] {
+    let bytes = vec![0xfe, 0x80];
+    [
+        Expr::Network { offset: V6_DESTINATION, len: 2, reg: 0 },
+        Expr::Compare { reg: 0, equal: true, bytes },
+    ]
+}
+
+/// Nothing of link-local addresses is routed (RFC 4291 2.5.6): whoever asks at one of the host's is
+/// left to the socket that carries the port. Not so containers of internal networks: what they ask
+/// for is translated like anything else, and ends there (law F3).
+fn stays_on_link(family: Family) -> Option<Vec<Expr>> {
+    let outer = [iif(), outside(Set::Internal)];
+    (family == Family::V6).then(|| [&outer[..], &to_link_local(), &[ACCEPT]].concat())
+}
+
 /// Only to the host's own addresses (law F2): never for what is merely routed through.
 fn translate(family: Family, set: Set) -> Vec<Expr> {
     let mut rule = vec![Expr::ToHost];
@@ -268,6 +285,7 @@ fn depart(family: Family) -> Vec<Vec<Expr>> {
             Expr::Compare { reg: 0, equal: true, bytes: loopback },
             ACCEPT,
         ]);
+        rules.push([&to_link_local()[..], &[ACCEPT]].concat());
     }
     rules.push(translate(family, Set::Published));
     rules.push(translate(family, Set::PublishedAny));
@@ -397,13 +415,14 @@ fn claim() -> Vec<Vec<Expr>> {
     let speaks = |address: Expr, set| vec![iif(), sender(), address, member(set), ACCEPT];
     let (advertisement, router, redirect) = (136, 134, 137);
     vec![
+        // What most frames are is looked at first, and looked up once.
+        [&v4[..], &of_icmp(1), &[is(V4_REDIRECT), iif(), member(Set::Links), DROP]].concat(),
+        [&v4[..], &speaks(network(V4_SOURCE, 4, 6), Set::Speakers)].concat(),
         vec![iif(), outside(Set::Links), ACCEPT],
         // ARP: sender's hardware address at 8, its address at 14; zero while it probes.
         [&arp[..], &[iif(), network(8, 6, 4), network(14, 4, 6), member(Set::Speakers), ACCEPT]]
             .concat(),
         [&arp[..], &[network(14, 4, 0), zeros(4), ACCEPT]].concat(),
-        [&v4[..], &of_icmp(1), &[is(V4_REDIRECT), DROP]].concat(),
-        [&v4[..], &speaks(network(V4_SOURCE, 4, 6), Set::Speakers)].concat(),
         [&v6[..], &icmp(), &[is(router), DROP]].concat(),
         [&v6[..], &icmp(), &[is(redirect), DROP]].concat(),
         // Who advertises an address must have it.

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long a client waits for an answer that comes within a millisecond or never.
-const PATIENCE: Duration = Duration::from_millis(700);
+const PATIENCE: Duration = Duration::from_millis(1200);
 
 /// A network namespace.
 #[derive(Debug)]
@@ -90,7 +90,8 @@ impl Netns {
     pub(crate) fn ask_udp(&self, addr: &str) -> Result<String, String> {
         let addr: SocketAddr = addr.parse().unwrap();
         self.run(|| {
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let any = if addr.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any).unwrap();
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             socket.connect(addr).map_err(|e| e.to_string())?;
             socket.send(b"?").map_err(|e| e.to_string())?;
@@ -153,6 +154,12 @@ pub(crate) fn dual_stack(host: &Netns, neighbour: &Netns) {
     host.serve("host", "[fd09::1]:9");
     let there = (0..100).any(|_| neighbour.ask("[fd09::1]:9").is_ok());
     assert!(there, "IPv6 between host and neighbour");
+}
+
+/// Whether something succeeds: on a busy machine what is open may take longer than
+/// [`PATIENCE`].
+pub(crate) fn opens<T: std::fmt::Debug>(ask: impl Fn() -> Result<T, String>) -> bool {
+    (0..20).any(|_| ask().is_ok())
 }
 
 fn serial() -> u64 {
