@@ -4,7 +4,7 @@ TARGET := x86_64-unknown-linux-gnu
 RELEASE := target/$(TARGET)/release
 IMAGES := target/images
 
-.PHONY: vm-systemd vm-selinux vm-links cycles-oci conformance conformance-registry crash differential fuzz profiles software
+.PHONY: vm-systemd vm-selinux cycles-oci conformance conformance-registry crash differential fuzz profiles software
 .PHONY: help build demo test images bench lint unit blackbox vm drivers cycles clean install
 
 help:
@@ -69,12 +69,6 @@ vm-firewall: ## of these, nft, iptables legacy and neither, alone
 	@scripts/images.sh $(IMAGES) busybox
 	cargo build --locked -p estiba -p runtime
 	@scripts/vm-test.sh target/$(TARGET)/debug $(IMAGES) target/vm firewall
-
-vm-links: ## networks of macvlan and ipvlan on Debian's kernel
-	@scripts/deps.sh vm
-	@scripts/images.sh $(IMAGES) busybox
-	cargo build --locked -p estiba -p runtime
-	@scripts/vm-test.sh target/$(TARGET)/debug $(IMAGES) target/vm links
 
 drivers: ## Debian's podman, buildah and dockerd run their containers on our runtime
 	@scripts/images.sh $(IMAGES) busybox

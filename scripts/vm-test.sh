@@ -4,7 +4,7 @@
 set -eu
 bin=$1 images=$2 work=$3
 shift 3
-[ $# -gt 0 ] || set -- core groups apparmor rootless quotas firewall
+[ $# -gt 0 ] || set -- core groups apparmor rootless quotas firewall links
 rm -rf "$work/payload"
 mkdir -p "$work/payload/tools/usr/sbin"
 cp "$bin/estiba" "$bin/estiba-runtime" "$images/busybox.tar" tests/vm/*.sh "$work/payload/"
@@ -22,6 +22,7 @@ extensions=$(dirname "$(ldconfig -p | sed -n 's/.*libxtables.*=> //p' | head -n 
 mkdir -p "$work/payload/tools/usr/lib/x86_64-linux-gnu"
 cp -r "/usr$extensions" "$work/payload/tools/usr/lib/x86_64-linux-gnu/" 2>/dev/null ||
   cp -r "$extensions" "$work/payload/tools/usr/lib/x86_64-linux-gnu/"
-# One boot for all of them.
+# One boot for all of them, which may take its time beside others.
+export VM_TIMEOUT="${VM_TIMEOUT:-1500}"
 exec scripts/vm.sh "$work" "$work/payload" \
   "failed=0; for part in $*; do sh /payload/\$part.sh || failed=1; done; [ \$failed = 0 ]"

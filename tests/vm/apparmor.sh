@@ -3,10 +3,7 @@
 # health check; what it denies is denied there; a profile that is not loaded fails the start (law C6).
 export DOCKER_HOST=unix:///run/apparmor.sock PATH=/usr/sbin:/usr/bin:/sbin:/bin:/payload
 . /payload/checks.sh
-# The parser and what it loads; the machine's own root is busybox alone.
-for place in usr/sbin lib lib64; do
-  mkdir -p "/$place" && cp -r "/payload/tools/$place/." "/$place/"
-done
+tools
 mkdir -p /etc/apparmor && : >/etc/apparmor/parser.conf
 cat >/tmp/profile <<'P'
 profile estiba-test flags=(attach_disconnected,mediate_deleted) {
@@ -21,12 +18,9 @@ profile estiba-test flags=(attach_disconnected,mediate_deleted) {
 }
 P
 is loaded '' apparmor_parser --skip-cache --replace /tmp/profile
-for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct; do modprobe $module 2>/dev/null; done
-estiba daemon --data-root /var/lib/apparmor --exec-root /run/apparmor --pidfile /run/apparmor.pid -H $DOCKER_HOST \
-  >>/run/apparmor.log 2>&1 &
-daemon=$!
-for _ in $(seq 300); do estiba version >/dev/null 2>&1 && break; usleep 100000; done
-estiba import -c 'CMD ["sh"]' /payload/busybox.tar busybox:latest >/dev/null
+modules
+begin
+import >/dev/null
 run='estiba run --rm --network none'
 confined="$run --security-opt apparmor=estiba-test busybox"
 is info yes sh -c 'estiba info --format "{{.SecurityOptions}}" | grep -q name=apparmor && echo yes'
@@ -75,8 +69,5 @@ estiba rm -f dd >/dev/null
 mkdir -p /tmp/step && printf 'FROM busybox\nRUN cat /proc/self/attr/current >/said\n' >/tmp/step/Dockerfile
 estiba build -q -t step --network none /tmp/step >/dev/null
 is default-build-step 'estiba-default (enforce)' $run step cat /said
-kill $daemon
-wait $daemon 2>/dev/null
-[ $failed = 0 ] || cat /run/apparmor.log
-echo "vm, AppArmor: $passed passed, $failed failed"
-[ $failed = 0 ]
+finish
+summary AppArmor

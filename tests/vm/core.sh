@@ -12,20 +12,12 @@ ok() { # name, command…
   fi
 }
 get="printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n'"
-fetch() { # Debian's static busybox crashes in its wget
+page() { # Debian's static busybox crashes in its wget
   sh -c "$get" | nc -w 5 "$1" "$2" | tail -n 1
 }
-start() {
-  estiba daemon --data-root /var/lib/estiba --exec-root /run/estiba --pidfile /run/estiba.pid -H $DOCKER_HOST \
-    >>/run/daemon.log 2>&1 &
-  daemon=$!
-  for _ in $(seq 200); do estiba version >/dev/null 2>&1 && return; usleep 100000; done
-  echo "the daemon does not answer"
-  cat /run/daemon.log
-}
-for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct; do modprobe $module; done
-start
-ok import estiba import -c 'CMD ["sh"]' /payload/busybox.tar busybox:latest
+modules
+begin
+ok import import
 is run hello estiba run --rm --network none busybox echo hello
 is bridge hello estiba run --rm busybox echo hello
 is exit-code 42 sh -c 'estiba run --rm busybox sh -c "exit 42"; echo $?'
@@ -58,16 +50,15 @@ ok oom-event sh -c 'since=$(date +%s); estiba run -d --name oom2 -m 16m --memory
   done; exit 1'
 ok publish estiba run -d --name web -p 8080:80 busybox sh -c 'echo page > /index.html; exec httpd -f -p 80 -h /'
 usleep 500000
-is published page fetch 127.0.0.1 8080
+is published page page 127.0.0.1 8080
 ok network estiba network create n
 ok named estiba run -d --name db --network n busybox sh -c 'echo db > /index.html; exec httpd -f -p 80 -h /'
 usleep 500000
 is by-name db estiba run --rm --network n busybox sh -c "$get | nc -w 5 db 80 | tail -n 1"
 pid=$(estiba inspect -f '{{.State.Pid}}' cc)
-kill -9 $daemon
-wait $daemon 2>/dev/null
-is served-without-daemon page fetch 127.0.0.1 8080
-start
+crash
+is served-without-daemon page page 127.0.0.1 8080
+begin
 is found-again "$pid" estiba inspect -f '{{.State.Pid}}' cc
 is exec-after-restore again estiba exec cc echo again
 mkdir -p /root/bind && chown 1000 /root/bind # tmpfs cannot map ids on this kernel
@@ -79,8 +70,5 @@ is nothing-left '' estiba ps -aq
 is no-veth-left 0 sh -c 'ip -o link | grep -c veth'
 is no-cgroup-left 0 sh -c 'ls -d /sys/fs/cgroup/estiba/*/ 2>/dev/null | wc -l'
 # Whatever comes next in this machine has it to itself.
-kill $daemon
-wait $daemon 2>/dev/null
-[ $failed = 0 ] || cat /run/daemon.log
-echo "vm: $passed passed, $failed failed"
-[ $failed = 0 ]
+finish
+summary core

@@ -6,42 +6,7 @@
 #   neighbour 10.9.0.2 ── up0 10.9.0.1 (the machine) ── bridge ── web :80
 #                                                     └─ bridge ── far
 export DOCKER_HOST=unix:///run/firewall.sock PATH=/usr/sbin:/usr/bin:/sbin:/bin:/payload
-passed=0
-failed=0
-check() { # name, wanted, got
-  if [ "$2" = "$3" ]; then passed=$((passed + 1)); else
-    failed=$((failed + 1))
-    echo "FAILED $variant: $1: $3, wanted $2"
-  fi
-}
-start() {
-  estiba daemon --data-root /var/lib/firewall --exec-root /run/firewall --pidfile /run/firewall.pid \
-    -H $DOCKER_HOST >>/run/firewall.log 2>&1 &
-  daemon=$!
-  for _ in $(seq 300); do estiba version >/dev/null 2>&1 && return; usleep 100000; done
-  echo "the daemon does not answer"
-  cat /run/firewall.log
-  exit 1
-}
-# y or n: whether the page is to be had from ADDRESS PORT, asked by a prefix command.
-fetch() { # seconds, address, port, prefix…
-  patience=$1 address=$2 port=$3
-  shift 3
-  said=$(printf 'GET /index.html HTTP/1.0\r\n\r\n' | "$@" busybox nc -w "$patience" "$address" "$port" 2>/dev/null | tail -n 1)
-  [ "$said" = here ]
-}
-# Of what must not answer; what is dropped is silent.
-closed() { # address, port, prefix…
-  fetch 1 "$@" && echo y || echo n
-}
-# Of what must answer: a machine that is emulated beside others may be slow.
-open() { # address, port, prefix…
-  for _ in 1 2 3 4 5 6; do
-    fetch 5 "$@" && { echo y; return; }
-    usleep 300000
-  done
-  echo n
-}
+. /payload/checks.sh
 # Until a flow is as wanted, for as long as rules may take to be there.
 settle() { # name, wanted, address, port, prefix…
   name=$1 want=$2
@@ -53,7 +18,6 @@ settle() { # name, wanted, address, port, prefix…
   done
   check "$name" "$want" "$got"
 }
-from_neighbour="nsenter -t $$ -n"
 flow() { # name, wanted, closed or open, address, port, prefix…
   name=$1 want=$2
   shift 2
@@ -76,29 +40,8 @@ flows() { # when
     check "$1: $name" "$want" "$got"
   done
 }
-ip=/usr/sbin/ip # the shell would take busybox's own
-world() {
-  $ip link add up0 type veth peer name wire0
-  unshare -n sh -c 'exec sleep 100000' &
-  neighbour=$!
-  from_neighbour="nsenter -t $neighbour -n"
-  for _ in $(seq 50); do
-    [ "$(readlink /proc/$neighbour/ns/net)" != "$(readlink /proc/self/ns/net)" ] && break
-    usleep 20000
-  done
-  $ip link set wire0 netns $neighbour
-  $ip addr add 10.9.0.1/24 dev up0
-  $ip link set up0 up
-  $from_neighbour $ip link set lo up
-  $from_neighbour $ip link set wire0 up
-  $from_neighbour $ip addr add 10.9.0.2/24 dev wire0
-  $from_neighbour $ip route add default via 10.9.0.1
-  mkdir -p /run/www && echo here >/run/www/index.html
-  $from_neighbour busybox httpd -f -p 82 -h /run/www &
-}
 containers() {
-  serve='echo here >/index.html; exec httpd -f -p 80 -h /'
-  estiba import -c 'CMD ["sh"]' /payload/busybox.tar busybox:latest >/dev/null
+  import >/dev/null
   estiba network create other >/dev/null
   estiba run -d --name web -p 8080:80 -p 127.0.0.1:8081:80 busybox sh -c "$serve" >/dev/null
   estiba run -d --name far --network other busybox sleep 100000 >/dev/null
@@ -140,19 +83,16 @@ with_iptables() {
   flows "after a flush"
   check "the chain after a flush" y "$(stands)"
 }
-variant=setup
-for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct nft_fib_ipv4 nft_fib_ipv6 nft_compat \
-  ip_tables iptable_filter iptable_nat ip6_tables ip6table_filter xt_mark xt_comment xt_tcpudp; do
-  modprobe $module 2>/dev/null
-done
-cp -a /payload/tools/. /
-world
+modules nft_fib_ipv4 nft_fib_ipv6 nft_compat ip_tables iptable_filter iptable_nat ip6_tables ip6table_filter \
+  xt_mark xt_comment xt_tcpudp
+tools
+lay_neighbour 82
 for variant in none nft legacy; do
   rm -f /usr/sbin/iptables* /usr/sbin/ip6tables*
   [ $variant = none ] || for name in iptables iptables-save iptables-restore ip6tables ip6tables-restore; do
     ln -s "xtables-$variant-multi" "/usr/sbin/$name"
   done
-  start
+  begin
   [ $variant = none ] && {
     containers
     # The tables of this kernel have no owner: a second daemon has to see for itself.
@@ -167,27 +107,22 @@ for variant in none nft legacy; do
   nft flush ruleset
   settle "its own rules come back" y 10.9.0.1 8080 $from_neighbour
   flows "after nft flush ruleset"
-  kill -9 $daemon
-  wait $daemon 2>/dev/null
+  crash
   flows "without a daemon"
   [ $variant = none ] || {
     iptables -F
     flows "after a flush that no daemon saw"
-    start
+    begin
     check "the chain is laid by the next daemon" y "$(stands)"
-    kill -9 $daemon
-    wait $daemon 2>/dev/null
+    crash
   }
   # What the next variant would find of this one.
   [ $variant = none ] || { iptables -F; iptables -X; iptables -P FORWARD ACCEPT; }
 done
-variant=end
-start
+variant=
+begin
 estiba rm -f web far >/dev/null
 estiba network rm other >/dev/null
-kill $daemon
-wait $daemon
-kill $neighbour
-[ $failed = 0 ] || tail -n 40 /run/firewall.log
-echo "vm firewall: $passed passed, $failed failed"
-[ $failed = 0 ]
+finish
+end_neighbour
+summary firewall

@@ -3,12 +3,9 @@
 # there by update, and a container is frozen and killed as a whole.
 export DOCKER_HOST=unix:///run/groups.sock PATH=/usr/sbin:/usr/bin:/sbin:/bin:/payload
 . /payload/checks.sh
-for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct; do modprobe $module 2>/dev/null; done
-estiba daemon --data-root /var/lib/groups --exec-root /run/groups --pidfile /run/groups.pid -H $DOCKER_HOST \
-  >>/run/groups.log 2>&1 &
-daemon=$!
-for _ in $(seq 300); do estiba version >/dev/null 2>&1 && break; usleep 100000; done
-estiba import -c 'CMD ["sh"]' /payload/busybox.tar busybox:latest >/dev/null
+modules
+begin
+import >/dev/null
 number=$(cat /sys/block/vda/dev)
 id=$(estiba run -d --name gg --network none -m 64m --memory-reservation 32m --memory-swap 96m --cpu-shares 512 \
   --cpuset-cpus 0 --blkio-weight 300 --device-read-bps /dev/vda:2mb --device-write-iops /dev/vda:100 --pids-limit 30 \
@@ -38,8 +35,5 @@ is stats yes sh -c 'estiba stats --no-stream --format "{{.MemUsage}} {{.PIDs}}" 
 is killed-whole '' sh -c "estiba kill gg >/dev/null; for _ in \$(seq 100); do [ -d $group ] || break; usleep 50000; done
   ls -d $group 2>/dev/null"
 estiba rm -f gg >/dev/null
-kill $daemon
-wait $daemon 2>/dev/null
-[ $failed = 0 ] || cat /run/groups.log
-echo "vm, control groups: $passed passed, $failed failed"
-[ $failed = 0 ]
+finish
+summary 'control groups'

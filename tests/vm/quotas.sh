@@ -3,26 +3,14 @@
 # and what a volume holds stays within its size on ext4 and xfs, for everybody, and nobody else is bounded.
 export DOCKER_HOST=unix:///run/quotas.sock PATH=/usr/sbin:/usr/bin:/sbin:/bin:/payload
 . /payload/checks.sh
-for place in usr/sbin lib lib64; do
-  mkdir -p "/$place" && cp -r "/payload/tools/$place/." "/$place/"
-done
-for module in overlay loop xfs quota_v2 bridge veth nf_tables nft_chain_nat nft_masq nft_ct; do modprobe $module 2>/dev/null; done
+tools
+modules loop xfs quota_v2
 writes() { # MEBIBYTES OPTION…: whether a container can write so much to its root, or to /v
   mib=$1
   shift
   case " $* " in *:/v\ *) at=/v/file ;; *) at=/file ;; esac
   estiba run --rm --network none "$@" busybox \
     sh -c "dd if=/dev/zero of=$at bs=1048576 count=$mib 2>/dev/null && sync && echo fits || echo full"
-}
-begin() { # FLAG…
-  estiba daemon --data-root /var/lib/quotas --exec-root /run/quotas --pidfile /run/quotas.pid -H $DOCKER_HOST "$@" \
-    >>/run/quotas.log 2>&1 &
-  daemon=$!
-  for _ in $(seq 300); do estiba version >/dev/null 2>&1 && break; usleep 100000; done
-}
-over() {
-  kill $daemon
-  wait $daemon 2>/dev/null
 }
 mkdir -p /var/lib/quotas
 for kind in ext4 xfs; do
@@ -33,7 +21,7 @@ for kind in ext4 xfs; do
   esac
   is $kind-mounted '' mount -t $kind -o loop,prjquota /var/disk /var/lib/quotas
   begin
-  estiba import -c 'CMD ["sh"]' /payload/busybox.tar busybox:latest >/dev/null
+  import >/dev/null
   is $kind-root-beyond full writes 16 --storage-opt size=8m
   is $kind-root-within fits writes 4 --storage-opt size=8m
   is $kind-root-of-nobody fits writes 16
@@ -50,14 +38,12 @@ for kind in ext4 xfs; do
   is $kind-copy-beyond full writes 9 -v second:/v
   is $kind-first-within fits writes 6 -v sized:/v
   estiba volume rm sized second free >/dev/null
-  over
+  finish
   begin --storage-opt overlay2.size=8m
   is $kind-daemon-beyond full writes 16
   is $kind-daemon-larger fits writes 16 --storage-opt size=32m
-  over
+  finish
   is $kind-unmounted '' umount /var/lib/quotas
   rm /var/disk
 done
-[ $failed = 0 ] || cat /run/quotas.log
-echo "vm quotas: $passed passed, $failed failed"
-[ $failed = 0 ]
+summary quotas

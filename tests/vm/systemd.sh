@@ -3,18 +3,10 @@
 # that was asked for, their limits survive its reload, and what it stops is stopped.
 export DOCKER_HOST=unix:///run/placed.sock PATH=/payload:/usr/sbin:/usr/bin:/sbin:/bin
 . /payload/checks.sh
-for module in overlay bridge veth nf_tables nft_chain_nat nft_masq nft_ct; do busybox modprobe $module 2>/dev/null; done
+modules
 mkdir -p /var/lib/placed
-daemon() { # words
-  estiba daemon --data-root /var/lib/placed --exec-root /run/placed --pidfile /run/placed.pid -H $DOCKER_HOST \
-    --exec-opt native.cgroupdriver=systemd >>/run/placed.log 2>&1 &
-  daemon=$!
-  for _ in $(seq 600); do estiba version >/dev/null 2>&1 && return; sleep 0.1; done
-  echo "the daemon does not answer"
-  cat /run/placed.log
-}
-daemon
-estiba import -c 'CMD ["sh"]' /payload/busybox.tar busybox:latest >/dev/null
+begin --exec-opt native.cgroupdriver=systemd
+import >/dev/null
 # Where a container's own group of a controller is.
 tree=/sys/fs/cgroup memory_file=memory.max pids_tree=/sys/fs/cgroup memory_tree=/sys/fs/cgroup
 [ -e /sys/fs/cgroup/cgroup.controllers ] ||
@@ -40,9 +32,8 @@ is updated $((48 << 20)) cat "$memory_tree/system.slice/$unit/container/$memory_
 is paused true sh -c 'estiba pause cc >/dev/null; estiba inspect -f "{{.State.Paused}}" cc'
 is thawed again sh -c 'estiba unpause cc >/dev/null; estiba exec cc echo again'
 pid=$(estiba inspect -f '{{.State.Pid}}' cc)
-kill -9 $daemon
-wait $daemon 2>/dev/null
-daemon
+crash
+begin --exec-opt native.cgroupdriver=systemd
 is found-again "$pid" estiba inspect -f '{{.State.Pid}}' cc
 is found-limits 48MiB sh -c "estiba stats --no-stream --format '{{.MemUsage}}' cc | sed 's/.* //'"
 is restarted active sh -c "estiba restart -t 0 cc >/dev/null; systemctl is-active $unit"
@@ -71,8 +62,5 @@ is cli /a.slice/cli-one.scope systemctl show -P ControlGroup cli-one.scope
 is cli-exec in estiba-runtime --systemd-cgroup exec one echo in
 is cli-delete inactive sh -c 'estiba-runtime --systemd-cgroup delete --force one; for _ in $(seq 100); do
   [ $(systemctl is-active cli-one.scope) = inactive ] && break; sleep 0.1; done; systemctl is-active cli-one.scope'
-kill $daemon
-wait $daemon 2>/dev/null
-[ $failed = 0 ] || tail -n 30 /run/placed.log
-echo "vm, systemd: $passed passed, $failed failed"
-[ $failed = 0 ]
+finish
+summary systemd
