@@ -6,7 +6,7 @@ use crate::system::System;
 use crate::{EngineError, Options, Result, clock, host, random, record};
 use model::NetworkId;
 use model::event::EventKind;
-use model::network::NetworkDraft;
+use model::network::{NetworkDraft, NetworkSpec};
 use model::resolve::Defaults;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -44,8 +44,8 @@ impl Node {
 
 impl System {
     /// Puts a changed configuration in force, for whatever begins from now on. Directories, the
-    /// runtime's program, the id pool and what the firewall as a whole is stay as they were at
-    /// the start. `told` goes into the event, beside the name of the host.
+    /// runtime's program, the id pool and whether there is a firewall stay as they were at the
+    /// start. `told` goes into the event, beside the name of the host.
     ///
     /// # Errors
     /// Settings that cannot be; nothing has changed then.
@@ -62,7 +62,7 @@ impl System {
                 (first.id_pool_base, first.id_pool_ranges);
             let net = options.net.clone();
             let live = Arc::new(Live::new(options, &node.store)?);
-            node.net.reload(net);
+            node.net.reload(net)?;
             *node.live.write().unwrap_or_else(PoisonError::into_inner) = live;
             Ok(())
         })
@@ -93,8 +93,26 @@ impl System {
 /// on it; otherwise says that it waits.
 pub(crate) fn renew_default_network(node: &Node) -> Result<()> {
     let [draft, ..] = node.net.predefined()?;
-    let Ok(spec) = node.networks.find(&draft.name) else { return Ok(()) };
-    let wanted = node.net.resolved_options(&draft);
+    let Some(outdated) = outdated(node, &draft) else { return Ok(()) };
+    if !is_used(node, &outdated) {
+        // Those who are joining it have joined then; who comes now waits, and joins the new one.
+        let _alone = node.networks.replacing();
+        match self::outdated(node, &draft) {
+            Some(old) if !replace(node, &old, &draft)? => {}
+            _ => return Ok(()),
+        }
+    }
+    tracing::warn!(
+        "the default network changes when the daemon starts or is reloaded while no container is \
+         on it"
+    );
+    Ok(())
+}
+
+/// The default network, if it is not as `draft` says.
+fn outdated(node: &Node, draft: &NetworkDraft) -> Option<NetworkSpec> {
+    let spec = node.networks.find(&draft.name).ok()?;
+    let wanted = node.net.resolved_options(draft);
     let same_pools =
         draft.pools.iter().filter_map(|pool| Some((pool.subnet?, pool))).all(|(subnet, asked)| {
             spec.pools.iter().any(|pool| {
@@ -104,26 +122,23 @@ pub(crate) fn renew_default_network(node: &Node) -> Result<()> {
             })
         });
     let ipv6 = draft.enable_ipv6.unwrap_or(false);
-    if wanted == spec.options && same_pools && ipv6 == spec.enable_ipv6 {
-        return Ok(());
-    }
-    let on_it = |view: &model::view::ContainerView| {
-        view.phase.run().is_some() && view.endpoints.iter().any(|it| it.network == spec.id)
-    };
-    if node.registry.all().iter().any(|handle| on_it(&handle.view())) {
-        tracing::warn!(
-            "the default network changes when the daemon starts or is reloaded while no \
-             container is on it"
-        );
-        return Ok(());
-    }
-    replace(node, &spec, &draft)
+    let same = wanted == spec.options && same_pools && ipv6 == spec.enable_ipv6;
+    (!same).then_some(spec)
 }
 
-fn replace(node: &Node, old: &model::network::NetworkSpec, draft: &NetworkDraft) -> Result<()> {
-    // Who joins it in between waits for the new one.
-    let _until_replaced = node.teardowns.begin();
-    node.net.delete_network(&old.id)?;
+/// Whether a container that runs is on it.
+fn is_used(node: &Node, network: &NetworkSpec) -> bool {
+    node.registry.all().iter().map(|handle| handle.view()).any(|view| {
+        view.phase.run().is_some() && view.endpoints.iter().any(|it| it.network == network.id)
+    })
+}
+
+/// Whether it was replaced; not while somebody is on it, be it one who does not run yet.
+fn replace(node: &Node, old: &NetworkSpec, draft: &NetworkDraft) -> Result<bool> {
+    match node.net.delete_network(&old.id) {
+        Err(net::Error::InUse { .. }) => return Ok(false),
+        deleted => deleted?,
+    }
     store::failpoint::hit("engine.reload.network");
     let id = NetworkId::from_bytes(random::id_bytes()?);
     let made = node.net.resolve(draft, id, clock::now()).map_err(EngineError::from);
@@ -136,7 +151,7 @@ fn replace(node: &Node, old: &model::network::NetworkSpec, draft: &NetworkDraft)
             record::forget_network(node.store.records(), &old.id)?;
             record::save_network(node.store.records(), &spec)?;
             node.networks.replace(&old.id, spec);
-            Ok(())
+            Ok(true)
         }
         Err(error) => {
             node.net.delete_network(&id)?;

@@ -247,12 +247,40 @@ impl net::RouteNews for OverlapEvents {
 #[derive(Debug, Default)]
 pub(crate) struct NetworkTable {
     networks: RwLock<BTreeMap<NetworkId, NetworkSpec>>,
+    /// Held while containers join the default network that they have found in the table (shared),
+    /// or while it becomes another (alone). No other network is ever replaced.
+    joining: RwLock<()>,
 }
 
 impl NetworkTable {
     /// Every network.
     pub(crate) fn all(&self) -> Vec<NetworkSpec> {
         self.read().values().cloned().collect()
+    }
+
+    /// As long as this is kept, each of these networks is the one that the table says. Blocking:
+    /// where the default one is among them, it waits for a replacement that is under way. Not to be
+    /// asked for twice by one thread.
+    pub(crate) fn joining<'a>(
+        &self,
+        networks: impl IntoIterator<Item = &'a NetworkSpec>,
+    ) -> Option<RwLockReadGuard<'_, ()>> {
+        let default = networks.into_iter().any(|network| network.name == DEFAULT_NETWORK);
+        default.then(|| self.joining.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// As long as this is kept, nobody joins the default network. Blocking: it waits for those who
+    /// do.
+    pub(crate) fn replacing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.joining.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A network that somebody found before, or the one that it has become meanwhile.
+    pub(crate) fn current(&self, found: &NetworkSpec) -> Result<NetworkSpec> {
+        match self.by_id(&found.id) {
+            Some(spec) => Ok(spec),
+            None => self.find(&found.name),
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<NetworkId, NetworkSpec>> {

@@ -5,10 +5,10 @@
 
 mod lab;
 
-use engine::EngineError;
+use engine::{EngineError, WaitCondition};
 use lab::{Lab, draft, eventually, script, world};
 use model::Draft;
-use model::network::{NetworkDraft, NetworkMode, PortBinding, PortSpec, Protocol};
+use model::network::{Cidr, NetworkDraft, NetworkMode, PortBinding, PortSpec, Protocol};
 use std::io::Read;
 use std::net::TcpStream;
 
@@ -139,6 +139,48 @@ fn the_predefined_networks_are_there_and_stay() {
         let refused = networks.create(twice).await.unwrap_err();
         assert_eq!(refused.to_string(), "network with name one already exists");
         assert_eq!(networks.prune(&|_| false).await.unwrap(), ["one"]);
+        lab
+    });
+}
+
+/// Whoever starts while the default network becomes another is on the one or the other.
+#[test]
+fn containers_start_while_the_default_network_is_replaced() {
+    world(|lab| async move {
+        let mut replaced = 0;
+        for round in 0..12 {
+            let mut options = lab.options.clone();
+            let address = format!("10.{}.0.1/24", 80 + round);
+            options.net.bridge_address = Some(Cidr::parse(&address).unwrap());
+            let mut ids = Vec::new();
+            let mut exits = Vec::new();
+            for _ in 0..2 {
+                let id = lab.create(on("", draft(&["true"]))).await;
+                let exit = lab.engine.containers.wait(&id, WaitCondition::NextExit).await;
+                exits.push(exit.unwrap());
+                ids.push(id);
+            }
+            let (reloaded, first, second) = tokio::join!(
+                lab.engine.system.reload(options, Default::default()),
+                lab.engine.containers.start(&ids[0]),
+                lab.engine.containers.start(&ids[1]),
+            );
+            (reloaded.unwrap(), first.unwrap(), second.unwrap());
+            for exit in exits {
+                assert_eq!(exit.done().await.unwrap().code, 0);
+            }
+            for id in &ids {
+                lab.rm(id).await;
+            }
+            let subnet = lab.engine.networks.view("bridge").unwrap().spec.pools[0].subnet;
+            replaced += usize::from(subnet.to_string() == format!("10.{}.0.0/24", 80 + round));
+        }
+        // With nobody on it in the end.
+        let mut options = lab.options.clone();
+        options.net.bridge_address = Some(Cidr::parse("10.99.0.1/24").unwrap());
+        lab.engine.system.reload(options, Default::default()).await.unwrap();
+        let bridge = lab.engine.networks.view("bridge").unwrap().spec;
+        assert_eq!(bridge.pools[0].subnet.to_string(), "10.99.0.0/24", "{replaced} of 12 before");
         lab
     });
 }

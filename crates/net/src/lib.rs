@@ -53,6 +53,7 @@ mod plan;
 mod ports;
 mod publish;
 mod relay;
+mod reload;
 mod remote;
 mod removal;
 mod round;

@@ -49,7 +49,8 @@ impl Net {
             false => Ok(()),
         };
         sys::failpoint::hit("net.port.taken");
-        let elements = self.elements(&taken);
+        let _steady = self.publishing();
+        let elements = self.elements(&taken, self.options().direct_routing);
         if let Err(error) = laid.and_then(|()| firewall.change(elements, &[])) {
             self.lock().ports.give_back(&taken);
             return Err(error);
@@ -97,9 +98,9 @@ impl Net {
         }
     }
 
-    /// What the firewall knows of published ports.
-    fn elements(&self, ports: &[Publication]) -> Vec<Element> {
-        let mut elements = Publication::elements(ports, self.options().direct_routing);
+    /// What the firewall knows of published ports; `direct`: also at the containers' own addresses.
+    pub(crate) fn elements(&self, ports: &[Publication], direct: bool) -> Vec<Element> {
+        let mut elements = Publication::elements(ports, direct);
         let state = self.lock();
         for network in state.networks.values().filter(|it| !it.options.trusted.is_empty()) {
             let pools = &network.spec.pools;
@@ -117,8 +118,10 @@ impl Net {
             self.lock().ports.give_back(taken);
             return Ok(());
         };
-        let kept: BTreeSet<Element> = self.elements(rest).into_iter().collect();
-        let mut elements = self.elements(taken);
+        let _steady = self.publishing();
+        let direct = self.options().direct_routing;
+        let kept: BTreeSet<Element> = self.elements(rest, direct).into_iter().collect();
+        let mut elements = self.elements(taken, direct);
         elements.retain(|element| !kept.contains(element));
         firewall.change(Vec::new(), &elements)?;
         sys::failpoint::hit("net.port.taken-back");
@@ -141,7 +144,7 @@ impl Net {
         if ports.iter().any(|port| port.way == Way::Guarded) {
             firewall.go_round_by(round::lay()?)?;
         }
-        firewall.change(self.elements(&ports), &[])
+        firewall.change(self.elements(&ports, self.options().direct_routing), &[])
     }
 }
 

@@ -10,22 +10,24 @@ use crate::ipam::Ipam;
 use crate::iptables::Interop;
 use crate::netlink::{self, Socket};
 use crate::netns::within;
-use crate::nft::{Element, Firewall, Policy, ROUND_OUT, Watch};
+use crate::nft::{Element, Firewall, ROUND_OUT, Watch};
 use crate::options::{Options, PublishPolicy};
 use crate::plan::{self, ENDPOINT_ALIAS, NETWORK_ALIAS};
 use crate::ports::Ports;
+use crate::reload;
 use crate::removal::Removals;
 use crate::round::ROUND_ALIAS;
 use crate::routes::RouteWatch;
 use crate::stats::InterfaceStats;
 use crate::sublink::SublinkOptions;
-use crate::sysctl::{self, Sysctl};
+use crate::sysctl;
 use model::error::Denied;
 use model::network::{NetworkSpec, Pool};
 use model::{ContainerId, NetworkId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -36,7 +38,11 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Net {
     /// Replaced whole when the configuration is read again.
-    options: RwLock<Arc<Options>>,
+    pub(crate) options: RwLock<Arc<Options>>,
+    /// Held while ports are published or taken back (shared), or what that means changes (alone).
+    pub(crate) publishing: RwLock<()>,
+    /// That the host forwards is our doing, and was not so before.
+    pub(crate) forwarding_is_ours: AtomicBool,
     state: Arc<Mutex<State>>,
     pub(crate) dns: Dns,
     pub(crate) removals: Removals,
@@ -154,22 +160,17 @@ impl Net {
     /// network, [`Net::adopt`] for each endpoint of a running container, then [`Net::sweep`].
     pub fn open(options: Options) -> Result<Self> {
         let alone = Alone::claim(options.firewall)?;
-        let forwarding = sysctl::read("ipv4/ip_forward").as_deref() == Some("1");
-        let turn_on = options.ip_forward && !forwarding;
-        let policy = Policy {
-            drop_foreign: turn_on && options.drop_foreign,
-            link_local_egress: options.link_local_egress,
-            accept_mark: options.accept_mark.map(|mark| (mark.value, mark.mask)),
-            round_link: None,
-        };
+        let turn_on = reload::wants_forwarding(&options);
+        let policy = reload::policy(&options, turn_on);
         let firewall = match options.firewall {
             true => Some(Arc::new(Firewall::open(policy, options.own_rules)?)),
             false => None,
         };
-        // After the rules: the host is never a router without them.
         if turn_on {
-            Sysctl::new("ipv4/ip_forward", "1").apply()?;
+            reload::turn_forwarding_on()?;
         }
+        // A former daemon may have turned it on.
+        let ours = turn_on || firewall.as_ref().is_some_and(|it| it.policy().drop_foreign);
         let state: Arc<Mutex<State>> = Arc::default();
         state.lock().unwrap_or_else(PoisonError::into_inner).ports =
             Ports::through(options.outside.clone());
@@ -184,6 +185,8 @@ impl Net {
         let removals = Removals::default();
         Ok(Self {
             options,
+            publishing: RwLock::default(),
+            forwarding_is_ours: AtomicBool::new(ours),
             state,
             dns,
             removals,
@@ -198,29 +201,6 @@ impl Net {
     /// The options in force.
     pub fn options(&self) -> Arc<Options> {
         Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Puts changed options in force for networks and endpoints made from now on. Whether there is
-    /// a firewall, forwarding, drivers outside and the resolver's place stay as they were opened.
-    pub fn reload(&self, options: Options) {
-        let first = self.options();
-        let options = Options {
-            firewall: first.firewall,
-            ip_forward: first.ip_forward,
-            drop_foreign: first.drop_foreign,
-            link_local_egress: first.link_local_egress,
-            direct_routing: first.direct_routing,
-            accept_mark: first.accept_mark,
-            iptables: first.iptables.clone(),
-            remote: first.remote.clone(),
-            outside: first.outside.clone(),
-            route_news: first.route_news.clone(),
-            resolv_conf: first.resolv_conf.clone(),
-            resolver: first.resolver.clone(),
-            own_rules: first.own_rules,
-            ..options
-        };
-        *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

@@ -278,6 +278,28 @@ fn direct_routing_opens_published_ports_and_no_other() {
 }
 
 #[test]
+fn direct_routing_follows_a_changed_configuration() {
+    on_host(|_, neighbour| {
+        let net = Net::open(options()).unwrap();
+        let it = Container::start(&net, &bridge(&net, "one", &[]), "web");
+        it.netns.serve("web", "0.0.0.0:80");
+        net.publish(&it.endpoint, &[tcp(None, 8080, 80)]).unwrap();
+        let direct = || neighbour.ask(&it.at(80));
+        assert!(direct().is_err());
+        net.reload(Options { direct_routing: true, ..options() }).unwrap();
+        assert_eq!(direct(), Ok("web sees 10.9.0.2".into()));
+        assert!(!net.reconcile().unwrap(), "what should be, is");
+        net.reload(options()).unwrap();
+        assert!(direct().is_err());
+        assert!(neighbour.ask("10.9.0.1:8080").is_ok(), "what is published stays");
+        net.reload(Options { direct_routing: true, ..options() }).unwrap();
+        net.unpublish(&it.endpoint).unwrap();
+        assert!(direct().is_err(), "nothing of it stays");
+        assert!(!net.reconcile().unwrap(), "what should be, is");
+    });
+}
+
+#[test]
 fn connections_end_with_the_port_they_came_by() {
     on_host(|_, neighbour| {
         let net = Net::open(options()).unwrap();

@@ -163,6 +163,8 @@ impl Actor {
         let ways = self.ways_with(network, draft);
         let settings = dns_settings(&self.definition.spec, Some(run.pid));
         let endpoint = blocking(move || {
+            let _joining = node.networks.joining([&spec]);
+            let spec = node.networks.current(&spec)?;
             let endpoint = attach_one(
                 &node,
                 &Attach {
@@ -382,6 +384,8 @@ impl Join {
     }
 
     fn carry_out_into(&self, joined: &mut Joined) -> Result<()> {
+        let planned = self.node.networks.planned(&self.spec);
+        let _joining = self.node.networks.joining(planned.iter().map(|(network, _)| network));
         let mut planned = self.node.networks.planned_or_missing(&self.spec)?;
         let ipv6 = etc::has_ipv6(&self.spec);
         let candidates: Vec<_> = planned

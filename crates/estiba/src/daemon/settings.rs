@@ -212,15 +212,11 @@ pub(crate) static SETTINGS: &[Setting] = &[
 ];
 
 /// Settings that are what they were when the daemon started, whatever a later reading says: places
-/// that hold what lives, and what the firewall as a whole is.
+/// that hold what lives, and whether there is a firewall.
 pub(crate) static AT_START: &[&str] = &[
-    "allow-direct-routing",
-    "bridge-accept-fwmark",
     "data-root",
     "exec-root",
     "firewall-backend",
-    "ip-forward",
-    "ip-forward-no-drop",
     "iptables",
     "rootless",
     "runtime-path",

@@ -97,6 +97,22 @@ impl Firewall {
         Ok(true)
     }
 
+    /// What the rules are made by now.
+    pub(crate) fn policy(&self) -> Policy {
+        self.lock().policy
+    }
+
+    /// Lays the rules by another policy, if it is another; who goes round goes on.
+    pub(crate) fn follow(&self, policy: Policy) -> Result<()> {
+        let mut inner = self.lock();
+        let policy = Policy { round_link: inner.policy.round_link, ..policy };
+        let before = std::mem::replace(&mut inner.policy, policy);
+        if !inner.laid || before == policy {
+            return Ok(());
+        }
+        inner.lay().inspect_err(|_| inner.policy = before)
+    }
+
     /// Lets packets that the host's input rules accepted go round by the link of this index.
     pub(crate) fn go_round_by(&self, link: u32) -> Result<()> {
         let mut inner = self.lock();
