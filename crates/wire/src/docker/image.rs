@@ -246,45 +246,44 @@ pub struct WholeImageConfig {
     pub shell: Vec<String>,
 }
 
+/// An image's configuration in one of the shapes in which what is empty is null. They have the
+/// same fields for it, but for the shell; `others`: what a shape has besides.
+macro_rules! whole {
+    ($config:ident, shell: $shell:expr $(, ..$others:expr)?) => {
+        Self {
+            user: $config.user,
+            exposed_ports: $config.exposed_ports,
+            env: filled($config.env),
+            entrypoint: $config.entrypoint,
+            cmd: $config.cmd,
+            volumes: filled($config.volumes),
+            working_dir: $config.working_dir,
+            labels: filled($config.labels),
+            stop_signal: $config.stop_signal,
+            args_escaped: $config.args_escaped,
+            healthcheck: $config.healthcheck,
+            on_build: filled($config.on_build),
+            shell: $shell,
+            $(..$others)?
+        }
+    };
+}
+
+/// What is not empty.
+fn filled<T: Default + PartialEq>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
+}
+
 impl From<ImageConfig> for WholeImageConfig {
     fn from(config: ImageConfig) -> Self {
-        Self {
-            user: config.user,
-            exposed_ports: config.exposed_ports,
-            env: Some(config.env).filter(|env| !env.is_empty()),
-            entrypoint: config.entrypoint,
-            cmd: config.cmd,
-            volumes: Some(config.volumes).filter(|volumes| !volumes.is_empty()),
-            working_dir: config.working_dir,
-            labels: Some(config.labels).filter(|labels| !labels.is_empty()),
-            stop_signal: config.stop_signal,
-            args_escaped: config.args_escaped,
-            healthcheck: config.healthcheck,
-            on_build: Some(config.on_build).filter(|triggers| !triggers.is_empty()),
-            shell: config.shell,
-        }
+        whole!(config, shell: config.shell)
     }
 }
 
 impl From<ImageConfig> for ContainerConfig {
     /// The same content in the shape that inspect had before API 1.50.
     fn from(config: ImageConfig) -> Self {
-        Self {
-            user: config.user,
-            exposed_ports: config.exposed_ports,
-            env: Some(config.env).filter(|env| !env.is_empty()),
-            cmd: config.cmd,
-            healthcheck: config.healthcheck,
-            args_escaped: config.args_escaped,
-            volumes: Some(config.volumes).filter(|volumes| !volumes.is_empty()),
-            working_dir: config.working_dir,
-            entrypoint: config.entrypoint,
-            on_build: Some(config.on_build).filter(|triggers| !triggers.is_empty()),
-            labels: Some(config.labels).filter(|labels| !labels.is_empty()),
-            stop_signal: config.stop_signal,
-            shell: Some(config.shell).filter(|shell| !shell.is_empty()),
-            ..Self::default()
-        }
+        whole!(config, shell: filled(config.shell), ..Self::default())
     }
 }
 
