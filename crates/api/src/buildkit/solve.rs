@@ -68,7 +68,6 @@ pub(super) async fn control(
         },
     };
     let story = job.story();
-    let draft = Draft::begin(&control.engine, &job, &wanted.frontend, &wanted.attrs);
     let solve = SolveRequest {
         id: asked.r#ref,
         definition: definition(&wanted).map_err(status)?,
@@ -84,14 +83,18 @@ pub(super) async fn control(
         client: Arc::new(Offer::new(Arc::clone(&session), control.engine.clone(), None)),
         progress: Progress::new(move |event| story.tell(event)),
     };
+    // What a client asks for its own purposes is no build of its user's.
+    let begin = || Draft::begin(&control.engine, &job, &wanted.frontend, &wanted.attrs);
+    let draft = (!asked.internal).then(begin);
     let outcome = tokio::select! {
         outcome = control.engine.builds.solve(solve) => outcome,
         () = session.gone() => Err(Error::Cancelled),
     };
     drop(job);
     let outcome = outcome.map(|outcome| answers(outcome, &outputs));
-    let shown = outcome.as_ref().cloned().map_err(ToString::to_string);
-    draft.end(shown);
+    if let Some(draft) = draft {
+        draft.end(outcome.as_ref().cloned().map_err(ToString::to_string));
+    }
     outcome.map_err(status)
 }
 
