@@ -34,16 +34,22 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 use store::Store;
+use tokio::sync::mpsc;
 
-/// Opens everything; containers that run are taken over before this returns.
+/// How long a container that starts with the daemon may keep the others' clients waiting.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Opens everything. Before this returns, containers that run are taken over, and those that start
+/// with the daemon have started, as with Docker, or have had their time.
 pub(crate) async fn open(options: Options) -> Result<Arc<Node>> {
     let node = blocking(move || Ok(Arc::new(open_parts(options)?))).await?;
     read_execs(&node).await?;
     crate::builds::sweep(&node).await?;
     // Before the containers: these may use what those serve.
     let plugins = crate::managed::restore(&node).await?;
-    let mut known = restore(&node).await?;
+    let Restored { mut known, mut beginning } = restore(&node).await?;
     known.extend(plugins);
     let sweeping = Arc::clone(&node);
     blocking(move || {
@@ -59,6 +65,9 @@ pub(crate) async fn open(options: Options) -> Result<Arc<Node>> {
     })
     .await?;
     collect(&node);
+    if tokio::time::timeout(START_PATIENCE, beginning.recv()).await.is_err() {
+        tracing::warn!("containers that start with the daemon are still starting");
+    }
     Ok(node)
 }
 
@@ -179,8 +188,15 @@ async fn read_execs(node: &Arc<Node>) -> Result<()> {
     Ok(())
 }
 
-/// Every container that is written down gets its actor. Returns their ids.
-async fn restore(node: &Arc<Node>) -> Result<Vec<model::ContainerId>> {
+/// The containers that are written down.
+struct Restored {
+    known: Vec<model::ContainerId>,
+    /// Ends when each of them has done what is first.
+    beginning: mpsc::Receiver<()>,
+}
+
+/// Every container that is written down gets its actor.
+async fn restore(node: &Arc<Node>) -> Result<Restored> {
     let reading = Arc::clone(node);
     let recorded = blocking(move || record::containers(reading.store.records())).await?;
     let mut known = Vec::new();
@@ -199,14 +215,21 @@ async fn restore(node: &Arc<Node>) -> Result<Vec<model::ContainerId>> {
     };
     let alive: Vec<_> = actors.iter().filter_map(alive).collect();
     // Only now: one may join the namespaces, or the mounts, of another.
-    for (actor, first) in actors {
-        tokio::spawn(actor.resume(first));
+    let (begins, beginning) = mpsc::channel(1);
+    for (mut actor, first) in actors {
+        let begins = begins.clone();
+        tokio::spawn(async move {
+            actor.begin(first).await;
+            drop(begins);
+            actor.run().await;
+        });
     }
+    drop(begins);
     crate::Containers { node: Arc::clone(node) }.thaw_committed().await?;
     if !node.live().options.live_restore {
         end_strays(node, alive).await;
     }
-    Ok(known)
+    Ok(Restored { known, beginning })
 }
 
 /// A daemon that was killed could not stop its containers. This one does, where containers are not

@@ -226,8 +226,8 @@ impl Actor {
         First::Exited(told.unwrap_or_else(|| nothing(EXIT_UNKNOWN, "")))
     }
 
-    /// Does what is first, then lives.
-    pub(crate) async fn resume(mut self, first: First) {
+    /// Does what is first; [`Actor::run`] comes after it.
+    pub(crate) async fn begin(&mut self, first: First) {
         match first {
             First::Nothing => {}
             First::Exited(exit) => Box::pin(self.exited(exit)).await,
@@ -239,7 +239,6 @@ impl Actor {
         if stopped && self.starts_with_daemon() {
             let _ = Box::pin(self.start()).await;
         }
-        self.run().await;
     }
 }
 

@@ -177,7 +177,10 @@ pub(super) async fn take_over(node: &Arc<Node>, plugin: &Record) -> Result<Arc<H
         First::Nothing if handle.view().phase == Phase::Created => First::Start,
         first => first,
     };
-    tokio::spawn(actor.resume(first));
+    tokio::spawn(async move {
+        actor.begin(first).await;
+        actor.run().await;
+    });
     Ok(handle)
 }
 
