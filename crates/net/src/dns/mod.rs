@@ -119,15 +119,12 @@ impl Net {
             return Ok(());
         }
         let (datagrams, streams) = server::open_inside(netns)?;
-        // To be asked itself is all that the resolver would hear.
-        let others = settings.servers.iter().filter(|it| **it != server::ADDRESS.ip());
-        let servers: Vec<IpAddr> = others.copied().collect();
         let mut fds = vec![datagrams, streams];
-        fds.extend(inside::open(netns, &servers)?);
+        fds.extend(inside::open(netns, &settings.servers)?);
         // One that is gone already is found out by whoever started it.
         let process = settings.lives_with.and_then(Pid::from_raw);
         fds.extend(process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()));
-        let post = Post { container: *container, servers };
+        let post = Post { container: *container, servers: settings.servers.clone() };
         self.dns.0.serve(post, fds)
     }
 

@@ -20,8 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 /// Where containers find their resolver.
-pub(super) const ADDRESS: SocketAddr =
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)), 53);
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)), 53);
 /// Questions of one container that the world is asked at once (law C7).
 const IN_FLIGHT_MAX: usize = 256;
 /// Those and the ones that wait for their turn: what comes while a dead server is found out.
@@ -67,11 +66,13 @@ impl Server {
         let udp = UdpSocket::from_std(datagrams.try_clone()?.into())?;
         let tcp = TcpListener::from_std(streams.try_clone()?.into())?;
         let place = Inside::of(inside)?.map_or(Place::Host, Place::Container);
-        let own = Some(post.servers.clone()).filter(|servers| !servers.is_empty());
+        // To be asked itself is all that the resolver would hear of itself.
+        let others = post.servers.iter().copied().filter(|server| *server != ADDRESS.ip());
+        let own = (!post.servers.is_empty()).then(|| Servers::new(others.collect(), place));
         let client = Arc::new(Client {
             station,
             container: post.container,
-            own: own.map(|servers| Servers::new(servers, place)),
+            own,
             waiting: Semaphore::new(WAITING_MAX),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
         });
