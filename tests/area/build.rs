@@ -217,6 +217,31 @@ fn what_is_wrong_is_said() {
 }
 
 #[test]
+fn our_own_builds_say_what_is_wrong_where_and_what_was_meant() {
+    let lab = Lab::new();
+    let circle = "FROM busybox AS a\nCOPY --from=b /x /x\nFROM busybox AS b\nCOPY --from=a /x /x\n";
+    let cases = [
+        ("FROM busybox\nRUNN x\n", 2, "unknown instruction: RUNN (did you mean RUN?)"),
+        ("FROM busybox\nCOPY --chwon=1 a /x\n", 2, "unknown flag: --chwon (did you mean chown?)"),
+        ("FROM busybox\n\nCOPY missing /x\n", 3, "\"/missing\": not found"),
+        (circle, 4, "circular dependency detected on stage: a"),
+        ("FROM --platform=a/b/c/d busybox\n", 1, "invalid platform"),
+        ("FROM busybox\nUSER ghost\nRUN true\n", 3, "ghost"),
+    ];
+    for (dockerfile, line, words) in cases {
+        let out = lab.build(&lab.dockerfile(dockerfile), &[]);
+        out.fails(1, words);
+        let source = dockerfile.lines().nth(line - 1).unwrap();
+        let shown = format!("{line} | >>> {source}");
+        for part in [&format!("Dockerfile:{line}\n"), &shown] {
+            assert!(out.stderr.contains(part), "{part:?} in {}", out.stderr);
+        }
+    }
+    lab.build(&lab.dockerfile("FROM busybox\n"), &["--platform", "a/b/c/d"])
+        .fails(1, "\"a/b/c/d\" is an invalid platform");
+}
+
+#[test]
 fn a_context_reaches_nothing_outside() {
     let lab = Lab::new();
     let outside = lab.dir().join("outside");
