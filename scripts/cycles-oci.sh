@@ -1,6 +1,6 @@
 #!/bin/sh
 # Creates, starts, executes in, and deletes containers by the OCI command line many times over and looks for what stays
-# behind: mounts, control groups, namespaces, processes, state, and memory of the kernel's for control groups. Every
+# behind: mounts, control groups, namespaces, processes, open files, state, and memory of the kernel's for control groups. Every
 # tenth container is killed while it runs, every tenth has an exec, every tenth is deleted before it was started, and
 # every tenth create fails on the way.
 #   scripts/cycles-oci.sh RUNTIME IMAGES [COUNT]
@@ -87,10 +87,18 @@ memory() {
   echo 2 >/proc/sys/vm/drop_caches 2>/dev/null || true
   awk '/^SUnreclaim:/ {print $2}' /proc/meminfo
 }
+# Open files of the whole machine, whoever has them: a descriptor kept for each container would be thousands.
+files() {
+  cut -f 1 /proc/sys/fs/file-nr
+}
 n=0
 while [ $n -lt 100 ]; do cycle $n; n=$((n + 1)); done
-look >"$lab/before"
-before=$(memory)
+for _ in $(seq 100); do # the last one may still be on its way out
+  look >"$lab/before"
+  grep -q '^namespaces 0$' "$lab/before" && break
+  sleep 0.1
+done
+before=$(memory) open=$(files)
 while [ $n -lt $((100 + count)) ]; do
   cycle $n
   n=$((n + 1))
@@ -105,5 +113,9 @@ if ! cmp -s "$lab/before" "$lab/after"; then
   diff "$lab/before" "$lab/after" >&2 || true
   exit 1
 fi
+if [ $(($(files) - open)) -gt $((count / 2)) ]; then
+  echo "$open files were open before, $(files) are now" >&2
+  exit 1
+fi
 after=$(memory)
-echo "$count containers came and went and left nothing; the kernel's own memory $before kB before, $after kB after"
+echo "$count containers came and went and left nothing; the kernel's own memory $before kB before, $after kB after, open files $open and $(files)"

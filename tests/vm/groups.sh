@@ -35,5 +35,35 @@ is stats yes sh -c 'estiba stats --no-stream --format "{{.MemUsage}} {{.PIDs}}" 
 is killed-whole '' sh -c "estiba kill gg >/dev/null; for _ in \$(seq 100); do [ -d $group ] || break; usleep 50000; done
   ls -d $group 2>/dev/null"
 estiba rm -f gg >/dev/null
+# Device rules that an update changes are in place of the ones before: of two programs both would have to allow it.
+mkdir -p /var/bundle/rootfs
+tar -C /var/bundle/rootfs -xf /payload/busybox.tar
+rules() { # accesses to the disk
+  echo '[{"allow": false, "access": "rwm"},
+    {"allow": true, "type": "b", "major": '"${number%:*}"', "minor": '"${number#*:}"', "access": "'"$1"'"}]'
+}
+sets=$(for set in bounding permitted effective; do printf '"%s": ["CAP_MKNOD"], ' $set; done)
+cat >/var/bundle/config.json <<END
+{"ociVersion": "1.2.0", "root": {"path": "rootfs"},
+ "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin:/sbin"], "args": ["sleep", "1000"],
+   "capabilities": {${sets%, }}},
+ "mounts": [{"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}],
+ "linux": {"cgroupsPath": "/devices/one", "resources": {"devices": $(rules m)},
+   "namespaces": [{"type": "mount"}, {"type": "pid"}]}}
+END
+is device-container '' sh -c 'estiba-runtime run -d --bundle /var/bundle one </dev/null >/dev/null 2>&1'
+disk() { # reads it
+  estiba-runtime exec one sh -c "[ -b /dev/disk ] || mknod /dev/disk b ${number%:*} ${number#*:}
+    head -c 1 /dev/disk >/dev/null 2>&1 && echo read || echo refused"
+}
+now() { # accesses
+  echo "{\"devices\": $(rules $1)}" | estiba-runtime update --resources - one
+}
+is device-refused refused disk
+is device-allowed '' now rm
+is device-read read disk
+is device-taken '' now m
+is device-refused-again refused disk
+is device-container-gone '' estiba-runtime delete --force one
 finish
 summary 'control groups'
