@@ -427,46 +427,70 @@ sign() {
 sign server /CN=server subjectAltName=IP:127.0.0.1 &&
     sign alice /OU=dev/CN=alice && sign eve /OU=sales/CN=eve"#;
 
+/// A daemon that takes clients by certificate, and all that [`CERTIFICATES`] makes.
+struct Certified {
+    lab: Lab,
+    dir: tempfile::TempDir,
+}
+
+impl Certified {
+    const HOST: &str = "127.0.0.1:2376";
+
+    /// `rules` gives the policy, if there is to be one, for a directory.
+    fn new(rules: impl FnOnce(&Path) -> Option<Value>) -> Self {
+        let dir = tempfile::Builder::new().prefix("estiba-certs-").tempdir().unwrap();
+        let made =
+            Command::new("sh").args(["-c", CERTIFICATES, "sh"]).arg(dir.path()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let mut arguments = vec![
+            format!("--host=tcp://{}", Self::HOST),
+            "--tlsverify".to_owned(),
+            format!("--tlscacert={}", at("ca.crt")),
+            format!("--tlscert={}", at("server.crt")),
+            format!("--tlskey={}", at("server.key")),
+        ];
+        if let Some(rules) = rules(dir.path()) {
+            std::fs::write(at("policy.json"), rules.to_string()).unwrap();
+            arguments.push(format!("--authorization-policy={}", at("policy.json")));
+        }
+        Self { lab: Lab::with(Setup { arguments, ..Setup::default() }), dir }
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+}
+
 #[test]
 fn certificates_name_clients_too() {
-    let dir = tempfile::Builder::new().prefix("estiba-certs-").tempdir().unwrap();
-    let made =
-        Command::new("sh").args(["-c", CERTIFICATES, "sh"]).arg(dir.path()).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
-    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
-    let rules = json!({
-        "audit": {"file": at("audit")},
-        "rules": [
-            {"name": "root", "clients": {"users": ["0"]}, "allow": ["*"], "objects": "all",
-             "containers": "any"},
-            {"name": "dev", "clients": {"units": ["dev"]}, "allow": ["containers.read"]}
-        ]
+    let certified = Certified::new(|dir| {
+        Some(json!({
+            "audit": {"file": dir.join("audit")},
+            "rules": [
+                {"name": "root", "clients": {"users": ["0"]}, "allow": ["*"], "objects": "all",
+                 "containers": "any"},
+                {"name": "dev", "clients": {"units": ["dev"]}, "allow": ["containers.read"]}
+            ]
+        }))
     });
-    std::fs::write(at("policy.json"), rules.to_string()).unwrap();
-    let arguments = vec![
-        format!("--authorization-policy={}", at("policy.json")),
-        "--host=tcp://127.0.0.1:2376".to_owned(),
-        "--tlsverify".to_owned(),
-        format!("--tlscacert={}", at("ca.crt")),
-        format!("--tlscert={}", at("server.crt")),
-        format!("--tlskey={}", at("server.key")),
-    ];
-    let lab = Lab::with(Setup { arguments, ..Setup::default() });
+    let lab = &certified.lab;
+    let at = |name: &str| certified.at(name);
     lab.estiba(&["create", "--name", "roots", "busybox", "true"]).ok();
-    let ask = |who: &str, words: &[&str]| {
+    let ask = |who: &str, words: &[&str], path: &str| {
         let (ca, cert, key) = (at("ca.crt"), at(&format!("{who}.crt")), at(&format!("{who}.key")));
         let first = ["curl", "-s", "-w", "\n%{http_code}", "--cacert", &ca];
         let own = ["--cert", &cert, "--key", &key];
         let own = if who.is_empty() { &[][..] } else { &own[..] };
-        lab.in_network(&[&first[..], own, words].concat()).stdout
+        let url = format!("https://{}/v1.43/{path}", Certified::HOST);
+        lab.in_network(&[&first[..], own, words, &[&url]].concat()).stdout
     };
-    let list = "https://127.0.0.1:2376/v1.43/containers/json?all=1";
-    assert_eq!(ask("alice", &[list]), "[]\n\n200", "what is root's is not there");
-    let volumes = "https://127.0.0.1:2376/v1.43/volumes/create";
-    assert!(ask("alice", &["-X", "POST", volumes]).ends_with("403"));
-    let refused = ask("eve", &[list]);
+    let list = "containers/json?all=1";
+    assert_eq!(ask("alice", &[], list), "[]\n\n200", "what is root's is not there");
+    assert!(ask("alice", &["-X", "POST"], "volumes/create").ends_with("403"));
+    let refused = ask("eve", &[], list);
     assert!(refused.contains("no rule names the client cn:eve"), "{refused}");
-    assert!(ask("", &[list]).ends_with("000"), "nobody without a certificate");
+    assert!(ask("", &[], list).ends_with("000"), "nobody without a certificate");
     let lines = std::fs::read_to_string(at("audit")).unwrap();
     assert!(lines.contains(r#""client":"cn:alice","common_name":"alice""#), "{lines}");
 }
@@ -474,38 +498,27 @@ fn certificates_name_clients_too() {
 /// The client's environment as Docker's, by both command lines.
 #[test]
 fn the_clients_environment_leads_over_tls() {
-    let dir = tempfile::Builder::new().prefix("estiba-certs-").tempdir().unwrap();
-    let made =
-        Command::new("sh").args(["-c", CERTIFICATES, "sh"]).arg(dir.path()).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
-    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
-    let arguments = vec![
-        "--host=tcp://127.0.0.1:2376".to_owned(),
-        "--tlsverify".to_owned(),
-        format!("--tlscacert={}", at("ca.crt")),
-        format!("--tlscert={}", at("server.crt")),
-        format!("--tlskey={}", at("server.key")),
-    ];
-    let lab = Lab::with(Setup { arguments, ..Setup::default() });
-    let keys = dir.path().join("alice");
+    let certified = Certified::new(|_| None);
+    let keys = certified.dir.path().join("alice");
     std::fs::create_dir(&keys).unwrap();
     for (from, to) in [("ca.crt", "ca.pem"), ("alice.crt", "cert.pem"), ("alice.key", "key.pem")] {
-        std::fs::copy(at(from), keys.join(to)).unwrap();
+        std::fs::copy(certified.at(from), keys.join(to)).unwrap();
     }
-    let ours = lab::binaries().join("estiba").to_string_lossy().into_owned();
+    let ours = binaries().join("estiba").to_string_lossy().into_owned();
     let stock = ["/usr/local/bin/docker", "/usr/bin/docker"].into_iter();
-    let stock = stock.filter(|path| std::path::Path::new(path).exists()).take(1);
+    let stock = stock.filter(|path| Path::new(path).exists()).take(1);
+    let host = format!("DOCKER_HOST=tcp://{}", Certified::HOST);
     for program in std::iter::once(ours.as_str()).chain(stock) {
         let ask = |environment: &[&str]| {
-            let words = [&["env", "DOCKER_HOST=tcp://127.0.0.1:2376"], environment].concat();
-            lab.in_network(&[&words[..], &[program, "images", "-q"]].concat())
+            let words = [&["env", &host], environment, &[program, "images", "-q"]].concat();
+            certified.lab.in_network(&words)
         };
         let path = format!("DOCKER_CERT_PATH={}", keys.display());
         let seen = ask(&["DOCKER_TLS_VERIFY=1", &path]);
         assert_eq!(seen.ok().len(), 12, "{program}: {seen:?}");
         assert_eq!(ask(&["DOCKER_TLS=1", &path]).status, 0, "{program}: unverified");
         assert_ne!(ask(&[]).status, 0, "{program}: in the clear");
-        let elsewhere = format!("DOCKER_CERT_PATH={}", dir.path().display());
+        let elsewhere = format!("DOCKER_CERT_PATH={}", certified.dir.path().display());
         assert_ne!(ask(&["DOCKER_TLS_VERIFY=1", &elsewhere]).status, 0, "{program}: no keys");
     }
 }

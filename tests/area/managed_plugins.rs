@@ -268,6 +268,30 @@ fn a_plugin_reads_logs_and_judges_requests() {
 }
 
 #[test]
+fn a_plugin_makes_networks() {
+    let shop = Shop::new();
+    let lab = &shop.lab;
+    let interface = json!({"types": ["docker.networkdriver/1.0"], "socket": "test.sock"});
+    let granted = json!({"capabilities": ["CAP_NET_ADMIN"]});
+    shop.create("wires", json!({"propagatedMount": "", "interface": interface, "linux": granted}));
+    lab.estiba(&["plugin", "enable", "wires"]).ok();
+    lab.estiba(&["network", "create", "-d", "wires", "--subnet", "10.44.0.0/24", "far"]).ok();
+    let seen = lab.estiba(&["run", "--rm", "--network", "far", "busybox", "ip", "-o", "addr"]);
+    assert!(seen.ok().contains("plug0") && seen.ok().contains("10.44.0."), "{seen:?}");
+    // While a network of its is there, it is needed.
+    lab.estiba(&["plugin", "disable", "wires"]).fails(1, "is in use");
+    lab.estiba(&["network", "rm", "far"]).ok();
+    let heard = shop.state("heard");
+    for method in ["CreateNetwork", "CreateEndpoint", "Join", "Leave", "DeleteEndpoint"] {
+        assert!(heard.contains(&format!("NetworkDriver.{method}\n")), "{method}: {heard}");
+    }
+    eventually("it is told the end of the network", || {
+        shop.state("heard").contains("NetworkDriver.DeleteNetwork\n")
+    });
+    lab.estiba(&["plugin", "rm", "-f", "wires"]).ok();
+}
+
+#[test]
 fn a_plugin_has_what_it_was_granted_and_no_more() {
     let shop = Shop::new();
     let lab = &shop.lab;

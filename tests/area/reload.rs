@@ -1,11 +1,13 @@
 //! The configuration changes while the daemon runs, and a supervisor starts it, hears from it and
 //! hands it its sockets.
 
-use lab::{Lab, binaries, eventually};
+use lab::{Lab, Output, archive, binaries, eventually};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 fn write(lab: &Lab, text: &str) {
@@ -180,7 +182,7 @@ const CREATED: &[&str] = &["created"];
 /// A container's published port.
 const PUBLISHED: &[&str] = &["published"];
 
-/// Seen elsewhere to follow, or the bounds of what takes long: told in the log and the event.
+/// Seen elsewhere to follow.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("bridge", "network_create: the_default_bridge_is_as_the_daemon_was_told"),
     ("default-gateway-v6", "network_create"),
@@ -197,26 +199,21 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("log-level", "settings_change_while_containers_run"),
     ("log-format", "the_log_changes_its_form"),
     ("pidfile", "sockets_and_the_pidfile_move"),
-    ("max-concurrent-downloads", "told"),
-    ("max-concurrent-uploads", "told"),
-    ("max-download-attempts", "told"),
-    ("shutdown-timeout", "told"),
+    ("max-concurrent-downloads", "transfers: as_many_layers_travel_at_a_time_as_the_…"),
+    ("max-concurrent-uploads", "transfers: as_many_layers_travel_at_a_time_as_the_…"),
+    ("max-download-attempts", "transfers: a_download_is_tried_as_often_as_the_settings_say"),
+    ("shutdown-timeout", "the_patience_of_the_daemons_own_end_follows"),
     ("builder", "build_cache: the_cache_stays_below_its_cap"),
-    ("cgroup-parent", "given by a flag in the lab"),
+    ("ip-forward", "the_rules_follow"),
+    ("ip-forward-no-drop", "the_rules_follow"),
+    ("allow-direct-routing", "the_rules_follow"),
+    ("bridge-accept-fwmark", "the_rules_follow"),
+    ("cgroup-parent", "new_containers_are_below_another_control_group"),
 ];
 
 /// These wait for the next start, and say so: what they say is laid or held as long as the daemon
 /// lives.
-const WAIT: &[&str] = &[
-    "data-root",
-    "exec-root",
-    "rootless",
-    "iptables",
-    "ip-forward",
-    "ip-forward-no-drop",
-    "allow-direct-routing",
-    "bridge-accept-fwmark",
-];
+const WAIT: &[&str] = &["data-root", "exec-root", "rootless", "iptables"];
 
 /// What the words of a row say.
 fn said(lab: &Lab, words: &[&str]) -> String {
@@ -301,6 +298,56 @@ fn the_patience_of_a_stop_follows() {
 }
 
 #[test]
+fn the_patience_of_the_daemons_own_end_follows() {
+    let mut lab = Lab::new();
+    write(&lab, r#"{"shutdown-timeout": 0, "live-restore": false, "labels": ["read=yes"]}"#);
+    hangup(&lab);
+    eventually("it is in force", || info(&lab, ".Labels") == "[read=yes]");
+    let stubborn = "trap 'sleep 3; exit 5' TERM; echo ready; while :; do sleep 0.1; done";
+    lab.estiba(&["run", "-d", "--name", "held", "busybox", "sh", "-c", stubborn]).ok();
+    eventually("it listens", || lab.estiba(&["logs", "held"]).stdout == "ready\n");
+    lab.stop_daemon();
+    lab.start_daemon();
+    assert_eq!(lab.estiba(&["inspect", "-f", "{{.State.ExitCode}}", "held"]).ok(), "137");
+}
+
+#[test]
+fn the_rules_follow() {
+    let lab = Lab::new();
+    let say = |settings: &str, mark: &str| {
+        write(&lab, &format!("{{{settings}, \"labels\": [\"{mark}\"]}}"));
+        hangup(&lab);
+        eventually("it is in force", || info(&lab, ".Labels") == format!("[{mark}]"));
+    };
+    let sh = |line: &str| lab.in_network(&["sh", "-c", line]).stdout.trim().to_owned();
+    let forwards = || sh("cat /proc/sys/net/ipv4/ip_forward");
+    let stop = "echo 0 > /proc/sys/net/ipv4/ip_forward";
+    say(r#""ip-forward": false"#, "forward=no");
+    sh(stop);
+    say(r#""ip-forward": false"#, "forward=still-no");
+    assert_eq!(forwards(), "0");
+    say(r#""ip-forward": true"#, "forward=yes");
+    eventually("the host forwards", || forwards() == "1");
+    let foreign = "nft list table ip estiba | grep -c 'chain foreign'";
+    assert_eq!(sh(foreign), "1");
+    say(r#""ip-forward-no-drop": true"#, "drop=no");
+    eventually("what is not ours is forwarded", || sh(foreign) == "0");
+    say(r#""bridge-accept-fwmark": "0x5/0xf""#, "mark=5");
+    let marks = || sh("nft list table ip estiba");
+    eventually("the mark is known", || marks().contains("0x00000005"));
+    let run = ["run", "-d", "--name", "web", "-p", "127.0.0.1:8080:80", "-p", "8081:81"];
+    lab.estiba(&[&run[..], &["busybox", "sleep", "1000"]].concat()).ok();
+    let of_the_port = || sh("nft list ruleset | grep -c '\\. 81'");
+    let before = of_the_port();
+    say(r#""allow-direct-routing": true"#, "direct=yes");
+    eventually("its own address is open", || of_the_port() != before);
+    assert!(!marks().contains("0x00000005"), "what is not said any more is as by default");
+    say(r#""allow-direct-routing": false"#, "direct=no");
+    eventually("its own address is closed", || of_the_port() == before);
+    assert_eq!(sh(foreign), "1");
+}
+
+#[test]
 fn the_log_changes_its_form() {
     let lab = Lab::new();
     write(&lab, r#"{"log-format": "json", "labels": ["one=1"]}"#);
@@ -312,51 +359,128 @@ fn the_log_changes_its_form() {
     eventually("the log is JSON", || lab.daemon_log().lines().any(told));
 }
 
+/// A daemon that is told everything by its file.
+struct Written {
+    dir: tempfile::TempDir,
+    daemon: Child,
+}
+
+impl Written {
+    /// The settings every such daemon of a directory has, and these.
+    fn tell(dir: &std::path::Path, settings: &[(&str, Value)]) {
+        let mut text = json!({
+            "data-root": dir.join("data"),
+            "exec-root": dir.join("run"),
+            "cgroup-parent": Self::group(dir),
+            "pidfile": dir.join("one.pid"),
+        });
+        for (name, value) in settings {
+            text[name] = value.clone();
+        }
+        std::fs::write(dir.join("daemon.json"), text.to_string()).unwrap();
+    }
+
+    fn group(dir: &std::path::Path) -> String {
+        format!("/{}", dir.file_name().unwrap().to_string_lossy())
+    }
+
+    fn start(settings: impl FnOnce(&std::path::Path) -> Vec<(&'static str, Value)>) -> Self {
+        let dir = tempfile::Builder::new().prefix("estiba-lab-").tempdir().unwrap();
+        Self::tell(dir.path(), &settings(dir.path()));
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--mount", "--propagation", "private"]);
+        command.arg(binaries().join("estiba")).args(["daemon", "--config-file"]);
+        command.arg(dir.path().join("daemon.json"));
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let daemon = command.spawn().unwrap();
+        Self { dir, daemon }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.daemon.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn opens(&self, socket: &str) -> bool {
+        std::os::unix::net::UnixStream::connect(self.at(socket)).is_ok()
+    }
+
+    fn ends(&mut self) {
+        self.signal(Signal::TERM);
+        assert!(self.daemon.wait().unwrap().success());
+    }
+}
+
+fn sockets(dir: &std::path::Path, names: &[&str]) -> Value {
+    names.iter().map(|name| format!("unix://{}", dir.join(name).display())).collect()
+}
+
 #[test]
 fn sockets_and_the_pidfile_move() {
-    let dir = tempfile::Builder::new().prefix("estiba-lab-").tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
-    let tell = |pidfile: &str, sockets: &[&str]| {
-        let hosts: Vec<_> =
-            sockets.iter().map(|name| format!("unix://{}", at(name).display())).collect();
-        let text = serde_json::json!({
-            "data-root": at("data"),
-            "exec-root": at("run"),
-            "cgroup-parent": format!("/{}", dir.path().file_name().unwrap().to_string_lossy()),
-            "pidfile": at(pidfile),
-            "hosts": hosts,
-        });
-        std::fs::write(at("daemon.json"), text.to_string()).unwrap();
+    let mut written = Written::start(|dir| vec![("hosts", sockets(dir, &["one.sock"]))]);
+    let dir = written.dir.path().to_owned();
+    let tell = |names: &[&str]| {
+        let pidfile = json!(dir.join("two.pid"));
+        Written::tell(&dir, &[("pidfile", pidfile), ("hosts", sockets(&dir, names))]);
     };
-    let opens = |name: &str| std::os::unix::net::UnixStream::connect(at(name)).is_ok();
-    tell("one.pid", &["one.sock"]);
-    let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "--propagation", "private"]);
-    command
-        .arg(binaries().join("estiba"))
-        .arg("daemon")
-        .arg("--config-file")
-        .arg(at("daemon.json"));
-    let log = std::fs::File::create(at("log")).unwrap();
-    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-    let mut daemon = command.spawn().unwrap();
-    let pid = Pid::from_raw(i32::try_from(daemon.id()).unwrap()).unwrap();
-    let named = |name: &str| std::fs::read_to_string(at(name)).unwrap_or_default();
-    eventually("it serves", || opens("one.sock"));
-    assert_eq!(named("one.pid"), daemon.id().to_string());
-    tell("two.pid", &["one.sock", "two.sock"]);
+    let named = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
+    eventually("it serves", || written.opens("one.sock"));
+    let pid = written.daemon.id().to_string();
+    assert_eq!(named("one.pid"), pid);
+    tell(&["one.sock", "two.sock"]);
     // Its signals are heard from the beginning, its socket may be there before.
-    kill_process(pid, Signal::HUP).unwrap();
-    eventually("the second is open", || opens("two.sock"));
-    eventually("the pidfile has moved", || named("two.pid") == daemon.id().to_string());
-    eventually("the old one is gone", || !at("one.pid").exists());
-    assert!(opens("one.sock"), "what is named again stays open");
-    tell("two.pid", &["two.sock"]);
-    kill_process(pid, Signal::HUP).unwrap();
-    eventually("the first is closed", || !opens("one.sock"));
-    kill_process(pid, Signal::TERM).unwrap();
-    assert!(daemon.wait().unwrap().success());
-    assert!(!at("two.pid").exists());
+    written.signal(Signal::HUP);
+    eventually("the second is open", || written.opens("two.sock"));
+    eventually("the pidfile has moved", || named("two.pid") == pid);
+    eventually("the old one is gone", || !written.at("one.pid").exists());
+    assert!(written.opens("one.sock"), "what is named again stays open");
+    tell(&["two.sock"]);
+    written.signal(Signal::HUP);
+    eventually("the first is closed", || !written.opens("one.sock"));
+    written.ends();
+    assert!(!written.at("two.pid").exists());
+}
+
+#[test]
+fn new_containers_are_below_another_control_group() {
+    let mut written = Written::start(|dir| vec![("hosts", sockets(dir, &["one.sock"]))]);
+    eventually("it serves", || written.opens("one.sock"));
+    let estiba = |words: &[&str]| {
+        let mut command = Command::new(binaries().join("estiba"));
+        command.arg("--host").arg(format!("unix://{}", written.at("one.sock").display()));
+        command.args(words);
+        Output::of(command)
+    };
+    estiba(&["import", &archive("busybox").to_string_lossy(), "busybox"]).ok();
+    let group_of = |name: &str| {
+        estiba(&["run", "-d", "--name", name, "--network=none", "busybox", "sleep", "1000"]).ok();
+        let pid = estiba(&["inspect", "-f", "{{.State.Pid}}", name]).ok().to_owned();
+        std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap()
+    };
+    let parent = Written::group(written.dir.path());
+    let below = format!("{parent}/below");
+    let before = group_of("before");
+    assert!(before.contains(&parent) && !before.contains(&below), "{before}");
+    let mut settings = vec![("hosts", sockets(written.dir.path(), &["one.sock"]))];
+    settings.extend([("cgroup-parent", json!(below)), ("labels", json!(["read=yes"]))]);
+    Written::tell(written.dir.path(), &settings);
+    written.signal(Signal::HUP);
+    let labels = || estiba(&["info", "-f", "{{.Labels}}"]).ok().to_owned();
+    eventually("it is in force", || labels() == "[read=yes]");
+    let after = group_of("after");
+    assert!(after.contains(&below), "{after}");
+    estiba(&["rm", "-f", "before", "after"]).ok();
+    written.ends();
+    for tree in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        for group in [&below, &parent] {
+            let _ = std::fs::remove_dir(tree.path().join(&group[1..]));
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! A managed plugin for tests: a volume driver, a log driver and an authorization plugin in one
-//! small program that needs nothing but itself, so that it can be the only file of a plugin.
+//! A managed plugin for tests: a volume driver, a network driver, a log driver and an authorization
+//! plugin in one small program that needs nothing but itself (and busybox for mounts and links), so
+//! that it can be the only file of a plugin.
 //!
 //! Volumes are directories below `/mnt/volumes` (or `/own`, when `KEEP=own`); one made with the
 //! option `memory` is mounted while it is used. `/state` has what tests look at: `heard` (methods),
@@ -87,7 +88,9 @@ fn answer(method: &str, body: &str) -> Result<String, String> {
     let place = place(name);
     let memory = place.with_extension("memory");
     Ok(match method {
-        "Plugin.Activate" => r#"{"Implements":["VolumeDriver","LogDriver","authz"]}"#.to_owned(),
+        "Plugin.Activate" => {
+            r#"{"Implements":["VolumeDriver","NetworkDriver","LogDriver","authz"]}"#.to_owned()
+        }
         "VolumeDriver.Create" => {
             fs::create_dir_all(&place).map_err(told)?;
             if body.contains("\"memory\"") {
@@ -97,13 +100,13 @@ fn answer(method: &str, body: &str) -> Result<String, String> {
         }
         "VolumeDriver.Mount" => {
             if memory.exists() {
-                mount(&["mount", "-t", "tmpfs", "memory", &place.to_string_lossy()])?;
+                busybox(&["mount", "-t", "tmpfs", "memory", &place.to_string_lossy()])?;
             }
             format!("{{\"Mountpoint\":{:?}}}", place)
         }
         "VolumeDriver.Unmount" => {
             if memory.exists() {
-                mount(&["umount", &place.to_string_lossy()])?;
+                busybox(&["umount", &place.to_string_lossy()])?;
             }
             "{}".to_owned()
         }
@@ -120,6 +123,21 @@ fn answer(method: &str, body: &str) -> Result<String, String> {
         "VolumeDriver.Get" => return Err(format!("no volume {name}")),
         "VolumeDriver.List" => "{\"Volumes\":[]}".to_owned(),
         "VolumeDriver.Capabilities" => r#"{"Capabilities":{"Scope":"local"}}"#.to_owned(),
+        "NetworkDriver.GetCapabilities" => r#"{"Scope":"local"}"#.to_owned(),
+        "NetworkDriver.Join" => {
+            let link = link(body);
+            busybox(&["ip", "link", "add", &link, "type", "veth"])?;
+            format!(r#"{{"InterfaceName":{{"SrcName":"{link}","DstPrefix":"plug"}}}}"#)
+        }
+        "NetworkDriver.DeleteEndpoint" => {
+            // Mostly it went with the container.
+            let _ = busybox(&["ip", "link", "del", &link(body)]);
+            "{}".to_owned()
+        }
+        "NetworkDriver.CreateNetwork"
+        | "NetworkDriver.DeleteNetwork"
+        | "NetworkDriver.CreateEndpoint"
+        | "NetworkDriver.Leave" => "{}".to_owned(),
         "LogDriver.StartLogging" => {
             let pipe = member(body, "File").unwrap_or_default();
             let pipe = File::open(pipe).map_err(|error| format!("open {pipe}: {error}"))?;
@@ -136,7 +154,13 @@ fn answer(method: &str, body: &str) -> Result<String, String> {
     })
 }
 
-fn mount(words: &[&str]) -> Result<(), String> {
+/// The name of an endpoint's link.
+fn link(body: &str) -> String {
+    let endpoint = member(body, "EndpointID").unwrap_or_default();
+    format!("pc{}", endpoint.get(..8).unwrap_or_default())
+}
+
+fn busybox(words: &[&str]) -> Result<(), String> {
     let done = Command::new("/bin/busybox").args(words).output().map_err(|it| it.to_string())?;
     match done.status.success() {
         true => Ok(()),
