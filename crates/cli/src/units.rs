@@ -153,6 +153,34 @@ fn scaled(mut value: f64, base: f64, precision: usize, units: &[&str; 9]) -> Str
     format!("{}{}", crate::number::general(value, precision), units[index])
 }
 
+/// Nanoseconds as Go's `time.Duration` prints them: `1h0m7.5s`, `300ms`.
+pub(crate) fn go_duration(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let all = nanoseconds.unsigned_abs();
+    let decimal = |value: u64, unit: u64| {
+        let (whole, rest) = (value / unit, value % unit);
+        let digits = unit.ilog10() as usize;
+        let text = format!("{whole}.{rest:0digits$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let text = match all {
+        0 => return "0s".to_owned(),
+        1..1_000 => format!("{all}ns"),
+        1_000..1_000_000 => format!("{}\u{b5}s", decimal(all, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", decimal(all, 1_000_000)),
+        _ => {
+            let (minutes, rest) = (all / 60_000_000_000, all % 60_000_000_000);
+            let seconds = format!("{}s", decimal(rest, 1_000_000_000));
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => seconds,
+                (0, minutes) => format!("{minutes}m{seconds}"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +223,22 @@ mod tests {
             parse_duration("3x").unwrap_err(),
             "time: unknown unit \"x\" in duration \"3x\""
         );
+    }
+
+    #[test]
+    fn durations_as_go_prints_them() {
+        for (nanoseconds, text) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5\u{b5}s"),
+            (300_000_000, "300ms"),
+            (7_000_000_000, "7s"),
+            (90_500_000_000, "1m30.5s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (-10_000_000_000, "-10s"),
+        ] {
+            assert_eq!(go_duration(nanoseconds), text);
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl State<'_> {
         let items: Vec<(Value, Val)> = match &value.json {
             Value::Array(list) => {
                 let item =
-                    |(index, value): (usize, &Value)| (index.into(), Val::new(value.clone()));
+                    |(index, one): (usize, &Value)| (index.into(), value.item(one.clone()));
                 list.iter().enumerate().map(item).collect()
             }
             Value::Object(map) => {

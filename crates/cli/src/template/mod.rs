@@ -31,7 +31,7 @@ pub(crate) enum Piece<'a> {
 
 /// Adds a field's value as templates print it.
 pub(crate) fn print_to(out: &mut String, value: &Value) {
-    value::show(out, value, false);
+    value::print_to(out, value);
 }
 
 impl Template {

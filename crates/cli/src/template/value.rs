@@ -62,7 +62,88 @@ enum Omitted {
     List,
     Text,
     False,
+    Zero,
 }
+
+impl Omitted {
+    fn value(self) -> Value {
+        match self {
+            Self::Nil => Value::Null,
+            Self::Map => Value::Object(Map::new()),
+            Self::List => Value::Array(Vec::new()),
+            Self::Text => Value::String(String::new()),
+            Self::False => Value::Bool(false),
+            Self::Zero => Value::from(0),
+        }
+    }
+}
+
+/// The fields of structs of which the engine leaves some out, in their order: what is left out is
+/// printed all the same.
+type Fields = &'static [(&'static str, Omitted)];
+
+const HEALTHCHECK: Fields = &[
+    ("Test", Omitted::List),
+    ("Interval", Omitted::Zero),
+    ("Timeout", Omitted::Zero),
+    ("StartPeriod", Omitted::Zero),
+    ("StartInterval", Omitted::Zero),
+    ("Retries", Omitted::Zero),
+];
+const MOUNT_POINT: Fields = &[
+    ("Type", Omitted::Text),
+    ("Name", Omitted::Text),
+    ("Source", Omitted::Text),
+    ("Destination", Omitted::Text),
+    ("Driver", Omitted::Text),
+    ("Mode", Omitted::Text),
+    ("RW", Omitted::False),
+    ("Propagation", Omitted::Text),
+];
+const ASKED_MOUNT: Fields = &[
+    ("Type", Omitted::Text),
+    ("Source", Omitted::Text),
+    ("Target", Omitted::Text),
+    ("ReadOnly", Omitted::False),
+    ("Consistency", Omitted::Text),
+    ("BindOptions", Omitted::Nil),
+    ("VolumeOptions", Omitted::Nil),
+    ("ImageOptions", Omitted::Nil),
+    ("TmpfsOptions", Omitted::Nil),
+    ("ClusterOptions", Omitted::Nil),
+];
+
+const STATE: Fields = &[
+    ("Status", Omitted::Text),
+    ("Running", Omitted::False),
+    ("Paused", Omitted::False),
+    ("Restarting", Omitted::False),
+    ("OOMKilled", Omitted::False),
+    ("Dead", Omitted::False),
+    ("Pid", Omitted::Zero),
+    ("ExitCode", Omitted::Zero),
+    ("Error", Omitted::Text),
+    ("StartedAt", Omitted::Text),
+    ("FinishedAt", Omitted::Text),
+    ("Health", Omitted::Nil),
+];
+
+/// Which struct an object below the field `name` is, if it is one that is not sent whole.
+fn fields_of(name: &str, object: &Map<String, Value>) -> Option<Fields> {
+    match name {
+        "Healthcheck" => Some(HEALTHCHECK),
+        "State" if object.contains_key("OOMKilled") => Some(STATE),
+        "Mounts" if object.contains_key("Destination") => Some(MOUNT_POINT),
+        "Mounts" if object.contains_key("Target") => Some(ASKED_MOUNT),
+        _ => None,
+    }
+}
+
+/// Fields whose objects are printed as [`fields_of`] says, or in a way of their own.
+const NAMED: [&str; 4] = ["Healthcheck", "Mounts", "State", "Ulimits"];
+
+/// Numbers of nanoseconds that Go prints as durations.
+const DURATIONS: [&str; 4] = ["Interval", "Timeout", "StartPeriod", "StartInterval"];
 
 /// What a template is filled in with.
 pub(crate) struct Data {
@@ -107,8 +188,18 @@ enum Shape {
     Struct,
     TextMap,
     Map,
+    /// A number of nanoseconds.
+    Duration,
+    /// What stands under this name has a way of its own to be printed.
+    Named(&'static str),
     /// The entry that a map of text does not have: nothing, but no failure.
     Missing,
+}
+
+impl Shape {
+    fn is_map(self) -> bool {
+        matches!(self, Self::TextMap | Self::Map | Self::Missing)
+    }
 }
 
 impl Val {
@@ -120,7 +211,11 @@ impl Val {
         let shape = match name {
             name if TEXT_MAPS.contains(&name) && holds_text(&json) => Shape::TextMap,
             name if OTHER_MAPS.contains(&name) => Shape::Map,
-            _ => Shape::Struct,
+            name if DURATIONS.contains(&name) && json.is_i64() => Shape::Duration,
+            name => match NAMED.iter().find(|known| **known == name) {
+                Some(known) => Shape::Named(known),
+                None => Shape::Struct,
+            },
         };
         Self { json, shape }
     }
@@ -141,15 +236,19 @@ impl Val {
         if let Some((key, value)) = folded {
             return Some(Val::under(value.clone(), key));
         }
-        let (_, omitted) = OMITTED.iter().find(|(known, _)| *known == name)?;
-        let value = match omitted {
-            Omitted::Nil => Value::Null,
-            Omitted::Map => Value::Object(Map::new()),
-            Omitted::List => Value::Array(Vec::new()),
-            Omitted::Text => Value::String(String::new()),
-            Omitted::False => Value::Bool(false),
+        let fields = match self.shape {
+            Shape::Named(own) => fields_of(own, object),
+            _ => None,
         };
-        Some(Val::under(value, name))
+        let fields = fields.into_iter().flatten().chain(&OMITTED);
+        let (_, omitted) = fields.into_iter().find(|(known, _)| *known == name)?;
+        Some(Val::under(omitted.value(), name))
+    }
+
+    /// An element of this list: of objects each is what stands under the list's name.
+    pub(super) fn item(&self, json: Value) -> Val {
+        let shape = if self.shape.is_map() { Shape::Struct } else { self.shape };
+        Self { json, shape }
     }
 
     /// The entry called `name` of a row, exactly.
@@ -170,7 +269,7 @@ impl Val {
             Value::Number(number) => number.as_f64() != Some(0.0),
             Value::String(text) => !text.is_empty(),
             Value::Array(list) => !list.is_empty(),
-            Value::Object(map) => self.shape == Shape::Struct || !map.is_empty(),
+            Value::Object(map) => !self.shape.is_map() || !map.is_empty(),
         }
     }
 
@@ -180,7 +279,7 @@ impl Val {
             return "<no value>".to_owned();
         }
         let mut out = String::new();
-        show(&mut out, &self.json, self.shape != Shape::Struct);
+        show(&mut out, &self.json, self.shape);
         out
     }
 
@@ -227,46 +326,118 @@ fn holds_text(json: &Value) -> bool {
     json.as_object().is_some_and(|map| map.values().all(Value::is_string)) || json.is_null()
 }
 
-/// Go's `%v`; an object is a map or a struct.
-pub(super) fn show(out: &mut String, value: &Value, map: bool) {
+/// Go's `%v`.
+pub(super) fn print_to(out: &mut String, value: &Value) {
+    show(out, value, Shape::Struct);
+}
+
+fn show(out: &mut String, value: &Value, shape: Shape) {
     match value {
         Value::Null => out.push_str("<nil>"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Value::Number(number) => out.push_str(&number.to_string()),
+        Value::Number(number) => match (shape, number.as_i64()) {
+            (Shape::Duration, Some(nanoseconds)) => {
+                out.push_str(&crate::units::go_duration(nanoseconds));
+            }
+            _ => out.push_str(&number.to_string()),
+        },
         Value::String(text) => out.push_str(text),
         Value::Array(list) => {
+            // Of a list of objects each is what stands under the name.
+            let inner = if shape.is_map() { Shape::Struct } else { shape };
             out.push('[');
             for (index, value) in list.iter().enumerate() {
                 if index > 0 {
                     out.push(' ');
                 }
-                show(out, value, false);
+                show(out, value, inner);
             }
             out.push(']');
         }
-        Value::Object(object) => {
-            let mut entries: Vec<(&String, &Value)> = object.iter().collect();
-            if map {
-                entries.sort_by_key(|(key, _)| *key);
-            }
-            out.push_str(if map { "map[" } else { "{" });
-            for (index, (key, value)) in entries.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(' ');
-                }
-                if map {
-                    out.push_str(key);
-                    out.push(':');
-                }
-                // A port that is not published has an empty list, which is sent as null.
-                if value.is_null() && map && key.contains('/') {
-                    out.push_str("[]");
-                    continue;
-                }
-                let inner = Val::under(value.clone(), key);
-                show(out, value, inner.shape != Shape::Struct);
-            }
-            out.push(if map { ']' } else { '}' });
+        Value::Object(object) if shape.is_map() => show_map(out, object),
+        Value::Object(object) => show_struct(out, object, shape),
+    }
+}
+
+fn show_map(out: &mut String, object: &Map<String, Value>) {
+    let mut entries: Vec<(&String, &Value)> = object.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    out.push_str("map[");
+    for (index, (key, value)) in entries.into_iter().enumerate() {
+        if index > 0 {
+            out.push(' ');
+        }
+        out.push_str(key);
+        out.push(':');
+        // A port that is not published has an empty list, which is sent as null.
+        match value.is_null() && key.contains('/') {
+            true => out.push_str("[]"),
+            false => show(out, value, Val::under(value.clone(), key).shape),
+        }
+    }
+    out.push(']');
+}
+
+fn show_struct(out: &mut String, object: &Map<String, Value>, shape: Shape) {
+    let Shape::Named(name) = shape else { return show_fields(out, object.iter()) };
+    if let ("Ulimits", Some(Value::String(name))) = (name, object.get("Name")) {
+        let of = |side: &str| object.get(side).and_then(Value::as_i64).unwrap_or_default();
+        out.push_str(&format!("{name}={}:{}", of("Soft"), of("Hard")));
+        return;
+    }
+    let Some(fields) = fields_of(name, object) else { return show_fields(out, object.iter()) };
+    let sent = |(field, omitted): &(&str, Omitted)| {
+        (field.to_string(), object.get(*field).cloned().unwrap_or_else(|| omitted.value()))
+    };
+    let whole: Vec<(String, Value)> = fields.iter().map(sent).collect();
+    show_fields(out, whole.iter().map(|(name, value)| (name, value)));
+}
+
+fn show_fields<'a>(out: &mut String, fields: impl Iterator<Item = (&'a String, &'a Value)>) {
+    out.push('{');
+    for (index, (key, value)) in fields.enumerate() {
+        if index > 0 {
+            out.push(' ');
+        }
+        show(out, value, Val::under(value.clone(), key).shape);
+    }
+    out.push('}');
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::template::{Data, Template};
+    use serde_json::json;
+
+    /// As the stock command line prints them of the same documents.
+    #[test]
+    fn what_the_engine_leaves_out_is_printed_all_the_same() {
+        let document = json!({
+            "Config": {"Healthcheck": {"Test": ["CMD-SHELL", "true"], "Interval": 7_000_000_000_i64}},
+            "HostConfig": {
+                "Ulimits": [{"Name": "nofile", "Hard": 20, "Soft": 10}],
+                "Mounts": [{"Type": "tmpfs", "Target": "/t"}],
+            },
+            "Mounts": [{"Type": "bind", "Source": "/a", "Destination": "/b", "Mode": "",
+                        "RW": true, "Propagation": "rprivate"}],
+            "State": {"Status": "created", "Running": false, "Paused": false, "Restarting": false,
+                      "OOMKilled": false, "Dead": false, "Pid": 0, "ExitCode": 0, "Error": "",
+                      "StartedAt": "then", "FinishedAt": "later"},
+        });
+        for (text, want) in [
+            ("{{.Config.Healthcheck}}", "{[CMD-SHELL true] 7s 0s 0s 0s 0}"),
+            ("{{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Timeout}}", "7s 0s"),
+            ("{{json .Config.Healthcheck.Interval}}", "7000000000"),
+            ("{{.Config.Healthcheck.Retries}}", "0"),
+            ("{{.HostConfig.Ulimits}}", "[nofile=10:20]"),
+            ("{{.HostConfig.Mounts}}", "[{tmpfs  /t false  <nil> <nil> <nil> <nil> <nil>}]"),
+            ("{{.Mounts}}", "[{bind  /a /b   true rprivate}]"),
+            ("{{range .Mounts}}{{.Name}}|{{.Source}}{{end}}", "|/a"),
+            ("{{(index .Mounts 0).Driver}}|", "|"),
+            ("{{.State}}", "{created false false false false false 0 0  then later <nil>}"),
+        ] {
+            let filled = Template::parse(text).unwrap().execute(&Data::document(document.clone()));
+            assert_eq!(filled.unwrap(), want, "{text}");
         }
     }
 }
