@@ -50,11 +50,12 @@ fn nanoseconds(time: jiff::Timestamp) -> Option<i64> {
     i64::try_from(time.as_nanosecond()).ok()
 }
 
-/// `seconds[.fraction]`; a fraction counts from the left, so `.5` is half a second.
+/// `seconds[.fraction]`; a fraction counts from the left, so `.5` is half a second, and of more than
+/// nine digits the rest is less than any time here. Docker reads as many as a 64-bit number has.
 fn unix(text: &str) -> Option<i64> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = fraction.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits || fraction.len() > 18 {
+    if !digits || fraction.len() > 19 {
         return None;
     }
     let padded: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
@@ -142,6 +143,7 @@ mod tests {
             ("1700000000", 1_700_000_000_000_000_000),
             ("1700000000.5", 1_700_000_000_500_000_000),
             ("1700000000.000000001", 1_700_000_000_000_000_001),
+            ("1700000000.1700000000123456789", 1_700_000_000_170_000_000),
             ("0", 0),
             ("2023-11-14T22:13:20Z", 1_700_000_000_000_000_000),
             ("2023-11-14T23:13:20.5+01:00", 1_700_000_000_500_000_000),
