@@ -60,6 +60,7 @@ ip link set wire0 up
 [ -z "$MOBY_BRIDGE" ] || ip link add "$MOBY_BRIDGE" type bridge
 python3 -m http.server --bind 10.255.0.2 80 >/dev/null 2>&1 &
 web=$!
+until ss -Hltn src 10.255.0.2:80 | grep -q .; do sleep 0.05; done
 "$0" "$@"
 status=$?
 kill $web

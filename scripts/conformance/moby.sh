@@ -118,6 +118,8 @@ while [ $# -gt 1 ]; do case $1 in -u) uid=$2; shift ;; -G) group=$2; shift ;; es
 gid=$(grep "^$group:" /etc/group | cut -d: -f3)
 echo "$1:x:$uid:$gid::/home/$1:/bin/sh" >>/etc/passwd; mkdir -p "/home/$1"; chown "$uid:$gid" "/home/$1"
 END
+  # What Docker's image has and Debian's busybox has not.
+  gcc -static -O2 -o "$lab/busybox/bin/dnsd" "$here/dnsd.c"
   rm -f "$lab/busybox/bin/wget"
   cat >"$lab/busybox/bin/wget" <<'END'
 #!/bin/sh

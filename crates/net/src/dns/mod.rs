@@ -11,8 +11,8 @@
 //!  daemon: agent.rs ── order.rs ──────┘                                     servers: inside.rs
 //! ```
 //!
-//! No question leaves internal networks (law F3): for a container that is on nothing else, the host's
-//! servers are not asked, and its own ones are asked through those networks.
+//! No question leaves internal networks (law F3): for a container that is on nothing else, the
+//! host's servers are not asked, and its own ones are asked through those networks.
 
 mod agent;
 mod inside;

@@ -55,8 +55,8 @@ struct Client {
 }
 
 impl Server {
-    /// Begins to answer on copies of the container's sockets, and to ask by those that are `inside`.
-    /// Must be called within a tokio runtime.
+    /// Begins to answer on copies of the container's sockets, and to ask by those that are
+    /// `inside`. Must be called within a tokio runtime.
     pub(super) fn start(
         station: Arc<Station>,
         post: &Post,
