@@ -9,7 +9,9 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wire::docker::ApiVersion;
@@ -27,7 +29,7 @@ pub struct Client {
     endpoint: Endpoint,
     version: Cell<ApiVersion>,
     pinned: bool,
-    idle: RefCell<Option<SendRequest<Body>>>,
+    idle: RefCell<Option<Lease>>,
     headers: Vec<(String, String)>,
     tls: Option<Arc<ClientConfig>>,
 }
@@ -126,36 +128,34 @@ impl Client {
     }
 
     /// A connection that can take a request now: the idle one, or a new one.
-    pub(crate) async fn lease(&self) -> Result<SendRequest<Body>> {
+    pub(crate) async fn lease(&self) -> Result<Lease> {
         let idle = self.idle.borrow_mut().take();
-        if let Some(mut sender) = idle
-            && sender.ready().await.is_ok()
+        if let Some(mut lease) = idle
+            && lease.sender.ready().await.is_ok()
         {
-            return Ok(sender);
+            return Ok(lease);
         }
-        let broken = |error: hyper::Error| Error::Transport(error.to_string());
         match self.dial().await? {
-            Socket::Unix(stream) => {
-                let (sender, work) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
-                tokio::spawn(work);
-                Ok(sender)
-            }
-            Socket::Tls(stream) => {
-                let (sender, work) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
-                tokio::spawn(work);
-                Ok(sender)
-            }
-            Socket::Tcp(stream) => {
-                let (sender, work) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
-                tokio::spawn(work);
-                Ok(sender)
-            }
+            Socket::Unix(stream) => Lease::of(stream, Socket::Unix).await,
+            Socket::Tls(stream) => Lease::of(stream, Socket::Tls).await,
+            Socket::Tcp(stream) => Lease::of(stream, Socket::Tcp).await,
         }
     }
 
     /// Keeps a connection whose answer was read to its end.
-    pub(crate) fn give_back(&self, sender: SendRequest<Body>) {
-        *self.idle.borrow_mut() = Some(sender);
+    pub(crate) fn give_back(&self, lease: Lease) {
+        *self.idle.borrow_mut() = Some(lease);
+    }
+
+    /// A connection to be taken out of HTTP: the idle one, or a new one.
+    pub(crate) async fn socket(&self) -> Result<Socket> {
+        let idle = self.idle.borrow_mut().take();
+        if let Some(lease) = idle
+            && let Some(socket) = lease.socket().await
+        {
+            return Ok(socket);
+        }
+        self.dial().await
     }
 
     /// A fresh connection, nothing sent yet.
@@ -180,6 +180,38 @@ impl Client {
             io::ErrorKind::PermissionDenied => Error::Forbidden(self.endpoint.to_string()),
             _ => Error::Unreachable(self.endpoint.to_string()),
         })
+    }
+}
+
+/// A connection that speaks HTTP.
+pub(crate) struct Lease {
+    /// Takes requests.
+    pub(crate) sender: SendRequest<Body>,
+    /// Ends with the socket when nobody can send any more, unless the other side has ended it.
+    work: JoinHandle<Option<Socket>>,
+}
+
+impl Lease {
+    async fn of<S>(stream: S, socket: fn(S) -> Socket) -> Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let broken = |error: hyper::Error| Error::Transport(error.to_string());
+        let (sender, work) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let work = tokio::spawn(async move {
+            let left = work.without_shutdown().await.ok()?;
+            left.read_buf.is_empty().then(|| socket(left.io.into_inner()))
+        });
+        Ok(Self { sender, work })
+    }
+
+    /// The socket, when nothing is under way on it.
+    async fn socket(self) -> Option<Socket> {
+        if self.sender.is_closed() {
+            return None;
+        }
+        drop(self.sender);
+        self.work.await.ok()?
     }
 }
 

@@ -68,7 +68,7 @@ impl Raw {
         body: Option<&[u8]>,
     ) -> Result<std::result::Result<Self, Refused>> {
         let broken = |error: io::Error| Error::Transport(error.to_string());
-        let mut socket = client.dial().await?;
+        let mut socket = client.socket().await?;
         let mut request = BytesMut::from(head.as_bytes());
         request.extend_from_slice(body.unwrap_or_default());
         socket.write_all(&request).await.map_err(broken)?;

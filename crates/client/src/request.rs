@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::docker::ApiVersion;
 use wire::docker::error::ErrorResponse;
 
+use crate::connection::Lease;
 use crate::{Body, Client, Error, Raw, Result};
 
 /// The longest answer that is read into memory as a whole.
@@ -33,7 +33,7 @@ pub struct Request<'a> {
 /// The head of an answer; its body is still to be read.
 pub struct Response<'a> {
     client: &'a Client,
-    sender: SendRequest<Body>,
+    lease: Lease,
     path: String,
     status: StatusCode,
     headers: hyper::HeaderMap,
@@ -165,7 +165,7 @@ impl<'a> Request<'a> {
         self.send().await?.bytes().await.map(drop)
     }
 
-    /// Sends it on a connection of its own and turns that into a raw stream.
+    /// Sends it and turns its connection into a raw stream.
     ///
     /// # Errors
     /// As [`Request::send`].
@@ -218,11 +218,11 @@ impl<'a> Request<'a> {
         }
         let request =
             request.body(body).map_err(|error| Error::Endpoint(format!("request: {error}")))?;
-        let mut sender = self.client.lease().await?;
-        let answer = sender.send_request(request).await.map_err(broken)?;
+        let mut lease = self.client.lease().await?;
+        let answer = lease.sender.send_request(request).await.map_err(broken)?;
         let (head, body) = answer.into_parts();
         let (status, headers) = (head.status, head.headers);
-        Ok(Response { client: self.client, sender, path: self.path.clone(), status, headers, body })
+        Ok(Response { client: self.client, lease, path: self.path.clone(), status, headers, body })
     }
 }
 
@@ -246,7 +246,7 @@ impl Response<'_> {
     /// The connection breaks, or the body is larger than this client reads into memory.
     pub async fn bytes(self) -> Result<Bytes> {
         let mut collected = BytesMut::new();
-        let (client, sender, mut body) = (self.client, self.sender, self.body);
+        let (client, lease, mut body) = (self.client, self.lease, self.body);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Error::Transport(error.to_string()))?;
             if let Some(data) = frame.data_ref() {
@@ -257,7 +257,7 @@ impl Response<'_> {
                 collected.extend_from_slice(data);
             }
         }
-        client.give_back(sender);
+        client.give_back(lease);
         Ok(collected.freeze())
     }
 
