@@ -28,6 +28,22 @@ fn a_denied_action_says_which_option_would_allow_it() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_the_next_one_watched() {
+    let lab = Lab::new();
+    let port = ["-p", "127.0.0.1:7000:7000"];
+    lab.estiba(&["run", "-d", "--name", "holder", port[0], port[1], "busybox", "sleep", "1000"])
+        .ok();
+    let command = ["busybox", "sh", "-c", "hostname other; sleep 1"];
+    let create = ["create", "--name", "denied", port[0], port[1]];
+    lab.estiba(&[&create[..], &command].concat()).ok();
+    lab.estiba(&["diagnose", "--start", "denied"]).fails(1, "7000");
+    lab.estiba(&["rm", "-f", "holder"]).ok();
+    lab.estiba(&["start", "-a", "denied"]);
+    let said = advice(&lab.estiba(&["diagnose", "--for", "0", "--format", FORMAT, "denied"]));
+    assert!(said.iter().any(|(denied, _)| denied == "sethostname"), "{said:?}");
+}
+
+#[test]
 fn ends_and_limits_are_explained_without_a_watch() {
     let lab = Lab::new();
     lab.estiba(&["run", "--name", "gone", "busybox", "/nowhere"]).fails(127, "no such file");
