@@ -127,7 +127,10 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["--io-maxiops", "1"], "only supported on a Docker daemon running on windows"),
     (&["--isolation", "hyperv"], "invalid isolation 'hyperv' on linux"),
     (&["--gpus", "all"], "could not select device driver"),
-    (&["--volume-driver", "none-such", "-v", "data:/mine"], "plugin \"none-such\" not found"),
+    (
+        &["--pull", "never", "--volume-driver", "none-such", "-v", "data:/mine"],
+        "plugin \"none-such\" not found",
+    ),
 ];
 
 /// Flags that other tests see, or that only some machines have.
