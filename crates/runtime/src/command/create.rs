@@ -4,8 +4,10 @@ use super::args::{Args, Usage};
 use super::record::{self, Record, Status};
 use super::{Failed, Global, enter, signal};
 use crate::container::{Created, Extras, Stdio, create_with, start_through};
+use crate::error::LaunchError;
 use crate::launch::{Ids, Launch, Rootfs, VERSION};
 use crate::monitor::log::LogConfig;
+use crate::seccomp;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -189,6 +191,7 @@ fn launch_of(
             mount.source = bundle.join(&mount.source).display().to_string();
         }
     }
+    let seccomp = keep_filter(&mut spec, state_dir)?;
     let root = spec.root.as_ref().map_or("rootfs", |root| root.path.as_str());
     let root = bundle.join(root);
     Ok(Launch {
@@ -198,7 +201,7 @@ fn launch_of(
         rootfs: Rootfs::Directory(root),
         ids: Ids::Host,
         user: None,
-        seccomp: None,
+        seccomp,
         state_dir: state_dir.to_owned(),
         log: LogConfig::None,
         stdin_open: false,
@@ -212,6 +215,21 @@ fn launch_of(
         runtime_args: Vec::new(),
         bundle: Some(bundle),
     })
+}
+
+/// Compiles the filter into a file of the container's directory. Its rules, which are most of the
+/// document, are dropped: no later command needs to read or compile them again.
+fn keep_filter(spec: &mut Spec, state_dir: &Path) -> Result<Option<PathBuf>, Failed> {
+    let profile = spec.linux.as_mut().and_then(|linux| linux.seccomp.as_mut());
+    let Some(profile) = profile else { return Ok(None) };
+    let program = seccomp::compile(profile, seccomp::Arch::NATIVE)
+        .map_err(|error| LaunchError::invalid(error.to_string()))?;
+    profile.syscalls.clear();
+    let path = record::filter(state_dir);
+    let path = std::path::absolute(&path)
+        .and_then(|path| fs::write(&path, program.to_bytes()).map(|()| path))
+        .map_err(|error| Failed::io(format!("write {}", path.display()), &error))?;
+    Ok(Some(path))
 }
 
 /// Whether the document follows a version of the specification that is known here. Later minor

@@ -1,5 +1,5 @@
 //! What the command line remembers of a container between its calls: one directory per container
-//! with `state.json` and, until the start, the socket `gate`.
+//! with `state.json`, the compiled `filter` and, until the start, the socket `gate`.
 
 use super::{Failed, Global};
 use crate::cgroup::{Cgroup, Hierarchy};
@@ -86,6 +86,11 @@ pub(crate) fn reserve(global: &Global, id: &str) -> Result<PathBuf, Failed> {
 /// Path of the gate in a container's directory.
 pub(crate) fn gate(dir: &Path) -> PathBuf {
     dir.join(GATE)
+}
+
+/// Path of the compiled system call filter in a container's directory.
+pub(crate) fn filter(dir: &Path) -> PathBuf {
+    dir.join("filter")
 }
 
 impl<L: Serialize> Record<L> {
