@@ -57,7 +57,6 @@ ip link add eth0 type veth peer name wire0
 ip addr add 10.255.0.2/24 dev eth0
 ip link set eth0 up
 ip link set wire0 up
-[ -z "$MOBY_BRIDGE" ] || ip link add "$MOBY_BRIDGE" type bridge
 python3 -m http.server --bind 10.255.0.2 80 >/dev/null 2>&1 &
 web=$!
 until ss -Hltn src 10.255.0.2:80 | grep -q .; do sleep 0.05; done
@@ -68,18 +67,13 @@ exit $status
 """]
 
 
-# Begins with the removal of a bridge that another daemon would have left.
-REMOVES_BRIDGE = "TestDaemonDefaultNetworkPools"
-
-
 def run(binary, where, name, log, alone):
     """The outcomes of one test and its parts: {name: (outcome, reason)}."""
     command = [binary, "-test.v", f"-test.run=^{name}$", f"-test.timeout={LIMIT_SECONDS}s"]
     command = (ALONE if alone else []) + command
     try:
         done = subprocess.run(
-            command, cwd=where, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            env={**environment(), "MOBY_BRIDGE": "docker0" if name == REMOVES_BRIDGE else ""},
+            command, cwd=where, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, timeout=LIMIT_SECONDS + 20, check=False)
         text, code = done.stdout.decode(errors="replace"), done.returncode
     except subprocess.TimeoutExpired as error:

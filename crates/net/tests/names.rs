@@ -189,8 +189,8 @@ fn containers_are_found_by_every_name_they_have() {
         assert_eq!(dig(&web.netns, "db", A), format!("ok {}", spare.ip()));
         net.stop_dns(&web.id);
         let deadline = Instant::now() + Duration::from_secs(2);
-        let bound = || web.netns.run(|| UdpSocket::bind("127.0.0.11:53").is_ok());
-        while !bound() {
+        let open = || web.netns.sh("ss -Hltun src 127.0.0.11");
+        while !open().is_empty() {
             assert!(Instant::now() < deadline, "the sockets stay open");
         }
     });
@@ -539,6 +539,20 @@ fn a_name_server_in_a_container_has_room() {
         serve(&net, &a, &DnsSettings::default());
         a.netns.serve_udp("own", &a.at(53));
         assert_eq!(a.netns.ask_udp(&a.at(53)), Ok(format!("own sees {}", a.ip())));
+        // Most name servers have every address, and none of them shares it.
+        let b = Container::start(&net, &bridge(&net, "two", &[]), "b");
+        serve(&net, &b, &DnsSettings::default());
+        b.netns.serve_udp("own", "0.0.0.0:53");
+        b.netns.serve("own", "0.0.0.0:53");
+        assert_eq!(b.netns.ask_udp(&b.at(53)), Ok(format!("own sees {}", b.ip())));
+        assert_eq!(b.netns.ask(&b.at(53)), Ok(format!("own sees {}", b.ip())));
+        for dig in [dig, dig_tcp] {
+            assert_eq!(dig(&b.netns, "b", A), format!("ok {}", b.ip()), "and the resolver answers");
+        }
+        // A resolver that comes after another one is led to instead.
+        net.stop_dns(&b.id);
+        serve(&net, &b, &DnsSettings::default());
+        assert_eq!(dig(&b.netns, "b", A), format!("ok {}", b.ip()));
         assert_eq!(dig(&a.netns, "a", A), format!("ok {}", a.ip()));
     });
 }

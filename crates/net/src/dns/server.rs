@@ -8,9 +8,13 @@ use super::station::Station;
 use super::upstream::{Place, Servers, read_framed, write_framed};
 use crate::error::{Error, Result};
 use crate::netns::within;
+use crate::nft::lead;
 use model::ContainerId;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt,
+};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +24,8 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 /// Where containers find their resolver.
-const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)), 53);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+const PORT: u16 = 53;
 /// Questions of one container that the world is asked at once (law C7).
 const IN_FLIGHT_MAX: usize = 256;
 /// Those and the ones that wait for their turn: what comes while a dead server is found out.
@@ -67,7 +72,7 @@ impl Server {
         let tcp = TcpListener::from_std(streams.try_clone()?.into())?;
         let place = Inside::of(inside)?.map_or(Place::Host, Place::Container);
         // To be asked itself is all that the resolver would hear of itself.
-        let others = post.servers.iter().copied().filter(|server| *server != ADDRESS.ip());
+        let others = post.servers.iter().copied().filter(|server| *server != ADDRESS);
         let own = (!post.servers.is_empty()).then(|| Servers::new(others.collect(), place));
         let client = Arc::new(Client {
             station,
@@ -87,29 +92,47 @@ impl Server {
     }
 }
 
-/// Opens a container's sockets for datagrams and streams, inside its namespace.
+/// Opens a container's sockets for datagrams and streams, inside its namespace, and leads there what
+/// is asked at port 53.
 pub(super) fn open_inside(netns: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd)> {
-    within(netns, || {
-        let open = || Ok((open(SocketType::DGRAM)?, open(SocketType::STREAM)?));
-        open().map_err(|errno: rustix::io::Errno| {
-            Error::io("open the container's resolver at 127.0.0.11:53")(errno.into())
+    let opened = |port| {
+        let open = || Ok((open(SocketType::DGRAM, port)?, open(SocketType::STREAM, port)?));
+        open().map_err(|errno: Errno| {
+            Error::io("open the container's resolver at 127.0.0.11")(errno.into())
         })
+    };
+    within(netns, || {
+        let (datagrams, streams) = opened(0)?;
+        match lead::to_ports(ADDRESS, (port_of(&datagrams)?, port_of(&streams)?)) {
+            Ok(()) => Ok((datagrams, streams)),
+            Err(error) => {
+                // Then no name server in the container can have it on every address.
+                tracing::debug!(%error, "the resolver has port 53 itself");
+                opened(PORT)
+            }
+        }
     })
 }
 
-/// A bound socket. `SO_REUSEADDR` lets a DNS server in the container bind every address as well:
-/// the kernel prefers ours for 127.0.0.11.
-fn open(kind: SocketType) -> rustix::io::Result<OwnedFd> {
+/// A bound socket; 0 for any port. `SO_REUSEADDR` lets a name server in the container bind other
+/// addresses as well where the port is 53.
+fn open(kind: SocketType, port: u16) -> rustix::io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, kind, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &ADDRESS)?;
+    bind(&socket, &SocketAddr::from((ADDRESS, port)))?;
     match kind {
         SocketType::STREAM => listen(&socket, BACKLOG)?,
         // An ordinary user's daemon has what everybody has.
         _ => drop(sockopt::set_socket_recv_buffer_size_force(&socket, BURST)),
     }
     Ok(socket)
+}
+
+fn port_of(socket: &OwnedFd) -> Result<u16> {
+    let address = getsockname(socket).and_then(SocketAddrV4::try_from);
+    let failed = |errno: Errno| Error::io("read the resolver's port")(errno.into());
+    address.map(|address| address.port()).map_err(failed)
 }
 
 async fn serve_udp(client: Arc<Client>, socket: Arc<UdpSocket>) {

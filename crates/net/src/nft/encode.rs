@@ -40,6 +40,7 @@ const NFT_LOOKUP_F_INV: u32 = 1;
 const NFT_PAYLOAD_LL_HEADER: u32 = 0;
 const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
 const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
+const NFT_PAYLOAD_CSUM_INET: u32 = 1;
 const NFT_META_MARK: u32 = 3;
 const NFT_CT_STATE: u32 = 0;
 const NFT_CT_STATUS: u32 = 2;
@@ -79,15 +80,21 @@ pub(crate) fn fixed(family: u8) -> [u8; 4] {
 #[derive(Debug)]
 pub(crate) struct Transaction {
     batch: Batch,
+    table: &'static str,
     flags: u32,
 }
 
 impl Transaction {
-    /// An empty transaction; tables are made with `flags`.
+    /// An empty transaction about our tables; they are made with `flags`.
     pub(crate) fn new(flags: u32) -> Self {
+        Self::of_table(TABLE, flags)
+    }
+
+    /// The same about tables of another name.
+    pub(crate) fn of_table(table: &'static str, flags: u32) -> Self {
         let mut batch = Batch::new();
         batch.message("change firewall rules", NFNL_MSG_BATCH_BEGIN, 0, &[0, 0, 0, 10], |_| {});
-        Self { batch, flags }
+        Self { batch, table, flags }
     }
 
     /// The batch to send.
@@ -108,21 +115,39 @@ impl Transaction {
 
     /// Removes a table and everything in it.
     pub(crate) fn delete_table(&mut self, family: Family) {
+        let table = self.table;
         self.message("remove the former firewall table", (family, DELTABLE, 0), |a| {
-            a.text(1, TABLE);
+            a.text(1, table);
         });
+    }
+
+    fn make_table(&mut self, family: Family) {
+        let (table, flags) = (self.table, self.flags);
+        let act = format!("make firewall table {table}");
+        self.message(act, (family, NEWTABLE, NLM_F_CREATE), |a| {
+            a.text(1, table).be32(2, flags);
+        });
+    }
+
+    /// Makes a table of chains and rules without sets, whether there is one of its name or not.
+    pub(crate) fn only(&mut self, family: Family, chains: &[Chain]) {
+        self.make_table(family);
+        self.delete_table(family);
+        self.make_table(family);
+        self.chains(family, chains);
     }
 
     /// Makes a table with its sets, chains and rules.
     pub(crate) fn table(&mut self, family: Family, chains: &[Chain]) {
-        let flags = self.flags;
-        self.message("make firewall table estiba", (family, NEWTABLE, NLM_F_CREATE), |a| {
-            a.text(1, TABLE).be32(2, flags);
-        });
+        self.make_table(family);
         // Ids are unique within the transaction, over all tables.
         for (set, id) in Set::of(family).iter().zip(u32::from(family.number()) * 100..) {
             self.set(family, *set, id);
         }
+        self.chains(family, chains);
+    }
+
+    fn chains(&mut self, family: Family, chains: &[Chain]) {
         for chain in chains {
             self.chain(family, chain);
         }
@@ -135,9 +160,9 @@ impl Transaction {
 
     fn set(&mut self, family: Family, set: Set, id: u32) {
         let act = format!("make firewall set {}", set.name());
-        let shape = Shape::of(family, set);
+        let (shape, table) = (Shape::of(family, set), self.table);
         self.message(act, (family, NEWSET, NLM_F_CREATE), |a| {
-            a.text(1, TABLE).text(2, set.name());
+            a.text(1, table).text(2, set.name());
             a.be32(3, if shape.data_len > 0 { NFT_SET_MAP } else { 0 });
             a.be32(4, shape.key_type).be32(5, shape.key_len);
             if shape.data_len > 0 {
@@ -151,9 +176,10 @@ impl Transaction {
     }
 
     fn chain(&mut self, family: Family, chain: &Chain) {
+        let table = self.table;
         let act = format!("make firewall chain {}", chain.name);
         self.message(act, (family, NEWCHAIN, NLM_F_CREATE), |a| {
-            a.text(1, TABLE).text(3, chain.name);
+            a.text(1, table).text(3, chain.name);
             if let Some(base) = chain.base {
                 a.nest(4, |a| {
                     a.be32(1, base.hook as u32).be32(2, base.priority.cast_unsigned());
@@ -164,9 +190,10 @@ impl Transaction {
     }
 
     fn rule(&mut self, family: Family, chain: &str, rule: &[Expr]) {
+        let table = self.table;
         let act = format!("make a rule of firewall chain {chain}");
         self.message(act, (family, NEWRULE, NLM_F_CREATE | NLM_F_APPEND), |a| {
-            a.text(1, TABLE).text(2, chain);
+            a.text(1, table).text(2, chain);
             a.nest(4, |a| rule.iter().for_each(|expr| expression(a, family, expr)));
         });
     }
@@ -182,12 +209,13 @@ impl Transaction {
     }
 
     fn elements(&mut self, elements: &[Element], message: u16, flags: u16) {
+        let table = self.table;
         for group in elements.chunk_by(|a, b| (a.family, a.set) == (b.family, b.set)) {
             for chunk in group.chunks(ELEMENTS_PER_MESSAGE) {
                 let Some(Element { family, set, .. }) = chunk.first() else { continue };
                 let act = format!("change firewall set {}", set.name());
                 self.message(act, (*family, message, flags), |a| {
-                    a.text(1, TABLE).text(2, set.name());
+                    a.text(1, table).text(2, set.name());
                     a.nest(3, |a| chunk.iter().for_each(|element| encode_element(a, element)));
                 });
             }
@@ -315,7 +343,8 @@ fn expression(a: &mut Attrs<'_>, family: Family, expr: &Expr) {
             bits(a, *mask, 0);
             compare(a, 0, NFT_CMP_EQ, &value.to_ne_bytes());
         }
-        Expr::Copy { .. }
+        Expr::WritePort { .. }
+        | Expr::Copy { .. }
         | Expr::Dnat { .. }
         | Expr::Snat
         | Expr::Masquerade
@@ -328,6 +357,14 @@ fn expression(a: &mut Attrs<'_>, family: Family, expr: &Expr) {
 /// What is done to the packet.
 fn act(a: &mut Attrs<'_>, family: Family, expr: &Expr) {
     match expr {
+        Expr::WritePort { offset, checksum, port } => {
+            value(a, 0, &port.to_be_bytes());
+            named(a, "payload", |a| {
+                a.be32(2, NFT_PAYLOAD_TRANSPORT_HEADER).be32(3, u32::from(*offset)).be32(4, 2);
+                a.be32(5, register(0)).be32(6, NFT_PAYLOAD_CSUM_INET);
+                a.be32(7, u32::from(*checksum));
+            });
+        }
         Expr::Copy { link } => {
             // Any address of no host: the link has no neighbours to ask for it.
             let nowhere: &[u8] = match family {

@@ -16,6 +16,7 @@ mod conntrack;
 mod dump;
 pub(crate) mod encode;
 mod firewall;
+pub(crate) mod lead;
 mod rules;
 mod sets;
 mod watch;

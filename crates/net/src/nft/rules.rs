@@ -17,6 +17,7 @@
 //! nobody sets the latter, and our decision stands.
 
 use super::sets::{Family, Set, interface};
+use std::net::Ipv4Addr;
 
 /// What of the options the rules depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +143,8 @@ pub(crate) enum Expr {
     Marked(u32),
     /// Demands these bits of the packet's mark, of those that count.
     MarkedAs { value: u32, mask: u32 },
+    /// Writes a port at an offset of the transport header, whose checksum is at another.
+    WritePort { offset: u8, checksum: u8, port: u16 },
     /// Sends a copy out by the link of this index.
     Copy { link: u32 },
     /// Ends the rule.
@@ -214,6 +217,21 @@ fn pair() -> [Expr; 2] {
 
 const ACCEPT: Expr = Expr::Verdict(Verdict::Accept);
 const DROP: Expr = Expr::Verdict(Verdict::Drop);
+
+/// Demands a source address.
+pub(super) fn source_is(address: Ipv4Addr) -> [Expr; 2] {
+    address_is(V4_SOURCE, address)
+}
+
+/// Demands a destination address.
+pub(super) fn destination_is(address: Ipv4Addr) -> [Expr; 2] {
+    address_is(V4_DESTINATION, address)
+}
+
+fn address_is(offset: u8, address: Ipv4Addr) -> [Expr; 2] {
+    let bytes = address.octets().to_vec();
+    [Expr::Network { offset, len: 4, reg: 0 }, Expr::Compare { reg: 0, equal: true, bytes }]
+}
 
 /// Demands a source or destination in 127.0.0.0/8.
 fn loopback(offset: u8) -> [Expr; 2] {
