@@ -97,6 +97,7 @@ fn a_bad_file_changes_nothing_and_says_where() {
 type Follows = (&'static str, &'static [&'static str], &'static str);
 
 const INFO: &[&str] = &["info", "-f", "{{json .}}"];
+const VERSION: &[&str] = &["version", "-f", "{{.Server.MinAPIVersion}}"];
 const BRIDGE: &[&str] = &["network", "inspect", "bridge", "-f", "{{json .}}"];
 
 macro_rules! inside {
@@ -117,6 +118,7 @@ const FOLLOW: &[Follows] = &[
     (r#""proxies": {"http-proxy": "http://r.test:1"}"#, INFO, r#""HttpProxy":"http://r.test:1""#),
     (r#""live-restore": false"#, INFO, r#""LiveRestoreEnabled":false"#),
     (r#""experimental": true"#, INFO, r#""ExperimentalBuild":true"#),
+    (r#""min-api-version": "1.40""#, VERSION, "1.40"),
     (r#""log-driver": "local""#, INFO, r#""LoggingDriver":"local""#),
     (r#""cdi-spec-dirs": ["/nowhere/cdi"]"#, INFO, r#""CDISpecDirs":["/nowhere/cdi"]"#),
     (r#""features": {"cdi": false}"#, INFO, r#""CDISpecDirs":[]"#),

@@ -76,8 +76,9 @@ fn split<'a, 'p>(pattern: &'a str, path: &'p str) -> Option<(&'a str, &'p str)> 
     Some((variable, path.strip_prefix(prefix)?.strip_suffix(suffix)?))
 }
 
-/// Takes the version off a path: `/v1.43/info` is `/info` at 1.43. Without one, the newest.
-pub(crate) fn split_version(path: &str) -> Result<(ApiVersion, &str), Failure> {
+/// Takes the version off a path: `/v1.43/info` is `/info` at 1.43. Without one, the newest. Older
+/// ones than `oldest` are refused.
+pub(crate) fn split_version(path: &str, oldest: ApiVersion) -> Result<(ApiVersion, &str), Failure> {
     let versioned = path.strip_prefix("/v").and_then(|rest| {
         let end = rest.find('/')?;
         let number = |byte: u8| byte.is_ascii_digit() || byte == b'.';
@@ -86,11 +87,10 @@ pub(crate) fn split_version(path: &str) -> Result<(ApiVersion, &str), Failure> {
     let Some((text, rest)) = versioned else { return Ok((ApiVersion::MAX, path)) };
     let version: ApiVersion =
         text.parse().map_err(|_| Failure::invalid(format!("invalid API version: {text}")))?;
-    if version < ApiVersion::MIN {
+    if version < oldest {
         return Err(Failure::invalid(format!(
-            "client version {version} is too old. Minimum supported API version is {}, please \
-             upgrade your client to a newer version",
-            ApiVersion::MIN
+            "client version {version} is too old. Minimum supported API version is {oldest}, \
+             please upgrade your client to a newer version"
         )));
     }
     if version > ApiVersion::MAX {
@@ -139,10 +139,16 @@ mod tests {
     #[test]
     fn versions_are_taken_off_and_gated() {
         let v = ApiVersion::new;
-        assert_eq!(split_version("/v1.43/info").unwrap(), (v(1, 43), "/info"));
-        assert_eq!(split_version("/info").unwrap(), (ApiVersion::MAX, "/info"));
-        assert_eq!(split_version("/version").unwrap(), (ApiVersion::MAX, "/version"));
-        assert_eq!(split_version("/volumes/x").unwrap(), (ApiVersion::MAX, "/volumes/x"));
+        assert_eq!(split_version("/v1.43/info", ApiVersion::MIN).unwrap(), (v(1, 43), "/info"));
+        assert_eq!(split_version("/info", ApiVersion::MIN).unwrap(), (ApiVersion::MAX, "/info"));
+        assert_eq!(
+            split_version("/version", ApiVersion::MIN).unwrap(),
+            (ApiVersion::MAX, "/version")
+        );
+        assert_eq!(
+            split_version("/volumes/x", ApiVersion::MIN).unwrap(),
+            (ApiVersion::MAX, "/volumes/x")
+        );
         for (path, text) in [
             (
                 "/v1.23/info",
@@ -152,9 +158,12 @@ mod tests {
             ("/v1/info", "invalid API version: 1"),
             ("/v1.2.3/info", "invalid API version: 1.2.3"),
         ] {
-            let failure = split_version(path).unwrap_err();
+            let failure = split_version(path, ApiVersion::MIN).unwrap_err();
             assert!(failure.message.starts_with(text), "{failure}");
             assert_eq!(failure.status, 400);
         }
+        let refused = split_version("/v1.39/info", v(1, 40)).unwrap_err();
+        assert!(refused.message.contains("Minimum supported API version is 1.40,"), "{refused}");
+        assert_eq!(split_version("/v1.40/info", v(1, 40)).unwrap(), (v(1, 40), "/info"));
     }
 }

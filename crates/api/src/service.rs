@@ -64,7 +64,7 @@ impl App for Api {
 impl Api {
     async fn dispatch(&self, mut request: Request<Incoming>) -> Reply {
         let path = request.uri().path().to_owned();
-        let (version, path) = router::split_version(&path)?;
+        let (version, path) = router::split_version(&path, self.engine.system.min_api_version())?;
         let (route, target) = router::find(&routes::TABLE, request.method(), path)?;
         tracing::debug!(
             method = %route.method,

@@ -93,6 +93,7 @@ pub mod settings {
     pub use model::network::{Cidr, Protocol};
     pub use model::resources::Ulimit;
     pub use net::{AddressPool, FirewallMark, PublishPolicy};
+    pub use wire::docker::ApiVersion;
 }
 
 use std::sync::Arc;

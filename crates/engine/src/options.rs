@@ -7,6 +7,7 @@ use model::resources::Ulimit;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use wire::docker::ApiVersion;
 
 /// The parent of containers' cgroups when nothing is said.
 pub(crate) const CGROUP_PARENT: &str = "/estiba";
@@ -105,6 +106,8 @@ pub struct Options {
     pub debug: bool,
     /// Experimental features.
     pub experimental: bool,
+    /// The oldest version of the Engine API that is served.
+    pub min_api_version: ApiVersion,
     /// What is switched on or off by name (`--feature`).
     pub features: BTreeMap<String, bool>,
     /// Directories of CDI specifications, the later ones winning (`--cdi-spec-dir`).
@@ -168,6 +171,7 @@ impl Default for Options {
             builder: crate::BuilderOptions::default(),
             debug: false,
             experimental: false,
+            min_api_version: ApiVersion::MIN,
             features: BTreeMap::new(),
             cdi_dirs: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).into(),
             root_limit_bytes: None,

@@ -11,6 +11,7 @@ use model::volume::VolumeView;
 use runtime::cgroup::Layout;
 use std::path::Path;
 use std::sync::Arc;
+use wire::docker::ApiVersion;
 
 /// Log drivers beside those of plugins.
 const LOG_DRIVERS: [&str; 7] =
@@ -217,6 +218,11 @@ impl System {
             userns: options.userns,
             init_binary: "estiba-init".to_owned(),
         }
+    }
+
+    /// The oldest version of the Engine API that is served.
+    pub fn min_api_version(&self) -> ApiVersion {
+        self.node.live().options.min_api_version
     }
 
     /// Whether a feature is on (`--feature`); those that nobody switched are.

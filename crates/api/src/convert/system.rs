@@ -20,7 +20,7 @@ const PLATFORM: &str = "estiba";
 const INDEX_SERVER: &str = "https://index.docker.io/v1/";
 
 /// The answer to `GET /version`.
-pub(crate) fn version(view: &SystemView) -> wire_system::Version {
+pub(crate) fn version(view: &SystemView, oldest: ApiVersion) -> wire_system::Version {
     let details = BTreeMap::from([
         ("ApiVersion".to_owned(), ApiVersion::MAX.to_string()),
         ("Arch".to_owned(), view.architecture.clone()),
@@ -28,7 +28,7 @@ pub(crate) fn version(view: &SystemView) -> wire_system::Version {
         ("Experimental".to_owned(), view.experimental.to_string()),
         ("GitCommit".to_owned(), view.git_commit.clone()),
         ("KernelVersion".to_owned(), view.kernel.clone()),
-        ("MinAPIVersion".to_owned(), ApiVersion::MIN.to_string()),
+        ("MinAPIVersion".to_owned(), oldest.to_string()),
         ("Os".to_owned(), view.os.clone()),
     ]);
     wire_system::Version {
@@ -40,7 +40,7 @@ pub(crate) fn version(view: &SystemView) -> wire_system::Version {
         }],
         version: view.version.clone(),
         api_version: ApiVersion::MAX.to_string(),
-        min_api_version: ApiVersion::MIN.to_string(),
+        min_api_version: oldest.to_string(),
         git_commit: view.git_commit.clone(),
         go_version: String::new(),
         os: view.os.clone(),

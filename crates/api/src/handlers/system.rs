@@ -26,7 +26,8 @@ pub(crate) async fn ping(call: Call) -> Reply {
 
 /// `GET /version`.
 pub(crate) async fn version(call: Call) -> Reply {
-    reply::json(&system::version(&call.engine.system.view()))
+    let of = &call.engine.system;
+    reply::json(&system::version(&of.view(), of.min_api_version()))
 }
 
 /// `GET /info`.

@@ -4,8 +4,8 @@
 use super::given::Given;
 use engine::Options;
 use engine::settings::{
-    AddressPool, Cidr, FirewallMark, PublishPolicy, SeccompDraft, SecurityProfile, SharedNamespace,
-    Ulimit,
+    AddressPool, ApiVersion, Cidr, FirewallMark, PublishPolicy, SeccompDraft, SecurityProfile,
+    SharedNamespace, Ulimit,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -326,6 +326,7 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
         "shutdown-timeout" => o.shutdown_timeout = number(text, 0..=86_400)?,
         "builder" => o.builder = engine::BuilderOptions::parse(text)?,
         "experimental" => o.experimental = switch(text)?,
+        "min-api-version" => o.min_api_version = api_version(text)?,
         "cdi-spec-dir" => {
             let named = texts.iter().filter(|text| !text.is_empty());
             o.cdi_dirs = named.map(PathBuf::from).collect();
@@ -395,6 +396,13 @@ fn switch(text: &str) -> Result<bool, String> {
         "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok(false),
         _ => Err(format!("{text:?} is neither true nor false")),
     }
+}
+
+fn api_version(text: &str) -> Result<ApiVersion, String> {
+    let served = ApiVersion::MIN..=ApiVersion::MAX;
+    text.parse().ok().filter(|version| served.contains(version)).ok_or_else(|| {
+        format!("{text:?} is not a version from {} to {}", served.start(), served.end())
+    })
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {

@@ -134,7 +134,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::int("max-concurrent-uploads", "Layers uploaded at once"), Applied),
     row(Flag::int("max-download-attempts", "Attempts of each download"), Applied),
     row(Flag::string("metrics-addr", "Where to serve metrics"), NotYet),
-    row(Flag::string("min-api-version", "Oldest API version to serve"), NotYet),
+    row(Flag::string("min-api-version", "Oldest API version to serve"), Applied),
     row(Flag::int("mtu", "MTU of the default bridge"), Applied),
     row(
         Flag::int("network-control-plane-mtu", "MTU of the control plane"),
@@ -213,14 +213,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
 
 /// Settings that are what they were when the daemon started, whatever a later reading says: places
 /// that hold what lives, and whether there is a firewall.
-pub(crate) static AT_START: &[&str] = &[
-    "data-root",
-    "exec-root",
-    "firewall-backend",
-    "iptables",
-    "rootless",
-    "runtime-path",
-];
+pub(crate) static AT_START: &[&str] =
+    &["data-root", "exec-root", "firewall-backend", "iptables", "rootless", "runtime-path"];
 
 /// Keys of `daemon.json` that are not the flag's name.
 pub(crate) static JSON_NAMES: &[(&str, &str)] = &[
