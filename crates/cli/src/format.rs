@@ -89,7 +89,7 @@ impl Row {
                 out.truncate(before);
                 return false;
             };
-            template::print_to(out, value);
+            template::print_to(out, name, value);
         }
         true
     }

@@ -327,6 +327,8 @@ pub(crate) static START: Command = Command {
         Flag::bool("attach", "Attach STDOUT/STDERR and forward signals").short('a'),
         Flag::string("detach-keys", "Override the key sequence for detaching a container"),
         Flag::bool("interactive", "Attach container's STDIN").short('i'),
+        Flag::string("checkpoint", "Restore from this checkpoint").hidden(),
+        Flag::string("checkpoint-dir", "Use a custom checkpoint storage directory").hidden(),
     ]],
     action: remote!(containers::start),
 };

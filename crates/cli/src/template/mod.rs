@@ -30,8 +30,8 @@ pub(crate) enum Piece<'a> {
 }
 
 /// Adds a field's value as templates print it.
-pub(crate) fn print_to(out: &mut String, value: &Value) {
-    value::print_to(out, value);
+pub(crate) fn print_to(out: &mut String, name: &str, value: &Value) {
+    value::print_to(out, name, value);
 }
 
 impl Template {

@@ -140,7 +140,7 @@ fn fields_of(name: &str, object: &Map<String, Value>) -> Option<Fields> {
 }
 
 /// Fields whose objects are printed as [`fields_of`] says, or in a way of their own.
-const NAMED: [&str; 4] = ["Healthcheck", "Mounts", "State", "Ulimits"];
+const NAMED: [&str; 5] = ["Healthcheck", "Mounts", "Platform", "State", "Ulimits"];
 
 /// Numbers of nanoseconds that Go prints as durations.
 const DURATIONS: [&str; 4] = ["Interval", "Timeout", "StartPeriod", "StartInterval"];
@@ -253,7 +253,7 @@ impl Val {
 
     /// The entry called `name` of a row, exactly.
     pub(super) fn exact(&self, name: &str) -> Option<Val> {
-        self.json.as_object()?.get(name).cloned().map(Val::new)
+        self.json.as_object()?.get(name).map(|value| Val::under(value.clone(), name))
     }
 
     /// Whether this is a row of a table: those carry a mark that nothing else has.
@@ -326,9 +326,12 @@ fn holds_text(json: &Value) -> bool {
     json.as_object().is_some_and(|map| map.values().all(Value::is_string)) || json.is_null()
 }
 
-/// Go's `%v`.
-pub(super) fn print_to(out: &mut String, value: &Value) {
-    show(out, value, Shape::Struct);
+/// Go's `%v` of the field `name`.
+pub(super) fn print_to(out: &mut String, name: &str, value: &Value) {
+    match value {
+        Value::String(text) => out.push_str(text),
+        value => show(out, value, Val::under(value.clone(), name).shape),
+    }
 }
 
 fn show(out: &mut String, value: &Value, shape: Shape) {
@@ -380,10 +383,20 @@ fn show_map(out: &mut String, object: &Map<String, Value>) {
 
 fn show_struct(out: &mut String, object: &Map<String, Value>, shape: Shape) {
     let Shape::Named(name) = shape else { return show_fields(out, object.iter()) };
-    if let ("Ulimits", Some(Value::String(name))) = (name, object.get("Name")) {
-        let of = |side: &str| object.get(side).and_then(Value::as_i64).unwrap_or_default();
-        out.push_str(&format!("{name}={}:{}", of("Soft"), of("Hard")));
-        return;
+    let text = |part: &str| object.get(part).and_then(Value::as_str).unwrap_or_default();
+    match name {
+        "Ulimits" => {
+            let of = |side: &str| object.get(side).and_then(Value::as_i64).unwrap_or_default();
+            out.push_str(&format!("{}={}:{}", text("Name"), of("Soft"), of("Hard")));
+            return;
+        }
+        // Go's type of a row; documents have the platform's name as a text.
+        "Platform" if object.contains_key("os") => {
+            let parts = ["os", "architecture", "variant"].map(text);
+            out.push_str(parts.join("/").trim_end_matches('/'));
+            return;
+        }
+        _ => {}
     }
     let Some(fields) = fields_of(name, object) else { return show_fields(out, object.iter()) };
     let sent = |(field, omitted): &(&str, Omitted)| {
@@ -414,6 +427,8 @@ mod tests {
     fn what_the_engine_leaves_out_is_printed_all_the_same() {
         let document = json!({
             "Config": {"Healthcheck": {"Test": ["CMD-SHELL", "true"], "Interval": 7_000_000_000_i64}},
+            "Row": {"Platform": {"architecture": "amd64", "os": "linux"}},
+            "Server": {"Platform": {"Name": "Engine"}},
             "HostConfig": {
                 "Ulimits": [{"Name": "nofile", "Hard": 20, "Soft": 10}],
                 "Mounts": [{"Type": "tmpfs", "Target": "/t"}],
@@ -429,6 +444,8 @@ mod tests {
             ("{{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Timeout}}", "7s 0s"),
             ("{{json .Config.Healthcheck.Interval}}", "7000000000"),
             ("{{.Config.Healthcheck.Retries}}", "0"),
+            ("{{.Row.Platform}} {{.Server.Platform}}", "linux/amd64 {Engine}"),
+            ("{{json .Row.Platform}}", r#"{"architecture":"amd64","os":"linux"}"#),
             ("{{.HostConfig.Ulimits}}", "[nofile=10:20]"),
             ("{{.HostConfig.Mounts}}", "[{tmpfs  /t false  <nil> <nil> <nil> <nil> <nil>}]"),
             ("{{.Mounts}}", "[{bind  /a /b   true rprivate}]"),

@@ -47,6 +47,16 @@ pub(crate) async fn attach(invocation: &Invocation) -> Outcome {
 /// `start`.
 pub(crate) async fn start(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
+    let asked = ["checkpoint", "checkpoint-dir"].into_iter().filter(|flag| matches.changed(flag));
+    let refused = asked.map(|flag| {
+        format!(
+            "\"--{flag}\" is only supported on a Docker daemon with experimental features enabled"
+        )
+    });
+    let refused: Vec<String> = refused.collect();
+    if !refused.is_empty() {
+        return Err(Failure::new(refused.join("\n")));
+    }
     let (attach, interactive) = (matches.bool("attach"), matches.bool("interactive"));
     let client = invocation.client()?;
     if !attach && !interactive {

@@ -107,10 +107,22 @@ fn canonical(name: &str, all: bool) -> String {
     }
 }
 
+/// What a push of one platform leaves behind, in Docker's words.
+const ONE_PLATFORM: &str =
+    "\n Info -> Using --platform pushes only the specified platform manifest of \
+                            a multi-platform image index.
+         Other components, like attestations, will not be included.
+         To push the complete multi-platform image, remove the --platform flag.
+\x20        \n";
+
 /// `push`.
 pub(crate) async fn push(invocation: &Invocation) -> Outcome {
     let matches = &invocation.matches;
     let name = invocation.arg(0);
+    let platform = platform_json(matches.text("platform"))?;
+    if platform.is_some() {
+        print(ONE_PLATFORM)?;
+    }
     check_reference(name)?;
     trusted(matches)?;
     if name.contains('@') {
@@ -129,7 +141,6 @@ pub(crate) async fn push(invocation: &Invocation) -> Outcome {
         }
     }
     let auth = auth::header(invocation, repository)?;
-    let platform = platform_json(matches.text("platform"))?;
     let client = invocation.client()?;
     let full = full(repository);
     let answer = client.image_push(&full, wanted, platform.as_deref(), &auth).await?;
