@@ -10,6 +10,7 @@ use bytes::Bytes;
 use model::{Digest, ImageId};
 use std::path::PathBuf;
 use std::sync::Arc;
+use wire::oci::image::ImageConfig;
 
 /// A node that carries out operations.
 pub trait Worker: Send + Sync + 'static {
@@ -54,8 +55,8 @@ pub struct ImageAsk<'a> {
 pub struct BaseImage {
     /// Digest of its configuration.
     pub id: ImageId,
-    /// Its whole configuration, as it came.
-    pub config: Bytes,
+    /// Its whole configuration.
+    pub config: Arc<ImageConfig>,
     /// Its layers' diff ids, base first.
     pub layers: Vec<Digest>,
 }

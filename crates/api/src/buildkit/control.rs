@@ -164,7 +164,10 @@ impl pb::control_server::Control for Control {
                     return;
                 }
             }
-            while !once {
+            if once {
+                return;
+            }
+            loop {
                 let event = tokio::select! {
                     event = news.recv() => event,
                     () = tx.closed() => return,

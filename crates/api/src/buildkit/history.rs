@@ -9,6 +9,7 @@ use bollard_buildkit_proto::google::rpc;
 use bollard_buildkit_proto::moby::buildkit::v1 as pb;
 use engine::{Engine, PastBuild};
 use prost::Message;
+use tokio::task::JoinError;
 
 use super::jobs::{Job, Observed};
 use super::request::Attrs;
@@ -47,9 +48,7 @@ impl Draft {
 
     fn conclude(&mut self, outcome: Result<HashMap<String, String>, String>) {
         self.over = true;
-        let told = self.job.story.told();
-        let record = &mut self.record;
-        count(record, &told);
+        let mut record = std::mem::take(&mut self.record);
         record.completed_at = Some(time(clock::now()));
         match outcome {
             Ok(answers) => record.exporter_response = answers,
@@ -57,16 +56,17 @@ impl Draft {
                 record.error = Some(rpc::Status { code: 2, message, details: Vec::new() });
             }
         }
-        let log = log(&told);
-        record.trace = Some(trace::descriptor(record, &log));
-        let past = PastBuild { id: record.r#ref.clone(), record: record.encode_to_vec() };
-        let (builds, at) = (self.engine.builds.clone(), self.at);
-        let (kit, record) = (Arc::clone(&self.job.kit), std::mem::take(record));
+        let (told, at) = (self.job.story.told(), self.at);
+        let (builds, kit) = (self.engine.builds.clone(), Arc::clone(&self.job.kit));
         let remember = async move {
+            let (record, log) =
+                tokio::task::spawn_blocking(move || described(record, &told)).await?;
+            let past = PastBuild { id: record.r#ref.clone(), record: record.encode_to_vec() };
             if let Err(error) = builds.remember(past, at, log).await {
                 tracing::debug!(%error, "remember a build");
             }
             kit.listeners.ended(record);
+            Ok::<(), JoinError>(())
         };
         // Without a runtime the daemon ends, and nobody listens any more.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -106,8 +106,11 @@ fn begun(
     }
 }
 
-/// Counts the steps that were told of.
-fn count(record: &mut pb::BuildHistoryRecord, told: &[Arc<pb::StatusResponse>]) {
+/// The record with what follows from what was told, and what is kept of that.
+fn described(
+    mut record: pb::BuildHistoryRecord,
+    told: &[Arc<pb::StatusResponse>],
+) -> (pb::BuildHistoryRecord, Vec<u8>) {
     let mut vertices: HashMap<&str, &pb::Vertex> = HashMap::new();
     for vertex in told.iter().flat_map(|response| &response.vertexes) {
         vertices.insert(&vertex.digest, vertex);
@@ -121,6 +124,9 @@ fn count(record: &mut pb::BuildHistoryRecord, told: &[Arc<pb::StatusResponse>]) 
     record.num_completed_steps = count(&|vertex| vertex.completed.is_some());
     let warnings = told.iter().map(|response| response.warnings.len()).sum::<usize>();
     record.num_warnings = i32::try_from(warnings).unwrap_or(i32::MAX);
+    let log = log(told);
+    record.trace = Some(trace::descriptor(&record, &log));
+    (record, log)
 }
 
 /// The last of what was told, each piece with its length before it.

@@ -16,7 +16,6 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use wire::oci::image::ImageConfig;
 
 /// The longest file of a database, and of a scanner's.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -238,9 +237,7 @@ pub(super) async fn scanned(
     let host = host.unwrap_or_else(|| platform.clone());
     let reference = model::ImageRef::parse(generator)?.or_latest().to_string();
     let image = build.image(&reference, &host, Pull::Missing, vertex).await?;
-    let config: ImageConfig = serde_json::from_slice(&image.config)
-        .map_err(|error| Error::invalid(format!("{generator}: bad configuration: {error}")))?;
-    let run = config.config;
+    let run = image.config.config.clone();
     let args: Vec<String> =
         run.entrypoint.unwrap_or_default().into_iter().chain(run.cmd.unwrap_or_default()).collect();
     if args.is_empty() {

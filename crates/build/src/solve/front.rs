@@ -24,6 +24,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use wire::oci::image::ImageConfig;
 
 /// How often the front end may ask for further images.
 const MAX_ROUNDS: usize = 64;
@@ -226,22 +227,22 @@ async fn metadata(
     let config = match &need.layout {
         Some(store) => {
             let found = layout_image(build, store, &need.reference, &need.platform).await;
-            act.end(found)?.config
+            let bytes = act.end(found)?.config;
+            Arc::new(serde_json::from_slice(&bytes).map_err(|error| {
+                Error::invalid(format!("{}: bad configuration: {error}", need.reference))
+            })?)
         }
         None => {
             let found =
                 build.image(&need.reference, &need.platform, options.pull, act.vertex()).await;
-            act.end(found)?.config.to_vec()
+            act.end(found)?.config
         }
     };
-    let config: wire::oci::image::ImageConfig =
-        serde_json::from_slice(&config).map_err(|error| {
-            Error::invalid(format!("{}: bad configuration: {error}", need.reference))
-        })?;
     let platform = crate::platform::Platform::new(
         &config.os,
         &config.architecture,
         config.variant.as_deref().unwrap_or_default(),
     );
+    let config = ImageConfig::clone(&config);
     Ok(KnownImage { reference: need.reference.clone(), platform, config })
 }

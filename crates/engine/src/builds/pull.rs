@@ -35,14 +35,8 @@ pub(super) async fn image(node: &Arc<Node>, ask: &ImageAsk<'_>) -> build::Result
         found => found,
     };
     let found = found.map_err(failed)?;
-    let store = node.store.clone();
-    let id = found.id;
-    let config = crate::node::blocking(move || Ok(store.images().config_bytes(id)?));
-    Ok(BaseImage {
-        id,
-        config: config.await.map_err(failed)?.into(),
-        layers: found.record.diff_ids.clone(),
-    })
+    let layers = found.record.diff_ids.clone();
+    Ok(BaseImage { id: found.id, config: found.config, layers })
 }
 
 async fn resolve(
