@@ -120,9 +120,9 @@ impl Client {
     }
 }
 
-/// What registries that know of no such list answer: what the specification says, and what those do
-/// that take the path for something else.
-const UNKNOWN: [u16; 4] = [400, 404, 405, 501];
+/// What is understood beside a list: what the specification says of registries that keep none, and
+/// what those answer that take the path for something else.
+const UNDERSTOOD: [u16; 5] = [200, 400, 404, 405, 501];
 
 /// The registry's own list; nothing when it keeps none.
 async fn listed(
@@ -139,8 +139,7 @@ async fn listed(
     let mut ask = session.ask(endpoint, Method::GET, &rest);
     let mut found = Vec::new();
     for page in 0..MAX_PAGES {
-        let known = [&[200], &UNKNOWN[..]].concat();
-        let answer = session.retry(|| session.expect(&ask, &known)).await?;
+        let answer = session.retry(|| session.expect(&ask, &UNDERSTOOD)).await?;
         let next = answer.next_page().transpose()?;
         let unknown = answer.status.as_u16() != 200;
         let is_index =
