@@ -34,7 +34,7 @@ type Found = ([u8; 32], Vec<(String, Vec<u8>)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
     Allowed,
-    /// What is remembered counts, and a few files may be read: a digest that takes more is not made.
+    /// What is remembered counts, and a little may be read: what takes more has no digest.
     Little,
 }
 
