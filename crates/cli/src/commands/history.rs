@@ -149,8 +149,8 @@ pub(crate) async fn remove(invocation: &Invocation) -> Outcome {
 /// What only Docker Desktop and viewers of traces do.
 pub(crate) fn elsewhere(invocation: &Invocation) -> Outcome {
     Err(Failure::new(format!(
-        "ERROR: {} is for Docker Desktop, or for a viewer of traces; use history inspect and history \
-         logs",
+        "ERROR: {} is for Docker Desktop, or for a viewer of traces; use history inspect and \
+         history logs",
         invocation.path
     )))
 }
