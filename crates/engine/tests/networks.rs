@@ -165,7 +165,9 @@ fn containers_start_while_the_default_network_is_replaced() {
                 lab.engine.containers.start(&ids[0]),
                 lab.engine.containers.start(&ids[1]),
             );
-            (reloaded.unwrap(), first.unwrap(), second.unwrap());
+            reloaded.unwrap();
+            first.unwrap();
+            second.unwrap();
             for exit in exits {
                 assert_eq!(exit.done().await.unwrap().code, 0);
             }
