@@ -114,7 +114,9 @@ impl ImageRef {
     /// read as another one then.
     pub fn familiar_name(&self) -> String {
         if self.host == DEFAULT_HOST {
-            let official = self.path.strip_prefix("library/").filter(|name| !name.contains('/'));
+            // By itself, what looks like an id is one.
+            let is_name = |name: &&str| !name.contains('/') && crate::id::parse_hex(name).is_none();
+            let official = self.path.strip_prefix("library/").filter(is_name);
             let short = official.unwrap_or(&self.path);
             let (host, path) = split_host(short);
             if host == self.host && path == self.path {
@@ -243,6 +245,11 @@ mod tests {
             ("docker.io/library/r.io/x", "docker.io/library/r.io/x", "library/r.io/x"),
             ("docker.io/r.io/x", "docker.io/r.io/x", "docker.io/r.io/x"),
             ("docker.io/library/a/b", "docker.io/library/a/b", "library/a/b"),
+            (
+                &format!("library/{hex}"),
+                &format!("docker.io/library/{hex}"),
+                &format!("library/{hex}"),
+            ),
             (
                 &format!("x@sha256:{hex}"),
                 &format!("docker.io/library/x@sha256:{hex}"),
