@@ -50,8 +50,8 @@ fn nanoseconds(time: jiff::Timestamp) -> Option<i64> {
     i64::try_from(time.as_nanosecond()).ok()
 }
 
-/// `seconds[.fraction]`; a fraction counts from the left, so `.5` is half a second, and of more than
-/// nine digits the rest is less than any time here. Docker reads as many as a 64-bit number has.
+/// `seconds[.fraction]`; a fraction counts from the left, so `.5` is half a second. Beyond nine
+/// digits it is less than any time here; Docker reads as many as a 64-bit number has.
 fn unix(text: &str) -> Option<i64> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = fraction.bytes().all(|byte| byte.is_ascii_digit());

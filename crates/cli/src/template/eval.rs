@@ -79,8 +79,7 @@ impl State<'_> {
         let value = self.commands(pipe, dot)?;
         let items: Vec<(Value, Val)> = match &value.json {
             Value::Array(list) => {
-                let item =
-                    |(index, one): (usize, &Value)| (index.into(), value.item(one.clone()));
+                let item = |(index, one): (usize, &Value)| (index.into(), value.item(one.clone()));
                 list.iter().enumerate().map(item).collect()
             }
             Value::Object(map) => {

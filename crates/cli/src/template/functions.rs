@@ -155,7 +155,8 @@ fn index(value: &Val, key: &Val) -> Result<Val, String> {
         (Value::Array(list), Value::Number(number)) => {
             let at = number.as_u64().and_then(|at| usize::try_from(at).ok());
             let item = at.and_then(|at| list.get(at));
-            item.map(|item| value.item(item.clone())).ok_or_else(|| format!("index out of range: {number}"))
+            item.map(|item| value.item(item.clone()))
+                .ok_or_else(|| format!("index out of range: {number}"))
         }
         (Value::Object(_), Value::String(name)) => {
             let entry = value.entry(name).filter(|entry| !entry.json.is_null());

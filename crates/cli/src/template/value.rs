@@ -426,7 +426,9 @@ mod tests {
     #[test]
     fn what_the_engine_leaves_out_is_printed_all_the_same() {
         let document = json!({
-            "Config": {"Healthcheck": {"Test": ["CMD-SHELL", "true"], "Interval": 7_000_000_000_i64}},
+            "Config": {
+                "Healthcheck": {"Test": ["CMD-SHELL", "true"], "Interval": 7_000_000_000_i64}
+            },
             "Row": {"Platform": {"architecture": "amd64", "os": "linux"}},
             "Server": {"Platform": {"Name": "Engine"}},
             "HostConfig": {
