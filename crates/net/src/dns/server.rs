@@ -92,8 +92,8 @@ impl Server {
     }
 }
 
-/// Opens a container's sockets for datagrams and streams, inside its namespace, and leads there what
-/// is asked at port 53.
+/// Opens a container's sockets for datagrams and streams, inside its namespace, and leads there
+/// what is asked at port 53.
 pub(super) fn open_inside(netns: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd)> {
     let opened = |port| {
         let open = || Ok((open(SocketType::DGRAM, port)?, open(SocketType::STREAM, port)?));
