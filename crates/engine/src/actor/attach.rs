@@ -6,8 +6,9 @@ use crate::link::{Asked, Link};
 use crate::logs;
 use crate::streams::{AttachOptions, ClientStream, LogOptions};
 use crate::{EngineError, Result};
-use model::Denied;
+use model::error::HasKind;
 use model::phase::Phase;
+use model::{Denied, ErrorKind};
 use runtime::monitor::protocol::{self, DEFAULT_DETACH_KEYS, ProcessId, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -37,7 +38,11 @@ impl Actor {
         if self.state.phase.run().is_some()
             && let Some(link) = self.link.as_mut()
         {
-            return hand_over(link, tty, &options, client).await;
+            match hand_over(link, tty, &options, &client).await {
+                // It has just ended, which is heard next: the client waits for another start.
+                Err(error) if link.is_closed() || error.kind() == ErrorKind::NotFound => {}
+                handed => return handed,
+            }
         }
         if self.attaching.len() >= MAX_WAITING {
             return Err(EngineError::Exhausted(format!(
@@ -83,9 +88,9 @@ async fn hand_over(
     link: &mut Link,
     tty: bool,
     options: &AttachOptions,
-    client: ClientStream,
+    client: &ClientStream,
 ) -> Result<()> {
-    let asked = ask(link, tty, options, &client)?;
+    let asked = ask(link, tty, options, client)?;
     link.answer(asked).await.map(drop)
 }
 
