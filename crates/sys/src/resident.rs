@@ -48,6 +48,13 @@ pub fn own_mount_namespace() -> rustix::io::Result<()> {
     )
 }
 
+/// Has all threads that begin from now on share so many heaps, mallopt(3). Otherwise there are up
+/// to eight for each processor.
+pub fn share_heaps(count: u16) {
+    // SAFETY: it says only where later allocations come from.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, count.into()) };
+}
+
 /// Gives freed memory back to the kernel.
 pub fn trim_memory() {
     // SAFETY: malloc_trim takes any padding and keeps live allocations as they are.

@@ -144,6 +144,7 @@ fn version(name: &str) -> String {
 }
 
 fn serve(name: &str, told: Told, reading: Reading) -> i32 {
+    runtime::idle::keep_heaps_few();
     let log = Log::begin(&reading.config);
     // Law A5, for every way an archive can come in; without it nothing is served.
     if let Err(error) = std::fs::File::open("/proc/self/exe").and_then(engine::unpacker::install) {
