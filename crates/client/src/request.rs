@@ -273,7 +273,7 @@ impl Response<'_> {
     }
 
     /// Reads the whole body as a list, which may be long: as engines write it, and only where that
-    /// will not do as Go reads it, which takes three times as long.
+    /// will not do as Go reads it, which takes longer.
     async fn list<T: DeserializeOwned>(self) -> Result<Vec<T>> {
         let path = self.path.clone();
         let bytes = self.bytes().await?;
