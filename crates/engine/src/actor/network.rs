@@ -154,7 +154,7 @@ impl Actor {
         };
         let (node, id, name) =
             (Arc::clone(&self.node), self.definition.id, self.definition.name.clone());
-        let netns = netns_of(run.pid)?;
+        let netns = Arc::new(netns_of(run.pid)?);
         let (spec, draft_there) = (network.clone(), draft.clone());
         let taken: Vec<String> =
             self.state.endpoints.iter().filter_map(|it| it.interface.clone()).collect();
@@ -162,29 +162,38 @@ impl Actor {
         let before = self.landing();
         let ways = self.ways_with(network, draft);
         let settings = dns_settings(&self.definition.spec, Some(run.pid));
-        let endpoint = blocking(move || {
+        let inside = Arc::clone(&netns);
+        let attach = Arc::new(move || {
             let _joining = node.networks.joining([&spec]);
             let spec = node.networks.current(&spec)?;
-            let endpoint = attach_one(
+            attach_one(
                 &node,
                 &Attach {
                     network: &spec.id,
                     container: &id,
                     container_name: name.as_str(),
-                    netns: netns.as_fd(),
+                    netns: inside.as_fd(),
                     draft: &draft_there,
                     taken: &taken,
                     ways,
                     ipv6,
                 },
                 &spec,
-            )?;
-            if is_users(&spec) {
-                node.net.serve_dns(&id, netns.as_fd(), &settings)?;
+            )
+        });
+        let (busy, first) = (self.node.teardowns.busy(), Arc::clone(&attach));
+        let endpoint = match blocking(move || first()).await {
+            // What is missing may be just being given back.
+            Err(EngineError::Net(_)) if busy => {
+                self.node.teardowns.idle().await;
+                blocking(move || attach()).await?
             }
-            Ok(endpoint)
-        })
-        .await?;
+            attached => attached?,
+        };
+        if is_users(network) {
+            let node = Arc::clone(&self.node);
+            blocking(move || Ok(node.net.serve_dns(&id, netns.as_fd(), &settings)?)).await?;
+        }
         store::failpoint::hit("engine.connect.attached");
         let spec_before = self.definition.spec.clone();
         self.state.endpoints.push(endpoint.clone());
