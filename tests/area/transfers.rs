@@ -5,7 +5,7 @@ use lab::{Lab, Server, eventually};
 use rustix::process::{Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex};
@@ -82,15 +82,16 @@ impl Gate {
         let rule = rule.filter(|it| (it.counted)(&first));
         let Some(rule) = rule.filter(|it| it.but_for.is_empty() || !first.contains(&it.but_for))
         else {
-            return forward(&first, reader, client);
+            return send(client, &forward(&first, reader)?);
         };
         self.enter(&rule);
-        let passed = match rule.refuse {
-            true => refuse(reader, client),
-            false => forward(&first, reader, client),
+        let answer = match rule.refuse {
+            true => refuse(reader),
+            false => forward(&first, reader),
         };
+        // Before the other side can know that it is over, and begin the next.
         self.0.0.lock().unwrap().now -= 1;
-        passed
+        send(client, &answer?)
     }
 
     fn enter(&self, rule: &Rule) {
@@ -107,28 +108,29 @@ impl Gate {
     }
 }
 
-fn refuse(mut reader: BufReader<TcpStream>, mut client: TcpStream) -> std::io::Result<()> {
+fn refuse(mut reader: BufReader<TcpStream>) -> std::io::Result<Vec<u8>> {
     let mut line = String::new();
     while reader.read_line(&mut line)? > 2 {
         line.clear();
     }
-    client.write_all(
-        b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-    )
+    Ok(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        .to_vec())
 }
 
-/// Hands a request on and the answer back. The registry closes after it, and so do we.
-fn forward(
-    first: &str,
-    mut reader: BufReader<TcpStream>,
-    mut client: TcpStream,
-) -> std::io::Result<()> {
+/// Hands a request on; the whole answer. The registry closes after it, and so do we.
+fn forward(first: &str, mut reader: BufReader<TcpStream>) -> std::io::Result<Vec<u8>> {
     let mut registry = TcpStream::connect(Server::REGISTRY)?;
     registry.write_all(first.as_bytes())?;
     registry.write_all(b"Connection: close\r\n")?;
     let mut body = registry.try_clone()?;
     std::thread::spawn(move || std::io::copy(&mut reader, &mut body));
-    std::io::copy(&mut registry, &mut client)?;
+    let mut answer = Vec::new();
+    registry.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+fn send(mut client: TcpStream, answer: &[u8]) -> std::io::Result<()> {
+    client.write_all(answer)?;
     client.shutdown(Shutdown::Both)
 }
 
