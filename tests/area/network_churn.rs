@@ -48,6 +48,9 @@ fn five_hundred_cycles_leave_no_link_rule_address_or_namespace() {
     // What is kept once anything was started is there from now on.
     start_all();
     remove_all();
+    // Teardown goes on after the answer.
+    let has_links = || lab.footprint().keys().any(|found| found.contains("veth"));
+    eventually("the first ones are gone", || !has_links());
     let before = (lab.footprint(), descriptors(&lab));
     start_all();
     std::thread::scope(|scope| {
