@@ -29,6 +29,8 @@ pub(crate) struct CacheMounts {
     store: Store,
     home: PathBuf,
     users: Mutex<HashMap<String, Users>>,
+    /// Held by who makes a directory: steps that share one may come at the same time.
+    making: Mutex<()>,
     changed: Notify,
 }
 
@@ -49,7 +51,13 @@ pub(crate) struct InUse {
 impl CacheMounts {
     pub(crate) fn new(store: Store) -> Self {
         let home = store.root().join("build-mounts");
-        Self { store, home, users: Mutex::default(), changed: Notify::new() }
+        Self {
+            store,
+            home,
+            users: Mutex::default(),
+            making: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     fn users(&self) -> MutexGuard<'_, HashMap<String, Users>> {
@@ -104,6 +112,7 @@ impl CacheMounts {
     }
 
     fn make(&self, name: &str, id: &str, owner: Option<DirOwner>) -> Result<bool> {
+        let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.home.join(name);
         let making = || format!("make the cache mount {id}");
         let now = crate::solve::now().0;
