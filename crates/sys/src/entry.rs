@@ -122,7 +122,7 @@ core::arch::global_asm!(
     "mov edi, ebx",
     "syscall",
     "9: mov rdx, r15",
-    "jmp _start",
+    "jmp estiba_start",
     ".size estiba_entry, . - estiba_entry",
     ".popsection",
     run = const RUN,

@@ -30,6 +30,8 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+#[cfg(target_arch = "x86_64")]
+mod start;
 pub mod tty;
 pub mod userns;
 pub mod writeback;
