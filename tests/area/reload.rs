@@ -186,6 +186,7 @@ const PUBLISHED: &[&str] = &["published"];
 
 /// Seen elsewhere to follow.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("selinux-enabled", "what_this_host_cannot_do_is_said_when_it_is_asked_for"),
     ("bridge", "network_create: the_default_bridge_is_as_the_daemon_was_told"),
     ("default-gateway-v6", "network_create"),
     ("tlscacert", "api: server::tests::tls"),
@@ -284,6 +285,31 @@ fn of_every_setting_it_is_known_whether_it_follows() {
         let ways = [follows, elsewhere, WAIT.contains(&key)];
         assert_eq!(ways.iter().filter(|way| **way).count(), 1, "{key}: {ways:?}");
     }
+}
+
+/// This host has no SELinux; what the setting does where there is one is seen in a virtual machine
+/// (tests/vm/selinux-daemon.sh).
+#[test]
+fn what_this_host_cannot_do_is_said_when_it_is_asked_for() {
+    let lab = Lab::new();
+    let warned = "--selinux-enabled: SELinux is not enabled on this host";
+    assert!(!lab.daemon_log().contains(warned));
+    write(&lab, r#"{"selinux-enabled": true, "labels": ["read=yes"]}"#);
+    hangup(&lab);
+    eventually("it is in force", || info(&lab, ".Labels") == "[read=yes]");
+    assert!(lab.daemon_log().contains(warned));
+    assert!(!info(&lab, ".SecurityOptions").contains("selinux"));
+    let dir = lab.dir().join("data");
+    std::fs::create_dir(&dir).unwrap();
+    let bind = format!("{}:/data:Z", dir.display());
+    let labelled = ["--security-opt", "label=type:any_t", "-v", &bind, "busybox", "true"];
+    let out = lab.estiba(&[&["run", "--rm"], &labelled[..]].concat());
+    out.ok();
+    let why = "label=type:any_t: this host has no SELinux with labels for containers";
+    assert!(out.stderr.contains(why), "{out:?}");
+    let out = lab.estiba(&["run", "--rm", "--security-opt", "label=disable", "busybox", "true"]);
+    out.ok();
+    assert_eq!(out.stderr, "");
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(crate) fn facts(hierarchy: &Hierarchy) -> HostFacts {
         no_pids_limit: !controllers.contains("pids"),
         apparmor: enabled,
         apparmor_default: profile.unwrap_or_default().to_owned(),
+        selinux: crate::selinux::contexts(),
         capabilities: CapabilityFacts {
             known: names(CapSet::ALL),
             available: names(CapSet::bounding()),

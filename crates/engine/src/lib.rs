@@ -42,6 +42,7 @@ mod random;
 mod record;
 mod review;
 mod roster;
+mod selinux;
 mod shipping;
 mod standby;
 mod stats;

@@ -60,6 +60,7 @@ impl System {
             options.plugin_places.clone_from(&first.plugin_places);
             (options.id_pool_base, options.id_pool_ranges) =
                 (first.id_pool_base, first.id_pool_ranges);
+            crate::selinux::tell(&options, &node.facts);
             let net = options.net.clone();
             let live = Arc::new(Live::new(options, &node.store)?);
             node.net.reload(net)?;

@@ -10,6 +10,7 @@ use crate::managed;
 use crate::networks::NetworkTable;
 use crate::plugins::Plugins;
 use crate::roster::Roster;
+use crate::selinux::Levels;
 use crate::standby::Ready;
 use crate::teardown::Teardowns;
 use crate::volume_mounts::Turns;
@@ -39,6 +40,7 @@ pub(crate) struct Node {
     pub(crate) networks: NetworkTable,
     pub(crate) execs: ExecTable,
     pub(crate) ids: IdPool,
+    pub(crate) levels: Levels,
     pub(crate) filters: Filters,
     pub(crate) teardowns: Teardowns,
     pub(crate) witness: Witness,

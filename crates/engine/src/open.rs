@@ -102,9 +102,12 @@ fn open_parts(options: Options) -> Result<Node> {
     }
     let live = RwLock::new(Arc::new(Live::new(options.clone(), &store)?));
     let id = record::daemon_fact(store.records(), "id", uuid::random_uuid)?;
+    let facts = host::facts(&hierarchy);
+    crate::selinux::tell(&options, &facts);
     let node = Node {
-        facts: host::facts(&hierarchy),
+        facts,
         ids: IdPool::of_this_process(options.id_pool_base, options.id_pool_ranges)?,
+        levels: Default::default(),
         filters: Filters::new(&options.exec_root.join("seccomp")),
         runtime_exe: sealed(&options.runtime_exe)?,
         ready: Ready::new(&options.data_root.join("containers")),

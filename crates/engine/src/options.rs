@@ -42,6 +42,8 @@ pub struct Options {
     pub security_profile: SecurityProfile,
     /// Containers cannot gain privileges unless they ask to (`--no-new-privileges`).
     pub no_new_privileges: bool,
+    /// Containers get labels of SELinux, where the host has them (`--selinux-enabled`).
+    pub selinux: bool,
     /// Containers get a user namespace and a range of ids of their own.
     pub userns: bool,
     /// The daemon is an ordinary user's, in namespaces of the user's own.
@@ -140,6 +142,7 @@ impl Default for Options {
             log_options: BTreeMap::new(),
             security_profile: SecurityProfile::Estiba,
             no_new_privileges: false,
+            selinux: false,
             userns: true,
             rootless: false,
             id_pool_base: 1 << 28,

@@ -259,6 +259,9 @@ impl System {
             SeccompDraft::Profile(_) => "custom",
         };
         out.push(format!("name=seccomp,profile={filter}"));
+        if crate::selinux::is_on(&self.node) {
+            out.push("name=selinux".to_owned());
+        }
         if options.userns {
             out.push("name=userns".to_owned());
         }

@@ -8,6 +8,7 @@ use crate::network::{EndpointDraft, NetworkMode, PortBinding, PortSpec};
 use crate::publish::HostPorts;
 use crate::resources::{Device, Resources};
 use crate::restart::RestartPolicy;
+use crate::selinux::Relabel;
 use std::collections::BTreeMap;
 
 /// A container as asked for: every optional field absent means "as the image or the daemon says".
@@ -225,6 +226,8 @@ pub struct BindDraft {
     pub propagation: Option<Propagation>,
     /// Whom its files are to appear to belong to.
     pub owner: MountOwner,
+    /// Label its files for containers, where SELinux is in use.
+    pub relabel: Option<Relabel>,
     /// As written, shown back.
     pub text: String,
 }

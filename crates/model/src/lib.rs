@@ -22,6 +22,7 @@ pub mod reference;
 pub mod resolve;
 pub mod resources;
 pub mod restart;
+pub mod selinux;
 pub mod signal;
 pub mod size;
 pub mod spec;

@@ -2,6 +2,7 @@
 //! This module never looks at a filesystem.
 
 use crate::digest::Digest;
+use crate::selinux::Relabel;
 use std::collections::BTreeMap;
 
 /// One `--mount`.
@@ -139,6 +140,8 @@ pub struct Mount {
     pub mode: String,
     /// Whom its files appear to belong to.
     pub owner: MountOwner,
+    /// Label its files for containers, where SELinux is in use, if anybody asked.
+    pub relabel: Option<Relabel>,
 }
 
 /// Where a resolved mount comes from.

@@ -144,8 +144,10 @@ pub struct Isolation {
     /// Nobody inside sends signals or connects to abstract sockets outside, where the kernel can
     /// see to that.
     pub scoped: bool,
-    /// SELinux labels.
+    /// Options of its SELinux labels: those asked for, or what goes without saying.
     pub labels: Vec<String>,
+    /// What they made of it.
+    pub selinux: crate::selinux::Labels,
     /// Its control groups can be written in it.
     pub writable_cgroups: bool,
     /// Paths masked.

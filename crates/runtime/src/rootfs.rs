@@ -66,7 +66,9 @@ impl Supplier<'_> {
     ) -> Result<OwnedFd, LaunchError> {
         match supply {
             Supply::Root => self.root(),
-            Supply::Masks => dev::masks().map_err(|e| LaunchError::at("make masks", e)),
+            Supply::Masks => {
+                dev::masks(self.context()).map_err(|e| LaunchError::at("make masks", e))
+            }
             Supply::Bind(bind) => self.bind(bind),
             Supply::Image { lower, beneath } => self.image(lower, beneath.as_deref()),
             Supply::Fs { fs, made_in } => self.fs_in(fs, *made_in),
@@ -75,6 +77,12 @@ impl Supplier<'_> {
             Supply::Tree { fs, dirs, links } => self.tree(fs, dirs, links),
             Supply::CopyUp { fs, from } => self.copy_up(fs, root, from),
         }
+    }
+
+    /// The SELinux label of the file systems that are made for the container, if they have one.
+    fn context(&self) -> Option<&str> {
+        let linux = self.launch.spec.linux.as_ref()?;
+        Some(linux.mount_label.as_str()).filter(|label| !label.is_empty())
     }
 
     fn root(&mut self) -> Result<OwnedFd, LaunchError> {

@@ -4,6 +4,7 @@ use model::Denied;
 use model::VolumeName;
 use model::draft::BindDraft;
 use model::mount::Propagation;
+use model::selinux::Relabel;
 
 /// What one entry of `Binds` asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,8 +86,11 @@ fn read_options(bind: &mut BindDraft, options: &str) -> Result<(), Denied> {
                 bind.nocopy = true;
                 "copy"
             }
-            // Labels are the security module's business; the text keeps them.
-            "z" | "Z" => "label",
+            "z" | "Z" => {
+                let whose = if option == "z" { Relabel::Shared } else { Relabel::Private };
+                bind.relabel = Some(whose);
+                "label"
+            }
             // Meaningless on Linux and accepted by Docker there.
             "consistent" | "cached" | "delegated" | "default" => "consistency",
             _ if option.starts_with("uid=") => {
@@ -128,11 +132,14 @@ mod tests {
         assert_eq!((bind.source.as_str(), bind.target.as_str()), ("/a", "/b"));
         assert!(bind.readonly);
         assert_eq!(bind.propagation, Some(Propagation::RSlave));
+        assert_eq!(bind.relabel, Some(Relabel::Shared));
         assert_eq!(bind.text, "/a:/b:ro,rslave,z");
+        assert_eq!(named("data:/b:Z").relabel, Some(Relabel::Private));
         assert!(named("data:/b:nocopy").nocopy);
         let owner = named("/a:/b:ro,uid=7,gid=8").owner;
         assert_eq!((owner.uid, owner.gid), (Some(7), Some(8)));
-        assert!(!named("data:/b").readonly);
+        let plain = named("data:/b");
+        assert_eq!((plain.readonly, plain.relabel), (false, None));
         assert_eq!(parse("/data").unwrap(), Bind::Anonymous("/data".to_owned()));
     }
 
@@ -151,6 +158,7 @@ mod tests {
             ("/a:/b:rx", "invalid mode: rx"),
             ("/a:/b:uid=x", "invalid mode: uid=x"),
             ("/a:/b:ro,rw", "invalid mode: ro,rw"),
+            ("/a:/b:z,Z", "invalid mode: z,Z"),
             ("/a:/b:nocopy", "invalid mode: nocopy"),
             ("data:/b:rshared", "invalid mode: rshared"),
         ] {

@@ -12,7 +12,7 @@ use wire::docker::endpoint::{EndpointSettings, LegacyNetworkSettings, NetworkSet
 use wire::docker::host_config::LogConfig;
 use wire::docker::image::DriverData;
 
-use super::{config, endpoint, host, mount, null_if_empty, port, signed, summary};
+use super::{config, endpoint, host, mount, null_if_empty, port, security, signed, summary};
 use crate::moment::{NEVER, rfc3339};
 
 /// Everything about one container.
@@ -21,6 +21,7 @@ pub(crate) fn to_wire(view: &ContainerView, driver: &str, version: ApiVersion) -
     let isolation = &spec.isolation;
     let mut host_config =
         host::to_wire(&view.draft, &isolation.masked_paths, &isolation.readonly_paths);
+    host_config.security_opt = security::shown(&view.draft.host.security, &isolation.labels);
     host_config.shm_size = spec.shm_size_bytes;
     host_config.resources =
         super::resources::to_wire(&spec.resources, &view.draft.host.cgroup_parent);
@@ -54,6 +55,8 @@ pub(crate) fn to_wire(view: &ContainerView, driver: &str, version: ApiVersion) -
         driver: driver.to_owned(),
         platform: "linux".to_owned(),
         app_armor_profile: isolation.apparmor.clone(),
+        process_label: isolation.selinux.process.clone(),
+        mount_label: isolation.selinux.mount.clone(),
         exec_ids: null_if_empty(view.execs.iter().map(ToString::to_string).collect()),
         host_config,
         graph_driver: graph_driver(view, driver),

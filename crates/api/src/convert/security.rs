@@ -1,7 +1,9 @@
 //! `SecurityOpt`.
 
+use super::null_if_empty;
 use model::Denied;
 use model::draft::{SeccompDraft, SecurityDraft, SecurityProfile};
+use wire::docker::Strings;
 use wire::profile::{ProfileFile, VERSION};
 
 /// Every option, parsed; the text is kept to be shown back.
@@ -17,6 +19,10 @@ pub(crate) fn parse(options: Vec<String>) -> Result<SecurityDraft, Denied> {
 fn read(security: &mut SecurityDraft, option: &str) -> Result<(), Denied> {
     if option == "no-new-privileges" {
         security.no_new_privileges = Some(true);
+        return Ok(());
+    }
+    if option == "disable" {
+        security.labels.push(option.to_owned());
         return Ok(());
     }
     if option == "writable-cgroups" {
@@ -97,6 +103,14 @@ pub(crate) fn capabilities(
     Ok((add.into_iter().chain(own).collect(), vec!["ALL".to_owned()]))
 }
 
+/// The options of a container as they are shown: those asked for, and `labels` that go without
+/// saying.
+pub(crate) fn shown(asked: &SecurityDraft, labels: &[String]) -> Strings {
+    let implied = labels.iter().filter(|_| asked.labels.is_empty());
+    let implied = implied.map(|label| format!("label={label}"));
+    null_if_empty(asked.text.iter().cloned().chain(implied).collect())
+}
+
 fn truth(value: &str) -> Option<bool> {
     match value {
         "true" | "1" | "t" | "T" | "TRUE" | "True" => Some(true),
@@ -139,6 +153,8 @@ mod tests {
         let profile = one(r#"seccomp={"a":"b=c"}"#).unwrap();
         assert_eq!(profile.seccomp, SeccompDraft::Profile(r#"{"a":"b=c"}"#.to_owned()));
         assert_eq!(one("label=disable").unwrap().labels, ["disable"]);
+        assert_eq!(one("label:type:t").unwrap().labels, ["type:t"]);
+        assert_eq!(one("disable").unwrap().labels, ["disable"]);
         assert_eq!(one("apparmor=unconfined").unwrap().apparmor, "unconfined");
         assert!(one("systempaths=unconfined").unwrap().unmasked);
         assert!(one("landlock=unconfined").unwrap().unscoped);

@@ -161,6 +161,7 @@ fn process(spec: &ContainerSpec, draft: &ExecDraft, available: &[String]) -> oci
         })),
         no_new_privileges: spec.isolation.no_new_privileges && !draft.privileged,
         apparmor_profile: spec.isolation.apparmor.clone(),
+        selinux_label: spec.isolation.selinux.process.clone(),
         ..Default::default()
     }
 }

@@ -39,6 +39,7 @@ use crate::link::Link;
 use crate::node::Node;
 use crate::record::{Definition, State};
 use crate::roster::Handle;
+use crate::selinux::Held;
 use crate::shipping::Shipping;
 use crate::streams::{AttachOptions, ClientStream};
 use crate::{EngineError, Result};
@@ -63,6 +64,8 @@ pub(crate) struct Actor {
     state: State,
     snapshot: Option<Snapshot>,
     paths: ContainerPaths,
+    /// Its level of SELinux is nobody else's while it exists.
+    _level: Option<Held>,
     orders: mpsc::Receiver<Order>,
     link: Option<Link>,
     waits: Vec<(WaitCondition, oneshot::Sender<ExitStatus>)>,
@@ -105,7 +108,9 @@ impl Actor {
         let paths = view::paths(&node, &definition, snapshot.as_ref());
         let view = view::of(&node, &definition, &state, None, &paths);
         let handle = Arc::new(Handle::new(sender, view));
+        let _level = node.levels.hold(definition.spec.isolation.selinux.level());
         Self {
+            _level,
             node,
             handle,
             definition,

@@ -58,6 +58,7 @@ pub(super) fn prepare(
         .map(|mount| source(node, &definition.id, mount))
         .collect::<Result<Vec<_>>>()?;
     store::failpoint::hit("engine.prepare.sources");
+    crate::selinux::label_sources(node, spec, &sources, &etc)?;
     let live = node.live();
     let edits = cdi::edits(live.options.cdi_dirs(), &spec.resources.device_requests)?;
     let devices = devices::handed_in(definition, &edits)?;

@@ -24,6 +24,7 @@ use model::draft::{BindDraft, Draft, HealthDraft, HostDraft, SharedNamespace};
 use model::mount::{Mount, MountOwner, MountSource};
 use model::network::NetworkMode;
 use model::resources::{DeviceRequest, Resources, Ulimit};
+use model::selinux::Relabel;
 use model::{ContainerId, ContainerName, Digest};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::OwnedFd;
@@ -229,7 +230,7 @@ async fn make(node: &Arc<Node>, id: ContainerId, step: Step) -> Result<(Actor, H
         node.store.records().put(STEPS, &key, parent.as_bytes(), Durability::Relaxed)?;
         let name = ContainerName::parse(&format!("build-{}", id.short()))?;
         store::failpoint::hit("engine.step.recorded");
-        let mut resolved = imageless::resolved(&node, &id, "build", &draft)?;
+        let (mut resolved, _level) = imageless::resolved(&node, &id, "build", &draft)?;
         let mounts = &mut resolved.spec.mounts;
         mounts.extend(shown.into_iter().map(|(target, layers, subpath)| Mount {
             target,
@@ -237,6 +238,7 @@ async fn make(node: &Arc<Node>, id: ContainerId, step: Step) -> Result<(Actor, H
             source: MountSource::Layers { layers, subpath },
             mode: String::new(),
             owner: MountOwner::default(),
+            relabel: None,
         }));
         mounts.sort_by_key(|mount| mount.target.matches('/').count());
         let definition = Definition {
@@ -345,12 +347,13 @@ fn resources(limits: &Limits) -> Resources {
     }
 }
 
-/// A bind as a container is asked for.
+/// A bind of something of the node's own, as a container is asked for.
 pub(super) fn bind(source: &std::path::Path, target: &str, readonly: bool) -> BindDraft {
     let source = source.to_string_lossy().into_owned();
     let text = format!("{source}:{target}");
     let target = target.to_owned();
-    BindDraft { source, target, readonly, text, ..BindDraft::default() }
+    let relabel = Some(Relabel::Shared);
+    BindDraft { source, target, readonly, relabel, text, ..BindDraft::default() }
 }
 
 /// Attaches ourselves to the output, from its first byte.

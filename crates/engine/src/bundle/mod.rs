@@ -100,6 +100,7 @@ fn process(plan: &Plan<'_>) -> oci::Process {
         rlimits: spec.resources.ulimits.iter().map(rlimit).collect(),
         no_new_privileges: spec.isolation.no_new_privileges,
         apparmor_profile: spec.isolation.apparmor.clone(),
+        selinux_label: spec.isolation.selinux.process.clone(),
         oom_score_adj: (spec.isolation.oom_score_adj != 0).then_some(spec.isolation.oom_score_adj),
         ..Default::default()
     }
@@ -137,6 +138,7 @@ fn linux(plan: &Plan<'_>) -> oci::Linux {
         namespaces: namespaces(plan),
         devices: plan.devices.iter().map(|(device, _)| device.clone()).collect(),
         rootfs_propagation: mounts::root_propagation(spec).to_owned(),
+        mount_label: spec.isolation.selinux.mount.clone(),
         masked_paths: spec.isolation.masked_paths.clone(),
         readonly_paths: spec.isolation.readonly_paths.clone(),
         ..Default::default()

@@ -33,6 +33,7 @@ fn decided(draft: &Draft) -> ContainerSpec {
         defaults: &defaults,
         facts: &facts,
         inherited: &[],
+        selinux: None,
     })
     .unwrap()
     .spec

@@ -5,6 +5,7 @@ use super::Created;
 use crate::actor::{Actor, links, missing_bind};
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition, State};
+use crate::selinux::{self, Held};
 use crate::{EngineError, Options, Result, Review, review};
 use crate::{clock, image_config, images, names, random, shipping, variants, volumes};
 use model::draft::{Draft, SharedNamespace};
@@ -39,7 +40,7 @@ pub(super) async fn create(
         let (node, name) = (Arc::clone(node), name.clone());
         blocking(move || make(&node, id, name, draft, review)).await
     };
-    let (definition, snapshot) = match made {
+    let Made { definition, snapshot, level } = match made {
         Ok(made) => made,
         Err(error) => {
             node.registry.release(&name, &id);
@@ -51,6 +52,7 @@ pub(super) async fn create(
     attributes.insert("image".to_owned(), definition.draft.image.clone());
     attributes.insert("name".to_owned(), name.to_string());
     let actor = Actor::new(Arc::clone(node), definition, State::default(), Some(snapshot));
+    drop(level);
     node.registry.insert(actor.handle());
     tokio::spawn(actor.run());
     store::failpoint::hit("engine.create.born");
@@ -72,19 +74,28 @@ fn reserve(node: &Node, name: Option<ContainerName>, id: ContainerId) -> Result<
     Err(EngineError::internal("no random name is free"))
 }
 
+/// A container that is written down and has no actor yet.
+struct Made {
+    definition: Definition,
+    snapshot: Snapshot,
+    /// Its level of SELinux, until its actor holds it.
+    level: Option<Held>,
+}
+
 fn make(
     node: &Arc<Node>,
     id: ContainerId,
     name: ContainerName,
     mut draft: Draft,
     review: Option<Review>,
-) -> Result<(Definition, Snapshot)> {
+) -> Result<Made> {
     let named = images::find(node, &draft.image)?;
     let image = variants::asked(node, named, draft.platform.as_deref());
     check_platform(&draft, &image.config)?;
     let inherited = inherited(node, &draft).map_err(named_in_request)?;
     let config = image_config::from_wire(&image.config.config);
     let live = node.live();
+    let (ground, level) = selinux::ground(node, &draft).map_err(named_in_request)?.unzip();
     let Resolved { mut spec, warnings } = resolve(&Ask {
         id: &id,
         name: name.as_str(),
@@ -94,6 +105,7 @@ fn make(
         defaults: &live.defaults,
         facts: &node.facts,
         inherited: &inherited,
+        selinux: ground.as_ref(),
     })?;
     tell_log_options(&live.options, &mut draft);
     check_receivers(node, &spec.log)?;
@@ -127,7 +139,7 @@ fn make(
     record::create(node.store.records(), &definition, &State::default())?;
     store::failpoint::hit("engine.create.recorded");
     undo.keep();
-    Ok((definition, snapshot))
+    Ok(Made { definition, snapshot, level })
 }
 
 /// Options that the daemon gives its own log driver are shown as the container's, as by Docker.

@@ -161,6 +161,7 @@ mod tests {
             source: MountSource::Tmpfs { options: Vec::new() },
             mode: String::new(),
             owner: Default::default(),
+            relabel: None,
         };
         let mounts = [mount("/data"), mount("/data/inner"), mount("/other")];
         let found = |path: &str| {

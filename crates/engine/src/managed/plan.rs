@@ -66,6 +66,8 @@ pub(super) fn draft(config: &Config, settings: &Settings, shared: &Shared) -> Re
         cap_add: linux.capabilities.clone().unwrap_or_default(),
         security: SecurityDraft {
             profile: Some(SecurityProfile::Docker),
+            // It is a part of the daemon, which uses its sockets and its files.
+            labels: vec!["disable".to_owned()],
             ..SecurityDraft::default()
         },
         init: Some(false),

@@ -217,7 +217,8 @@ pub(super) fn remove_root(node: &Node, id: &ContainerId) -> Result<()> {
 fn define(node: &Node, plugin: &Record) -> Result<(Definition, Snapshot)> {
     let draft = plan::draft(&plugin.config, &plugin.settings, &shared(node, &plugin.id))?;
     let id = plugin.id;
-    let resolved = imageless::resolved(node, &id, "plugin", &draft)?;
+    // A plugin is not labelled, and has no level to hold.
+    let (resolved, _) = imageless::resolved(node, &id, "plugin", &draft)?;
     let snapshots = node.store.snapshots();
     let snapshot = match snapshots.open(id) {
         Ok(snapshot) => snapshot,

@@ -44,6 +44,7 @@ fn draft() -> Draft {
         source: "/s".into(),
         target: "/t".into(),
         propagation: Some(Propagation::RSlave),
+        relabel: Some(model::selinux::Relabel::Private),
         ..Default::default()
     }];
     host.mounts = vec![MountDraft {
@@ -81,7 +82,7 @@ fn round_trip<S: Stored<M> + Serialize + DeserializeOwned, M: PartialEq + std::f
 fn a_definition_comes_back_as_it_was() {
     let draft = draft();
     let id = ContainerId::from_bytes([9; 32]);
-    let spec = resolve(&Ask {
+    let mut spec = resolve(&Ask {
         id: &id,
         name: "web",
         draft: &draft,
@@ -90,9 +91,12 @@ fn a_definition_comes_back_as_it_was() {
         defaults: &Defaults::default(),
         facts: &HostFacts { cpus: 1, ..Default::default() },
         inherited: &[],
+        selinux: None,
     })
     .unwrap()
     .spec;
+    let (process, mount) = ("u:r:t:s0:c1,c2".into(), "u:o:f:s0:c1,c2".into());
+    spec.isolation.selinux = model::selinux::Labels { process, mount };
     let mut asked = draft;
     asked.host.resources.device_requests = vec![DeviceRequest {
         count: -1,

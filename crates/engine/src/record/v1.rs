@@ -139,12 +139,18 @@ stored_structs! {
         propagation: Option<Propagation>,
         #[serde(default)]
         owner: MountOwner,
+        #[serde(default)]
+        relabel: Option<Relabel>,
         text: String,
     }
     struct MountOwner = model::mount::MountOwner {
         uid: Option<u32>,
         gid: Option<u32>,
         mode: Option<u32>,
+    }
+    struct SelinuxLabels = model::selinux::Labels {
+        process: String,
+        mount: String,
     }
     struct SecurityDraft = model::draft::SecurityDraft {
         profile: Option<SecurityProfile>,
@@ -178,6 +184,8 @@ stored_structs! {
         mode: String,
         #[serde(default)]
         owner: MountOwner,
+        #[serde(default)]
+        relabel: Option<Relabel>,
     }
     struct Resources = model::resources::Resources {
         cpu_shares: Option<u64>,
@@ -348,6 +356,8 @@ stored_structs! {
         scoped: bool,
         labels: Vec<String>,
         #[serde(default)]
+        selinux: SelinuxLabels,
+        #[serde(default)]
         writable_cgroups: bool,
         masked_paths: Vec<String>,
         readonly_paths: Vec<String>,
@@ -442,6 +452,10 @@ stored_enums! {
         },
         Tmpfs { size_bytes: i64, mode: u32, options: Vec<String> },
         Image { source: String, subpath: String },
+    }
+    enum Relabel = model::selinux::Relabel {
+        Shared,
+        Private,
     }
     enum Propagation = model::mount::Propagation {
         Private,
@@ -560,5 +574,12 @@ impl Default for OnUnhealthy {
 impl Default for MountOwner {
     fn default() -> Self {
         Self { uid: None, gid: None, mode: None }
+    }
+}
+
+/// Of records from before the field.
+impl Default for SelinuxLabels {
+    fn default() -> Self {
+        Self { process: String::new(), mount: String::new() }
     }
 }

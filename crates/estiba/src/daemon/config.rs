@@ -303,6 +303,7 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
             };
         }
         "no-new-privileges" => o.no_new_privileges = switch(text)?,
+        "selinux-enabled" => o.selinux = switch(text)?,
         "userns" => o.userns = switch(text)?,
         "default-ulimit" => {
             o.default_ulimits = texts.iter().map(|t| ulimit(t)).collect::<Result<_, _>>()?;

@@ -271,8 +271,8 @@ mod tests {
         }
         let twice = join(flags("--debug"), from_json(r#"{"debug": false}"#).unwrap());
         assert!(twice.unwrap_err().contains("both as a flag and in the configuration file: debug"));
-        assert!(served(&flags("--selinux-enabled")).unwrap_err().contains("--selinux-enabled"));
-        assert!(served(&flags("--selinux-enabled=false")).unwrap().is_empty());
+        assert!(served(&flags("--cri-containerd")).unwrap_err().contains("--cri-containerd"));
+        assert!(served(&flags("--cri-containerd=false")).unwrap().is_empty());
         assert_eq!(served(&flags("--userland-proxy=false")).unwrap().len(), 1);
     }
 }

@@ -188,7 +188,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::string("security-profile", "Security defaults of containers: estiba or docker"),
         Applied,
     ),
-    row(Flag::bool("selinux-enabled", "SELinux labels"), NotYet),
+    row(Flag::bool("selinux-enabled", "Containers get labels of SELinux"), Applied),
     row(Flag::int("shutdown-timeout", "Seconds containers get when the daemon ends"), Applied),
     row(Flag::string("storage-driver", "Storage driver: overlay2").short('s'), Applied),
     row(Flag::list("storage-opt", "Size of containers' roots: overlay2.size=SIZE"), Applied),

@@ -356,7 +356,8 @@ impl Review<'_> {
     }
 
     fn mount(&self, client: &Client, mount: &mut Mount, fresh: bool) -> Result<(), Refusal> {
-        let writable = mount.writable;
+        // Who labels files changes them.
+        let writable = mount.writable || mount.relabel.is_some();
         if let MountSource::Volume { driver, .. } = &mount.source {
             return self.volume(driver, &BTreeMap::new());
         }

@@ -2,7 +2,7 @@
 //! one.
 
 use super::*;
-use crate::draft::{Draft, SeccompDraft, SharedNamespace, UsernsMode};
+use crate::draft::{BindDraft, Draft, SeccompDraft, SharedNamespace, UsernsMode};
 use crate::exec::ExecDraft;
 use crate::id::ContainerId;
 use crate::image::ImageConfig;
@@ -10,6 +10,7 @@ use crate::mount::{MountDraft, MountKind, MountOwner, MountSource, Propagation};
 use crate::network::NetworkMode;
 use crate::resolve::{Ask, CapabilityFacts, Defaults, HostFacts, resolve};
 use crate::resources::Device;
+use crate::selinux::Relabel;
 use crate::spec::ContainerSpec;
 
 fn client(uid: u32) -> Client {
@@ -69,6 +70,7 @@ fn decided(draft: &Draft, config: &ImageConfig) -> ContainerSpec {
         defaults: &defaults,
         facts: &facts,
         inherited: &[],
+        selinux: None,
     };
     resolve(&ask).unwrap().spec
 }
@@ -193,6 +195,26 @@ fn mounts_are_tied_to_what_allows_them() {
     }
     let shared = bind("/x/y", true, Some(Propagation::Shared));
     assert!(review(&rule, &shared).unwrap_err().contains("propagation shared"));
+}
+
+/// Labels are the files', not the mount's: who may read only cannot change them.
+#[test]
+fn labelling_is_writing() {
+    let host_mounts = ["/srv/data", "/home"]
+        .map(|path| HostMount { path: path.to_owned(), writable: path == "/home" });
+    let limits = Limits { host_mounts: host_mounts.into(), ..Limits::default() };
+    let rule = Rule { limits: Some(limits), ..rule() };
+    let read_only = |source: &str, relabel| {
+        let (source, target) = (source.to_owned(), "/mnt".to_owned());
+        let bind = BindDraft { source, target, readonly: true, relabel, ..BindDraft::default() };
+        review(&rule, &with(|draft| draft.host.binds.push(bind)))
+    };
+    read_only("/srv/data", None).unwrap();
+    for relabel in [Relabel::Shared, Relabel::Private] {
+        let refused = read_only("/srv/data", Some(relabel)).unwrap_err();
+        assert!(refused.contains("mounting /srv/data of the host"), "{refused}");
+        read_only("/home", Some(relabel)).unwrap();
+    }
 }
 
 /// A container made before the rules were narrowed is not started by whom they bind.

@@ -1,9 +1,10 @@
-//! How a container is kept apart: capabilities, filters, masked paths, whose namespaces.
+//! How a container is kept apart: capabilities, filters, masked paths, labels, whose namespaces.
 
 use super::{Ask, CapabilityFacts};
 use crate::draft::{SeccompDraft, SecurityProfile, SharedNamespace, UsernsMode};
 use crate::error::Denied;
 use crate::network::NetworkMode;
+use crate::selinux::{self, Labels};
 use crate::spec::Isolation;
 
 /// Paths that a container sees empty; Docker's list, in its order.
@@ -26,7 +27,7 @@ pub const MASKED_PATHS: [&str; 12] = [
 pub const READONLY_PATHS: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-pub(super) fn resolve(ask: &Ask<'_>) -> Result<Isolation, Denied> {
+pub(super) fn resolve(ask: &Ask<'_>, warnings: &mut Vec<String>) -> Result<Isolation, Denied> {
     let host = &ask.draft.host;
     let security = &host.security;
     let profile = security.profile.unwrap_or(ask.defaults.profile);
@@ -53,6 +54,7 @@ pub(super) fn resolve(ask: &Ask<'_>) -> Result<Isolation, Denied> {
         SecurityProfile::Estiba => &facts.estiba,
     };
     let capabilities = capabilities(ask, base)?;
+    let (labels, selinux) = labels(ask, warnings)?;
     Ok(Isolation {
         privileged,
         ping_only: pings && is_ping_only(&capabilities, ask)?,
@@ -63,7 +65,8 @@ pub(super) fn resolve(ask: &Ask<'_>) -> Result<Isolation, Denied> {
         profile,
         apparmor: apparmor(ask)?,
         scoped: scoped(ask, profile),
-        labels: if privileged { vec!["disable".into()] } else { security.labels.clone() },
+        labels,
+        selinux,
         writable_cgroups: privileged || security.writable_cgroups,
         masked_paths: paths(&host.masked_paths, &MASKED_PATHS),
         readonly_paths: paths(&host.readonly_paths, &READONLY_PATHS),
@@ -141,6 +144,32 @@ fn apparmor(ask: &Ask<'_>) -> Result<String, Denied> {
         }
         _ => Ok(asked.to_owned()),
     }
+}
+
+/// The options of its SELinux labels and what they come to. Where labels are not in use, options
+/// change nothing, as with Docker, whose users write them for hosts of every kind.
+fn labels(ask: &Ask<'_>, warnings: &mut Vec<String>) -> Result<(Vec<String>, Labels), Denied> {
+    let host = &ask.draft.host;
+    let asked = &host.security.labels;
+    let shares = [&host.pid, &host.ipc].contains(&&SharedNamespace::Host);
+    let options = match asked.is_empty() {
+        true => selinux::implied(host.privileged || shares, ask.selinux)?,
+        false => asked.clone(),
+    };
+    if let Some(ground) = ask.selinux {
+        let mut labels = Labels::of(ground, &options)?;
+        if host.privileged {
+            labels.process.clear();
+        }
+        return Ok((options, labels));
+    }
+    let why = match ask.facts.selinux {
+        Some(_) => "the daemon's selinux-enabled is not on",
+        None => "this host has no SELinux with labels for containers",
+    };
+    let idle = asked.iter().filter(|option| !selinux::is_moot(option));
+    warnings.extend(idle.map(|option| format!("--security-opt label={option}: {why}")));
+    Ok((options, Labels::default()))
 }
 
 /// Whether it can ping by our own filter, which keeps raw sockets to that, and without a capability

@@ -27,6 +27,7 @@ use crate::image::ImageConfig;
 use crate::mount::Mount;
 use crate::resources::Ulimit;
 use crate::restart::RestartPolicy;
+use crate::selinux;
 use crate::spec::{ContainerSpec, DnsSpec, HealthSpec};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -50,6 +51,9 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// AppArmor profile of containers that ask for none; empty where there is none.
     pub apparmor_default: String,
+    /// What SELinux's policy has for containers; absent where there is no SELinux, or no such
+    /// policy.
+    pub selinux: Option<selinux::Contexts>,
     /// Capabilities.
     pub capabilities: CapabilityFacts,
 }
@@ -126,6 +130,8 @@ pub struct Ask<'a> {
     pub facts: &'a HostFacts,
     /// Mounts of other containers, by `--volumes-from`.
     pub inherited: &'a [Mount],
+    /// What its SELinux labels are made from; absent where labels are not in use.
+    pub selinux: Option<&'a selinux::Ground>,
 }
 
 /// A container decided, and what the user should know.
@@ -148,7 +154,7 @@ pub fn resolve(ask: &Ask<'_>) -> Result<Resolved, Denied> {
     let hostname = network::hostname(ask)?;
     let process = process::resolve(ask, &hostname)?;
     network::check_conflicts(draft)?;
-    let isolation = isolation::resolve(ask)?;
+    let isolation = isolation::resolve(ask, &mut warnings)?;
     let resources = limits::resolve(ask, &mut warnings)?;
     let sysctls = network::sysctls(draft, &isolation)?;
     let spec = ContainerSpec {

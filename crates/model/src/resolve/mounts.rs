@@ -56,6 +56,7 @@ fn anonymous(target: String) -> Mount {
         },
         mode: String::new(),
         owner: MountOwner::default(),
+        relabel: None,
     }
 }
 
@@ -81,7 +82,8 @@ fn bind(draft: &BindDraft) -> Result<Mount, Denied> {
         }
     };
     let mode = draft.text.splitn(3, ':').nth(2).unwrap_or_default().to_owned();
-    Ok(Mount { target, writable: !draft.readonly, source, mode, owner: draft.owner })
+    let BindDraft { owner, relabel, .. } = *draft;
+    Ok(Mount { target, writable: !draft.readonly, source, mode, owner, relabel })
 }
 
 fn mount(draft: &MountDraft) -> Result<Mount, Denied> {
@@ -144,11 +146,11 @@ fn mount(draft: &MountDraft) -> Result<Mount, Denied> {
                 image: None,
             };
             let (mode, owner) = (String::new(), draft.owner);
-            return Ok(Mount { target, writable: false, source, mode, owner });
+            return Ok(Mount { target, writable: false, source, mode, owner, relabel: None });
         }
     };
     let (mode, owner) = (String::new(), draft.owner);
-    Ok(Mount { target, writable: !draft.readonly, source, mode, owner })
+    Ok(Mount { target, writable: !draft.readonly, source, mode, owner, relabel: None })
 }
 
 /// Docker's rules of a read-only mount that reaches below itself.
@@ -231,7 +233,7 @@ fn tmpfs_of(target: String, options: Vec<String>, writable: bool) -> Result<Moun
     }
     let source = MountSource::Tmpfs { options };
     let (mode, owner) = (String::new(), MountOwner::default());
-    Ok(Mount { target, writable, source, mode, owner })
+    Ok(Mount { target, writable, source, mode, owner, relabel: None })
 }
 
 fn volume_name(name: &str) -> Result<(), Denied> {

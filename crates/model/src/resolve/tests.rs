@@ -7,7 +7,7 @@ use crate::draft::{
 use crate::mount::{MountDraft, MountKind, MountSource};
 use crate::network::{EndpointDraft, NetworkMode, PortBinding, PortSpec, Protocol};
 use crate::resources::Ulimit;
-use crate::spec::LogSpec;
+use crate::spec::{Isolation, LogSpec};
 
 fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
@@ -23,6 +23,7 @@ fn facts() -> HostFacts {
         no_pids_limit: false,
         apparmor: false,
         apparmor_default: String::new(),
+        selinux: None,
         capabilities: CapabilityFacts {
             known: strings(&["CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_RESOURCE"]),
             available: strings(&["CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN"]),
@@ -59,6 +60,7 @@ fn resolved(draft: &Draft, config: &ImageConfig) -> Result<Resolved, Denied> {
         defaults: &defaults(),
         facts: &facts(),
         inherited: &[],
+        selinux: None,
     })
 }
 
@@ -180,6 +182,7 @@ fn apparmor_has_a_profile_for_who_names_none() {
             defaults: &defaults(),
             facts: &facts,
             inherited: &[],
+            selinux: None,
         })
         .unwrap()
         .spec
@@ -653,4 +656,92 @@ fn small_things() {
         "Invalid value 2000, range for oom score adj is [-1000, 1000]"
     );
     assert_eq!(refusal(|it| it.host.shm_size_bytes = -1), "SHM size can not be less than 0");
+}
+
+/// What labels come to with a host that has SELinux; `joined` are those of the containers joined.
+fn labelled(joined: &[&str], change: impl FnOnce(&mut Draft)) -> Result<Isolation, Denied> {
+    let policy = "process = \"u:r:c_t:s0\"\nfile = \"u:o:f_t:s0\"\n";
+    let contexts = selinux::Contexts::parse(policy).unwrap();
+    let facts = HostFacts { selinux: Some(contexts.clone()), ..facts() };
+    let ground = selinux::Ground {
+        contexts,
+        level: selinux::Level::of(1, 2).unwrap(),
+        joined: strings(joined),
+    };
+    let resolved = resolve(&Ask {
+        id: &ContainerId::from_bytes([0xab; 32]),
+        name: "web",
+        draft: &with(change),
+        image: Digest::sha256([1; 32]),
+        config: &image(),
+        defaults: &defaults(),
+        facts: &facts,
+        inherited: &[],
+        selinux: Some(&ground),
+    })?;
+    assert_eq!(resolved.warnings, strings(&[]));
+    Ok(resolved.spec.isolation)
+}
+
+#[test]
+fn labels_are_the_policys_with_categories_of_the_containers_own() {
+    let own = ("u:r:c_t:s0:c1,c2", "u:o:f_t:s0:c1,c2");
+    let free = ("", "u:o:f_t:s0:c1022,c1023");
+    let other = "x:y:z:s0:c7,c8";
+    let check = |found: Result<Isolation, Denied>, want: (&str, &str), options: &[&str]| {
+        let Isolation { selinux, labels, .. } = found.unwrap();
+        assert_eq!((selinux.process.as_str(), selinux.mount.as_str()), want);
+        assert_eq!(labels, strings(options));
+    };
+    check(labelled(&[], |_| ()), own, &[]);
+    check(labelled(&[], |it| it.host.privileged = true), free, &["disable"]);
+    check(labelled(&[], |it| it.host.pid = SharedNamespace::Host), free, &["disable"]);
+    check(labelled(&[], |it| it.host.ipc = SharedNamespace::Host), free, &["disable"]);
+    let disable = |it: &mut Draft| it.host.security.labels = strings(&["disable"]);
+    check(labelled(&[], disable), free, &["disable"]);
+    let typed = |it: &mut Draft| it.host.security.labels = strings(&["type:t"]);
+    check(labelled(&[], typed), ("u:r:t:s0:c1,c2", own.1), &["type:t"]);
+    // What was asked for stands in for what goes without saying.
+    check(labelled(&[other], typed), ("u:r:t:s0:c1,c2", own.1), &["type:t"]);
+    let joins = |it: &mut Draft| it.host.pid = SharedNamespace::Container("other".into());
+    let same = ["user:x", "role:y", "type:z", "level:s0:c7,c8"];
+    check(labelled(&[other], joins), (other, "x:o:f_t:s0:c7,c8"), &same);
+    check(labelled(&[""], joins), own, &[]);
+    // All privileges, whatever the label is called.
+    let both = |it: &mut Draft| {
+        it.host.privileged = true;
+        it.host.security.labels = strings(&["type:t"]);
+    };
+    check(labelled(&[], both), ("", own.1), &["type:t"]);
+    let wrong = labelled(&[], |it| it.host.security.labels = strings(&["nonsense"]));
+    assert!(wrong.unwrap_err().message.starts_with("Bad label option \"nonsense\""));
+}
+
+#[test]
+fn labels_change_nothing_where_there_are_none_and_that_is_said() {
+    let asked = |facts: &HostFacts, labels: &[&str]| {
+        let draft = with(|it| it.host.security.labels = strings(labels));
+        let resolved = resolve(&Ask {
+            id: &ContainerId::from_bytes([0xab; 32]),
+            name: "web",
+            draft: &draft,
+            image: Digest::sha256([1; 32]),
+            config: &image(),
+            defaults: &defaults(),
+            facts,
+            inherited: &[],
+            selinux: None,
+        });
+        let Resolved { spec, warnings } = resolved.unwrap();
+        assert_eq!(spec.isolation.selinux, selinux::Labels::default());
+        warnings
+    };
+    let missing =
+        "--security-opt label=type:t: this host has no SELinux with labels for containers";
+    assert_eq!(asked(&facts(), &["type:t", "disable"]), strings(&[missing]));
+    let contexts = selinux::Contexts::parse("process=u:r:c\nfile=u:o:f");
+    let host = HostFacts { selinux: contexts, ..facts() };
+    let off = "--security-opt label=type:t: the daemon's selinux-enabled is not on";
+    assert_eq!(asked(&host, &["type:t", "disable"]), strings(&[off]));
+    assert_eq!(asked(&host, &["disable"]), strings(&[]));
 }

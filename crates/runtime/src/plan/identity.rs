@@ -21,6 +21,10 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Longest path the kernel takes.
 const PATH_MAX: usize = 4096;
 
+/// SELinux's label of the next program, and that of keys that are made before it, proc(5).
+const SELINUX_EXEC: &str = "thread-self/attr/exec";
+const SELINUX_KEYS: &str = "thread-self/attr/keycreate";
+
 /// Most supplementary groups, `NGROUPS_MAX`.
 const GROUPS_MAX: usize = 65536;
 
@@ -122,21 +126,21 @@ impl<'a> Identity<'a> {
             LaunchError::invalid(format!("a label of {module} was asked for and it is not enabled"))
         };
         let profile = self.process.apparmor_profile.as_str();
-        if !profile.is_empty() {
+        let label = self.process.selinux_label.as_str();
+        if !label.is_empty() && !facts.selinux {
+            return Err(refused("SELinux"));
+        }
+        if !profile.is_empty() && !(profile == "unconfined" && !facts.apparmor) {
             if !facts.apparmor {
-                return if profile == "unconfined" { Ok(None) } else { Err(refused("AppArmor")) };
+                return Err(refused("AppArmor"));
             }
             let path = c_string("thread-self/attr/apparmor/exec")?;
             return Ok(Some((path, format!("exec {profile}").into_bytes())));
         }
-        let label = self.process.selinux_label.as_str();
-        if !label.is_empty() {
-            if !facts.selinux {
-                return Err(refused("SELinux"));
-            }
-            return Ok(Some((c_string("thread-self/attr/exec")?, label.as_bytes().to_vec())));
+        if label.is_empty() {
+            return Ok(None);
         }
-        Ok(None)
+        Ok(Some((c_string(SELINUX_EXEC)?, label.as_bytes().to_vec())))
     }
 
     /// Everything from the start to the command.
@@ -147,6 +151,7 @@ impl<'a> Identity<'a> {
         label: Option<InitStep>,
         steps: &mut Vec<InitStep>,
     ) -> Result<(), LaunchError> {
+        steps.extend(label.as_ref().map(of_keys).transpose()?.flatten());
         steps.push(InitStep::Keyring(c_string(format!("_ses.{}", self.id))?));
         steps.push(InitStep::Umask(self.process.user.umask.unwrap_or(0o022) & 0o777));
         steps.push(InitStep::Stdio);
@@ -241,6 +246,18 @@ impl<'a> Identity<'a> {
 }
 
 /// The groups with the primary one among them, ascending, each once (law B5).
+/// The step by which the session's keys belong to the label that the process is to have; only
+/// SELinux has labels of keys.
+fn of_keys(label: &InitStep) -> Result<Option<InitStep>, LaunchError> {
+    match label {
+        InitStep::Label { proc, path, value } if path.to_bytes() == SELINUX_EXEC.as_bytes() => {
+            let (proc, value) = (*proc, value.clone());
+            Ok(Some(InitStep::Label { proc, path: c_string(SELINUX_KEYS)?, value }))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn groups_with(mut groups: Vec<u32>, primary: u32) -> Vec<u32> {
     groups.push(primary);
     groups.sort_unstable();

@@ -7,7 +7,7 @@
 use super::namespaces::{Maps, Namespaces};
 use super::options::{self, BindScope, Options};
 use super::step::{
-    Bind, BindIds, Dev, FsMount, InitStep, MadeIn, Node, NodeKind, SLOTS, Slot, Supply,
+    Bind, BindIds, Dev, FsMount, InitStep, MadeIn, Node, NodeKind, Param, SLOTS, Slot, Supply,
 };
 use super::text::{c_string, clean, param, target, within};
 use super::{Facts, StdioKind};
@@ -261,15 +261,19 @@ impl<'a> Making<'a> {
                 fs.params.retain(|param| param.key.as_c_str() != c"gid");
             }
         }
-        let label = self.linux().map_or("", |linux| linux.mount_label.as_str());
         match mount.kind.as_str() {
-            _ if label.is_empty() => {}
-            "tmpfs" | "devpts" => fs.params.push(param("context", Some(label))?),
+            "tmpfs" | "devpts" => fs.params.extend(self.label("context")?),
             // The namespace has made it already, and that without a label.
-            "mqueue" => fs.params.push(param("security.selinux", Some(label))?),
+            "mqueue" => fs.params.extend(self.label("security.selinux")?),
             _ => {}
         }
         Ok(fs)
+    }
+
+    /// The SELinux label of mounts, if there is one, by the name that a file system has for it.
+    fn label(&self, key: &str) -> Result<Option<Param>, LaunchError> {
+        let label = self.linux().map_or("", |linux| linux.mount_label.as_str());
+        (!label.is_empty()).then(|| param(key, Some(label))).transpose()
     }
 
     fn maps_group(&self, gid: Option<&str>) -> bool {
@@ -358,11 +362,10 @@ impl<'a> Making<'a> {
                 self.attach(slot, at, wanted)
             }
             MountPlan::PerController { trees } => {
-                let fs = FsMount {
-                    kind: c_string("tmpfs")?,
-                    params: vec![param("source", Some("cgroup"))?, param("mode", Some("755"))?],
-                    attrs: wanted.set,
-                };
+                let mut params =
+                    vec![param("source", Some("cgroup"))?, param("mode", Some("755"))?];
+                params.extend(self.label("context")?);
+                let fs = FsMount { kind: c_string("tmpfs")?, params, attrs: wanted.set };
                 let dirs = trees.iter().map(|tree| tree.name.clone()).collect();
                 let links = trees.iter().flat_map(|tree| {
                     tree.symlinks.iter().map(|link| (link.clone(), tree.name.clone()))

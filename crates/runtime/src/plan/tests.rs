@@ -5,7 +5,7 @@ use super::*;
 use crate::cgroup::MountedTree;
 use crate::launch::{Ids, Rootfs};
 use crate::monitor::log::LogConfig;
-use crate::plan::step::{BindIds, Supply};
+use crate::plan::step::{BindIds, FsMount, Param, Supply};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -232,6 +232,68 @@ fn an_exec_goes_the_same_last_part_of_the_way() {
     assert_eq!(last(&exec.steps), last(&first.init.steps));
     assert!(matches!(exec.steps[0], InitStep::EnterGroups));
     assert!(matches!(exec.steps[2], InitStep::Join { kinds, .. } if kinds & ns::PID == 0));
+}
+
+#[test]
+fn labels_are_on_the_process_its_keys_and_what_is_made_for_it() {
+    let (process, files) = ("u:r:t:s0:c1,c2", "u:o:f:s0:c1,c2");
+    let mut spec = spec();
+    spec["process"]["selinuxLabel"] = json!(process);
+    spec["linux"]["mountLabel"] = json!(files);
+    spec["mounts"]
+        .as_array_mut()
+        .expect("list")
+        .push(json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"}));
+    let facts = Facts { selinux: true, ..facts() };
+    let launch = launch(spec);
+    let plan = plan(&launch, &facts, StdioKind::Provided).expect("plan");
+    let first = launch.spec.process.as_ref().expect("process");
+    let joined = namespaces_of(&launch).expect("namespaces");
+    let exec = plan_exec(&launch, first, &facts, StdioKind::Provided, joined).expect("plan");
+    for steps in [&plan.init.steps, &exec.steps] {
+        let label = |step: &InitStep| match step {
+            InitStep::Label { path, value, .. } => {
+                Some(format!("{} {}", path.to_string_lossy(), String::from_utf8_lossy(value)))
+            }
+            InitStep::Keyring(_) => Some("keyring".to_owned()),
+            _ => None,
+        };
+        let labels: Vec<String> = steps.iter().filter_map(label).collect();
+        let keys = format!("thread-self/attr/keycreate {process}");
+        let exec = format!("thread-self/attr/exec {process}");
+        assert_eq!(labels, [keys, "keyring".to_owned(), exec]);
+    }
+    let params = |fs: &FsMount| -> Vec<String> {
+        let shown = |param: &Param| format!("{:?} {:?}", param.key, param.value);
+        fs.params.iter().map(shown).filter(|text| text.contains(files)).collect()
+    };
+    let dev = plan.supplies.iter().find_map(|supply| match supply {
+        Supply::Dev(dev) => Some(params(&dev.fs)),
+        _ => None,
+    });
+    assert_eq!(dev, Some(vec![format!("\"context\" Some(\"{files}\")")]));
+    let queues = plan.init.steps.iter().find_map(|step| match step {
+        InitStep::MakeFs { fs, .. } if fs.kind.as_c_str() == c"mqueue" => Some(params(fs)),
+        _ => None,
+    });
+    assert_eq!(queues, Some(vec![format!("\"security.selinux\" Some(\"{files}\")")]));
+}
+
+#[test]
+fn a_label_of_one_module_is_not_hidden_by_the_other() {
+    refused(
+        |s| {
+            s["process"]["selinuxLabel"] = json!("u:r:t");
+            s["process"]["apparmorProfile"] = json!("unconfined");
+        },
+        "SELinux",
+    );
+    let mut spec = spec();
+    spec["process"]["selinuxLabel"] = json!("u:r:t");
+    spec["process"]["apparmorProfile"] = json!("unconfined");
+    let plan = planned(spec, &Facts { selinux: true, ..facts() }).expect("plan");
+    let labels = plan.init.steps.iter().filter(|step| matches!(step, InitStep::Label { .. }));
+    assert_eq!(labels.count(), 2);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::init::{MASK_DIR, MASK_FILE};
 use crate::plan::step::{Dev, FsMount, Node, NodeKind, Param};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use sys::mount::{MountChange, attr};
@@ -79,7 +80,7 @@ impl Supplier<'_> {
                 b"gid" => id().and_then(|id| mapped.maps.host_gid(id)),
                 _ => None,
             };
-            let value = host.and_then(|id| std::ffi::CString::new(id.to_string()).ok());
+            let value = host.and_then(|id| CString::new(id.to_string()).ok());
             Param { key: param.key.clone(), value: value.or_else(|| param.value.clone()) }
         };
         FsMount { params: fs.params.iter().map(translate).collect(), ..fs.clone() }
@@ -157,11 +158,16 @@ pub(super) fn of_host(node: &Node) -> Result<OwnedFd, LaunchError> {
     )))
 }
 
-/// The masks belong to nobody inside: an empty file and an empty directory, read-only.
-pub(super) fn masks() -> Result<OwnedFd, Errno> {
+/// The masks belong to nobody inside: an empty file and an empty directory, read-only. `context`:
+/// their SELinux label.
+pub(super) fn masks(context: Option<&str>) -> Result<OwnedFd, Errno> {
     let attrs = attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOATIME;
-    let mode = Param { key: c"mode".into(), value: Some(c"755".into()) };
-    let mount = make_fs(&FsMount { kind: c"tmpfs".into(), params: vec![mode], attrs })?;
+    let mut params = vec![Param { key: c"mode".into(), value: Some(c"755".into()) }];
+    if let Some(label) = context {
+        let label = CString::new(label).map_err(|_| Errno::INVAL)?;
+        params.push(Param { key: c"context".into(), value: Some(label) });
+    }
+    let mount = make_fs(&FsMount { kind: c"tmpfs".into(), params, attrs })?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&mount, MASK_FILE, flags, Mode::from_raw_mode(0o444))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))?;

@@ -4,9 +4,10 @@
 //! Newer kernels (6.13) take layers as descriptors. Older ones want paths, which a detached mount
 //! does not have: there a child makes the mount in a mount namespace of its own and hands it over.
 
-use super::{Mapped, Supplier, clone_tree, made_by_child, map_ids};
+use super::{Mapped, Supplier, clone_tree, made_by_child, make_fs, map_ids};
 use crate::error::LaunchError;
 use crate::launch::Ids;
+use crate::plan::step::FsMount;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -38,6 +39,8 @@ struct Layers {
     lower: Vec<OwnedFd>,
     /// Nothing can be written without.
     above: Option<Above>,
+    /// The SELinux label of all files in it, whatever theirs in the layers are.
+    context: Option<String>,
 }
 
 /// Where what is written goes.
@@ -92,9 +95,9 @@ impl Supplier<'_> {
     ) -> Result<OwnedFd, LaunchError> {
         let failed = |errno| LaunchError::at("mount an image", errno);
         let mapped = self.mapped.as_ref().filter(|_| self.launch.ids == Ids::Container);
-        // overlayfs wants at least two.
+        // What a label is given to must be a file system of the container's own.
         let whole = match lower {
-            [only] => layer(only, mapped).map_err(failed)?,
+            [only] if self.context().is_none() => layer(only, mapped).map_err(failed)?,
             all => self.overlay(all, None)?,
         };
         let readonly = MountChange {
@@ -123,9 +126,16 @@ impl Supplier<'_> {
             layer(path, mapped)
                 .map_err(|errno| LaunchError::at(format!("open layer {}", path.display()), errno))
         };
-        let lower = lower.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
+        let mut lower = lower.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
+        let context = self.context().map(str::to_owned);
         let Some(Writes { upper, work, volatile }) = above else {
-            return Ok(Layers { lower, above: None });
+            if lower.len() == 1 {
+                // overlayfs wants at least two.
+                let empty = FsMount { kind: c"tmpfs".into(), params: Vec::new(), attrs: 0 };
+                let empty = make_fs(&empty);
+                lower.push(empty.map_err(|errno| LaunchError::at("make an empty layer", errno))?);
+            }
+            return Ok(Layers { lower, above: None, context });
         };
         // Both must be reached through one mount.
         let above = common(upper, work);
@@ -140,7 +150,7 @@ impl Supplier<'_> {
         let (upper_name, upper) = below(upper)?;
         let (work_name, work) = below(work)?;
         let above = Above { volatile, upper, work, writable, upper_name, work_name };
-        Ok(Layers { lower, above: Some(above) })
+        Ok(Layers { lower, above: Some(above), context })
     }
 }
 
@@ -186,6 +196,9 @@ fn by_descriptor(layers: &Layers) -> Result<OwnedFd, Errno> {
             rustix::mount::fsconfig_set_flag(&overlay, c"volatile")?;
         }
     }
+    if let Some(label) = &layers.context {
+        fsconfig_set_string(&overlay, c"context", label.as_str())?;
+    }
     for (option, value) in plain() {
         match value {
             Some(value) => fsconfig_set_string(&overlay, *option, *value)?,
@@ -229,6 +242,10 @@ fn by_path(layers: &Layers, place: &Path) -> Result<OwnedFd, Errno> {
             Some(value) => write!(options, ",{option}={value}"),
             None => write!(options, ",{option}"),
         };
+    }
+    if let Some(label) = &layers.context {
+        // The categories of a label have a comma between them.
+        let _ = write!(options, ",context=\"{label}\"");
     }
     let options = CString::new(options).map_err(|_| Errno::INVAL)?;
     rustix::mount::mount(c"overlay", "m", c"overlay", MountFlags::empty(), options.as_c_str())?;

@@ -70,6 +70,7 @@ fn spec() -> ContainerSpec {
                 },
                 mode: "ro".to_owned(),
                 owner: Default::default(),
+                relabel: None,
             },
         ],
         resources: model::resources::Resources { pids_limit: Some(4096), ..Default::default() },
@@ -111,6 +112,7 @@ fn volume_mount() -> Mount {
         },
         mode: "z".to_owned(),
         owner: Default::default(),
+        relabel: None,
     }
 }
 
@@ -126,6 +128,7 @@ fn isolation() -> Isolation {
         apparmor: String::new(),
         scoped: true,
         labels: Vec::new(),
+        selinux: Default::default(),
         writable_cgroups: false,
         masked_paths: vec!["/proc/kcore".to_owned()],
         readonly_paths: vec!["/proc/sys".to_owned()],

@@ -27,7 +27,8 @@ fn layers(dir: &Path, volatile: bool) -> Layers {
         work_name: "work".into(),
         writable,
     };
-    Layers { lower: vec![open(&dir.join("top")), open(&dir.join("bottom"))], above: Some(above) }
+    let lower = vec![open(&dir.join("top")), open(&dir.join("bottom"))];
+    Layers { lower, above: Some(above), context: None }
 }
 
 fn check(mount: impl FnOnce(&Layers, &Path) -> Result<OwnedFd, Errno>) {
