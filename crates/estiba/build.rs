@@ -5,9 +5,8 @@ fn main() {
     // Tens of thousands of pointers are put right at each start of a static position-independent
     // program; packed (DT_RELR) they are a fiftieth of the bytes to read.
     println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    // What is the same is there once: places in the source that a panic would name, tables of
-    // functions and functions, each of which generic code has many of. Nothing here compares the
-    // addresses of functions or of their tables.
+    // Functions that are the same are there once; generic code has many of them. Nothing here
+    // compares the addresses of functions.
     println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
     // Its first instructions bring in its writable pages together (`sys::start`).
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {

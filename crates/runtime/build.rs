@@ -5,7 +5,7 @@ fn main() {
     // Tens of thousands of pointers are put right at each start of a static position-independent
     // program; packed (DT_RELR) they are a fiftieth of the bytes to read.
     println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    // What is the same is there once (tables of functions, places that a panic names).
+    // Functions that are the same are there once.
     println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
     // What enters a container starts over before its C library has begun (`sys::entry`).
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {

@@ -152,17 +152,49 @@ impl Actor {
             self.plan(network, draft);
             return self.redefine();
         };
-        let (node, id, name) =
-            (Arc::clone(&self.node), self.definition.id, self.definition.name.clone());
-        let netns = Arc::new(netns_of(run.pid)?);
+        let pid = run.pid;
+        let netns = Arc::new(netns_of(pid)?);
+        let before = self.landing();
+        let endpoint = self.attach_live(network, draft, Arc::clone(&netns)).await?;
+        if is_users(network) {
+            let (node, id) = (Arc::clone(&self.node), self.definition.id);
+            let settings = dns_settings(&self.definition.spec, Some(pid));
+            let serve = move || Ok(node.net.serve_dns(&id, netns.as_fd(), &settings)?);
+            if let Err(error) = blocking(serve).await {
+                self.abandon(endpoint).await;
+                return Err(error);
+            }
+        }
+        store::failpoint::hit("engine.connect.attached");
+        let spec_before = self.definition.spec.clone();
+        self.state.endpoints.push(endpoint.clone());
+        self.plan(network, draft);
+        if let Err(error) = self.rewrite() {
+            self.definition.spec = spec_before;
+            self.state.endpoints.pop();
+            self.abandon(endpoint).await;
+            return Err(error);
+        }
+        store::failpoint::hit("engine.connect.recorded");
+        self.emit_network("connect", &endpoint);
+        let moved = self.move_landing(&before).await;
+        self.networks_changed().and(moved)
+    }
+
+    /// One more network in the namespace of the running container.
+    async fn attach_live(
+        &self,
+        network: &NetworkSpec,
+        draft: &EndpointDraft,
+        netns: Arc<OwnedFd>,
+    ) -> Result<Endpoint> {
+        let (node, id) = (Arc::clone(&self.node), self.definition.id);
+        let name = self.definition.name.clone();
         let (spec, draft_there) = (network.clone(), draft.clone());
         let taken: Vec<String> =
             self.state.endpoints.iter().filter_map(|it| it.interface.clone()).collect();
         let ipv6 = etc::has_ipv6(&self.definition.spec);
-        let before = self.landing();
         let ways = self.ways_with(network, draft);
-        let settings = dns_settings(&self.definition.spec, Some(run.pid));
-        let inside = Arc::clone(&netns);
         let attach = Arc::new(move || {
             let _joining = node.networks.joining([&spec]);
             let spec = node.networks.current(&spec)?;
@@ -172,7 +204,7 @@ impl Actor {
                     network: &spec.id,
                     container: &id,
                     container_name: name.as_str(),
-                    netns: inside.as_fd(),
+                    netns: netns.as_fd(),
                     draft: &draft_there,
                     taken: &taken,
                     ways,
@@ -182,34 +214,21 @@ impl Actor {
             )
         });
         let (busy, first) = (self.node.teardowns.busy(), Arc::clone(&attach));
-        let endpoint = match blocking(move || first()).await {
+        match blocking(move || first()).await {
             // What is missing may be just being given back.
             Err(EngineError::Net(_)) if busy => {
                 self.node.teardowns.idle().await;
-                blocking(move || attach()).await?
+                blocking(move || attach()).await
             }
-            attached => attached?,
-        };
-        if is_users(network) {
-            let node = Arc::clone(&self.node);
-            blocking(move || Ok(node.net.serve_dns(&id, netns.as_fd(), &settings)?)).await?;
+            attached => attached,
         }
-        store::failpoint::hit("engine.connect.attached");
-        let spec_before = self.definition.spec.clone();
-        self.state.endpoints.push(endpoint.clone());
-        self.plan(network, draft);
-        if let Err(error) = self.rewrite() {
-            self.definition.spec = spec_before;
-            self.state.endpoints.pop();
-            let node = Arc::clone(&self.node);
-            // What is left of it goes with the next start of the daemon.
-            let _ = blocking(move || Ok(node.net.detach(&endpoint)?)).await;
-            return Err(error);
-        }
-        store::failpoint::hit("engine.connect.recorded");
-        self.emit_network("connect", &endpoint);
-        let moved = self.move_landing(&before).await;
-        self.networks_changed().and(moved)
+    }
+
+    /// Takes back an endpoint that was made for nothing.
+    async fn abandon(&self, endpoint: Endpoint) {
+        let node = Arc::clone(&self.node);
+        // What is left of it goes with the next start of the daemon.
+        let _ = blocking(move || Ok(node.net.detach(&endpoint)?)).await;
     }
 
     /// The default routes that would lead through one more network.
