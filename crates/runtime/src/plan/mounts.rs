@@ -199,7 +199,7 @@ impl<'a> Making<'a> {
                 self.attach(slot, &at, &wanted)
             }
             "mqueue" => {
-                let slot = self.showing(ns::IPC, MadeIn::Ipc, mount, &wanted)?;
+                let slot = self.queues(mount, &wanted)?;
                 self.attach(slot, &at, &wanted)
             }
             "cgroup" | "cgroup2" => self.cgroup(&at, &wanted),
@@ -246,6 +246,18 @@ impl<'a> Making<'a> {
         }
     }
 
+    /// Message queues. The namespace has made their file system already, without a label and, for it
+    /// was cloned with its user namespace, as one of its maker's: who labels it is the parent.
+    fn queues(&mut self, mount: &Mount, wanted: &Options) -> Result<Slot, LaunchError> {
+        let label = self.label("security.selinux")?;
+        if label.is_none() || !self.namespaces.owns(ns::IPC) {
+            return self.showing(ns::IPC, MadeIn::Ipc, mount, wanted);
+        }
+        let mut fs = self.fs(mount, wanted)?;
+        fs.params.extend(label);
+        self.supply(Supply::Fs { fs, made_in: MadeIn::Ipc })
+    }
+
     fn child_made(&mut self, fs: FsMount) -> Result<Slot, LaunchError> {
         let into = self.slot()?;
         self.early.push(InitStep::MakeFs { fs, into });
@@ -261,11 +273,8 @@ impl<'a> Making<'a> {
                 fs.params.retain(|param| param.key.as_c_str() != c"gid");
             }
         }
-        match mount.kind.as_str() {
-            "tmpfs" | "devpts" => fs.params.extend(self.label("context")?),
-            // The namespace has made it already, and that without a label.
-            "mqueue" => fs.params.extend(self.label("security.selinux")?),
-            _ => {}
+        if matches!(mount.kind.as_str(), "tmpfs" | "devpts") {
+            fs.params.extend(self.label("context")?);
         }
         Ok(fs)
     }

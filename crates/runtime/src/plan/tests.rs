@@ -5,7 +5,7 @@ use super::*;
 use crate::cgroup::MountedTree;
 use crate::launch::{Ids, Rootfs};
 use crate::monitor::log::LogConfig;
-use crate::plan::step::{BindIds, FsMount, Param, Supply};
+use crate::plan::step::{BindIds, FsMount, MadeIn, Param, Supply};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -272,8 +272,8 @@ fn labels_are_on_the_process_its_keys_and_what_is_made_for_it() {
         _ => None,
     });
     assert_eq!(dev, Some(vec![format!("\"context\" Some(\"{files}\")")]));
-    let queues = plan.init.steps.iter().find_map(|step| match step {
-        InitStep::MakeFs { fs, .. } if fs.kind.as_c_str() == c"mqueue" => Some(params(fs)),
+    let queues = plan.supplies.iter().find_map(|supply| match supply {
+        Supply::Fs { fs, made_in: MadeIn::Ipc } => Some(params(fs)),
         _ => None,
     });
     assert_eq!(queues, Some(vec![format!("\"security.selinux\" Some(\"{files}\")")]));
