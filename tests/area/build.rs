@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Lab, Output, eventually};
+use lab::{Lab, Output, Setup, binaries, eventually, text};
 use std::path::{Path, PathBuf};
+
+/// Where daemons listen that are reached as from another host.
+const FAR: &str = "tcp://127.0.0.1:2375";
 
 /// `docker build ARGUMENTS… CONTEXT` as a client without BuildKit; `None` where there is none.
 fn classic(lab: &Lab, context: &Path, arguments: &[&str]) -> Option<Output> {
@@ -200,7 +203,7 @@ fn what_is_wrong_is_said() {
     let lab = Lab::new();
     let cases = [
         ("FROM busybox\nRUN echo said; exit 7\n", 7, "returned a non-zero code: 7"),
-        ("FROM busybox\nCOPY missing /x\n", 1, "\"/missing\": not found"),
+        ("FROM busybox\nCOPY missing /x\n", 1, "\"/missing\": not found (Dockerfile:2:6)"),
         ("FROM busybox\nRUNN x\n", 1, "unknown instruction: RUNN"),
         ("FROM busybox\nCOPY --nope a /x\n", 1, "unknown flag: --nope"),
         ("FROM busybox\nUSER ghost\nRUN true\n", 1, "ghost"),
@@ -218,23 +221,43 @@ fn what_is_wrong_is_said() {
 
 #[test]
 fn our_own_builds_say_what_is_wrong_where_and_what_was_meant() {
-    let lab = Lab::new();
+    let arguments = ["--host", FAR, "--allow-plain-tcp"].map(str::to_owned).to_vec();
+    let lab = Lab::with(Setup { arguments, ..Setup::default() });
     let circle = "FROM busybox AS a\nCOPY --from=b /x /x\nFROM busybox AS b\nCOPY --from=a /x /x\n";
+    let unknown = "unknown instruction: RUNN (did you mean RUN?)";
     let cases = [
-        ("FROM busybox\nRUNN x\n", 2, "unknown instruction: RUNN (did you mean RUN?)"),
-        ("FROM busybox\nCOPY --chwon=1 a /x\n", 2, "unknown flag: --chwon (did you mean chown?)"),
-        ("FROM busybox\n\nCOPY missing /x\n", 3, "\"/missing\": not found"),
-        (circle, 4, "circular dependency detected on stage: a"),
-        ("FROM --platform=a/b/c/d busybox\n", 1, "invalid platform"),
-        ("FROM busybox\nUSER ghost\nRUN true\n", 3, "ghost"),
+        ("FROM busybox\nRUNN x\n", "2:1", "RUNN", unknown),
+        (
+            "FROM busybox\nCOPY a \\\n  --chwon=1 /x/\nCOPY --chwon=1 a /x\n",
+            "4:6",
+            "--chwon",
+            "unknown flag: --chwon (did you mean chown?)",
+        ),
+        ("FROM busybox\n\nCOPY a \\\n  missing /x/\n", "4:3", "missing", "/missing\": not found"),
+        (circle, "4:13", "a", "circular dependency detected on stage: a"),
+        ("FROM --platform=a/b/c/d busybox\n", "1:17", "a/b/c/d", "invalid platform"),
+        ("FROM busybox\nUSER ghost\n  RUN true\n", "3:3", "RUN", "ghost"),
+        ("FROM 127.0.0.1:1/image\n", "1:6", "127.0.0.1:1/image", "127.0.0.1:1"),
+        ("FROM busybox\nSTOPSIGNAL NOPE\n", "2:12", "NOPE", "invalid signal: NOPE"),
     ];
-    for (dockerfile, line, words) in cases {
-        let out = lab.build(&lab.dockerfile(dockerfile), &[]);
-        out.fails(1, words);
-        let source = dockerfile.lines().nth(line - 1).unwrap();
-        let shown = format!("{line} | >>> {source}");
-        for part in [&format!("Dockerfile:{line}\n"), &shown] {
-            assert!(out.stderr.contains(part), "{part:?} in {}", out.stderr);
+    // With directories as descriptors, and with a session.
+    let near = format!("unix://{}", lab.socket().display());
+    let (program, home) = (binaries().join("estiba"), format!("HOME={}", lab.dir().display()));
+    let program = text(&program);
+    for (dockerfile, place, word, words) in cases {
+        let dir = lab.dockerfile(dockerfile);
+        std::fs::write(dir.join("a"), "a").unwrap();
+        let (line, column) = place.split_once(':').unwrap();
+        let (line, column): (usize, usize) = (line.parse().unwrap(), column.parse().unwrap());
+        for host in [near.as_str(), FAR] {
+            let out = lab.in_network(&["env", &home, program, "-H", host, "build", text(&dir)]);
+            out.fails(1, words);
+            let source = dockerfile.lines().nth(line - 1).unwrap();
+            let below = format!("{}{}", " ".repeat(column - 1), "^".repeat(word.len()));
+            let shown = format!("{line:4} | >>> {source}\n     |     {below}\n");
+            for part in [&format!("Dockerfile:{place}\n"), &shown] {
+                assert!(out.stderr.contains(part), "{host}: {part:?} in {}", out.stderr);
+            }
         }
     }
     lab.build(&lab.dockerfile("FROM busybox\n"), &["--platform", "a/b/c/d"])

@@ -34,6 +34,12 @@ pub enum Error {
         /// Why it failed.
         source: Box<Error>,
     },
+    /// What an operation takes is not in its input.
+    #[error("\"/{path}\": not found")]
+    Missing {
+        /// Where it should be, from the input's root.
+        path: String,
+    },
     /// Whoever asked left, or asked to stop.
     #[error("context canceled")]
     Cancelled,
@@ -77,6 +83,11 @@ impl Error {
     /// Something of ours or of the host broke.
     pub fn internal(message: impl std::fmt::Display) -> Self {
         Self::Failed { kind: ErrorKind::Internal, message: message.to_string() }
+    }
+
+    /// A path that is not in a tree.
+    pub(crate) fn missing(path: &str) -> Self {
+        Self::Missing { path: path.trim_matches('/').to_owned() }
     }
 
     /// A failed system call and what it was for.
@@ -123,6 +134,7 @@ impl HasKind for Error {
             Self::Vertex { source, .. } => source.kind(),
             Self::Store(error) => error.kind(),
             Self::Failed { kind, .. } => *kind,
+            Self::Missing { .. } => ErrorKind::NotFound,
             Self::Step { .. } | Self::Cancelled | Self::Io { .. } => ErrorKind::Internal,
         }
     }

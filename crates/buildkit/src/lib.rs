@@ -3,7 +3,9 @@
 //! for a build nor who carries it out.
 
 pub mod content;
+mod excerpt;
 pub mod line;
 mod progress;
 
-pub use progress::{excerpt, status};
+pub use excerpt::excerpt;
+pub use progress::status;

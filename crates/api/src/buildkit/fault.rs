@@ -3,7 +3,7 @@
 use bollard_buildkit_proto::google::protobuf::Any;
 use bollard_buildkit_proto::google::rpc;
 use build::Error;
-use build::span::Location;
+use build::span::{Location, Position, Span};
 use model::ErrorKind;
 use model::error::HasKind;
 use prost::Message;
@@ -60,10 +60,9 @@ pub(super) fn status(error: &Error) -> Status {
 
 /// Where in a file an error is, from which clients print the lines.
 fn source(location: &Location) -> Any {
-    let ranges = location.spans.iter();
-    let ranges: Vec<_> = ranges
-        .map(|span| json!({"start": {"line": span.start.line}, "end": {"line": span.end.line}}))
-        .collect();
+    let position = |at: Position| json!({"line": at.line, "character": at.column});
+    let range = |span: &Span| json!({"start": position(span.start), "end": position(span.end)});
+    let ranges: Vec<_> = location.spans.iter().map(range).collect();
     let info = json!({
         "filename": location.source.name,
         "data": base64::encode(location.source.text.as_bytes()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use build::client::{Credentials, Secret};
 use build::dockerfile_build::DockerfileSource;
 use build::progress::Progress;
-use build::request::{Definition, Outcome, SolveRequest};
+use build::request::{Definition, Entitlements, Outcome, SolveRequest};
 use engine::{Handed, Handing, Valuables};
 use hyper::StatusCode;
 use tokio::io::AsyncWriteExt;
@@ -18,10 +18,10 @@ use wire::build::{
 
 use super::history::Draft;
 use super::jobs::Job;
+use super::plan::Plan;
 use super::request::{self, Attrs};
-use super::results;
 use super::session::is_id;
-use super::solve::{self, Wanted};
+use super::solve::Wanted;
 use super::status::Story;
 use crate::base64;
 use crate::call::Call;
@@ -46,9 +46,9 @@ pub(crate) async fn build(mut call: Call) -> Reply {
         return Err(Failure::invalid("invalid build id, or too many descriptors"));
     }
     let valuables = valuables(&order)?;
-    let plan = Plan::of(&order).map_err(|error| Failure::invalid(error.to_string()))?;
-    call.guard.build(plan.entitlements)?;
-    call.guard.build_network(&call.engine, &plan.network_name)?;
+    let parsed = Order::of(&order).map_err(|error| Failure::invalid(error.to_string()))?;
+    call.guard.build(parsed.entitlements)?;
+    call.guard.build_network(&call.engine, &parsed.network_name)?;
     let job = Job::begin(&call.buildkit, &order.id)
         .map_err(|busy| Failure::new(StatusCode::CONFLICT, busy.to_string()))?;
     let list = order.handings.iter().map(handing).collect();
@@ -67,7 +67,7 @@ pub(crate) async fn build(mut call: Call) -> Reply {
             Progress::new(move |event| story.tell(event))
         };
         let draft = Draft::begin(&engine, &job, request::DOCKERFILE, &attrs);
-        let mut solve = plan.request(order.id, Arc::new(handed), progress);
+        let mut solve = parsed.request(order.id, Arc::new(handed), progress);
         solve.review = review;
         let work = async {
             let outcome = engine.builds.solve(solve).await;
@@ -162,20 +162,14 @@ fn last_line(outcome: build::Result<Outcome>) -> BuildLine {
     }
 }
 
-/// A build, parsed, without those who ask and listen.
-struct Plan {
-    definition: Definition,
-    outputs: Vec<build::request::Output>,
-    cache_from: Vec<build::request::CacheSource>,
-    cache_to: Vec<build::request::CacheTarget>,
-    attest: build::attest::Attestations,
-    entitlements: build::request::Entitlements,
-    no_cache: bool,
-    epoch: Option<i64>,
+/// A build, parsed, with what only this product's own command line says.
+struct Order {
+    plan: Plan,
+    entitlements: Entitlements,
     network_name: String,
 }
 
-impl Plan {
+impl Order {
     fn of(order: &BuildOrder) -> build::Result<Self> {
         let mut attrs: Attrs = order.attrs.clone().into_iter().collect();
         // What is no mode is the name of a network.
@@ -185,60 +179,36 @@ impl Plan {
             true => String::new(),
             false => attrs.remove("force-network-mode").unwrap_or_default(),
         };
-        let typed = |list: &[Typed]| {
-            let entry = |typed: &Typed| pb::CacheOptionsEntry {
-                r#type: typed.kind.clone(),
-                attrs: typed.attrs.clone().into_iter().collect(),
-            };
-            list.iter().map(entry).collect::<Vec<_>>()
+        let entry = |typed: &Typed| pb::CacheOptionsEntry {
+            r#type: typed.kind.clone(),
+            attrs: typed.attrs.clone().into_iter().collect(),
         };
         let cache = pb::CacheOptions {
-            imports: typed(&order.cache_from),
-            exports: typed(&order.cache_to),
+            imports: order.cache_from.iter().map(entry).collect(),
+            exports: order.cache_to.iter().map(entry).collect(),
             ..pb::CacheOptions::default()
         };
-        let outputs = order.outputs.iter().map(|output| {
-            let attrs = output.attrs.clone().into_iter().collect();
-            results::output(&output.kind, &attrs)
-        });
-        let outputs = outputs.collect::<build::Result<Vec<_>>>()?.into_iter().flatten().collect();
+        let exporter = |typed: &Typed| pb::Exporter {
+            r#type: typed.kind.clone(),
+            attrs: typed.attrs.clone().into_iter().collect(),
+        };
+        let exporters: Vec<_> = order.outputs.iter().map(exporter).collect();
         let wanted =
             Wanted { frontend: request::DOCKERFILE.to_owned(), attrs, ..Wanted::default() };
-        let mut definition = solve::definition(&wanted)?;
+        let mut plan = Plan::new(&wanted, &exporters, Some(&cache))?;
         if let (Some(text), Definition::Dockerfile(build) | Definition::Question(_, build)) =
-            (&order.dockerfile, &mut definition)
+            (&order.dockerfile, &mut plan.definition)
         {
             build.dockerfile = DockerfileSource::Text(text.clone());
         }
-        Ok(Self {
-            definition,
-            outputs,
-            cache_from: results::cache_from(Some(&cache), &wanted.attrs),
-            cache_to: results::cache_to(Some(&cache), &wanted.attrs)?,
-            attest: results::attestations(&wanted.attrs)?,
-            entitlements: request::entitlements(&order.allow)?,
-            no_cache: request::no_cache(&wanted.attrs),
-            epoch: request::epoch(&wanted.attrs)?,
-            network_name,
-        })
+        Ok(Self { plan, entitlements: request::entitlements(&order.allow)?, network_name })
     }
 
     fn request(self, id: String, client: Arc<Handed>, progress: Progress) -> SolveRequest {
-        SolveRequest {
-            id,
-            definition: self.definition,
-            outputs: self.outputs,
-            cache_from: self.cache_from,
-            cache_to: self.cache_to,
-            attest: self.attest,
-            entitlements: self.entitlements,
-            no_cache: self.no_cache,
-            network_name: self.network_name,
-            source_date_epoch: self.epoch,
-            review: None,
-            client,
-            progress,
-        }
+        let mut request = self.plan.request(id, client, progress);
+        request.entitlements = self.entitlements;
+        request.network_name = self.network_name;
+        request
     }
 }
 

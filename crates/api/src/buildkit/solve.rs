@@ -8,7 +8,7 @@ use bollard_buildkit_proto::moby::buildkit::v1 as pb;
 use bollard_buildkit_proto::pb as ops;
 use build::platform::Platform;
 use build::progress::Progress;
-use build::request::{Definition, Outcome, Output, SolveRequest, Target};
+use build::request::{Definition, Outcome, Output, Target};
 use build::{Error, Result};
 use model::Denied;
 use tonic::Status;
@@ -17,12 +17,10 @@ use super::control::Control;
 use super::history::Draft;
 use super::jobs::Job;
 use super::offer::Offer;
+use super::plan::Plan;
 use super::request::Attrs;
 use super::session::is_id;
-use super::{fault, llb, request, results};
-
-/// The most exporters of one build.
-const MAX_EXPORTERS: usize = 64;
+use super::{fault, llb, request};
 
 /// What is built, before anything of it is decoded.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +33,21 @@ pub(super) struct Wanted {
     pub definition: Option<ops::Definition>,
     /// The image's configuration for LLB, as a client gives it.
     pub config: Option<Vec<u8>>,
+}
+
+impl Wanted {
+    /// What a request says; `None` when it leaves that for the gateway.
+    fn of(asked: pb::SolveRequest) -> Option<Self> {
+        if asked.frontend.is_empty() && asked.definition.is_none() {
+            return None;
+        }
+        Some(Self {
+            frontend: asked.frontend,
+            attrs: asked.frontend_attrs,
+            definition: asked.definition,
+            config: None,
+        })
+    }
 }
 
 /// `Control.Solve`: what the exporters answer.
@@ -52,40 +65,26 @@ pub(super) async fn control(
     let session = session
         .ok_or_else(|| Status::not_found(format!("no active session for {}", asked.session)))?;
     let exporters = exporters(&asked);
-    let outputs = outputs(&exporters).map_err(status)?;
     let entitlements = request::entitlements(&asked.entitlements).map_err(status)?;
     let refused = |failure: crate::failure::Failure| Status::permission_denied(failure.message);
     control.guard.build(entitlements).map_err(refused)?;
     let cache = asked.cache.clone();
-    let wanted = match (asked.frontend.is_empty(), asked.definition) {
+    let (id, internal) = (asked.r#ref.clone(), asked.internal);
+    let wanted = match Wanted::of(asked) {
+        Some(wanted) => wanted,
         // The client drives the build itself: it says later, over the gateway, what is built.
-        (true, None) => control.kit.gateway.wait(&asked.r#ref, &session).await?,
-        (_, definition) => Wanted {
-            frontend: asked.frontend,
-            attrs: asked.frontend_attrs,
-            definition,
-            config: None,
-        },
+        None => control.kit.gateway.wait(&id, &session).await?,
     };
+    let plan = Plan::new(&wanted, &exporters, cache.as_ref()).map_err(status)?;
+    let outputs = plan.outputs.clone();
     let story = job.story();
-    let solve = SolveRequest {
-        id: asked.r#ref,
-        definition: definition(&wanted).map_err(status)?,
-        outputs: outputs.clone(),
-        cache_from: results::cache_from(cache.as_ref(), &wanted.attrs),
-        cache_to: results::cache_to(cache.as_ref(), &wanted.attrs).map_err(status)?,
-        attest: results::attestations(&wanted.attrs).map_err(status)?,
-        entitlements,
-        no_cache: request::no_cache(&wanted.attrs),
-        network_name: String::new(),
-        source_date_epoch: request::epoch(&wanted.attrs).map_err(status)?,
-        review: control.guard.images(),
-        client: Arc::new(Offer::new(Arc::clone(&session), control.engine.clone(), None)),
-        progress: Progress::new(move |event| story.tell(event)),
-    };
+    let client = Arc::new(Offer::new(Arc::clone(&session), control.engine.clone(), None));
+    let mut solve = plan.request(id, client, Progress::new(move |event| story.tell(event)));
+    solve.entitlements = entitlements;
+    solve.review = control.guard.images();
     // What a client asks for its own purposes is no build of its user's.
     let begin = || Draft::begin(&control.engine, &job, &wanted.frontend, &wanted.attrs);
-    let draft = (!asked.internal).then(begin);
+    let draft = (!internal).then(begin);
     let outcome = tokio::select! {
         outcome = control.engine.builds.solve(solve) => outcome,
         () = session.gone() => Err(Error::Cancelled),
@@ -107,12 +106,15 @@ fn exporters(asked: &pb::SolveRequest) -> Vec<pb::Exporter> {
     asked.exporters.clone()
 }
 
-fn outputs(exporters: &[pb::Exporter]) -> Result<Vec<Output>> {
-    if exporters.len() > MAX_EXPORTERS {
-        return Err(Error::invalid(format!("more than {MAX_EXPORTERS} outputs")));
-    }
-    let outputs = exporters.iter().map(|e| results::output(&e.r#type, &e.attrs));
-    Ok(outputs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+/// Parses a request as [`control`] does, and leaves it at that: for fuzzers.
+///
+/// # Errors
+/// It makes no sense.
+pub(crate) fn parse(asked: pb::SolveRequest) -> Result<()> {
+    let (exporters, cache) = (exporters(&asked), asked.cache.clone());
+    request::entitlements(&asked.entitlements)?;
+    let wanted = Wanted::of(asked).unwrap_or_default();
+    Plan::new(&wanted, &exporters, cache.as_ref()).map(drop)
 }
 
 /// Decodes what is built.

@@ -19,7 +19,7 @@ fn found(text: &str) -> Vec<(&'static str, String, u32)> {
             Ok(Planning::Done(plan)) => break plan.warnings,
             Err(err) => break err.warnings,
             Ok(Planning::Needs(needs)) => {
-                for need in needs {
+                for need in needs.into_keys() {
                     let platform = Platform::new("linux", "amd64", "");
                     let config = ImageConfig::default();
                     let reference = need.reference.clone();

@@ -15,18 +15,6 @@ pub(super) struct Logical {
     pub(super) comments: Vec<String>,
     /// There was an empty line among the continuations.
     pub(super) empty_continuation: bool,
-    /// Where the parts of `text` came from: offset, line, column.
-    parts: Vec<(usize, u32, u32)>,
-}
-
-impl Logical {
-    /// The line and column (from 0) of the byte at `offset` in `text`.
-    pub(super) fn position(&self, offset: usize) -> (u32, u32) {
-        let index = self.parts.partition_point(|(start, ..)| *start <= offset).saturating_sub(1);
-        let Some((start, line, column)) = self.parts.get(index) else { return (self.first, 0) };
-        let before = self.text.get(*start..offset).map_or(0, |text| text.chars().count());
-        (*line, column + u32::try_from(before).unwrap_or(0))
-    }
 }
 
 /// Reads a text line by line.
@@ -91,16 +79,14 @@ impl<'a> Reader<'a> {
             if text.is_empty() {
                 continue;
             }
-            let indent = line.len() - text.len();
-            let column = u32::try_from(line[..indent].chars().count()).unwrap_or(0);
-            if let Some(logical) = self.join(text, column)? {
+            if let Some(logical) = self.join(text)? {
                 return Ok(Some(logical));
             }
         }
         Ok(None)
     }
 
-    fn join(&mut self, text: &str, column: u32) -> Result<Option<Logical>, Fault> {
+    fn join(&mut self, text: &str) -> Result<Option<Logical>, Fault> {
         let escape = self.directives.escape_char();
         let (part, mut more) = continued(text, escape);
         let mut out = Logical {
@@ -109,7 +95,6 @@ impl<'a> Reader<'a> {
             last: self.line,
             comments: Vec::new(),
             empty_continuation: false,
-            parts: vec![(0, self.line, column)],
         };
         while more {
             let Some(line) = self.bounded()? else { break };
@@ -123,7 +108,6 @@ impl<'a> Reader<'a> {
             }
             let part;
             (part, more) = continued(line, escape);
-            out.parts.push((out.text.len(), self.line, 0));
             out.text.push_str(part);
         }
         out.last = self.line;

@@ -10,7 +10,7 @@ use super::mount::{DeviceFlag, MountFlag};
 use super::words::{self, Parts};
 use super::{Dockerfile, Fault, MAX_INSTRUCTIONS, ParseError};
 use crate::graph::{NetworkMode, SecurityMode};
-use crate::span::{Location, Position, Source, Span};
+use crate::span::{Location, Source, Span};
 use crate::text::{did_you_mean, parse_duration, quote};
 use std::sync::Arc;
 
@@ -111,24 +111,19 @@ impl Fault {
     fn on_line(self, source: &Arc<Source>, line: u32) -> ParseError {
         ParseError {
             message: format!("dockerfile parse error on line {line}: {}", self.message),
-            location: Some(Location::new(source, Span::lines(line, line))),
+            location: Some(self.place(source, Span::lines(line, line))),
         }
     }
 
     fn within(self, source: &Arc<Source>, logical: &Logical) -> ParseError {
-        let at = match self.word.as_str() {
-            "" => 0,
-            word => logical.text.find(word).unwrap_or(0),
-        };
-        let (line, column) = logical.position(at);
-        let wide = u32::try_from(self.word.chars().count().saturating_sub(1)).unwrap_or(0);
-        let start = Position { line, column };
-        let mut spans = vec![Span::lines(logical.first, logical.last)];
-        spans.insert(0, Span { start, end: Position { line, column: column + wide } });
         ParseError {
             message: format!("dockerfile parse error on line {}: {}", logical.first, self.message),
-            location: Some(Location { source: Arc::clone(source), spans }),
+            location: Some(self.place(source, Span::lines(logical.first, logical.last))),
         }
+    }
+
+    fn place(&self, source: &Arc<Source>, span: Span) -> Location {
+        Location::new(source, span).pointing_at(&self.word)
     }
 }
 

@@ -78,21 +78,17 @@ fn sources(root: &OwnedFd, from: &Tree, copy: &Copy) -> Result<Vec<Source>> {
     let may_be_empty =
         copy.allow_empty && (copy.src == "/" || copy.wildcard && Glob::is_pattern(&copy.src));
     if found.is_empty() && !may_be_empty {
-        return Err(missing(&copy.src));
+        return Err(Error::missing(&copy.src));
     }
     for path in &copy.required {
         let path = path.trim_start_matches('/');
         let whole = format!("{}/{path}", copy.src.trim_end_matches('/'));
         let there = find::sources(root, &whole, true, false)?;
         if there.is_empty() {
-            return Err(missing(&whole));
+            return Err(Error::missing(&whole));
         }
     }
     Ok(found)
-}
-
-fn missing(path: &str) -> Error {
-    Error::not_found(format!("\"/{}\": not found", path.trim_start_matches('/')))
 }
 
 /// The rules for a walk through one source.

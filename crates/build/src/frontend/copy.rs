@@ -2,9 +2,9 @@
 //! here-documents.
 
 use super::plan::Planner;
-use super::stages::Wrong;
 use super::state::State;
 use super::step::{At, owner};
+use super::wrong::Wrong;
 use crate::check::rule;
 use crate::dockerfile::Copy as CopyFlags;
 use crate::gitref::{self, GitAddress};
@@ -69,7 +69,8 @@ impl Planner<'_> {
                 src: "/".to_owned(),
                 dest,
                 owner: None,
-                mode: mode(&flags.chmod).map_err(|message| at.wrong(message))?,
+                mode: mode(&flags.chmod)
+                    .map_err(|message| at.wrong(message).about(&flags.chmod))?,
                 follow_symlinks: false,
                 contents_only: false,
                 unpack: Unpack::Never,
@@ -138,7 +139,7 @@ impl Planner<'_> {
         let is_add = to.is_add;
         if let Some(git) = gitref::parse(source, false) {
             let git = git.and_then(|address| git_source(address, flags, is_add));
-            let kind = OpKind::Git(git.map_err(|message| at.wrong(message))?);
+            let kind = OpKind::Git(git.map_err(|message| at.wrong(message).about(source))?);
             let edge = self.fetch(at, kind, &to.title)?;
             let from = to.input(edge);
             to.push(Copy { from, contents_only: true, ..to.like.clone() });
@@ -146,7 +147,7 @@ impl Planner<'_> {
         }
         if source.starts_with("http://") || source.starts_with("https://") {
             if !is_add {
-                return Err(at.wrong("source can't be a URL for COPY"));
+                return Err(at.wrong("source can't be a URL for COPY").about(source));
             }
             let filename = file_name(source);
             let kind = OpKind::Http(Http {
@@ -225,11 +226,12 @@ impl Planner<'_> {
             Some(state) => Ok(state.root),
             None => {
                 let (from, to) = (&self.stages.list[stage].title, &at.stage.title);
-                Err(at.wrong(format!(
+                let message = format!(
                     "cannot copy from stage {}, it needs to be defined before current stage {}",
                     quote(from),
                     quote(to)
-                )))
+                );
+                Err(at.wrong(message).about(from))
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::env::Env;
 use super::options::PlanOptions;
-use super::stages::Wrong;
+use super::wrong::Wrong;
 use crate::check::{CheckOptions, Checks, rule};
 use crate::dockerfile::{ArgDefinition, Dockerfile, From, Instruction, Kind};
 use crate::expand::{Expanded, Expander, Variables};
@@ -52,7 +52,8 @@ impl Globals {
                     (Some(given), _) => given.clone(),
                     (None, Some(default)) => {
                         let expanded = expander.expand(default, &env);
-                        expanded.map_err(|err| (err.to_string(), instruction.span))?.text
+                        let wrong = |err| Wrong::from((err, instruction.span)).about(default);
+                        expanded.map_err(|err| wrong(err.to_string()))?.text
                     }
                     (None, None) => continue,
                 };
@@ -71,7 +72,8 @@ impl Globals {
         checks: &mut Checks,
     ) -> Result<Expanded, Wrong> {
         let expanded = Expander::new(escape).expand(word, &self.env);
-        let expanded = expanded.map_err(|err| (err.to_string(), at.span))?;
+        let expanded =
+            expanded.map_err(|err| Wrong::from((err.to_string(), at.span)).about(word))?;
         for name in expanded.unmatched.iter().filter(|name| !self.declared.contains(*name)) {
             let mut message = format!("FROM argument '{name}' is not declared");
             let options = self.declared.iter().map(String::as_str).chain(self.env.names());

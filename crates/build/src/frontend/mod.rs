@@ -24,6 +24,7 @@ mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod wrong;
 
 pub use crate::check::Warning;
 pub use options::{
@@ -32,7 +33,6 @@ pub use options::{
 
 pub(crate) use globals::is_multi_platform;
 pub use outline::{Outline, Taken, TakenArg, outline};
-use plan::refuse;
 pub use scan::Scan;
 
 use crate::dockerfile::{Dockerfile, Kind, ParseError};
@@ -40,6 +40,7 @@ use crate::graph::{Edge, Graph};
 use crate::platform::Platform;
 use crate::span::Location;
 use model::error::{ErrorKind, HasKind};
+use std::collections::BTreeMap;
 use wire::oci::image::ImageConfig;
 
 /// What planning came to.
@@ -47,10 +48,13 @@ use wire::oci::image::ImageConfig;
 pub enum Planning {
     /// These images must be known first; call [`plan`] again when they are. May come several
     /// times (an ONBUILD trigger may name further images).
-    Needs(Vec<ImageNeed>),
+    Needs(Needs),
     /// The plan.
     Done(Box<Plan>),
 }
+
+/// Images, each with the place that names it first.
+pub type Needs = BTreeMap<ImageNeed, Location>;
 
 /// A build, planned.
 #[derive(Debug)]

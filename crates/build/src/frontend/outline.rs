@@ -1,17 +1,18 @@
 //! What a target takes: the arguments it and its stages declare, and the secrets, agents and
 //! caches that their steps mount. Asks for no image.
 
+use super::PlanError;
 use super::env::Env;
 use super::globals::{Globals, before_stages};
 use super::options::PlanOptions;
-use super::stages::{Base, Stages, Wrong};
-use super::{PlanError, refuse};
+use super::stages::{Base, Stages};
+use super::wrong::Wrong;
 use crate::check::is_secret_name;
 use crate::dockerfile::{
     ArgDefinition, Dockerfile, Fault, Instruction, Kind, MountFlag, MountType, Run,
 };
 use crate::expand::{Expander, Variables};
-use crate::span::{Location, Span};
+use crate::span::Location;
 use crate::text::{base_name, clean_path};
 use std::collections::BTreeSet;
 
@@ -64,13 +65,13 @@ pub struct Taken {
 /// # Errors
 /// The file makes no sense, or has no such target.
 pub fn outline(file: &Dockerfile, options: &PlanOptions) -> Result<Outline, PlanError> {
-    let wrong = |wrong: Wrong| refuse(file, wrong);
+    let wrong = |wrong: Wrong| wrong.refuse(file);
     let platform = options.platforms.first().unwrap_or(&options.build_platform);
     let wanted = options.target.as_deref().unwrap_or_default();
     let globals = Globals::new(file, options, platform, wanted).map_err(wrong)?;
     let stages = stages_of(file, &globals).map_err(wrong)?;
     let target = stages.target(options.target.as_deref());
-    let target = target.map_err(|message| wrong((message, Span::lines(1, 1))))?;
+    let target = target.map_err(|message| wrong(Wrong::nowhere(message)))?;
     stages.verify_acyclic().map_err(wrong)?;
     let info = super::stages(file).into_iter().nth(target);
     let info = info.map(|info| (info.name.unwrap_or_default(), info.description));

@@ -4,9 +4,10 @@ use super::globals::{self, Globals};
 use super::options::{CacheUse, ContextSource, ImageNeed, KnownImages, PlanOptions};
 use super::scan::Scan;
 use super::sources::{self, Named, Paths};
-use super::stages::{Base, Stage, Stages, Wrong};
+use super::stages::{Base, Stage, Stages};
 use super::state::State;
-use super::{Plan, PlanError, Planning, Target};
+use super::wrong::Wrong;
+use super::{Needs, Plan, PlanError, Planning, Target};
 use crate::check::{self, Checks, rule};
 use crate::dockerfile::{ArgDefinition, Dockerfile, Instruction, Kind, parse_trigger};
 use crate::graph::{Edge, Graph, OpKind, Vertex};
@@ -15,7 +16,6 @@ use crate::platform::Platform;
 use crate::span::{Location, Span};
 use crate::text::quote;
 use model::error::ErrorKind;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use wire::oci::image::ImageConfig;
 
@@ -56,21 +56,12 @@ pub(super) struct Planner<'a> {
 }
 
 /// What is wrong, with a place in the file.
-pub(super) fn refuse(file: &Dockerfile, (message, span): Wrong) -> PlanError {
-    PlanError {
-        kind: ErrorKind::Invalid,
-        message,
-        location: Some(Location::new(&file.source, span)),
-        warnings: Vec::new(),
-    }
-}
-
 pub(super) fn plan(
     file: &Dockerfile,
     options: &PlanOptions,
     known: &KnownImages,
 ) -> Result<Planning, PlanError> {
-    let nowhere = |message| refuse(file, (message, Span::lines(1, 1)));
+    let nowhere = |message: String| Wrong::nowhere(message).refuse(file);
     let check_options = globals::check_options(file, options).map_err(nowhere)?;
     let mut checks = Checks::new(check_options, &file.source);
     let planned = plan_checked(file, options, known, &mut checks);
@@ -96,7 +87,7 @@ fn plan_checked(
     known: &KnownImages,
     checks: &mut Checks,
 ) -> Result<Planning, PlanError> {
-    check_file(file, options, checks).map_err(|wrong| refuse(file, wrong))?;
+    check_file(file, options, checks).map_err(|wrong| wrong.refuse(file))?;
     let platforms = match options.platforms.as_slice() {
         [] => std::slice::from_ref(&options.build_platform),
         platforms => platforms,
@@ -117,12 +108,12 @@ fn plan_checked(
     for last in [false, true] {
         let mut graph = Graph::new();
         let mut targets = Vec::new();
-        let mut needs = BTreeSet::new();
+        let mut needs = Needs::new();
         let mut paths = Paths::new();
         for platform in platforms {
             let mut planner = Planner::new(&shared, checks, &mut graph, platform)
-                .map_err(|wrong| refuse(file, wrong))?;
-            match planner.run(&mut needs).map_err(|wrong| refuse(file, wrong))? {
+                .map_err(|wrong| wrong.refuse(file))?;
+            match planner.run(&mut needs).map_err(|wrong| wrong.refuse(file))? {
                 Some(target) => targets.push(target),
                 None => continue,
             }
@@ -131,14 +122,14 @@ fn plan_checked(
             }
         }
         if !needs.is_empty() {
-            return Ok(Planning::Needs(needs.into_iter().collect()));
+            return Ok(Planning::Needs(needs));
         }
         if last {
             return Ok(Planning::Done(Box::new(finish(graph, targets, file, options))));
         }
         shared.paths = paths;
     }
-    Err(refuse(file, ("the plan has no pass".to_owned(), Span::default())))
+    Err(Wrong::nowhere("the plan has no pass").refuse(file))
 }
 
 /// Leaves out what no target needs (stages planned for the checks' sake).
@@ -170,12 +161,13 @@ fn check_file(file: &Dockerfile, options: &PlanOptions, checks: &mut Checks) -> 
     }
     for instruction in globals::before_stages(file) {
         if !matches!(instruction.kind, Kind::Arg(_)) {
-            return Err(("no build stage in current context".to_owned(), instruction.span));
+            let message = "no build stage in current context".to_owned();
+            return Err((message, instruction.span).into());
         }
     }
     let is_from = |instruction: &Instruction| matches!(instruction.kind, Kind::From(_));
     if !file.instructions.iter().any(is_from) {
-        return Err(("dockerfile contains no stages to build".to_owned(), Span::lines(1, 1)));
+        return Err(Wrong::nowhere("dockerfile contains no stages to build"));
     }
     for instruction in &file.instructions {
         match &instruction.kind {
@@ -235,7 +227,7 @@ impl<'a> Planner<'a> {
             let base = globals.expand(&from.base, instruction, escape, checks)?.text;
             if base.is_empty() {
                 let message = format!("base name ({}) should not be blank", from.base);
-                return Err((message, instruction.span));
+                return Err(Wrong::from((message, instruction.span)).about(&from.base));
             }
             let mut wanted = None;
             if let Some(written) = &from.platform {
@@ -243,7 +235,7 @@ impl<'a> Planner<'a> {
                 globals.check_platform(from, &expanded, instruction, checks);
                 if expanded.text.is_empty() {
                     let message = format!("empty platform value from expression {written}");
-                    return Err((message, instruction.span));
+                    return Err(Wrong::from((message, instruction.span)).about(written));
                 }
                 wanted = Some(expanded.text);
             }
@@ -266,9 +258,9 @@ impl<'a> Planner<'a> {
     }
 
     /// The target's result; `None` when images are needed first.
-    fn run(&mut self, needs: &mut BTreeSet<ImageNeed>) -> Result<Option<Target>, Wrong> {
+    fn run(&mut self, needs: &mut Needs) -> Result<Option<Target>, Wrong> {
         let target = self.stages.target(self.shared.options.target.as_deref());
-        let target = target.map_err(|message| (message, Span::lines(1, 1)))?;
+        let target = target.map_err(Wrong::nowhere)?;
         self.stages.verify_acyclic()?;
         self.stages.untitle_lone();
         let Some(reachable) = self.resolve(target, needs)? else { return Ok(None) };
@@ -281,7 +273,7 @@ impl<'a> Planner<'a> {
             sources::note(&mut self.paths, &local, "/");
         }
         let state = self.states[target].clone();
-        let missing = || ("the target stage was not planned".to_owned(), Span::lines(1, 1));
+        let missing = || Wrong::nowhere("the target stage was not planned");
         let state = state.ok_or_else(missing)?;
         let scans = self.scans(target, &reachable)?;
         Ok(Some(self.target(state, scans)))
@@ -309,11 +301,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Which stages are needed, when all images they need are known. Triggers may add stages.
-    fn resolve(
-        &mut self,
-        target: usize,
-        needs: &mut BTreeSet<ImageNeed>,
-    ) -> Result<Option<Vec<bool>>, Wrong> {
+    fn resolve(&mut self, target: usize, needs: &mut Needs) -> Result<Option<Vec<bool>>, Wrong> {
         for _ in 0..MAX_ROUNDS {
             self.begins.resize(self.stages.list.len(), None);
             self.states.resize(self.stages.list.len(), None);
@@ -342,20 +330,17 @@ impl<'a> Planner<'a> {
             }
             self.stages.verify_acyclic()?;
         }
-        Err(("ONBUILD triggers bring ever more triggers".to_owned(), Span::lines(1, 1)))
+        Err(Wrong::nowhere("ONBUILD triggers bring ever more triggers"))
     }
 
     /// What a stage begins with, if that is no other stage. `Ok(false)`: an image must be known.
-    fn resolve_base(
-        &mut self,
-        index: usize,
-        needs: &mut BTreeSet<ImageNeed>,
-    ) -> Result<bool, Wrong> {
+    fn resolve_base(&mut self, index: usize, needs: &mut Needs) -> Result<bool, Wrong> {
         let stage = self.stages.list[index].clone();
-        let wrong = |message: String| (message, stage.span);
+        let wrong = |message: String| Wrong::from((message, stage.span));
         let platform = match &stage.platform {
-            Some(text) => Platform::parse(text, &self.platform)
-                .map_err(|err| wrong(format!("failed to parse platform {text}: {err}")))?,
+            Some(text) => Platform::parse(text, &self.platform).map_err(|err| {
+                wrong(format!("failed to parse platform {text}: {err}")).about(text)
+            })?,
             None => self.platform.clone(),
         };
         let options = self.shared.options;
@@ -383,7 +368,8 @@ impl<'a> Planner<'a> {
                 Ok(true)
             }
             Base::Image(name) => {
-                let need = sources::image_need(name, &platform).map_err(wrong)?;
+                let need = sources::image_need(name, &platform);
+                let need = need.map_err(|message| wrong(message).about(name))?;
                 self.take_image(index, name, need, whole, needs)
             }
         }
@@ -395,7 +381,7 @@ impl<'a> Planner<'a> {
         (name, named): (&str, Named),
         platform: &Platform,
         whole: bool,
-        needs: &mut BTreeSet<ImageNeed>,
+        needs: &mut Needs,
     ) -> Result<bool, Wrong> {
         let style = self.shared.options.history;
         let mut kind = match named {
@@ -440,10 +426,12 @@ impl<'a> Planner<'a> {
         name: &str,
         need: ImageNeed,
         whole: bool,
-        needs: &mut BTreeSet<ImageNeed>,
+        needs: &mut Needs,
     ) -> Result<bool, Wrong> {
         let Some(known) = self.shared.known.get(&need) else {
-            needs.insert(need);
+            let span = self.stages.list[index].span;
+            let place = || Location::new(&self.shared.file.source, span).pointing_at(name);
+            needs.entry(need).or_insert_with(place);
             return Ok(false);
         };
         let span = self.stages.list[index].span;

@@ -1,9 +1,9 @@
 //! RUN: its command, its mounts, what it may do.
 
 use super::plan::Planner;
-use super::stages::Wrong;
 use super::state::State;
 use super::step::{At, shown_value, with_shell};
+use super::wrong::Wrong;
 use crate::dockerfile::{Fault, MountFlag, MountType, Run};
 use crate::expand::Variables;
 use crate::graph::{
@@ -111,8 +111,9 @@ impl Planner<'_> {
     }
 
     fn mount_flag(&mut self, at: &At<'_>, state: &State, value: &str) -> Result<MountFlag, Wrong> {
-        let mut expand =
-            |word: &str| self.expand(at, state, word).map_err(|(message, _)| Fault::new(message));
+        let mut expand = |word: &str| {
+            self.expand(at, state, word).map_err(|wrong| Fault::at(wrong.message, word))
+        };
         MountFlag::parse(value, &mut expand).map_err(|fault| at.fault(fault))
     }
 
@@ -134,7 +135,8 @@ impl Planner<'_> {
         }
         let dest = absolute(state, &flag.target);
         if dest == "/" {
-            return Err(at.wrong(format!("invalid mount target {}", quote(&dest))));
+            let message = format!("invalid mount target {}", quote(&dest));
+            return Err(at.wrong(message).about(flag.target));
         }
         let selector = match join_paths("/", &flag.source).as_str() {
             "/" => String::new(),
@@ -171,12 +173,13 @@ impl Planner<'_> {
             Some(stage) => {
                 if self.states[stage].is_none() {
                     let from = flag.from.as_deref().unwrap_or_default();
-                    return Err(at.wrong(format!(
+                    let message = format!(
                         "cannot mount from stage {} to {}, stage needs to be defined before \
                          current command",
                         quote(from),
                         quote(&flag.target)
-                    )));
+                    );
+                    return Err(at.wrong(message).about(from));
                 }
                 if let Some(local) = self.locals.get(stage).cloned().flatten() {
                     super::sources::note(&mut self.paths, &local, &flag.source);
@@ -238,7 +241,8 @@ fn secret(at: &At<'_>, state: &State, flag: MountFlag, exec: &mut Exec) -> Resul
     };
     if let Some(name) = flag.env {
         if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(at.wrong(format!("invalid environment variable name {}", quote(&name))));
+            let message = format!("invalid environment variable name {}", quote(&name));
+            return Err(at.wrong(message).about(name));
         }
         exec.secret_env.push(SecretEnv { id: id.clone(), name, required: flag.required });
     }

@@ -3,7 +3,8 @@
 //! the names of stages with commas between). Knows no scanner.
 
 use super::plan::Planner;
-use super::stages::{Base, Wrong};
+use super::stages::Base;
+use super::wrong::Wrong;
 use crate::expand::Variables as _;
 use crate::graph::Edge;
 use crate::text::parse_bool;

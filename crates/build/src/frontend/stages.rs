@@ -1,5 +1,6 @@
 //! The stages of a file: which there are, what each needs of others, and that none needs itself.
 
+use super::wrong::Wrong;
 use crate::dockerfile::{Dockerfile, From, Instruction, Kind, MountFlag, Run};
 use crate::span::Span;
 use crate::text::{did_you_mean, quote};
@@ -57,9 +58,6 @@ pub(super) struct Stages {
     by_name: HashMap<String, usize>,
     externals: HashMap<String, usize>,
 }
-
-/// What is wrong, and where.
-pub(super) type Wrong = (String, Span);
 
 impl Stages {
     /// Adds the stage of a FROM whose words are expanded.
@@ -128,12 +126,15 @@ impl Stages {
         if from.contains('$') {
             let message = "variable expansion is not supported for --from, define a new stage \
                            with FROM using ARG from global scope as a workaround";
-            return Err((message.to_owned(), span));
+            return Err(Wrong::from((message.to_owned(), span)).about(from));
         }
         match from.parse::<i64>() {
             Ok(number) => match usize::try_from(number) {
                 Ok(index) if self.list.get(index).is_some_and(|stage| !stage.external) => Ok(index),
-                _ => Err((format!("invalid stage index {number}"), span)),
+                _ => {
+                    let message = format!("invalid stage index {number}");
+                    Err(Wrong::from((message, span)).about(from))
+                }
             },
             Err(_) => Ok(self.source(from, span)),
         }
@@ -238,7 +239,7 @@ impl Stages {
                     (false, Mark::Open) => {
                         let title = &self.list[index].title;
                         let message = format!("circular dependency detected on stage: {title}");
-                        return Err((message, span));
+                        return Err(Wrong::from((message, span)).about(title));
                     }
                     (false, Mark::New) => {
                         marks[index] = Mark::Open;

@@ -1,8 +1,9 @@
 //! Instructions of a stage, one after the other.
 
 use super::plan::Planner;
-use super::stages::{Base, Stage, Step, Wrong};
+use super::stages::{Base, Stage, Step};
 use super::state::State;
+use super::wrong::Wrong;
 use super::{ports, scan};
 use crate::check::{is_secret_name, rule};
 use crate::dockerfile::{ArgDefinition, Command, Fault, Healthcheck, Instruction, Kind, Pair};
@@ -31,11 +32,11 @@ impl At<'_> {
     }
 
     pub(super) fn wrong(&self, message: impl Into<String>) -> Wrong {
-        (message.into(), self.step.instruction.span)
+        (message.into(), self.step.instruction.span).into()
     }
 
     pub(super) fn fault(&self, fault: Fault) -> Wrong {
-        self.wrong(fault.message)
+        (fault, self.step.instruction.span).into()
     }
 }
 
@@ -101,12 +102,12 @@ impl Planner<'_> {
             }
             Kind::Volume(volumes) => self.volumes(at, state, volumes)?,
             Kind::StopSignal(text) => {
-                let text = self.expand(at, state, text)?;
-                if Signal::parse(&text).is_err() {
-                    return Err(at.wrong(format!("invalid signal: {text}")));
+                let signal = self.expand(at, state, text)?;
+                if Signal::parse(&signal).is_err() {
+                    return Err(at.wrong(format!("invalid signal: {signal}")).about(text));
                 }
-                state.commit(&format!("STOPSIGNAL {text}"), false);
-                state.config.config.stop_signal = Some(text);
+                state.commit(&format!("STOPSIGNAL {signal}"), false);
+                state.config.config.stop_signal = Some(signal);
             }
             Kind::Expose(exposed) => self.expose(at, state, &exposed.0)?,
             Kind::Shell(shell) => {
@@ -173,7 +174,7 @@ impl Planner<'_> {
         word: &str,
     ) -> Result<Expanded, Wrong> {
         let expanded = expander.expand(word, &state.env);
-        let expanded = expanded.map_err(|err| at.wrong(err.to_string()))?;
+        let expanded = expanded.map_err(|err| at.wrong(err.to_string()).about(word))?;
         for name in &expanded.unmatched {
             if state.args.iter().any(|(declared, _)| declared == name) {
                 continue;
@@ -339,7 +340,8 @@ impl Planner<'_> {
         for word in words {
             let volume = self.expand(at, state, word)?;
             if volume.is_empty() {
-                return Err(at.wrong("VOLUME specified can not be an empty string"));
+                let message = "VOLUME specified can not be an empty string";
+                return Err(at.wrong(message).about(word));
             }
             all.push(volume);
         }
@@ -352,9 +354,10 @@ impl Planner<'_> {
     fn expose(&mut self, at: &At<'_>, state: &mut State, words: &[String]) -> Result<(), Wrong> {
         let expander = Expander::new(self.shared.file.directives.escape_char());
         let mut all = Vec::new();
-        for word in words {
-            for word in self.expand_with(expander, at, state, word)?.words {
-                let ports = ports::parse(&word).map_err(|message| at.wrong(message))?;
+        for written in words {
+            for word in self.expand_with(expander, at, state, written)?.words {
+                let ports = ports::parse(&word);
+                let ports = ports.map_err(|message| at.wrong(message).about(written))?;
                 if ports.odd_casing {
                     let message = format!(
                         "Defined protocol '{word}' in EXPOSE instruction should be lowercase"

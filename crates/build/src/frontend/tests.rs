@@ -33,8 +33,8 @@ fn planned(text: &str, options: &PlanOptions) -> Result<(Plan, Vec<ImageNeed>), 
             Planning::Done(plan) => return Ok((*plan, asked)),
             Planning::Needs(needs) => {
                 assert!(!needs.is_empty());
-                asked.extend(needs.clone());
-                for need in needs {
+                asked.extend(needs.keys().cloned());
+                for need in needs.into_keys() {
                     let (platform, reference) = (need.platform.clone(), need.reference.clone());
                     let config = config(&platform);
                     known.insert(need, KnownImage { reference, platform, config });

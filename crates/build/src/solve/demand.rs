@@ -260,9 +260,13 @@ async fn one(way: Arc<Way>, id: OpId) -> Result<()> {
 }
 
 fn failed(op: &Op, error: Error) -> Error {
+    let word = match error.root() {
+        Error::Missing { path } => path.as_str(),
+        _ => "",
+    };
     Error::Vertex {
         name: op.meta.name.clone(),
-        location: op.meta.location.clone(),
+        location: op.meta.location.as_ref().map(|location| location.pointing_at(word)),
         source: Box::new(error),
     }
 }

@@ -238,7 +238,7 @@ async fn bound(
 /// The place of a path in a tree, with no link on the way.
 fn found(root: &OwnedFd, selector: &str) -> Result<String> {
     let part = selector.trim_matches('/');
-    let missing = || Error::not_found(format!("\"/{part}\": not found"));
+    let missing = || Error::missing(part);
     let at = match open_in(root, part, OFlags::PATH) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Err(missing()),
         at => at.act(|| format!("open /{part}"))?,

@@ -43,8 +43,9 @@ pub(super) async fn plan(
     for _ in 0..MAX_ROUNDS {
         match frontend::plan(&file, &options, &known).map_err(|error| refused(build, error))? {
             Planning::Needs(needs) => {
-                for need in needs {
-                    let image = metadata(build, &options, &need).await?;
+                for (need, place) in needs {
+                    let image = metadata(build, &options, &need).await;
+                    let image = image.map_err(|error| at(Some(place), error))?;
                     known.insert(need, image);
                 }
             }
@@ -76,10 +77,14 @@ pub(super) fn located_error(error: PlanError) -> Error {
 }
 
 fn located(kind: model::ErrorKind, message: String, location: Option<Location>) -> Error {
-    let denied = Error::Denied(model::Denied { kind, message });
+    at(location, Error::Denied(model::Denied { kind, message }))
+}
+
+/// An error of no operation, at a place in the Dockerfile.
+fn at(location: Option<Location>, error: Error) -> Error {
     match location {
-        None => denied,
-        location => Error::Vertex { name: String::new(), location, source: Box::new(denied) },
+        None => error,
+        location => Error::Vertex { name: String::new(), location, source: Box::new(error) },
     }
 }
 

@@ -78,7 +78,7 @@ async fn checked(
         match frontend::plan(file, options, &known)? {
             Planning::Done(plan) => return Ok(plan.warnings),
             Planning::Needs(needs) => {
-                for need in needs {
+                for need in needs.into_keys() {
                     let image = image(build, options, &need).await;
                     known.insert(need, image);
                 }

@@ -37,7 +37,7 @@ fn planned(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, String> {
         })? {
             Planning::Done(plan) => return Ok(*plan),
             Planning::Needs(needs) => {
-                for need in needs {
+                for need in needs.into_keys() {
                     let config = image(&need.reference, &need.platform);
                     let platform = need.platform.clone();
                     let reference = format!("{}@known", need.reference);

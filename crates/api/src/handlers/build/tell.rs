@@ -264,9 +264,9 @@ pub(super) fn words(error: &Error) -> String {
         }
         other => other.to_string(),
     };
-    match error.location().map(|location| location.start().line) {
-        Some(line) if !text.contains(" line ") && !matches!(error.root(), Error::Step { .. }) => {
-            format!("{text} (line {line} of the Dockerfile)")
+    match error.location() {
+        Some(place) if !text.contains(" line ") && !matches!(error.root(), Error::Step { .. }) => {
+            format!("{text} ({place})")
         }
         _ => text,
     }
