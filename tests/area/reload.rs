@@ -299,7 +299,7 @@ fn what_this_host_cannot_do_is_said_when_it_is_asked_for() {
     eventually("it is in force", || info(&lab, ".Labels") == "[read=yes]");
     assert!(lab.daemon_log().contains(warned));
     assert!(!info(&lab, ".SecurityOptions").contains("selinux"));
-    let dir = lab.dir().join("data");
+    let dir = lab.dir().join("labelled");
     std::fs::create_dir(&dir).unwrap();
     let bind = format!("{}:/data:Z", dir.display());
     let labelled = ["--security-opt", "label=type:any_t", "-v", &bind, "busybox", "true"];

@@ -45,7 +45,7 @@ process=system_u:system_r:svirt_t:s0:two files=system_u:object_r:svirt_image_t:s
 is info yes sh -c 'estiba info --format "{{.SecurityOptions}}" | grep -q name=selinux && echo yes'
 is run "$process" two $run busybox sh -c "$current"
 estiba run -d --name aa --network none --ipc shareable --tmpfs /memory -v vol:/volume \
-  --mount type=image,source=busybox,target=/image --health-interval 1s --health-cmd 'cat /proc/self/attr/current' \
+  --mount type=image,source=busybox,target=/image --health-interval 1s --health-cmd "$current" \
   busybox sleep 1000 >/dev/null
 label=$(inspect aa .ProcessLabel)
 mounts=$(inspect aa .MountLabel)
@@ -56,7 +56,7 @@ is exec "$label" estiba exec aa sh -c "$current"
 is exec-of-another-user "$label" estiba exec -u 1000 aa sh -c "$current"
 is exec-privileged "$label" estiba exec --privileged aa sh -c "$current"
 is health-check "$label" sh -c 'for _ in $(seq 300); do
-  said=$(estiba inspect -f "{{range .State.Health.Log}}{{.Output}}{{end}}" aa | head -n 1 | tr -d "\0")
+  said=$(estiba inspect -f "{{range .State.Health.Log}}{{.Output}}{{end}}" aa | head -n 1)
   [ -n "$said" ] && break; usleep 100000; done; echo "$said"'
 is seen-outside "$label" sh -c "tr -d '\0' </proc/$(inspect aa .State.Pid)/attr/current"
 estiba run -d --name bb --network none --init busybox sleep 1000 >/dev/null
@@ -112,7 +112,7 @@ is type system_u:system_r:initrc_t:s0:two two $run --security-opt label=type:ini
 is level system_u:system_r:svirt_t:s0:c5,c6 $run --security-opt label=level:s0:c5,c6 busybox sh -c "$current"
 is colon system_u:system_r:svirt_t:s0:c5,c6 $run --security-opt label:level:s0:c5,c6 busybox sh -c "$current"
 is unknown-type refused refused 'no_such_t' --security-opt label=type:no_such_t busybox true
-is unknown-filetype refused refused 'Invalid argument\|invalid argument' --security-opt label=filetype:no_such_t busybox true
+is unknown-filetype refused refused 'overlay labelled .*no_such_t' --security-opt label=filetype:no_such_t busybox true
 is bad-option refused refused 'Bad label option' --security-opt label=nonsense busybox true
 free=system_u:object_r:svirt_image_t:s0:c1022,c1023
 estiba run -d --name dd --network none --security-opt label=disable busybox sleep 1000 >/dev/null

@@ -110,6 +110,12 @@ fn specifications_that_make_no_sense() {
     lab.process().apparmor_profile = "nothing".into();
     refuse(&lab, 125, "AppArmor");
     let mut lab = Lab::new(&["true"]);
+    lab.process().selinux_label = "no:such:label".into();
+    refuse(&lab, 125, "label");
+    let mut lab = Lab::new(&["true"]);
+    lab.linux().mount_label = "no:such:label".into();
+    refuse(&lab, 125, "overlay labelled \"no:such:label\"");
+    let mut lab = Lab::new(&["true"]);
     lab.process().args.push("a\0b".into());
     refuse(&lab, 125, "zero byte");
     let mut lab = Lab::new(&["true"]);

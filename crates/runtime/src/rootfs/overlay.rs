@@ -75,7 +75,10 @@ impl Supplier<'_> {
             return Err(LaunchError::invalid(format!("an overlay of {count} layers")));
         }
         let layers = self.layers(lower, above)?;
-        let failed = |errno| LaunchError::at("mount the overlay", errno);
+        let failed = |errno| match &layers.context {
+            Some(label) => LaunchError::at(format!("mount the overlay labelled {label:?}"), errno),
+            None => LaunchError::at("mount the overlay", errno),
+        };
         let made = match self.as_root(|| by_descriptor(&layers))? {
             Err(Errno::INVAL | Errno::BADF | Errno::OPNOTSUPP) => {
                 let state_dir = &self.launch.state_dir;
