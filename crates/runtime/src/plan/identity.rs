@@ -125,12 +125,16 @@ impl<'a> Identity<'a> {
         let refused = |module: &str| {
             LaunchError::invalid(format!("a label of {module} was asked for and it is not enabled"))
         };
-        let profile = self.process.apparmor_profile.as_str();
+        let profile = match self.process.apparmor_profile.as_str() {
+            // Nothing that a host without the module would not give.
+            "unconfined" if !facts.apparmor => "",
+            profile => profile,
+        };
         let label = self.process.selinux_label.as_str();
         if !label.is_empty() && !facts.selinux {
             return Err(refused("SELinux"));
         }
-        if !profile.is_empty() && !(profile == "unconfined" && !facts.apparmor) {
+        if !profile.is_empty() {
             if !facts.apparmor {
                 return Err(refused("AppArmor"));
             }
