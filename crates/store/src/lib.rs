@@ -43,6 +43,7 @@ mod pack;
 pub mod record;
 mod replica;
 pub mod snapshot;
+mod spread;
 mod store;
 pub mod tar;
 mod tree;
@@ -55,6 +56,7 @@ pub use compress::plain;
 pub use error::{Error, Result};
 pub use forms::{Compression, Packing};
 pub use gc::{DiskUsage, Reclaimed};
+pub use spread::spread;
 pub use store::{Lease, Options, Store};
 /// Places where a test can end the process, for the rooms above, which do not know `sys`.
 pub use sys::failpoint;

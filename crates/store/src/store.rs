@@ -90,6 +90,8 @@ impl Store {
             volumes: sub("volumes")?,
             tmp: sub("tmp")?,
         };
+        crate::spread(&dirs.tmp);
+        crate::spread(&dirs.volumes);
         tree::remove_contents(&dirs.tmp).act(|| "empty tmp of the store".into())?;
         let index = Index::load(&records, &dirs)?;
         let inner = Inner {
