@@ -246,8 +246,8 @@ impl<'a> Making<'a> {
         }
     }
 
-    /// Message queues. The namespace has made their file system already, without a label and, for it
-    /// was cloned with its user namespace, as one of its maker's: who labels it is the parent.
+    /// Message queues. The namespace has made their file system already, without a label and, as
+    /// it was cloned with its user namespace, as one of its maker's: who labels it is the parent.
     fn queues(&mut self, mount: &Mount, wanted: &Options) -> Result<Slot, LaunchError> {
         let label = self.label("security.selinux")?;
         if label.is_none() || !self.namespaces.owns(ns::IPC) {
