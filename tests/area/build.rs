@@ -416,3 +416,27 @@ fn a_secret_is_seen_by_its_step_and_kept_nowhere() {
     let found = lab.in_network(&["grep", "-rla", CANARY, lab.dir().to_str().unwrap()]);
     found.fails(1, "");
 }
+
+/// A thousand files of 200 kB, copied, read by a step, and written out: whichever way they come, the
+/// daemon holds no more of them than pieces.
+#[test]
+fn a_big_build_takes_little_memory() {
+    let arguments = ["--host", FAR, "--allow-plain-tcp"].map(str::to_owned).to_vec();
+    let lab = Lab::with(Setup { arguments, ..Setup::default() });
+    let dir = lab.dockerfile("FROM busybox\nCOPY . /all\nRUN cat /all/x* > /one\n");
+    let fill =
+        format!("cd {} && head -c 200000000 /dev/urandom | split -a 3 -b 200000", text(&dir));
+    lab.in_network(&["sh", "-c", &fill]).ok();
+    let near = format!("unix://{}", lab.socket().display());
+    let (program, home) = (binaries().join("estiba"), format!("HOME={}", lab.dir().display()));
+    for host in [near.as_str(), FAR] {
+        let words = ["-H", host, "build", "-q", "-t", "big", text(&dir)];
+        lab.in_network(&[&["env", &home, text(&program)], &words[..]].concat()).ok();
+        assert_eq!(run(&lab, "big", "wc -c < /one"), "200000000");
+        // A program with everything that debuggers want to know is a third of it.
+        let peak = lab.daemon_kib("VmHWM") - lab.daemon_kib("RssFile");
+        println!("{host}: {peak} KiB");
+        assert!(peak < 64 << 10, "{host}: the daemon took {peak} KiB");
+        std::fs::write(dir.join("one-more"), host).unwrap();
+    }
+}

@@ -63,6 +63,45 @@ fn an_import_too_big_says_why_and_leaves_nothing() {
 }
 
 #[test]
+fn a_build_too_big_says_why_and_leaves_nothing() {
+    let lab = small(24);
+    lab.estiba(&["run", "-d", "--name", "before", "busybox", "sleep", "1000"]).ok();
+    let archive = std::fs::read(big_archive(&lab, 40)).unwrap();
+    let dir = lab.dir().join("big");
+    let dockerfile = |text: &str| std::fs::write(dir.join("Dockerfile"), text).unwrap();
+    let build = ["build", "-t", "big", dir.to_str().unwrap()];
+    dockerfile("FROM busybox\nRUN echo first > /first\n");
+    lab.estiba(&build).ok();
+    let before = listing(&lab);
+    let full = "FROM busybox\nRUN echo first > /first\n";
+    let copying = format!("{full}COPY noise /noise\n");
+    let running = format!("{full}RUN cat /dev/zero > /zero\n");
+    let nowhere = &b""[..];
+    for (text, words, input) in [
+        (copying.as_str(), &build[..], nowhere),
+        (running.as_str(), &build, nowhere),
+        (copying.as_str(), &["build", "-"], &archive),
+    ] {
+        dockerfile(text);
+        let failed = lab.estiba_with(words, input);
+        assert_ne!(failed.status, 0, "{words:?}");
+        let said = failed.stderr.to_lowercase();
+        assert!(said.contains("no space left"), "{text:?}: {failed:?}");
+        eventually("nothing half-made is left", || listing(&lab) == before);
+    }
+    // There is room again, and what was finished still is.
+    dockerfile(&format!("{full}RUN echo second > /second\n"));
+    let built = lab.estiba(&build);
+    built.ok();
+    assert!(built.stderr.contains("CACHED"), "{built:?}");
+    assert_eq!(
+        lab.estiba(&["run", "--rm", "big", "cat", "/first", "/second"]).ok(),
+        "first\nsecond"
+    );
+    assert_eq!(lab.estiba(&["exec", "before", "echo", "still"]).ok(), "still");
+}
+
+#[test]
 fn a_container_that_fills_the_disk_takes_nobody_along() {
     let mut lab = small(24);
     lab.estiba(&["run", "-d", "--name", "before", "busybox", "sleep", "1000"]).ok();

@@ -367,10 +367,7 @@ fn users_and_groups_that_lie() {
     let output = lab.estiba(&["run", "--rm", "-m", "64m", "-u", "plain", "users:2", "id", "-u"]);
     assert!(output.status != 0 || output.stdout == "1234\n", "{output:?}");
     assert!(start.elapsed().as_secs() < 30, "{output:?}");
-    let status = format!("/proc/{}/status", lab.daemon_pid().as_raw_nonzero());
-    let status = std::fs::read_to_string(status).unwrap();
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    let peak = lab.daemon_kib("VmHWM");
     assert!(peak < 200_000, "the daemon read it all: {peak} kB");
 }
 
@@ -457,4 +454,92 @@ fn archives_are_taken_apart_by_processes_that_have_nothing() {
         assert!(space.is_some_and(|space| space != own), "{kind}");
     }
     eventually("no unpacker is left", || unpackers(&lab).is_empty());
+}
+
+/// Law D5: what an image says of itself is shown and decides nothing. The same command in it and in
+/// one that says nothing has the same posture, mounts and settings.
+#[test]
+fn what_an_image_says_of_itself_sets_no_policy() {
+    let lab = Lab::new();
+    let said = [
+        "LABEL estiba.owner=uid:0",
+        "LABEL org.opencontainers.image.ref.name=busybox:latest",
+        "LABEL RUN=\"docker run --privileged --pid host IMAGE\"",
+        "LABEL com.docker.security.privileged=true com.docker.compose.project=other",
+        "LABEL io.containerd.runtime=host io.containerd.image.name=busybox:latest",
+        "LABEL io.podman.annotations.privileged=TRUE io.podman.annotations.seccomp=unconfined",
+        "LABEL io.podman.annotations.userns=host io.podman.annotations.label=disable",
+        "LABEL io.kubernetes.cri-o.Devices=/dev/sda io.kubernetes.cri-o.userns-mode=host",
+        "LABEL seccomp.security.alpha.kubernetes.io/pod=unconfined",
+        "LABEL org.systemd.property.DevicePolicy=auto run.oci.hooks.stdout=/etc/passwd",
+        "LABEL cdi.k8s.io/x=vendor.com/device=all security-opt=profile=docker",
+        "ENV NVIDIA_VISIBLE_DEVICES=all",
+    ];
+    let files = root(&lab, "told");
+    import(&lab, &files, "silent:1", &[]);
+    import(&lab, &files, "told:1", &said);
+    std::fs::remove_dir_all(&files).unwrap();
+    let posture = "grep -E '^(Cap|NoNewPrivs|Seccomp|Uid|Groups)' /proc/self/status; \
+                   awk '{print $1 - 0, $3}' /proc/self/uid_map; ls /dev; \
+                   awk '{print $5, $6}' /proc/self/mountinfo; cat /proc/self/cgroup | wc -l";
+    let seen = |image: &str| {
+        lab.estiba(&["run", "--name", "looking", image, "sh", "-c", posture]).ok();
+        let shown = lab.estiba(&["logs", "looking"]).ok().to_owned();
+        let inspect = |part: &str| {
+            let form = format!("{{{{json .{part}}}}}");
+            lab.estiba(&["inspect", "-f", &form, "looking"]).ok().to_owned()
+        };
+        let parts = ["HostConfig", "Mounts", "AppArmorProfile", "ProcessLabel"].map(inspect);
+        let labels = inspect("Config.Labels");
+        lab.estiba(&["rm", "looking"]).ok();
+        (shown, parts, labels)
+    };
+    let busybox = || lab.estiba(&["images", "-q", "--no-trunc", "busybox:latest"]).ok().to_owned();
+    let before = busybox();
+    let (silent, told) = (seen("silent:1"), seen("told:1"));
+    assert_eq!(told.0, silent.0);
+    assert_eq!(told.1, silent.1);
+    assert!(told.2.contains("io.podman") && !told.2.contains("estiba.owner"), "{}", told.2);
+    // Loading and pulling name what the archive or the asker names, not what a label does.
+    let saved = lab.dir().join("told-saved.tar");
+    lab.estiba(&["save", "-o", saved.to_str().unwrap(), "told:1"]).ok();
+    lab.estiba(&["rmi", "told:1"]).ok();
+    assert!(lab.estiba(&["load", "-i", saved.to_str().unwrap()]).ok().contains("told:1"));
+    assert_eq!(busybox(), before);
+}
+
+/// Law A9: whoever else is on the host, and knows every name, reads, writes and runs nothing of what
+/// the daemon keeps.
+#[test]
+fn the_daemons_state_is_closed_to_others() {
+    let lab = Lab::new();
+    // What else keeps others out is the directory that the lab itself is in.
+    std::fs::set_permissions(lab.dir(), PermissionsExt::from_mode(0o755)).unwrap();
+    let opened = "umask 0; mkdir /v/all; echo x > /v/all/x; cp /bin/busybox /all; chmod 4777 /all; \
+                  echo said; exec sleep 1000";
+    lab.estiba(&["run", "-d", "--name", "one", "-v", "vol:/v", "busybox", "sh", "-c", opened]).ok();
+    eventually("it has written", || lab.estiba(&["logs", "one"]).ok() == "said");
+    let built = "FROM busybox\nCOPY Dockerfile /\nRUN umask 0; cp /bin/busybox /x; chmod 6777 /x\n";
+    lab.build(&lab.dockerfile(built), &["-t", "made"]).ok();
+    lab.estiba(&["save", "-o", lab.dir().join("saved.tar").to_str().unwrap(), "made"]).ok();
+    let (data, run) = (lab.data_root(), lab.dir().join("run"));
+    let names = lab.in_network(&["find", data.to_str().unwrap(), run.to_str().unwrap()]);
+    let count = names.ok().lines().count();
+    assert!(count > 100, "only {count} names");
+    let list = lab.dir().join("names");
+    std::fs::write(&list, names.ok()).unwrap();
+    // Directories may be gone through by their names; the sockets of monitors are files here.
+    let look = "while IFS= read -r name; do \
+                if [ -r \"$name\" ] || [ -w \"$name\" ] || { [ ! -d \"$name\" ] && [ -x \"$name\" ]; }; \
+                then echo \"$name\"; fi; done < \"$0\"";
+    let open = |who: &str| {
+        let ids = [format!("--reuid={who}"), format!("--regid={who}")];
+        let words = ["setpriv", &ids[0], &ids[1], "--clear-groups", "sh", "-c", look];
+        let found = lab.in_network(&[&words[..], &[list.to_str().unwrap()]].concat());
+        found.ok().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Root sees them all, so looking works.
+    assert!(open("0").len() > 100);
+    assert_eq!(open("65534"), Vec::<String>::new());
+    lab.estiba(&["rm", "-f", "one"]).ok();
 }

@@ -300,13 +300,6 @@ while True:
     threading.Thread(target=forth, args=(client, server), daemon=True).start()
 "#;
 
-/// The largest resident size that a process had, in KiB.
-fn peak_kib(pid: rustix::process::Pid) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 #[test]
 fn a_pull_survives_cuts_ctrl_c_and_the_death_of_the_daemon() {
     let mut lab = Lab::with(Setup { empty: true, ..Setup::default() });
@@ -353,7 +346,7 @@ fn a_pull_survives_cuts_ctrl_c_and_the_death_of_the_daemon() {
     assert_eq!(lab.estiba(&["images", "-q", "--no-trunc"]).ok(), id);
     let extra = passed() - size;
     assert!(extra <= size / 5, "{extra} bytes came twice");
-    let peak = peak_kib(lab.daemon_pid());
+    let peak = lab.daemon_kib("VmHWM");
     assert!(peak < 64 << 10, "the daemon took {peak} KiB");
 }
 

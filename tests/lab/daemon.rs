@@ -123,6 +123,17 @@ impl Lab {
         Pid::from_raw(i32::try_from(id).expect("pids are i32")).expect("not zero")
     }
 
+    /// What the kernel says of the daemon's memory, in KiB: `VmHWM`, the most that it has had at
+    /// once; `RssFile`, what of it is its program.
+    pub fn daemon_kib(&self, field: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.daemon_pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(status).expect("the daemon runs");
+        let mut lines = status.lines().map(|line| line.split_whitespace());
+        let words = lines
+            .find(|words| words.clone().next().and_then(|it| it.strip_suffix(':')) == Some(field));
+        words.and_then(|mut words| words.nth(1)?.parse().ok()).expect("a field of memory")
+    }
+
     /// The process that the daemon's monitors are forked from; anything must have been started.
     pub fn zygote(&self) -> i32 {
         let parent = format!("PPid:\t{}\n", self.daemon_pid().as_raw_nonzero());
