@@ -35,7 +35,7 @@ use wire::oci::runtime::Resources;
 
 pub use error::CgroupError;
 pub use hierarchy::{DAEMON_GROUP, Hierarchy, Layout, MountPlan, MountedTree};
-pub use oom::OomWatch;
+pub use oom::{OomSigns, OomWatch};
 pub use stats::{BlkioEntry, BlkioStats, CpuStats, HugetlbStats, MemoryStats, PidsStats, Stats};
 
 use file::Dir;

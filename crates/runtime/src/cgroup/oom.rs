@@ -31,19 +31,34 @@ impl OomWatch {
         if self.watched.is_some() { PollFlags::IN } else { PollFlags::PRI }
     }
 
-    /// Takes what was signalled, so that the next event is signalled again. Never blocks. False
-    /// when there will be no more: the cgroup is gone.
-    pub fn drain(&self) -> bool {
-        let mut events = [0u8; 4096];
-        match self.watched {
-            Some(_) => {
-                // EAGAIN: nothing was signalled.
-                let _ = rustix::io::read(&self.fd, &mut events);
-                true
-            }
-            None => rustix::io::pread(&self.fd, &mut events, 0).is_ok(),
-        }
+    /// Takes what was signalled, so that the next event is signalled again. Never blocks.
+    pub fn drain(&self) -> OomSigns {
+        let mut bytes = [0u8; 4096];
+        let Some(watched) = &self.watched else {
+            let gone = rustix::io::pread(&self.fd, &mut bytes, 0).is_err();
+            return OomSigns { events: 0, gone };
+        };
+        let gone = rustix::io::pread(watched, &mut bytes, 0).is_err();
+        let mut count = [0; 8];
+        // EAGAIN: nothing was signalled.
+        let signalled = match rustix::io::read(&self.fd, &mut count) {
+            Ok(_) => u64::from_ne_bytes(count),
+            Err(_) => 0,
+        };
+        // That it is removed is signalled like the others, a moment later perhaps: then one event
+        // too few is told.
+        OomSigns { events: signalled.saturating_sub(u64::from(gone)), gone }
     }
+}
+
+/// What a watch has seen since it was last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OomSigns {
+    /// How often the cgroup ran out of memory, at least. Zero on v2, where only the file tells.
+    pub events: u64,
+    /// The cgroup was removed: there will be no more, and how many were killed in it cannot be
+    /// read any more.
+    pub gone: bool,
 }
 
 impl AsFd for OomWatch {
@@ -108,5 +123,5 @@ fn watch_by_poll(dir: &Dir, file: &str) -> Result<OomWatch, Errno> {
     let fd = rustix::fs::open(dir.path().join(file), flags, Mode::empty())?;
     let watch = OomWatch { fd, watched: None };
     // Only what changes after a read is signalled.
-    if watch.drain() { Ok(watch) } else { Err(Errno::NODEV) }
+    if watch.drain().gone { Err(Errno::NODEV) } else { Ok(watch) }
 }

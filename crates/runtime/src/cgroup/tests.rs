@@ -274,10 +274,24 @@ fn running_out_of_memory_is_noticed() {
     shell.begin();
     assert!(signalled(10_000), "no event");
     shell.output();
-    watch.drain();
+    let signs = watch.drain();
+    let tells = watch.interest() == rustix::event::PollFlags::IN;
+    assert_eq!((signs.events > 0, signs.gone), (tells, false));
     assert!(!signalled(0));
     assert!(cgroup.oom_kills().unwrap() >= 1);
     assert!(cgroup.stats().unwrap().memory.oom_kills >= 1);
+}
+
+#[test]
+fn a_group_that_is_gone_did_not_run_out_of_memory() {
+    let parent = Parent::new();
+    let memory = Memory { limit: Some(8 << 20), ..Memory::default() };
+    let resources = Resources { memory: Some(memory), ..Resources::default() };
+    let cgroup = parent.create("gone", &resources).unwrap();
+    let watch = cgroup.watch_oom().unwrap().expect("this host has a memory controller");
+    assert_eq!(watch.drain(), OomSigns::default());
+    cgroup.delete().unwrap();
+    assert_eq!(watch.drain(), OomSigns { events: 0, gone: true });
 }
 
 #[test]

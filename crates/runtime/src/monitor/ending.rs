@@ -9,6 +9,7 @@ use super::log::Stream;
 use super::protocol::{EXIT_NAME, Event, ExecState, Exit, MAX_KEPT_EXECS, Phase, ProcessId};
 use super::sandbox::Sandbox;
 use super::server::{Monitor, wall_clock_ns};
+use crate::cgroup::OomWatch;
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -63,10 +64,15 @@ impl<S: Sandbox> Monitor<S> {
 
     /// The kernel says something about the container's memory; it may be that the cgroup is gone.
     pub(super) fn notice_oom(&mut self) {
-        if self.oom_watch.as_ref().is_some_and(|watch| !watch.drain()) {
+        let signs = self.oom_watch.as_ref().map(OomWatch::drain).unwrap_or_default();
+        self.ran_out_of_memory |= signs.events > 0;
+        let mut kills = self.sandbox.oom_kills();
+        if signs.gone {
             self.oom_watch = None;
+            // systemd removes a group as soon as it is empty, and the count with it. The kernel
+            // says that memory ran out before it kills.
+            kills = kills.max(u64::from(self.ran_out_of_memory));
         }
-        let kills = self.sandbox.oom_kills();
         if kills > self.oom_kills {
             self.oom_kills = kills;
             self.tell(&Event::Oom);

@@ -47,6 +47,8 @@ pub(super) struct Monitor<S> {
     pub(super) oom_watch: Option<OomWatch>,
     /// How many of the kernel's kills have been told.
     pub(super) oom_kills: u64,
+    /// The watch has said so; whoever it killed may not be counted yet.
+    pub(super) ran_out_of_memory: bool,
     pub(super) ending: Ending,
     buffer: Vec<u8>,
     /// Requests were left for the next turn.
@@ -84,6 +86,7 @@ impl<S: Sandbox> Monitor<S> {
             state_dir: parts.state_dir,
             oom_watch: parts.sandbox.watch_oom(),
             oom_kills: 0,
+            ran_out_of_memory: false,
             sandbox: parts.sandbox,
             phase: Phase::Created,
             started_at_ns: None,
