@@ -77,9 +77,12 @@ soon estiba exec app curl -sf http://web/
 # The database comes back under another address, and its name leads there.
 before=$(estiba inspect -f '{{.NetworkSettings.Networks.back.IPAddress}}' db)
 estiba stop -t 5 db >/dev/null
-estiba run -d --name squatter --network back services sleep infinity >/dev/null
+address() { estiba inspect -f '{{.NetworkSettings.Networks.back.IPAddress}}' "$1"; }
+# It is given back a moment after the answer.
+squat() { [ "$(address "$(estiba run -d --network back services sleep infinity)")" = "$before" ]; }
+soon squat
 estiba start db >/dev/null
-[ "$(estiba inspect -f '{{.NetworkSettings.Networks.back.IPAddress}}' db)" != "$before" ]
+[ "$(address db)" != "$before" ]
 soon query db
 
 # Without a daemon they go on talking.
