@@ -42,7 +42,8 @@ is stopped-by-systemd false sh -c "systemctl stop $unit; for _ in \$(seq 100); d
 is started-again active sh -c "estiba start cc >/dev/null; systemctl is-active $unit"
 is gone inactive sh -c "estiba rm -f cc >/dev/null; for _ in \$(seq 100); do
   [ \$(systemctl is-active $unit) = inactive ] && break; sleep 0.1; done; systemctl is-active $unit"
-is no-group-left '' sh -c "find /sys/fs/cgroup -name $unit"
+is no-group-left '' sh -c "for _ in \$(seq 100); do
+  [ -z \"\$(find /sys/fs/cgroup -name $unit)\" ] && break; sleep 0.1; done; find /sys/fs/cgroup -name $unit"
 id=$(estiba run -d --name dd --network none --cgroup-parent a-b.slice busybox sleep 1000)
 is parent /a.slice/a-b.slice/estiba-"$id".scope systemctl show -P ControlGroup "estiba-$id.scope"
 estiba rm -f dd >/dev/null

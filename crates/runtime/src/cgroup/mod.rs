@@ -264,11 +264,14 @@ impl Cgroup {
     /// # Errors
     /// [`CgroupError::Delete`] for the first directory that stays; the others are removed still.
     pub fn delete(&self) -> Result<(), CgroupError> {
-        let dirs = self.v1.iter().map(|tree| &tree.dir).chain(self.v2.iter().map(|v2| &v2.dir));
-        let removed = |dir: &Dir| {
+        let own = |tree: &LegacyDir| tree.controllers.iter().any(|name| name == systemd::OWN_TREE);
+        let v1 = self.v1.iter().map(|tree| (&tree.dir, own(tree)));
+        let dirs = v1.chain(self.v2.iter().map(|v2| (&v2.dir, true)));
+        let removed = |(dir, is_systemds): (&Dir, bool)| {
             let outcome = dir.remove(file::REMOVE_RETRIES);
-            // systemd removes a scope where it has made one, and knows not all trees.
-            if let Some(scope) = systemd::scope_of(dir.path()) {
+            // systemd removes a scope where it watches it, and would not notice that it is over
+            // if it found nothing there. The other trees it does not know.
+            if let Some(scope) = systemd::scope_of(dir.path()).filter(|_| !is_systemds) {
                 let _ = rustix::fs::rmdir(scope);
             }
             outcome

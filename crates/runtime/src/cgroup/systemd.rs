@@ -21,6 +21,8 @@ const GROUP: &str = "container";
 const DEFAULT_SLICE: &str = "system.slice";
 /// What scopes are called by when nothing is said.
 const DEFAULT_PREFIX: &str = "estiba";
+/// The v1 tree that systemd keeps its units in, where it does not use v2's.
+pub(super) const OWN_TREE: &str = "name=systemd";
 /// How long systemd may take to move a process.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a scope may be there after its last process: systemd has to notice, and may be busy.
