@@ -7,7 +7,9 @@ fn main() {
     println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     // Functions that are the same are there once; generic code has many of them. Nothing here
     // compares the addresses of functions.
-    println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
+    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
+    }
     // Its first instructions bring in its writable pages together (`sys::start`).
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
         println!("cargo:rustc-link-arg-bins=-Wl,-e,estiba_start");
