@@ -99,9 +99,13 @@ impl Relabelling {
             };
         }
         let label = CString::new(self.label.as_str()).map_err(|_| self.failed(Errno::INVAL))?;
-        label_tree(top.as_fd(), &label, MAX_DEPTH).map_err(|errno| self.failed(errno))?;
+        let labelled = label_tree(top.as_fd(), &label, MAX_DEPTH);
         store::failpoint::hit("engine.prepare.labelled");
-        Ok(())
+        match labelled {
+            // A volume that is a server's or a disc's is what it is.
+            Err(Errno::ROFS) if !self.asked => Ok(()),
+            labelled => labelled.map_err(|errno| self.failed(errno)),
+        }
     }
 
     fn open(&self) -> std::result::Result<OwnedFd, Errno> {
