@@ -192,6 +192,31 @@ fn several_outputs_of_one_build() {
     assert!(manifest.ok().contains(r#""annotations":{"a":"b"}"#), "{manifest:?}");
 }
 
+/// What is only sent away leaves no image here, and takes none away that was here.
+#[test]
+fn a_build_for_elsewhere_leaves_no_image() {
+    let lab = Lab::new();
+    let dir = lab.context(&[("Dockerfile", SIMPLE), ("f", "x")]);
+    let images = || lab.estiba(&["images", "-aq", "--no-trunc"]).ok().to_owned();
+    let send = |kind: &str| {
+        let out = format!("type={kind},dest={}", text(&lab.dir().join(format!("{kind}.tar"))));
+        lab.build(&dir, &["-t", "elsewhere:1", "-o", &out]).ok();
+    };
+    let before = images();
+    ["oci", "docker", "tar"].into_iter().for_each(send);
+    assert_eq!(images(), before);
+    let loaded = lab.estiba(&["load", "-i", text(&lab.dir().join("oci.tar"))]);
+    assert!(loaded.ok().contains("elsewhere:1"), "{loaded:?}");
+    lab.estiba(&["rmi", "elsewhere:1"]).ok();
+    lab.build(&dir, &[]).ok();
+    let with = images();
+    assert_ne!(with, before);
+    ["oci", "docker"].into_iter().for_each(send);
+    assert_eq!(images(), with);
+    // The cache lists what is left.
+    assert!(lab.estiba(&["builder", "du"]).ok().contains("Total:"));
+}
+
 #[test]
 fn the_same_build_at_another_time_gives_the_same_image() {
     let lab = Lab::new();

@@ -119,15 +119,16 @@ impl Store {
 }
 
 impl Images {
-    /// Adds an image that was made here of layers that are present. It is durable on return, or
-    /// with the name that it is given next.
+    /// Adds an image that was made here of layers that are present, and says whether it is new. It
+    /// is durable on return, or with the name that it is given next.
     pub fn put_built(
         &self,
         lease: &Lease,
         config: &[u8],
         durability: Durability,
-    ) -> Result<ImageId> {
-        self.put_local(lease, config, (None, true), durability)
+    ) -> Result<(ImageId, bool)> {
+        let is_new = self.index().get(crate::blob::digest(config)).is_none();
+        Ok((self.put_local(lease, config, (None, true), durability)?, is_new))
     }
 }
 

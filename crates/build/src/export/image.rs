@@ -15,14 +15,15 @@ use wire::oci::image::{ImageConfig, RootFs};
 /// Table of when an image without times was first made: nanoseconds, decimal.
 const TABLE: &str = "build-images";
 
-/// Makes the image of a result; one that is to be `named` lasts when it is. Blocking.
+/// Makes the image of a result, and says whether it is new; one that is to be `named` lasts when it
+/// is. Blocking.
 pub(super) fn make(
     build: &Build,
     target: &Target,
     layers: &[Digest],
     inline: Option<&[Step]>,
     named: bool,
-) -> Result<ImageId> {
+) -> Result<(ImageId, bool)> {
     let mut config = match &target.config {
         Some(config) => config.clone(),
         None => ImageConfig {

@@ -75,6 +75,8 @@ struct Work {
     index: bool,
     /// Steps for an inline cache, if one is wanted.
     inline: Option<Vec<remote::Step>>,
+    /// Images that this build has added to the store.
+    added: Vec<ImageId>,
 }
 
 impl Export {
@@ -85,6 +87,7 @@ impl Export {
             outcome: Outcome::default(),
             index: self.index,
             inline: None,
+            added: Vec::new(),
         };
         if self.outputs.is_empty() && self.cache_to.is_empty() {
             return Ok(work.outcome);
@@ -116,6 +119,11 @@ impl Export {
         }
         let answers = remote::exports(build, &self.cache_to, &results).await?;
         work.outcome.answers.extend(answers);
+        if !self.outputs.iter().any(stays) {
+            let (store, added) = (build.inner.store.clone(), std::mem::take(&mut work.added));
+            let withdraw = move |id| Ok(store.images().withdraw(id)?);
+            blocking(move || added.into_iter().try_for_each(withdraw)).await?;
+        }
         Ok(work.outcome)
     }
 }
@@ -135,6 +143,11 @@ async fn layered(build: &Arc<Build>, tree: Option<Tree>) -> Result<Vec<Digest>> 
 
 fn is_image(output: &Output) -> bool {
     matches!(output, Output::Image { .. } | Output::Oci { .. } | Output::Docker { .. })
+}
+
+/// Whether it leaves an image on this node; others make one to have something to send.
+fn stays(output: &Output) -> bool {
+    matches!(output, Output::Image { store: true, .. })
 }
 
 fn title(output: &Output) -> &'static str {
@@ -265,8 +278,9 @@ impl Work {
             let (target, layers) = (result.target.clone(), result.layers.clone());
             let (making, inline) = (Arc::clone(build), self.inline.clone());
             let made = move || image::make(&making, &target, &layers, inline.as_deref(), named);
-            let id = blocking(made).await?;
+            let (id, is_new) = blocking(made).await?;
             result.image = Some(id);
+            self.added.extend(is_new.then_some(id));
             let answers = &mut self.outcome.answers;
             answers.insert(CONFIG_DIGEST.to_owned(), id.to_string());
             answers.entry(IMAGE_DIGEST.to_owned()).or_insert_with(|| id.to_string());

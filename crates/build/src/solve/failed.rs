@@ -39,7 +39,7 @@ pub(super) async fn keep(
     let (keeping, naming) = (Arc::clone(build), name.clone());
     blocking(move || {
         let images = keeping.inner.store.images();
-        let id = images.put_built(&keeping.lease, &config, Durability::Relaxed)?;
+        let (id, _) = images.put_built(&keeping.lease, &config, Durability::Relaxed)?;
         Ok(images.tag(&id.to_string(), &naming)?)
     })
     .await?;

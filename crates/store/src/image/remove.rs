@@ -60,6 +60,21 @@ impl Images {
         Ok(removed)
     }
 
+    /// Takes back an image that [`Images::put_built`] has added, unless it has a name or a child by
+    /// now. What only it needed goes with the next collection.
+    pub fn withdraw(&self, id: ImageId) -> Result<()> {
+        let _change = lock(&self.store.inner.index_change);
+        // Somebody may have been quicker.
+        let Ok(image) = self.record(id) else { return Ok(()) };
+        let nobody = |_| None;
+        let mut removal =
+            Removal { images: self, force: false, in_use: &nobody, removed: Vec::new() };
+        if image.names().next().is_some() || removal.check(&image, true).is_err() {
+            return Ok(());
+        }
+        removal.delete(id, false)
+    }
+
     /// Takes one name from its image, which stays even without a name.
     pub fn untag(&self, name: &ImageRef) -> Result<ImageId> {
         let _change = lock(&self.store.inner.index_change);
