@@ -157,10 +157,10 @@ pub(crate) static BUILDER: Command = Command {
     args: Args::None,
     interspersed: true,
     flags: &[],
-    action: Action::Group(&[&BUILD, &PRUNE]),
+    action: Action::Group(&[&BUILD, &DU, &PRUNE]),
 };
 
-/// `buildx du`
+/// `buildx du`, and with it `builder du`
 pub(crate) static DU: Command = Command {
     name: "du",
     tail: "",
