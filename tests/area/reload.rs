@@ -212,11 +212,16 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("allow-direct-routing", "the_rules_follow"),
     ("bridge-accept-fwmark", "the_rules_follow"),
     ("cgroup-parent", "new_containers_are_below_another_control_group"),
+    ("metrics-addr", "daemon_settings"),
+    ("resolv-conf", "daemon_settings"),
+    ("cpu-rt-runtime", "daemon_settings"),
+    ("cpu-rt-period", "daemon_settings"),
+    ("iptables", "daemon_settings"),
 ];
 
 /// These wait for the next start, and say so: what they say is laid or held as long as the daemon
 /// lives.
-const WAIT: &[&str] = &["data-root", "exec-root", "rootless", "iptables"];
+const WAIT: &[&str] = &["data-root", "exec-root", "rootless"];
 
 /// What the words of a row say.
 fn said(lab: &Lab, words: &[&str]) -> String {
@@ -532,7 +537,8 @@ fn what_would_change_is_said_before() {
     assert_eq!(first, "configuration OK");
     assert!(rest.starts_with("changes for the running daemon:\n"), "{rest}");
     assert!(rest.contains("\n  mtu: the default -> 1400\n"), "{rest}");
-    assert!(rest.contains("\n  iptables: the default -> true (when the daemon starts)"), "{rest}");
+    let iptables = "\n  iptables: the default -> true (at once while no container is on a network";
+    assert!(rest.contains(iptables), "{rest}");
     assert_eq!(validate(r#"{"mtu": "x"}"#).0, Some(1));
 }
 

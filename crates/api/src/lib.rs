@@ -25,6 +25,7 @@ mod filters;
 pub mod fuzz;
 mod handlers;
 mod hijack;
+mod metrics;
 mod moment;
 mod query;
 mod raw;
@@ -36,5 +37,6 @@ mod service;
 mod tls;
 
 pub use authority::{Authority, AuthorityConfig, AuthorityError};
+pub use metrics::{Requests, serve_metrics};
 pub use server::{Listener, ServeError, Shutdown, serve};
 pub use tls::{Certificates, TlsError, TlsFiles};

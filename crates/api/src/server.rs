@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::authority::{Authority, read_certificate};
 use crate::body::ReplyBody;
 use crate::call::Peer;
+use crate::metrics::Requests;
 use crate::raw::Conversation;
 use crate::service::{self, Api};
 use crate::tls::{Certificates, TlsError, TlsFiles};
@@ -192,14 +193,15 @@ impl Listener {
 }
 
 /// Serves the Engine API on `listeners` until `shutdown` turns true, then lets running requests
-/// end for a short while. `authority` says who may do what.
+/// end for a short while. `authority` says who may do what, `requests` counts.
 pub async fn serve(
     engine: Engine,
     listeners: Vec<Listener>,
     authority: Arc<Authority>,
+    requests: Requests,
     shutdown: Shutdown,
 ) {
-    run(Api::new(engine, authority), listeners, shutdown).await;
+    run(Api::new(engine, authority, requests), listeners, shutdown).await;
 }
 
 /// What answers requests.

@@ -15,6 +15,7 @@ use crate::body::{ReplyBody, RequestBody};
 use crate::buildkit::BuildKit;
 use crate::call::{Call, Peer, read_up_to, wants_upgrade};
 use crate::failure::Failure;
+use crate::metrics::Requests;
 use crate::query::Query;
 use crate::reply::{self, Reply};
 use crate::server::App;
@@ -31,13 +32,14 @@ pub(crate) struct Api {
     storage_driver: Arc<str>,
     buildkit: Arc<BuildKit>,
     authority: Arc<Authority>,
+    requests: Requests,
 }
 
 impl Api {
     /// Over this engine, for whom `authority` lets in.
-    pub(crate) fn new(engine: Engine, authority: Arc<Authority>) -> Self {
+    pub(crate) fn new(engine: Engine, authority: Arc<Authority>, requests: Requests) -> Self {
         let storage_driver = engine.system.view().storage_driver.into();
-        Self { engine, storage_driver, buildkit: Arc::default(), authority }
+        Self { engine, storage_driver, buildkit: Arc::default(), authority, requests }
     }
 }
 
@@ -56,6 +58,7 @@ impl App for Api {
                 reply::failure(failure)
             }
         };
+        self.requests.answered(response.status());
         add_headers(response.headers_mut());
         response
     }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// The host's own configuration.
+/// Where the host's resolvers are named unless the daemon was told of another place.
 const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Set by who wants no IPv6 at all in a container.
@@ -89,9 +89,15 @@ pub(crate) fn write_hosts(
     write(&dir.join("hosts"), &text)
 }
 
-/// Writes /etc/resolv.conf. `embedded`: names are answered by the engine's resolver.
-pub(crate) fn write_resolv_conf(dir: &Path, spec: &ContainerSpec, embedded: bool) -> Result<()> {
-    let host = HostResolv::read();
+/// Writes /etc/resolv.conf, by the host's one. `embedded`: names are answered by the engine's
+/// resolver.
+pub(crate) fn write_resolv_conf(
+    dir: &Path,
+    spec: &ContainerSpec,
+    host: &Path,
+    embedded: bool,
+) -> Result<()> {
+    let host = HostResolv::read(host);
     let dns = &spec.dns;
     let search = if dns.search.is_empty() { &host.search } else { &dns.search };
     let options = if dns.options.is_empty() { &host.options } else { &dns.options };
@@ -130,12 +136,15 @@ struct HostResolv {
 }
 
 impl HostResolv {
-    fn read() -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let own = Self::parse(&read(HOST_RESOLV_CONF));
-        let stub_only = !own.servers.is_empty() && own.servers.iter().all(IpAddr::is_loopback);
+    fn read(path: &Path) -> Self {
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+        let own = Self::parse(&read(path));
+        // Who was told of a file is to follow that one.
+        let may_be_stub = path == Path::new(HOST_RESOLV_CONF);
+        let stub_only =
+            may_be_stub && !own.servers.is_empty() && own.servers.iter().all(IpAddr::is_loopback);
         if stub_only {
-            let real = Self::parse(&read(RESOLVED_CONF));
+            let real = Self::parse(&read(Path::new(RESOLVED_CONF)));
             if !real.servers.is_empty() {
                 return real;
             }

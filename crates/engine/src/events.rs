@@ -33,6 +33,8 @@ struct History {
     heads: VecDeque<Head>,
     /// The texts of all events, one behind the other, each behind its length.
     texts: VecDeque<u8>,
+    /// How many there have been.
+    told: u64,
 }
 
 /// What of a kept event is no text.
@@ -102,9 +104,15 @@ impl EventBus {
     pub fn emit(&self, event: Event) {
         // Under the lock, so that a subscriber sees each event once: replayed or live.
         let mut history = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        history.told += 1;
         history.keep(&event);
         // No listener is no failure.
         let _ = self.live.send(Arc::new(event));
+    }
+
+    /// How many events there have been.
+    pub(crate) fn told(&self) -> u64 {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).told
     }
 
     /// How many listen.

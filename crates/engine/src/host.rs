@@ -1,15 +1,17 @@
 //! What the host can do, read once when the engine opens.
 
 use crate::bundle::BlockDevices;
+use crate::node::Node;
 use crate::options::CGROUP_PARENT;
 use crate::{EngineError, Options, Result};
 use model::resolve::{CapabilityFacts, Defaults, HostFacts};
 use model::resources::Resources;
 use runtime::caps::{self, CapSet};
 use runtime::cgroup::systemd::Scope;
-use runtime::cgroup::{Hierarchy, Layout};
+use runtime::cgroup::{Cgroup, Hierarchy, Layout};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use wire::oci::runtime::{self as oci, Cpu};
 
 /// Reads the facts, and has AppArmor know the profile that containers get.
 pub(crate) fn facts(hierarchy: &Hierarchy) -> HostFacts {
@@ -63,6 +65,47 @@ pub(crate) fn tell_limits(hierarchy: &Hierarchy) {
             missing.join(", ")
         );
     }
+}
+
+/// Refuses real-time scheduling for all containers together where there is none.
+pub(crate) fn check_realtime(options: &Options, hierarchy: &Hierarchy) -> Result<()> {
+    let asked = options.cpu_rt_runtime_us.is_some() || options.cpu_rt_period_us.is_some();
+    if asked && hierarchy.layout() == Layout::Unified {
+        return Err(EngineError::invalid(
+            "daemon-scoped cpu real-time period and runtime are not supported on systems with \
+             cgroups v2",
+        ));
+    }
+    Ok(())
+}
+
+/// Lets the groups that a container's group is below use real-time scheduling, from the root on:
+/// none may have more than the one above it.
+pub(crate) fn grant_realtime(node: &Node, parent: &str) -> Result<()> {
+    let live = node.live();
+    let cpu = Cpu {
+        realtime_runtime: live.options.cpu_rt_runtime_us,
+        realtime_period: live.options.cpu_rt_period_us,
+        ..Cpu::default()
+    };
+    if cpu == Cpu::default() || is_slice(parent) {
+        return Ok(());
+    }
+    let limits = oci::Resources { cpu: Some(cpu), ..oci::Resources::default() };
+    let ends = parent.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+    for end in ends.chain([parent.len()]) {
+        let failed = |error| EngineError::Internal(crate::error::chain(&error));
+        let path = &parent[..end];
+        let found = Cgroup::open(&node.hierarchy, path).ok();
+        let group = match found.filter(|group| group.dir("cpu").is_some()) {
+            Some(group) => group,
+            None => {
+                Cgroup::create(&node.hierarchy, path, &oci::Resources::default()).map_err(failed)?
+            }
+        };
+        group.update(&limits).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// The part of the options that containers are resolved with.

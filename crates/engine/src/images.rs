@@ -1,6 +1,7 @@
 //! Images, for those who ask about them.
 
 use crate::chunks::{Source, produce};
+use crate::metrics::Timed;
 use crate::node::{Node, blocking};
 use crate::streams::{ByteStream, LoadProgress, STREAM_DEPTH};
 use crate::transfer::Platform;
@@ -14,6 +15,7 @@ use model::{Digest, ErrorKind, ImageId, ImageRef};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 use store::image::{ImageRecord, ImageUse, RemoveOptions, SaveOptions};
 use tokio::sync::mpsc;
 use wire::oci::image::ImageConfig;
@@ -79,10 +81,13 @@ impl Images {
         query: &str,
         platform: Option<Platform>,
     ) -> Result<Vec<HistoryLine>> {
+        let begun = Instant::now();
         let (node, query) = (Arc::clone(&self.node), query.to_owned());
         blocking(move || {
             let id = variants::find_for(&node, &query, platform.as_ref())?.id;
-            Ok(node.store.images().history(&id.to_string())?)
+            let lines = node.store.images().history(&id.to_string())?;
+            node.metrics.note(Timed::ImageHistory, begun);
+            Ok(lines)
         })
         .await
     }
@@ -110,11 +115,17 @@ impl Images {
         force: bool,
         prune_children: bool,
     ) -> Result<Vec<Removed>> {
+        let begun = Instant::now();
         // A container that just ended may still be being cleared away.
         self.node.teardowns.idle().await;
         let (node, query) = (Arc::clone(&self.node), query.to_owned());
         let options = RemoveOptions { force, prune_parents: prune_children };
-        blocking(move || remove(&node, &query, options)).await
+        blocking(move || {
+            let removed = remove(&node, &query, options)?;
+            node.metrics.note(Timed::ImageDelete, begun);
+            Ok(removed)
+        })
+        .await
     }
 
     /// Makes an image of one layer from a tar archive of a root filesystem.

@@ -32,6 +32,7 @@ mod link;
 mod live;
 mod logs;
 mod managed;
+pub mod metrics;
 mod names;
 mod networks;
 mod node;

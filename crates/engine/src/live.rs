@@ -43,9 +43,8 @@ impl Node {
 }
 
 impl System {
-    /// Puts a changed configuration in force, for whatever begins from now on. Directories, the
-    /// runtime's program, the id pool and whether there is a firewall stay as they were at the
-    /// start. `told` goes into the event, beside the name of the host.
+    /// Puts a changed configuration in force, for whatever begins from now on. Directories and the
+    /// id pool stay as they were at the start. `told` goes into the event, beside the name of the host.
     ///
     /// # Errors
     /// Settings that cannot be; nothing has changed then.
@@ -56,12 +55,15 @@ impl System {
             let mut options = options;
             options.data_root.clone_from(&first.data_root);
             options.exec_root.clone_from(&first.exec_root);
-            options.runtime_exe.clone_from(&first.runtime_exe);
             options.plugin_places.clone_from(&first.plugin_places);
             (options.id_pool_base, options.id_pool_ranges) =
                 (first.id_pool_base, first.id_pool_ranges);
             crate::selinux::tell(&options, &node.facts);
             let net = options.net.clone();
+            host::check_realtime(&options, &node.hierarchy)?;
+            if options.runtime_exe != node.live().options.runtime_exe {
+                node.ready.follow(&options.runtime_exe)?;
+            }
             let live = Arc::new(Live::new(options, &node.store)?);
             node.net.reload(net)?;
             *node.live.write().unwrap_or_else(PoisonError::into_inner) = live;

@@ -1,6 +1,7 @@
 //! Networks, for those who ask about them or join containers to them.
 
 use crate::actor::{Answer, DEFAULT_NETWORK, Order, answered};
+use crate::metrics::Timed;
 use crate::node::{Node, blocking};
 use crate::{EngineError, EventBus, Result, clock, random, record};
 use model::event::{Event, EventKind};
@@ -12,6 +13,7 @@ use model::spec::ContainerSpec;
 use model::{Denied, ErrorKind, NetworkId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Names of the networks that always are.
@@ -113,9 +115,12 @@ impl Networks {
 
     /// Joins a container to it, at once when the container runs.
     pub async fn connect(&self, query: &str, container: &str, draft: EndpointDraft) -> Result<()> {
+        let begun = Instant::now();
         let network = Box::new(self.node.networks.find(query)?);
         self.order(container, |answer| Order::Connect { network, draft: Box::new(draft), answer })
-            .await
+            .await?;
+        self.node.metrics.note(Timed::NetworkConnect, begun);
+        Ok(())
     }
 
     /// Takes a container from it.

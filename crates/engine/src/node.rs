@@ -7,6 +7,7 @@ use crate::filters::Filters;
 use crate::ids::IdPool;
 use crate::live::Live;
 use crate::managed;
+use crate::metrics::Metrics;
 use crate::networks::NetworkTable;
 use crate::plugins::Plugins;
 use crate::roster::Roster;
@@ -20,7 +21,6 @@ use model::event::{Event, EventKind};
 use model::resolve::HostFacts;
 use runtime::cgroup::Hierarchy;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use store::Store;
@@ -47,9 +47,8 @@ pub(crate) struct Node {
     pub(crate) volume_turns: Turns,
     pub(crate) facts: HostFacts,
     pub(crate) hierarchy: Hierarchy,
-    /// `estiba-runtime`, sealed: what runs is what was there when the daemon started.
-    pub(crate) runtime_exe: OwnedFd,
     pub(crate) ready: Ready,
+    pub(crate) metrics: Metrics,
     /// The daemon's id.
     pub(crate) id: String,
     /// When the engine was opened.

@@ -30,7 +30,6 @@ use model::NetworkId;
 use model::phase::Phase;
 use runtime::cgroup::Hierarchy;
 use std::fs::DirBuilder;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
@@ -85,7 +84,10 @@ fn open_parts(options: Options) -> Result<Node> {
     for dir in [&options.data_root, &options.exec_root] {
         make_dir(dir)?;
     }
-    make_dir(&options.data_root.join("containers"))?;
+    let containers = options.data_root.join("containers");
+    make_dir(&containers)?;
+    // Only speed is lost when it cannot be.
+    let _ = std::fs::File::open(&containers).map(store::spread);
     make_dir(&options.exec_root.join("containers"))?;
     let store = Store::open(&options.data_root, store::Options::default())?;
     let plugins = Arc::new(Plugins::new(options.plugin_places.clone()));
@@ -96,6 +98,7 @@ fn open_parts(options: Options) -> Result<Node> {
     let hierarchy =
         Hierarchy::detect().map_err(|error| EngineError::Internal(crate::error::chain(&error)))?;
     host::tell_limits(&hierarchy);
+    host::check_realtime(&options, &hierarchy)?;
     if options.systemd_cgroup {
         runtime::cgroup::systemd::check()
             .map_err(|source| EngineError::io("native.cgroupdriver=systemd", source))?;
@@ -109,8 +112,8 @@ fn open_parts(options: Options) -> Result<Node> {
         ids: IdPool::of_this_process(options.id_pool_base, options.id_pool_ranges)?,
         levels: Default::default(),
         filters: Filters::new(&options.exec_root.join("seccomp")),
-        runtime_exe: sealed(&options.runtime_exe)?,
-        ready: Ready::new(&options.data_root.join("containers")),
+        ready: Ready::new(&options.runtime_exe, &containers)?,
+        metrics: Default::default(),
         store,
         net,
         plugins,
@@ -149,15 +152,6 @@ fn make_dir(path: &Path) -> Result<()> {
         .mode(0o700)
         .create(path)
         .map_err(|source| EngineError::io(format!("make directory {}", path.display()), source))
-}
-
-/// A program in memory that nobody can change: neither a container that finds it through
-/// /proc/PID/exe, nor an upgrade under a running daemon.
-fn sealed(path: &Path) -> Result<OwnedFd> {
-    runtime::sealed_program(c"estiba-runtime", path).map_err(|errno| {
-        let failed = format!("load the runtime from {}", path.display());
-        EngineError::io(failed, std::io::Error::from(errno))
-    })
 }
 
 /// The recorded networks, and those that always are.

@@ -31,6 +31,11 @@ pub struct Options {
     pub exec_root: PathBuf,
     /// Parent of all containers' cgroups (`--cgroup-parent`).
     pub cgroup_parent: String,
+    /// What the parent of containers' cgroups may use of real-time scheduling (`--cpu-rt-runtime`),
+    /// microseconds of each period; `None` leaves it as it is.
+    pub cpu_rt_runtime_us: Option<i64>,
+    /// Such a period (`--cpu-rt-period`), microseconds.
+    pub cpu_rt_period_us: Option<u64>,
     /// Cgroups are systemd's to place (`--exec-opt native.cgroupdriver=systemd`); the parent is a
     /// slice then.
     pub systemd_cgroup: bool,
@@ -88,7 +93,7 @@ pub struct Options {
     pub default_runtime: String,
     /// The daemon's labels.
     pub labels: Vec<String>,
-    /// The program `estiba-runtime`; sealed into memory when the engine opens.
+    /// The program `estiba-runtime`; sealed into memory when the engine is told of it.
     pub runtime_exe: PathBuf,
     /// Containers go on when the daemon ends (`--live-restore`; on by default).
     pub live_restore: bool,
@@ -137,6 +142,8 @@ impl Default for Options {
             data_root: "/var/lib/estiba".into(),
             exec_root: "/run/estiba".into(),
             cgroup_parent: CGROUP_PARENT.into(),
+            cpu_rt_runtime_us: None,
+            cpu_rt_period_us: None,
             systemd_cgroup: false,
             log_driver: "json-file".into(),
             log_options: BTreeMap::new(),

@@ -8,10 +8,10 @@ use runtime::monitor::client::{self, ClientError, Connection, Standby};
 use runtime::monitor::zygote::Zygote;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs::DirBuilder;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::snapshot::{Snapshots, Spare};
 
 /// At most one of each without a container.
@@ -23,16 +23,33 @@ pub(crate) struct Ready {
     room: PathBuf,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
+    /// `estiba-runtime`, sealed: what runs is what was there when the daemon was told of it.
+    program: Arc<OwnedFd>,
     monitor: Option<Standby>,
     zygote: Option<Zygote>,
 }
 
 impl Ready {
-    /// Nothing is ready yet. `containers`: where their directories lie.
-    pub(crate) fn new(containers: &Path) -> Self {
-        Self { kept: Mutex::default(), root: Mutex::default(), room: containers.join(".next") }
+    /// Nothing is ready yet but the runtime's program, found at this path. `containers`: where
+    /// their directories lie.
+    pub(crate) fn new(program: &Path, containers: &Path) -> Result<Self> {
+        let program = Arc::new(sealed(program)?);
+        let kept = Mutex::new(Kept { program, monitor: None, zygote: None });
+        Ok(Self { kept, root: Mutex::default(), room: containers.join(".next") })
+    }
+
+    /// Monitors are of another program from now on. Those that run stay what they are.
+    pub(crate) fn follow(&self, program: &Path) -> Result<()> {
+        let program = Arc::new(sealed(program)?);
+        let before = {
+            let mut kept = self.kept();
+            std::mem::replace(&mut *kept, Kept { program, monitor: None, zygote: None })
+        };
+        // Outside the lock: it waits for their ends.
+        drop(before);
+        Ok(())
     }
 
     /// A writable layer, if one is ready.
@@ -54,12 +71,11 @@ impl Ready {
     /// it has died meanwhile. Blocking.
     pub(crate) fn launch(
         &self,
-        program: BorrowedFd<'_>,
         launch: &Launch,
     ) -> std::result::Result<(Connection, i32), ClientError> {
-        let ready = {
+        let (ready, program) = {
             let mut kept = self.kept();
-            kept.monitor.take().or_else(|| kept.fork())
+            (kept.monitor.take().or_else(|| kept.fork()), Arc::clone(&kept.program))
         };
         if let Some(ready) = ready {
             let pid = ready.pid();
@@ -71,12 +87,12 @@ impl Ready {
                 }
             }
         }
-        client::spawn(program, launch)
+        client::spawn(program.as_fd(), launch)
     }
 
     /// Makes the next ones ready, unless they are. Blocking.
-    pub(crate) fn refill(&self, program: BorrowedFd<'_>, snapshots: &Snapshots) {
-        self.refill_monitor(program);
+    pub(crate) fn refill(&self, snapshots: &Snapshots) {
+        self.refill_monitor();
         if let Err(error) = self.refill_directories(snapshots) {
             // Who needs them makes them, and tells what is wrong.
             tracing::warn!(%error, "no directories are kept ready");
@@ -93,13 +109,13 @@ impl Ready {
         etc::make(&self.room)
     }
 
-    fn refill_monitor(&self, program: BorrowedFd<'_>) {
+    fn refill_monitor(&self) {
         let mut kept = self.kept();
         if kept.monitor.is_some() {
             return;
         }
         if kept.zygote.is_none() {
-            match Zygote::spawn(program) {
+            match Zygote::spawn(kept.program.as_fd()) {
                 Ok(zygote) => kept.zygote = Some(zygote),
                 Err(error) => tracing::warn!(%error, "no monitor is kept ready"),
             }
@@ -136,14 +152,23 @@ impl Kept {
     }
 }
 
-impl Drop for Ready {
+impl Drop for Kept {
     fn drop(&mut self) {
-        let kept = std::mem::take(&mut *self.kept());
-        let pids = [kept.monitor.as_ref().map(Standby::pid), kept.zygote.as_ref().map(Zygote::pid)];
+        let (monitor, zygote) = (self.monitor.take(), self.zygote.take());
+        let pids = [monitor.as_ref().map(Standby::pid), zygote.as_ref().map(Zygote::pid)];
         // They end when they hear that there will be no order.
-        drop(kept);
+        drop((monitor, zygote));
         pids.into_iter().flatten().for_each(reap);
     }
+}
+
+/// A program in memory that nobody can change: neither a container that finds it through
+/// /proc/PID/exe, nor an upgrade under a running daemon.
+fn sealed(path: &Path) -> Result<OwnedFd> {
+    runtime::sealed_program(c"estiba-runtime", path).map_err(|errno| {
+        let failed = format!("load the runtime from {}", path.display());
+        EngineError::io(failed, std::io::Error::from(errno))
+    })
 }
 
 fn make_dir(path: &Path) -> std::io::Result<()> {

@@ -1,5 +1,6 @@
 //! The host and the daemon itself: what `info`, `version` and `system df` show.
 
+use crate::metrics::Timed;
 use crate::node::{Node, blocking};
 use crate::{Containers, Images, OtherRuntime, Result, Volumes};
 use model::Timestamp;
@@ -11,6 +12,7 @@ use model::volume::VolumeView;
 use runtime::cgroup::Layout;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use wire::docker::ApiVersion;
 
 /// Log drivers beside those of plugins.
@@ -150,6 +152,13 @@ pub struct DiskUsage {
 impl System {
     /// Facts as of now; reads a few files of /proc.
     pub fn view(&self) -> SystemView {
+        let begun = Instant::now();
+        let view = self.look();
+        self.node.metrics.note(Timed::SystemInfo, begun);
+        view
+    }
+
+    fn look(&self) -> SystemView {
         let node = &*self.node;
         let live = node.live();
         let options = &live.options;

@@ -3,6 +3,7 @@
 //! downloaded until then is taken up by the next. This module never speaks HTTP.
 
 use crate::images::find;
+use crate::metrics::Timed;
 use crate::node::{Node, blocking};
 use crate::{EngineError, Images, Result, variants};
 use model::error::HasKind;
@@ -12,6 +13,7 @@ use registry::{Client, Error as RegistryError};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 use store::image::ImageRecord;
 use tokio::sync::{mpsc, oneshot};
 use wire::oci::image::ImageConfig;
@@ -96,6 +98,7 @@ impl Images {
     /// # Errors
     /// The registry does not give it.
     pub async fn fetch(&self, order: PullOrder, events: Events) -> Result<Pulled> {
+        let begun = Instant::now();
         let reference = order.reference.clone().or_latest();
         let request = registry::PullRequest {
             reference: order.reference,
@@ -104,6 +107,7 @@ impl Images {
         };
         let pulled = self.drive(async move |client| client.pull(request, events).await).await;
         let pulled = pulled.map_err(|error| told(error, &reference))?;
+        self.node.metrics.note(Timed::ImagePull, begun);
         self.announce("pull", &reference);
         Ok(pulled)
     }
@@ -202,6 +206,7 @@ impl Images {
         let images = self.clone();
         tokio::spawn(async move {
             for (reference, image) in found {
+                let begun = Instant::now();
                 let credentials = credentials.clone();
                 let events = watcher(&tx);
                 let request = registry::PushRequest {
@@ -215,6 +220,7 @@ impl Images {
                 let failed = done.is_err();
                 let done = done.map_err(|error| told(error, &reference));
                 if !failed {
+                    images.node.metrics.note(Timed::ImagePush, begun);
                     images.announce("push", &reference);
                 }
                 if tx.send(done.map(Step::Pushed)).await.is_err() || failed {

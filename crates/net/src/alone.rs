@@ -12,6 +12,7 @@ use rustix::net::{
     sockopt::socket_peercred,
 };
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What is claimed. Abstract names belong to the network namespace, and go with the last
@@ -46,7 +47,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Alone {
     is_first: bool,
-    _names: [Option<OwnedFd>; 2],
+    /// The right to lay rules; given back and claimed again as the configuration says.
+    rules: Mutex<Option<OwnedFd>>,
+    _network: Option<OwnedFd>,
 }
 
 impl Alone {
@@ -54,14 +57,27 @@ impl Alone {
     /// while another daemon has that.
     pub(crate) fn claim(rules: bool) -> Result<Self> {
         let firewall = if rules { claim(Claimed::Firewall)? } else { None };
+        let rules = Mutex::new(firewall);
         match claim(Claimed::Network) {
-            Ok(network) => Ok(Self { is_first: true, _names: [firewall, network] }),
+            Ok(network) => Ok(Self { is_first: true, rules, _network: network }),
             Err(Error::NotAlone { process }) => {
                 tracing::warn!(process, "another daemon works in this network namespace");
-                Ok(Self { is_first: false, _names: [firewall, None] })
+                Ok(Self { is_first: false, rules, _network: None })
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Claims the right to lay rules, in the calling thread's network namespace.
+    pub(crate) fn claim_rules(&self) -> Result<()> {
+        let claimed = claim(Claimed::Firewall)?;
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = claimed;
+        Ok(())
+    }
+
+    /// Leaves the rules to others.
+    pub(crate) fn leave_rules(&self) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether links that bear a daemon's mark and are not known were left behind, and are not

@@ -47,13 +47,15 @@ pub struct Net {
     pub(crate) dns: Dns,
     pub(crate) removals: Removals,
     /// Wakes who tells firewalld.
-    zones: SyncSender<()>,
+    pub(crate) zones: SyncSender<()>,
     _routes: RouteWatch,
     /// Dropped before the firewall that it watches.
-    _watch: Option<Watch>,
-    firewall: Option<Arc<Firewall>>,
+    pub(crate) watch: Mutex<Option<Watch>>,
+    /// None where the configuration says so. Changes under the lock of the state, while that has no
+    /// endpoints.
+    pub(crate) firewall: RwLock<Option<Arc<Firewall>>>,
     /// Dropped last: who comes next finds the tables without an owner.
-    alone: Alone,
+    pub(crate) alone: Alone,
 }
 
 /// What is known of networks, endpoints, addresses and ports.
@@ -113,17 +115,19 @@ impl State {
 }
 
 /// Lets the administrator's rules be heard, and watches over them and ours.
-fn watch(
+pub(crate) fn watch(
     firewall: &Arc<Firewall>,
     options: &Options,
-    reloaded: impl Fn() + Send + 'static,
+    zones: &SyncSender<()>,
 ) -> Result<Watch> {
     let interop = Interop::new(&options.iptables, sysctl::has_ipv6());
     if let Err(error) = interop.reconcile() {
         // What our own table refuses stays refused.
         tracing::warn!(%error, "the rules of DOCKER-USER are not heard");
     }
-    Watch::start(firewall, interop, reloaded)
+    let zones = zones.clone();
+    // Who is woken already need not be woken again.
+    Watch::start(firewall, interop, move || _ = zones.try_send(()))
 }
 
 /// Tells firewalld of every bridge whenever it is woken, on a thread of its own: an answer may
@@ -175,10 +179,8 @@ impl Net {
         state.lock().unwrap_or_else(PoisonError::into_inner).ports =
             Ports::through(options.outside.clone());
         let zones = tell_firewalld(&state, options.system_bus.clone())?;
-        let reloaded = zones.clone();
-        let reloaded = move || _ = reloaded.try_send(());
-        let watch = firewall.as_ref().map(|firewall| watch(firewall, &options, reloaded));
-        let watch = watch.transpose()?;
+        let watch = firewall.as_ref().map(|firewall| watch(firewall, &options, &zones));
+        let watch = Mutex::new(watch.transpose()?);
         let dns = Dns::new(options.resolver.clone(), options.resolv_conf.clone());
         let routes = RouteWatch::start(&state, options.route_news.clone())?;
         let options = RwLock::new(Arc::new(options));
@@ -192,8 +194,8 @@ impl Net {
             removals,
             zones,
             _routes: routes,
-            _watch: watch,
-            firewall,
+            watch,
+            firewall: RwLock::new(firewall),
             alone,
         })
     }
@@ -213,8 +215,8 @@ impl Net {
         self.alone.is_first()
     }
 
-    pub(crate) fn firewall(&self) -> Option<&Firewall> {
-        self.firewall.as_deref()
+    pub(crate) fn firewall(&self) -> Option<Arc<Firewall>> {
+        self.firewall.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends a restart: replaces the former daemon's rules by the present ones in one transaction,
@@ -222,7 +224,7 @@ impl Net {
     /// cannot be those of another daemon. Returns their names. Call once, after adopting, before
     /// any container starts.
     pub fn sweep(&self) -> Result<Vec<String>> {
-        if let Some(firewall) = &self.firewall {
+        if let Some(firewall) = self.firewall() {
             firewall.lay()?;
             let _ = self.zones.try_send(());
         }
@@ -269,7 +271,7 @@ impl Net {
     /// Returns whether it had to. A watching thread does so by itself whenever somebody touches
     /// our table, and at least every two seconds if anybody changes any rule.
     pub fn reconcile(&self) -> Result<bool> {
-        self.firewall().map_or(Ok(false), Firewall::reconcile)
+        self.firewall().map_or(Ok(false), |firewall| firewall.reconcile())
     }
 
     /// Counters of every interface but loopback in a namespace.

@@ -226,6 +226,13 @@ fn the_world_answers_for_the_rest() {
         std::thread::sleep(Duration::from_secs(1));
         assert_eq!(dig(&a.netns, "known.example", A), "ok 192.0.2.7");
         assert_eq!((stub.load(Ordering::SeqCst), asked.load(Ordering::SeqCst)), (2, 2));
+
+        // The daemon is told of another file.
+        let resolv_conf = dir.path().join("other.conf");
+        std::fs::write(&resolv_conf, "nameserver 127.0.0.53\n").unwrap();
+        net.reload(Options { resolv_conf, ..options() }).unwrap();
+        assert_eq!(dig(&a.netns, "known.example", A), "ok 192.0.2.7");
+        assert_eq!((stub.load(Ordering::SeqCst), asked.load(Ordering::SeqCst)), (3, 2));
     });
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Actor, Answer, reply};
 use crate::containers::{ExitStatus, Outcome, RemoveOptions, WaitCondition};
+use crate::metrics::Timed;
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition};
 use crate::{EngineError, Result, clock};
@@ -12,6 +13,7 @@ use model::step::Input;
 use model::{ContainerId, VolumeName};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How long a monitor may take to close its connections once its container is over; its own limit
 /// is two seconds.
@@ -223,6 +225,7 @@ impl Actor {
 
 /// Removes a container's files, then its record: a crash in between is finished at the next start.
 pub(crate) fn clear(node: &Node, definition: &Definition, volumes: bool) -> Result<()> {
+    let begun = Instant::now();
     let id = &definition.id;
     store::failpoint::hit("engine.remove.files");
     remove_files(node, id)?;
@@ -231,7 +234,9 @@ pub(crate) fn clear(node: &Node, definition: &Definition, volumes: bool) -> Resu
         remove_anonymous_volumes(node, definition);
     }
     store::failpoint::hit("engine.remove.forget");
-    record::forget(node.store.records(), id)
+    record::forget(node.store.records(), id)?;
+    node.metrics.note(Timed::ContainerDelete, begun);
+    Ok(())
 }
 
 /// The same for what has no definition any more.

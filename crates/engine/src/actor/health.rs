@@ -1,6 +1,7 @@
 //! Health checks: a command run in the container on a schedule, its outcome counted.
 
 use super::Actor;
+use crate::metrics::Timed;
 use crate::{clock, random};
 use model::draft::OnUnhealthy;
 use model::exec::ExecDraft;
@@ -90,6 +91,7 @@ impl Actor {
     }
 
     async fn start_probe(&mut self) -> crate::Result<()> {
+        let begun = Instant::now();
         let Some(check) = self.health.as_ref() else { return Ok(()) };
         let draft = ExecDraft { command: check.spec.command.clone(), ..ExecDraft::default() };
         let exec_id = ExecId::from_bytes(random::id_bytes()?).to_string();
@@ -109,6 +111,7 @@ impl Actor {
         let fds = [theirs.as_fd()];
         self.launch_process(exec_id.clone(), &draft, Some(attach), &fds).await?;
         drop(theirs);
+        self.node.metrics.note(Timed::HealthCheckStart, begun);
         let output = tokio::task::spawn_blocking(move || read_output(ours));
         if let Some(check) = self.health.as_mut() {
             check.probe = Some(Probe { exec_id, start, output });
@@ -132,6 +135,7 @@ impl Actor {
         let (Some(check), Some(view)) = (self.health.as_mut(), self.health_view.as_mut()) else {
             return;
         };
+        self.node.metrics.note_check(exit_code != 0);
         let now = Instant::now();
         let before = view.status;
         if exit_code == 0 {

@@ -5,6 +5,7 @@ use super::network::{self, Joined};
 use super::prepare::{prepare, write_etc};
 use super::{Actor, attach};
 use crate::link::{Asked, Launching, Link};
+use crate::metrics::Timed;
 use crate::node::blocking;
 use crate::shipping::Shipping;
 use crate::{EngineError, Result, clock};
@@ -13,8 +14,9 @@ use model::phase::{Exit, Run};
 use model::step::Input;
 use runtime::launch::Rootfs;
 use runtime::monitor::protocol::{Reply, Request};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Exit code of a container that could not be made, when nothing more is known; Docker's.
 const EXIT_NOT_CREATED: i32 = 128;
@@ -43,8 +45,10 @@ struct Going {
 impl Actor {
     /// Launches, and says what came of it as news for the transition function.
     pub(super) async fn launch_or_fail(&mut self) -> Input {
+        let begun = Instant::now();
         match self.launch().await {
             Ok(run) => {
+                self.node.metrics.note(Timed::ContainerStart, begun);
                 store::failpoint::hit("engine.start.started");
                 self.start_shipping();
                 self.start_health();
@@ -127,7 +131,7 @@ impl Actor {
         store::failpoint::hit("engine.start.told");
         let node = Arc::clone(&self.node);
         tokio::task::spawn_blocking(move || {
-            node.ready.refill(node.runtime_exe.as_fd(), &node.store.snapshots());
+            node.ready.refill(&node.store.snapshots());
         });
         Ok(Run { pid, started })
     }
@@ -240,7 +244,7 @@ impl Actor {
                 *volatile |= fleeting;
             }
             store::failpoint::hit("engine.start.prepared");
-            let launched = node.ready.launch(node.runtime_exe.as_fd(), &prepared.launch);
+            let launched = node.ready.launch(&prepared.launch);
             let monitor = launched.map_err(EngineError::internal)?;
             store::failpoint::hit("engine.start.spawned");
             Ok((prepared.cgroup, monitor, write_etc(&node, &definition)))

@@ -4,6 +4,7 @@
 use super::ways::{Landing, as_in_force, candidate, ways};
 use super::{Actor, links};
 use crate::link::Link;
+use crate::metrics::Timed;
 use crate::node::{Node, blocking};
 use crate::{EngineError, Result, etc, random};
 use model::error::HasKind;
@@ -18,6 +19,7 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::task::JoinHandle;
 
 /// Name of the network that containers are on when they ask for none.
@@ -390,7 +392,8 @@ impl Actor {
                 &links,
             )?;
             let embedded = embedded_dns(&self.node, &self.definition.spec);
-            etc::write_resolv_conf(&dir, &self.definition.spec, embedded)?;
+            let host = self.node.live().options.net.resolv_conf.clone();
+            etc::write_resolv_conf(&dir, &self.definition.spec, &host, embedded)?;
         }
         store::failpoint::hit("engine.networks.files");
         crate::record::save_state(self.node.store.records(), &self.definition.id, &self.state)?;
@@ -499,7 +502,9 @@ fn dns_settings(spec: &ContainerSpec, lives_with: Option<i32>) -> DnsSettings {
 /// Networks without interfaces of their own are endpoints in name only.
 fn attach_one(node: &Node, ask: &Attach<'_>, network: &NetworkSpec) -> Result<Endpoint> {
     if !matches!(network.driver, DriverKind::Host | DriverKind::Null) {
+        let begun = Instant::now();
         let mut endpoint = node.net.attach(ask)?;
+        node.metrics.note(Timed::NetworkAllocate, begun);
         endpoint.network_name.clone_from(&network.name);
         return Ok(endpoint);
     }
@@ -533,7 +538,10 @@ fn attach_one(node: &Node, ask: &Attach<'_>, network: &NetworkSpec) -> Result<En
 pub(super) fn leave(node: &Node, id: &ContainerId, endpoints: &[Endpoint]) {
     node.net.stop_dns(id);
     for endpoint in endpoints.iter().filter(|endpoint| endpoint.interface.is_some()) {
-        if let Err(error) = node.net.detach(endpoint) {
+        let begun = Instant::now();
+        let left = node.net.detach(endpoint);
+        node.metrics.note(Timed::NetworkRelease, begun);
+        if let Err(error) = left {
             let network = &endpoint.network_name;
             tracing::warn!(container = %id, %network, %error, "leave network");
         }

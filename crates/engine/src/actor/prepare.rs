@@ -41,10 +41,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared> {
     let spec = &definition.spec;
     let joined = Others::find(node, definition)?;
-    let id_range = match joined.id_range {
-        Some(theirs) => theirs,
-        None => id_range,
-    };
+    let id_range = joined.id_range.unwrap_or(id_range);
     let dir = node.container_dir(&definition.id);
     let state_dir = node.state_dir(&definition.id);
     let made = node.ready.move_in(&dir);
@@ -63,6 +60,7 @@ pub(super) fn prepare(
     let edits = cdi::edits(live.options.cdi_dirs(), &spec.resources.device_requests)?;
     let devices = devices::handed_in(definition, &edits)?;
     let block_devices = crate::host::block_devices(&spec.resources)?;
+    crate::host::grant_realtime(node, &spec.cgroup_parent)?;
     let cgroup = cgroup_of(&spec.cgroup_parent, &definition.id);
     let other = other_runtime(node, &spec.runtime)?;
     let (runtime, runtime_args) = other.map(|it| (it.program, it.arguments)).unzip();
@@ -304,7 +302,8 @@ pub(super) fn write_etc(node: &Node, definition: &Definition) -> Result<()> {
     let dir = node.container_dir(&definition.id);
     let hosts_name = spec.hostname.is_empty().then(host_name);
     etc::write_hostname(&dir, hosts_name.as_deref().unwrap_or(&spec.hostname))?;
-    etc::write_resolv_conf(&dir, spec, super::network::embedded_dns(node, spec))
+    let embedded = super::network::embedded_dns(node, spec);
+    etc::write_resolv_conf(&dir, spec, &node.live().options.net.resolv_conf, embedded)
 }
 
 fn host_name() -> String {

@@ -4,6 +4,7 @@
 use super::place::{self, Place};
 use super::{Containers, WaitCondition};
 use crate::chunks::{Source, produce};
+use crate::metrics::Timed;
 use crate::node::blocking;
 use crate::streams::{ArchivePut, ByteStream, PathStat};
 use crate::{EngineError, Result, image_config};
@@ -15,6 +16,7 @@ use model::{ContainerId, Digest, ImageId};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 use store::archive::{ReadOptions, WriteOptions};
 use store::record::Durability;
 
@@ -126,6 +128,7 @@ impl Containers {
         draft: ImageDraft,
         config: Option<ImageConfig>,
     ) -> Result<ImageId> {
+        let begun = Instant::now();
         let view = self.view(query)?;
         if matches!(view.phase, Phase::Dead { .. } | Phase::Removing) {
             return Err(EngineError::conflict(format!(
@@ -148,6 +151,7 @@ impl Containers {
         }
         let image = committed?;
         self.emit_commit(&view, image);
+        self.node.metrics.note(Timed::ContainerCommit, begun);
         Ok(image)
     }
 

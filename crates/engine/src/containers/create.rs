@@ -3,6 +3,7 @@
 
 use super::Created;
 use crate::actor::{Actor, links, missing_bind};
+use crate::metrics::Timed;
 use crate::node::{Node, blocking};
 use crate::record::{self, Definition, State};
 use crate::selinux::{self, Held};
@@ -21,6 +22,7 @@ use model::{ContainerId, ContainerName, ErrorKind, VolumeName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use store::snapshot::Snapshot;
 use tokio::runtime::Handle;
 
@@ -33,6 +35,7 @@ pub(super) async fn create(
     draft: Draft,
     review: Option<Review>,
 ) -> Result<Created> {
+    let begun = Instant::now();
     let id = ContainerId::from_bytes(random::id_bytes()?);
     let name = reserve(node, name, id)?;
     store::failpoint::hit("engine.create.reserved");
@@ -57,6 +60,7 @@ pub(super) async fn create(
     tokio::spawn(actor.run());
     store::failpoint::hit("engine.create.born");
     node.emit(EventKind::Container, "create", id.to_string(), attributes);
+    node.metrics.note(Timed::ContainerCreate, begun);
     Ok(Created { id, warnings })
 }
 

@@ -14,6 +14,7 @@ pub(crate) use place::user;
 pub use types::{Created, ExitStatus, Outcome, RemoveOptions, WaitCondition, WaitHandle};
 
 use crate::actor::{Answer, Order, answered};
+use crate::metrics::Timed;
 use crate::node::{Node, blocking};
 use crate::streams::*;
 use crate::{EngineError, Result, Review, Stats, logs};
@@ -25,7 +26,7 @@ use model::view::ContainerView;
 use model::{ContainerId, ContainerName, Draft};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How long a kill waits for the end of what it killed.
@@ -274,10 +275,12 @@ impl Containers {
 
     /// How its root differs from its image.
     pub async fn changes(&self, query: &str) -> Result<Vec<Change>> {
+        let begun = Instant::now();
         let id = self.node.registry.find(query)?.id;
         let node = Arc::clone(&self.node);
         blocking(move || {
             let found = node.store.snapshots().changes(id)?;
+            node.metrics.note(Timed::ContainerChanges, begun);
             let change = |it: store::snapshot::Change| Change {
                 path: it.path.to_string_lossy().into_owned(),
                 kind: match it.kind {

@@ -22,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) allow_plain_tcp: bool,
     /// How TCP is served.
     pub(crate) tls: Tls,
+    /// Where metrics are served, to whoever asks.
+    pub(crate) metrics: Option<SocketAddr>,
     /// Who may do what.
     pub(crate) authority: api::AuthorityConfig,
     /// Group of unix sockets; `None` leaves them to root alone.
@@ -108,6 +110,7 @@ impl Config {
             listen: vec![Listen::Unix(socket)],
             allow_plain_tcp: false,
             tls: Tls::default(),
+            metrics: None,
             authority: api::AuthorityConfig::default(),
             group: (as_docker && own.is_none()).then(|| "docker".to_owned()),
             pidfile,
@@ -160,6 +163,9 @@ impl Config {
                 let mut seen = std::collections::BTreeSet::new();
                 let names = texts.iter().filter(|name| seen.insert(name.as_str()));
                 self.authority.plugins = names.cloned().collect();
+            }
+            "metrics-addr" => {
+                self.metrics = (!text.is_empty()).then(|| tcp_address(text)).transpose()?;
             }
             "authorization-policy" => self.authority.policy = Some(absolute(text)?),
             "tls" => self.tls.on = switch(text)?,
@@ -237,6 +243,7 @@ fn set_network(o: &mut Options, name: &str, texts: &[String], text: &str) -> Res
         "icc" => o.net.icc = switch(text)?,
         "ip" => o.net.host_binding = address(text)?,
         "mtu" => o.net.mtu = number(text, 68..=65_535)?,
+        "resolv-conf" => o.net.resolv_conf = absolute(text)?,
         "dns" => o.dns = texts.iter().map(|t| address(t)).collect::<Result<_, _>>()?,
         "dns-opt" => o.dns_options = texts.to_vec(),
         "dns-search" => o.dns_search = texts.to_vec(),
@@ -293,6 +300,11 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
         "rootless" => o.rootless = switch(text)?,
         "data-root" => o.data_root = absolute(text)?,
         "exec-root" => o.exec_root = absolute(text)?,
+        "cpu-rt-period" => o.cpu_rt_period_us = some_us(number(text, 0..=MAX_RT_US)?),
+        "cpu-rt-runtime" => {
+            let us = some_us(number(text, 0..=MAX_RT_US)?);
+            o.cpu_rt_runtime_us = us.map(u64::cast_signed);
+        }
         "cgroup-parent" => o.cgroup_parent = text.to_owned(),
         "log-driver" => o.log_driver = text.to_owned(),
         "log-opt" => o.log_options = texts.iter().map(|t| pair(t)).collect::<Result<_, _>>()?,
@@ -353,6 +365,14 @@ fn set_engine(o: &mut Options, name: &str, texts: &[String], text: &str) -> Resu
     Ok(())
 }
 
+/// The longest period of real-time scheduling that the kernel knows, µs (`sched_rt_period_us`).
+const MAX_RT_US: u64 = 2_147_483_647;
+
+/// Microseconds; none are no wish, as with dockerd.
+fn some_us(us: u64) -> Option<u64> {
+    (us > 0).then_some(us)
+}
+
 /// `name=true`, `name=false`, or a name alone.
 fn feature(text: &str) -> Result<(String, bool), String> {
     let (name, on) = text.split_once('=').unwrap_or((text, "true"));
@@ -377,13 +397,21 @@ fn listen(text: &str) -> Result<Listen, String> {
     // An address alone is one of TCP, as with Docker.
     let bare = !text.contains("://") && text.contains(':');
     if let Some(address) = text.strip_prefix("tcp://").or(bare.then_some(text)) {
-        let (host, port) = address.rsplit_once(':').unwrap_or((address, "2375"));
-        let host = if host.is_empty() { "127.0.0.1" } else { host };
-        let whole = format!("{}:{port}", host.replace("localhost", "127.0.0.1"));
-        let parsed = whole.parse().map_err(|_| format!("bad address {address:?}"))?;
-        return Ok(Listen::Tcp(parsed));
+        return match address.contains(':') {
+            true => tcp_address(address).map(Listen::Tcp),
+            false => tcp_address(&format!("{address}:2375")).map(Listen::Tcp),
+        };
     }
     Err(format!("cannot listen on {text:?}: want unix://PATH, tcp://ADDRESS:PORT or fd://"))
+}
+
+/// `HOST:PORT`; without a host that of loopback.
+fn tcp_address(text: &str) -> Result<SocketAddr, String> {
+    let bad = || format!("bad address {text:?}");
+    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    let whole = format!("{}:{port}", host.replace("localhost", "127.0.0.1"));
+    whole.parse().map_err(|_| bad())
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {

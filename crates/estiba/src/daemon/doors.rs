@@ -3,8 +3,9 @@
 
 use super::config::{Config, Listen};
 use super::sockets;
-use api::{Authority, Certificates, Listener};
+use api::{Authority, Certificates, Listener, Requests};
 use engine::Engine;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,7 +14,10 @@ use tokio::task::JoinHandle;
 pub(crate) struct Doors {
     engine: Engine,
     authority: Arc<Authority>,
+    requests: Requests,
     open: Vec<Door>,
+    /// Where it is told what was counted.
+    metrics: Option<Door>,
 }
 
 struct Door {
@@ -28,7 +32,7 @@ struct Door {
 impl Doors {
     /// Serves nothing yet.
     pub(crate) fn new(engine: Engine, authority: Arc<Authority>) -> Self {
-        Self { engine, authority, open: Vec::new() }
+        Self { engine, authority, requests: Requests::default(), open: Vec::new(), metrics: None }
     }
 
     /// Serves what was opened for an address.
@@ -36,8 +40,18 @@ impl Doors {
         let (tell, told) = watch::channel(false);
         let certificates = listeners.iter().filter_map(Listener::certificates).collect();
         let (engine, authority) = (self.engine.clone(), Arc::clone(&self.authority));
-        let served = tokio::spawn(api::serve(engine, listeners, authority, told));
+        let requests = self.requests.clone();
+        let served = tokio::spawn(api::serve(engine, listeners, authority, requests, told));
         self.open.push(Door { address, certificates, tell, served });
+    }
+
+    /// Tells what was counted, on an address that was opened for that.
+    pub(crate) fn serve_metrics(&mut self, address: SocketAddr, listener: Listener) {
+        let (tell, told) = watch::channel(false);
+        let (engine, requests) = (self.engine.clone(), self.requests.clone());
+        let served = tokio::spawn(api::serve_metrics(engine, listener, requests, told));
+        let (address, certificates) = (Listen::Tcp(address), Vec::new());
+        self.metrics = Some(Door { address, certificates, tell, served });
     }
 
     /// Opens what is new, reads certificates again, and closes what is not wanted any more. When
@@ -55,6 +69,10 @@ impl Doors {
             }
             fresh.push((address.clone(), sockets::open(address, new).await?));
         }
+        let metrics = match new.metrics.filter(|_| old.metrics != new.metrics) {
+            Some(address) => Some((address, sockets::open_metrics(address).await?)),
+            None => None,
+        };
         if let Some(files) = new.tls.files() {
             for certificates in self.open.iter().flat_map(|door| &door.certificates) {
                 certificates.reload(&files).map_err(|error| error.to_string())?;
@@ -70,6 +88,12 @@ impl Doors {
         for (address, listeners) in fresh {
             self.serve(address, listeners);
         }
+        if old.metrics != new.metrics {
+            end(self.metrics.take().into_iter().collect()).await;
+        }
+        if let Some((address, listener)) = metrics {
+            self.serve_metrics(address, listener);
+        }
         Ok(())
     }
 
@@ -82,7 +106,9 @@ impl Doors {
 
     /// Lets running requests end for a short while.
     pub(crate) async fn close_all(&mut self) {
-        end(std::mem::take(&mut self.open)).await;
+        let mut open = std::mem::take(&mut self.open);
+        open.extend(self.metrics.take());
+        end(open).await;
     }
 }
 

@@ -182,6 +182,10 @@ async fn serve_until_told(told: Told, reading: Reading, log: Log) -> Result<(), 
     for address in &config.listen {
         open.push((address.clone(), sockets::open(address, &config).await?));
     }
+    let metrics = match config.metrics {
+        Some(address) => Some((address, sockets::open_metrics(address).await?)),
+        None => None,
+    };
     let engine = Engine::open(config.options.clone()).await.map_err(|error| error.to_string())?;
     let in_force = InForce::keep(&config.options.exec_root, &given);
     let in_force = in_force
@@ -190,6 +194,9 @@ async fn serve_until_told(told: Told, reading: Reading, log: Log) -> Result<(), 
     let mut doors = Doors::new(engine.clone(), Arc::clone(&authority));
     for (address, listeners) in open {
         doors.serve(address, listeners);
+    }
+    if let Some((address, listener)) = metrics {
+        doors.serve_metrics(address, listener);
     }
     let in_force = in_force.ok();
     let mut serving =

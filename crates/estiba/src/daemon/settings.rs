@@ -65,8 +65,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::string("containerd-plugins-namespace", "containerd's namespace"),
         Moot(NO_CONTAINERD),
     ),
-    row(Flag::int("cpu-rt-period", "Realtime period of the parent cgroup, µs"), NotYet),
-    row(Flag::int("cpu-rt-runtime", "Realtime runtime of the parent cgroup, µs"), NotYet),
+    row(Flag::int("cpu-rt-period", "Realtime period of the parent cgroup, µs"), Applied),
+    row(Flag::int("cpu-rt-runtime", "Realtime runtime of the parent cgroup, µs"), Applied),
     row(Flag::bool("cri-containerd", "Serve CRI"), NotYet),
     row(Flag::string("data-root", "Where images, containers and volumes are kept"), Applied),
     row(Flag::bool("debug", "Log more").short('D'), Applied),
@@ -133,7 +133,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::int("max-concurrent-downloads", "Layers downloaded at once"), Applied),
     row(Flag::int("max-concurrent-uploads", "Layers uploaded at once"), Applied),
     row(Flag::int("max-download-attempts", "Attempts of each download"), Applied),
-    row(Flag::string("metrics-addr", "Where to serve metrics"), NotYet),
+    row(Flag::string("metrics-addr", "Where to serve metrics, ADDRESS:PORT"), Applied),
     row(Flag::string("min-api-version", "Oldest API version to serve"), Applied),
     row(Flag::int("mtu", "MTU of the default bridge"), Applied),
     row(
@@ -177,7 +177,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         Flag::string("registry-rules", "File with rules for registries (registries.conf)"),
         Applied,
     ),
-    row(Flag::string("resolv-conf", "Where the host's resolvers are named"), NotYet),
+    row(Flag::string("resolv-conf", "Where the host's resolvers are named"), Applied),
     row(Flag::bool("rootless", "Run without root (what an ordinary user does anyway)"), Applied),
     row(
         Flag::string("runtime-path", "The program estiba-runtime, when it is not beside this one"),
@@ -211,10 +211,15 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row(Flag::bool("version", "Print the version and exit").short('v'), Applied),
 ];
 
-/// Settings that are what they were when the daemon started, whatever a later reading says: places
-/// that hold what lives, and whether there is a firewall.
-pub(crate) static AT_START: &[&str] =
-    &["data-root", "exec-root", "firewall-backend", "iptables", "rootless", "runtime-path"];
+/// Settings that a later reading may not change at once, and when they change. `exec-root` holds
+/// the sockets by which containers that run are reached, and a daemon that has become an ordinary
+/// user's cannot become root's again (`rootless`).
+pub(crate) static WAITING: &[(&str, &str)] = &[
+    ("data-root", "when the daemon starts"),
+    ("exec-root", "when the daemon starts"),
+    ("iptables", "at once while no container is on a network, or when the daemon starts"),
+    ("rootless", "when the daemon starts"),
+];
 
 /// Keys of `daemon.json` that are not the flag's name.
 pub(crate) static JSON_NAMES: &[(&str, &str)] = &[
@@ -260,7 +265,8 @@ mod tests {
 
     #[test]
     fn plurals_lead_to_settings() {
-        for name in JSON_NAMES.iter().map(|(_, name)| name).chain(AT_START) {
+        let waiting = WAITING.iter().map(|(name, _)| name);
+        for name in JSON_NAMES.iter().map(|(_, name)| name).chain(waiting) {
             assert!(find(name).is_some(), "{name}");
         }
     }

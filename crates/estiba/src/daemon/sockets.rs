@@ -4,6 +4,7 @@
 use super::config::{Config, Listen};
 use super::supervisor;
 use api::{Listener, TlsFiles};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,20 @@ pub(crate) async fn open(address: &Listen, config: &Config) -> Result<Vec<Listen
     let listener = listener?;
     tracing::info!("listening on {address}");
     Ok(vec![listener])
+}
+
+/// Opens an address for metrics, which are told to whoever asks.
+pub(crate) async fn open_metrics(address: SocketAddr) -> Result<Listener, String> {
+    let opened = match super::rootless::listen(address) {
+        Some(socket) => {
+            let socket = socket.map_err(|error| format!("listen on tcp://{address}: {error}"))?;
+            Listener::from_fd(socket, None)
+        }
+        None => Listener::bind_tcp_without_tls(&address.to_string()).await,
+    };
+    let listener = opened.map_err(|error| format!("--metrics-addr: {error}"))?;
+    tracing::info!("metrics API listening on {address}");
+    Ok(listener)
 }
 
 /// Gives the path sockets to the group that may use them now.

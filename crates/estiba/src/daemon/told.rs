@@ -5,7 +5,7 @@ use super::config::Config;
 use super::find_runtime;
 use super::given::{self, Given};
 use super::proxies::masked;
-use super::settings::{AT_START, JSON_NAMES};
+use super::settings::{JSON_NAMES, WAITING};
 use std::path::PathBuf;
 
 /// Where the daemon is told.
@@ -84,9 +84,9 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// Whether it waits for the next start.
-    pub(crate) fn waits(&self) -> bool {
-        AT_START.contains(&self.name)
+    /// When it is in force, unless it is at once.
+    fn when(&self) -> Option<&'static str> {
+        WAITING.iter().find(|(name, _)| *name == self.name).map(|(_, when)| *when)
     }
 }
 
@@ -97,10 +97,10 @@ impl std::fmt::Display for Change {
             Some(texts) => texts.iter().map(|text| masked(text)).collect::<Vec<_>>().join(", "),
         };
         write!(f, "{}: {} -> {}", key_of(self.name), shown(&self.old), shown(&self.new))?;
-        if self.waits() {
-            f.write_str(" (when the daemon starts)")?;
+        match self.when() {
+            Some(when) => write!(f, " ({when})"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -42,12 +42,13 @@ const BACKLOG: i32 = 8;
 pub(super) struct Agent {
     /// Where the resolver's socket is; `None` for a thread of this process.
     dir: Option<PathBuf>,
-    resolv_conf: PathBuf,
     book: Mutex<Book>,
 }
 
 #[derive(Debug, Default)]
 struct Book {
+    /// Where the host's resolvers are named.
+    resolv_conf: PathBuf,
     entries: HashMap<String, Entry>,
     served: HashMap<ContainerId, Served>,
     line: Option<Line>,
@@ -82,7 +83,8 @@ impl Drop for Line {
 impl Agent {
     /// Takes over what a resolver of a former daemon holds, if there is one.
     pub(super) fn new(dir: Option<PathBuf>, resolv_conf: PathBuf) -> Arc<Self> {
-        let agent = Arc::new(Self { dir, resolv_conf, book: Mutex::default() });
+        let book = Book { resolv_conf, ..Book::default() };
+        let agent = Arc::new(Self { dir, book: Mutex::new(book) });
         if let Some(dir) = &agent.dir
             && let Ok(socket) = dial(dir)
         {
@@ -107,6 +109,8 @@ impl Agent {
         };
         if version == VERSION {
             self.watch(&mut book, socket, (None, None));
+            // The former daemon may have been told of another file.
+            self.tell_host(&mut book);
             return;
         }
         // Of another build. What it holds is ours now; the next one begins before it ends.
@@ -116,6 +120,20 @@ impl Agent {
         }
         let quit = Order::Quit.encode().unwrap_or_default();
         let _ = sys::socket::send_with_fds(socket.as_fd(), &quit, &[]);
+    }
+
+    /// The host's resolvers are named in this file from now on.
+    pub(super) fn follow(self: &Arc<Self>, resolv_conf: PathBuf) {
+        let mut book = self.book();
+        if book.resolv_conf != resolv_conf {
+            book.resolv_conf = resolv_conf;
+            self.tell_host(&mut book);
+        }
+    }
+
+    fn tell_host(self: &Arc<Self>, book: &mut Book) {
+        let resolv_conf = book.resolv_conf.to_string_lossy().into_owned();
+        self.tell(book, &Order::Host { resolv_conf });
     }
 
     /// An endpoint has names from now on.
@@ -204,8 +222,8 @@ impl Agent {
         let act = "start the resolver";
         let failed = |source| Error::io(act)(source);
         let (socket, pid, thread) = match &self.dir {
-            Some(dir) => launch(dir, &self.resolv_conf).map(|(it, pid)| (it, Some(pid), None)),
-            None => on_a_thread(self.resolv_conf.clone()).map(|(it, on)| (it, None, Some(on))),
+            Some(dir) => launch(dir, &book.resolv_conf).map(|(it, pid)| (it, Some(pid), None)),
+            None => on_a_thread(book.resolv_conf.clone()).map(|(it, on)| (it, None, Some(on))),
         }
         .map_err(failed)?;
         sys::failpoint::hit("net.dns.started");

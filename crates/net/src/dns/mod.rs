@@ -61,6 +61,11 @@ impl Dns {
         Self(Agent::new(dir, resolv_conf))
     }
 
+    /// Forwards to the servers in this resolv.conf from now on.
+    pub(crate) fn follow(&self, resolv_conf: PathBuf) {
+        self.0.follow(resolv_conf);
+    }
+
     /// Answers for an endpoint from now on. The default bridge has no names, as in Docker.
     pub(crate) fn learn(&self, endpoint: &Endpoint, network: &Network) {
         let none = matches!(network.spec.driver, DriverKind::Host | DriverKind::Null);

@@ -8,7 +8,7 @@ use model::{ContainerId, NetworkId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Of [`Order`]; another one's orders are not understood.
-pub(super) const VERSION: u16 = 2;
+pub(super) const VERSION: u16 = 3;
 /// The longest datagram, bytes: some hundreds of names.
 pub(super) const MESSAGE_MAX: usize = 64 << 10;
 
@@ -47,6 +47,11 @@ pub(super) enum Order {
     Sweep,
     /// End.
     Quit,
+    /// The host's resolvers are named in the file of this path from now on.
+    Host {
+        /// The path.
+        resolv_conf: String,
+    },
 }
 
 /// From resolver to daemon.
@@ -83,6 +88,10 @@ impl Order {
             }
             Self::Sweep => out.byte(6),
             Self::Quit => out.byte(7),
+            Self::Host { resolv_conf } => {
+                out.byte(8);
+                out.text(resolv_conf);
+            }
         }
         out.finish()
     }
@@ -100,6 +109,7 @@ impl Order {
             5 => Self::Stop { container: from.container()? },
             6 => Self::Sweep,
             7 => Self::Quit,
+            8 => Self::Host { resolv_conf: from.text()? },
             _ => return None,
         };
         from.0.is_empty().then_some(order)
@@ -313,6 +323,7 @@ mod tests {
             Order::Stop { container },
             Order::Sweep,
             Order::Quit,
+            Order::Host { resolv_conf: "/etc/resolv.conf".into() },
         ]
     }
 

@@ -250,6 +250,7 @@ impl Inner {
                 station.changed.notify_one();
             }
             Order::Sweep => self.names.sweep(self.epoch),
+            Order::Host { resolv_conf } => station.host.follow(resolv_conf.into()),
             Order::Quit => {
                 self.quit = true;
                 station.changed.notify_one();

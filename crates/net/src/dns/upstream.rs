@@ -31,13 +31,13 @@ const LEFT_ALONE: Duration = Duration::from_secs(5);
 /// The host's resolvers, as its resolv.conf names them now.
 #[derive(Debug)]
 pub(super) struct HostResolvers {
-    path: PathBuf,
     known: Mutex<Known>,
     silent: Arc<Silent>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
+    path: PathBuf,
     checked: Option<Instant>,
     modified: Option<SystemTime>,
     servers: Vec<IpAddr>,
@@ -45,7 +45,16 @@ struct Known {
 
 impl HostResolvers {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, known: Mutex::default(), silent: Arc::default() }
+        let known = Known { path, ..Known::default() };
+        Self { known: Mutex::new(known), silent: Arc::default() }
+    }
+
+    /// They are named in another file from now on.
+    pub(super) fn follow(&self, path: PathBuf) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.path != path {
+            *known = Known { path, ..Known::default() };
+        }
     }
 
     /// The servers in force, read again when the file changed.
@@ -53,10 +62,10 @@ impl HostResolvers {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.checked.is_none_or(|at| at.elapsed() > FRESH) {
             known.checked = Some(Instant::now());
-            let modified = std::fs::metadata(&self.path).and_then(|m| m.modified()).ok();
+            let modified = std::fs::metadata(&known.path).and_then(|m| m.modified()).ok();
             if modified.is_none() || modified != known.modified {
                 known.modified = modified;
-                let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+                let text = std::fs::read_to_string(&known.path).unwrap_or_default();
                 known.servers = nameservers(&text);
             }
         }

@@ -80,6 +80,12 @@ impl Firewall {
         self.lock().lay()
     }
 
+    /// Removes the tables. What is changed afterwards is only collected, as before the first
+    /// [`Firewall::lay`].
+    pub(crate) fn remove(&self) -> Result<()> {
+        self.lock().remove()
+    }
+
     /// Adds and removes elements in one transaction; adding what is there and removing what is
     /// not changes nothing.
     pub(crate) fn change(&self, add: Vec<Element>, remove: &[Element]) -> Result<()> {
@@ -224,6 +230,23 @@ impl Inner {
         for (slot, family) in self.families.clone().into_iter().enumerate() {
             self.fingerprints[slot] = dump::fingerprint(&mut self.socket, family)?;
         }
+        Ok(())
+    }
+
+    fn remove(&mut self) -> Result<()> {
+        let mut transaction = Transaction::new(self.flags);
+        for family in self.families.clone() {
+            if dump::has_table(&mut self.socket, family)? {
+                transaction.delete_table(family);
+            }
+        }
+        let batch = transaction.finish();
+        self.socket.exchange(&batch).map_err(|refused| Error::Kernel {
+            act: batch.act(refused.seq).to_owned(),
+            errno: refused.errno,
+            extack: refused.explanation,
+        })?;
+        self.laid = false;
         Ok(())
     }
 
