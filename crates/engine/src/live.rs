@@ -44,7 +44,8 @@ impl Node {
 
 impl System {
     /// Puts a changed configuration in force, for whatever begins from now on. Directories and the
-    /// id pool stay as they were at the start. `told` goes into the event, beside the name of the host.
+    /// id pool stay as they were at the start. `told` goes into the event, beside the name of the
+    /// host.
     ///
     /// # Errors
     /// Settings that cannot be; nothing has changed then.
