@@ -80,6 +80,41 @@ const BUILDING: Operation = Operation {
     },
 };
 
+/// What a build leaves beside the node: a layout in an archive.
+const EXPORTING: Operation = Operation {
+    act: |lab| {
+        let (out, context) = (lab.dir().join("out.tar"), lab.dir().join("context"));
+        let out = format!("type=oci,dest={}", out.to_str().unwrap());
+        lab.estiba(&["build", "-q", "-o", &out, context.to_str().unwrap()])
+    },
+    done: |lab| {
+        let out = lab.dir().join("out.tar");
+        let listed = lab.in_network(&["tar", "-tf", out.to_str().unwrap()]);
+        listed.status == 0 && listed.stdout.contains("index.json")
+    },
+    clean: |lab| {
+        std::fs::remove_file(lab.dir().join("out.tar")).unwrap();
+        // It has no name here.
+        lab.estiba(&["image", "prune", "-f"]).ok();
+        lab.estiba(&["builder", "prune", "-af"]).ok();
+    },
+    ..BUILDING
+};
+
+const PRUNING_BUILDS: Operation = Operation {
+    prepare: |lab| {
+        (BUILDING.prepare)(lab);
+        (BUILDING.act)(lab).ok();
+        lab.estiba(&["rmi", "built"]).ok();
+    },
+    act: |lab| lab.estiba(&["builder", "prune", "-af"]),
+    done: |lab| {
+        let used = lab.estiba(&["builder", "du"]).ok().to_owned();
+        used.lines().any(|line| line.split_whitespace().eq(["Total:", "0B"]))
+    },
+    clean: |_| {},
+};
+
 #[test]
 #[ignore = "takes minutes: make crash"]
 fn images_are_loaded_committed_tagged_and_removed() {
@@ -92,6 +127,12 @@ fn images_are_loaded_committed_tagged_and_removed() {
 #[ignore = "takes minutes: make crash"]
 fn images_are_built() {
     matrix(&[("build", &BUILDING)], 40);
+}
+
+#[test]
+#[ignore = "takes minutes: make crash"]
+fn builds_are_sent_away_and_their_cache_is_pruned() {
+    matrix(&[("builder prune", &PRUNING_BUILDS), ("build -o", &EXPORTING)], 80);
 }
 
 const PULLED: &str = "127.0.0.1:5999/some/image";
