@@ -417,8 +417,8 @@ fn a_secret_is_seen_by_its_step_and_kept_nowhere() {
     found.fails(1, "");
 }
 
-/// A thousand files of 200 kB, copied, read by a step, and written out: whichever way they come, the
-/// daemon holds no more of them than pieces.
+/// A thousand files of 200 kB, copied, read by a step, and written out: whichever way they come,
+/// the daemon holds no more of them than pieces.
 #[test]
 fn a_big_build_takes_little_memory() {
     let arguments = ["--host", FAR, "--allow-plain-tcp"].map(str::to_owned).to_vec();

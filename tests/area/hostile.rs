@@ -508,8 +508,8 @@ fn what_an_image_says_of_itself_sets_no_policy() {
     assert_eq!(busybox(), before);
 }
 
-/// Law A9: whoever else is on the host, and knows every name, reads, writes and runs nothing of what
-/// the daemon keeps.
+/// Law A9: whoever else is on the host, and knows every name, reads, writes and runs nothing of
+/// what the daemon keeps.
 #[test]
 fn the_daemons_state_is_closed_to_others() {
     let lab = Lab::new();
@@ -530,7 +530,8 @@ fn the_daemons_state_is_closed_to_others() {
     std::fs::write(&list, names.ok()).unwrap();
     // Directories may be gone through by their names; the sockets of monitors are files here.
     let look = "while IFS= read -r name; do \
-                if [ -r \"$name\" ] || [ -w \"$name\" ] || { [ ! -d \"$name\" ] && [ -x \"$name\" ]; }; \
+                if [ -r \"$name\" ] || [ -w \"$name\" ] || \
+                { [ ! -d \"$name\" ] && [ -x \"$name\" ]; }; \
                 then echo \"$name\"; fi; done < \"$0\"";
     let open = |who: &str| {
         let ids = [format!("--reuid={who}"), format!("--regid={who}")];

@@ -13,8 +13,8 @@ pub struct Position {
     pub column: u32,
 }
 
-/// A stretch of a text. Whole lines, the last included, when both columns are 0; else the characters
-/// from `start` to before `end`.
+/// A stretch of a text. Whole lines, the last included, when both columns are 0; else the
+/// characters from `start` to before `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// Where it begins.
@@ -197,8 +197,8 @@ mod tests {
     #[test]
     fn exact_places_are_marked() {
         let place = place("1\n2\n\tRUN ä x y\n4\n5\n6\n", 3, 4);
-        let wanted = "D:3:8\n--------------------\n   1 |     1\n   2 |     2\n   3 | >>> \tRUN ä x y\n     \
-             |     \t      ^\n   4 | >>> 4\n   5 |     5\n   6 |     6\n--------------------\n";
+        let wanted = "D:3:8\n--------------------\n   1 |     1\n   2 |     2\n   \
+             3 | >>> \tRUN ä x y\n     |     \t      ^\n   4 | >>> 4\n   5 |     5\n   6 |     6\n--------------------\n";
         assert_eq!(place.pointing_at("x").excerpt(), wanted);
         let lines = place.excerpt();
         assert!(lines.starts_with("D:3\n---") && !lines.contains('^'), "{lines}");
