@@ -198,7 +198,8 @@ mod tests {
     fn exact_places_are_marked() {
         let place = place("1\n2\n\tRUN ä x y\n4\n5\n6\n", 3, 4);
         let wanted = "D:3:8\n--------------------\n   1 |     1\n   2 |     2\n   \
-             3 | >>> \tRUN ä x y\n     |     \t      ^\n   4 | >>> 4\n   5 |     5\n   6 |     6\n--------------------\n";
+             3 | >>> \tRUN ä x y\n     |     \t      ^\n   \
+             4 | >>> 4\n   5 |     5\n   6 |     6\n--------------------\n";
         assert_eq!(place.pointing_at("x").excerpt(), wanted);
         let lines = place.excerpt();
         assert!(lines.starts_with("D:3\n---") && !lines.contains('^'), "{lines}");
