@@ -264,14 +264,15 @@ impl Cgroup {
     /// # Errors
     /// [`CgroupError::Delete`] for the first directory that stays; the others are removed still.
     pub fn delete(&self) -> Result<(), CgroupError> {
-        let own = |tree: &LegacyDir| tree.controllers.iter().any(|name| name == systemd::OWN_TREE);
-        let v1 = self.v1.iter().map(|tree| (&tree.dir, own(tree)));
-        let dirs = v1.chain(self.v2.iter().map(|v2| (&v2.dir, true)));
-        let removed = |(dir, is_systemds): (&Dir, bool)| {
+        let v1 = self.v1.iter().map(|tree| (&tree.dir, tree.controllers.as_slice()));
+        let dirs = v1.chain(self.v2.iter().map(|v2| (&v2.dir, &[][..])));
+        let removed = |(dir, controllers): (&Dir, &[String])| {
             let outcome = dir.remove(file::REMOVE_RETRIES);
             // systemd removes a scope where it watches it, and would not notice that it is over
             // if it found nothing there. The other trees it does not know.
-            if let Some(scope) = systemd::scope_of(dir.path()).filter(|_| !is_systemds) {
+            if let Some(scope) = systemd::scope_of(dir.path())
+                && !systemd::watches(controllers)
+            {
                 let _ = rustix::fs::rmdir(scope);
             }
             outcome

@@ -21,8 +21,6 @@ const GROUP: &str = "container";
 const DEFAULT_SLICE: &str = "system.slice";
 /// What scopes are called by when nothing is said.
 const DEFAULT_PREFIX: &str = "estiba";
-/// The v1 tree that systemd keeps its units in, where it does not use v2's.
-pub(super) const OWN_TREE: &str = "name=systemd";
 /// How long systemd may take to move a process.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a scope may be there after its last process: systemd has to notice, and may be busy.
@@ -164,6 +162,25 @@ pub(super) fn scope_of(group: &Path) -> Option<&Path> {
     scope.extension().is_some_and(|it| it == "scope").then_some(scope)
 }
 
+/// Whether systemd keeps its units in the v1 tree of these controllers, or in v2's if there are
+/// none: it is itself in a scope there.
+pub(super) fn watches(controllers: &[String]) -> bool {
+    let groups = std::fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
+    groups.lines().any(|line| has_systemd(line, controllers))
+}
+
+/// Whether a line of the first process's /proc/PID/cgroup is of the tree of these controllers, and
+/// says that it is systemd.
+fn has_systemd(line: &str, controllers: &[String]) -> bool {
+    let mut parts = line.splitn(3, ':').skip(1);
+    let (Some(tree), Some(path)) = (parts.next(), parts.next()) else { return false };
+    let same = match controllers {
+        [] => tree.is_empty(),
+        some => tree.split(',').any(|name| some.iter().any(|it| it == name)),
+    };
+    same && path.ends_with("/init.scope")
+}
+
 /// Whether a line of /proc/PID/cgroup is that of systemd's own tree and names the scope.
 fn is_in(line: &str, scope: &str) -> bool {
     let mut parts = line.splitn(3, ':').skip(1);
@@ -229,6 +246,25 @@ fn connect() -> io::Result<Bus> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn systemds_own_trees_are_those_that_it_is_in() {
+        let named = ["name=systemd".to_owned()];
+        let cpu = ["cpu".to_owned(), "cpuacct".to_owned()];
+        for (line, controllers, watched) in [
+            ("0::/init.scope", &[][..], true),
+            ("0::/", &[], false),
+            ("0::/init.scope", &named, false),
+            ("1:name=systemd:/init.scope", &named, true),
+            ("1:name=systemd:/init.scope", &[], false),
+            ("5:cpuacct,cpu:/", &cpu, false),
+            ("5:cpuacct,cpu:/init.scope", &cpu, true),
+            ("0::/a.slice/init.scope", &[], true),
+            ("", &[], false),
+        ] {
+            assert_eq!(has_systemd(line, controllers), watched, "{line} {controllers:?}");
+        }
+    }
 
     #[test]
     fn places_are_read_as_drivers_write_them() {
