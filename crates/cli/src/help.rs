@@ -8,8 +8,9 @@ use crate::table::{GLOBALS, SECTIONS};
 
 /// Commands that the stock client does not have, or lists in a swarm only: not listed under its
 /// name.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "artifact",
+    "builder du",
     "image referrers",
     "diagnose",
     "ports",
