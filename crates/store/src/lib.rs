@@ -14,6 +14,8 @@
 //!   estiba.redb, estiba.journal the image index and the engine's records
 //! ```
 //!
+//! Trees in `tmp` and `volumes` are spread over the disk ([`spread()`]).
+//!
 //! A layer is unpacked below `tmp` and renamed into place when its digest is known, so that a crash
 //! leaves only garbage in `tmp`. Layers are kept by diff id, not by chain id: in overlayfs form
 //! (whiteouts as devices 0/0) a layer does not depend on what lies below it, so equal layers are
